@@ -7,7 +7,7 @@ use std::{
 };
 
 use daglight_guarded_files::FileBelow;
-use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest, ReadError, sha256_of};
+use daglight_run_bundle::{Bundle, Fault, FileEntry, FileUse, Manifest, ReadError, sha256_of};
 use flate2::{Compression, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
@@ -92,7 +92,7 @@ impl PackOptions {
 pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, PackError> {
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let manifest = Manifest::read(bundle)
-        .map_err(|source| PackError::Manifest { dir: bundle.dir().to_owned(), source })?;
+        .map_err(|source| PackError::Manifest { dir: bundle.shown(bundle.dir()), source })?;
     let archive = new_file(to).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => PackError::Exists { path: to.to_owned() },
         _ => failed(source),
@@ -134,8 +134,12 @@ fn write(
             packed.left_out.push(path);
             continue;
         }
-        let unreadable = |source| PackError::Read { path: bundle.dir().join(&path), source };
-        let mut file = FileBelow::new(bundle.dir(), &path).open().map_err(unreadable)?;
+        let unreadable = |source| PackError::Read { path: bundle.shown(&bundle.dir().join(&path)), source };
+        let mut file = match FileBelow::new(bundle.dir(), &path).open() {
+            // A run that ends meanwhile takes it away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_transient(&path) => continue,
+            opened => opened.map_err(unreadable)?,
+        };
         let (sha256, size_bytes);
         if options.without_sql && without_sql::is_changed(&path) {
             let size = file.metadata().map_err(unreadable)?.len();
@@ -175,6 +179,8 @@ fn listed(manifest: &Manifest, packed: &Packed) -> Vec<FileEntry> {
     let was = |path: &str| manifest.files.iter().find(|entry| entry.path == path).cloned();
     let of_files = packed.files.iter().filter_map(|entry| match is_damaged(&entry.path) {
         true => was(&entry.path),
+        // Closing the run removes them, and nothing is missing then.
+        false if is_transient(&entry.path) => None,
         false => Some(entry.clone()),
     });
     let is_gone = |entry: &&FileEntry| {
@@ -183,6 +189,11 @@ fn listed(manifest: &Manifest, packed: &Packed) -> Vec<FileEntry> {
             && !packed.left_out.contains(&entry.path)
     };
     of_files.chain(manifest.files.iter().filter(is_gone).cloned()).collect()
+}
+
+fn is_transient(path: &str) -> bool {
+    let entry = FileEntry { path: path.to_owned(), size_bytes: 0, sha256: None };
+    entry.file_use() == FileUse::Transient
 }
 
 /// The same bundle makes the same archive: no times and no users.

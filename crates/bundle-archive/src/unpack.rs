@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_guarded_files::{FileBelow, create_private_folder};
-use daglight_run_bundle::{Bundle, BundleError};
+use daglight_run_bundle::Bundle;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
@@ -83,13 +83,10 @@ pub enum UnpackError {
         path: PathBuf,
     },
     /// It holds no bundle.
-    #[error("{} holds no run bundle", path.display())]
+    #[error("{} holds no run bundle: it has no manifest of a run", path.display())]
     NoBundle {
         /// The archive.
         path: PathBuf,
-        /// The cause.
-        #[source]
-        source: BundleError,
     },
 }
 
@@ -168,7 +165,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
     }
     // To its very end, where the checksum of the compression is: an archive that was cut there is not whole.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
-    Bundle::open(into).map_err(|source| UnpackError::NoBundle { path: path.to_owned(), source })
+    let bundle = Bundle::open(into).map_err(|_| UnpackError::NoBundle { path: path.to_owned() })?;
+    Ok(bundle.unpacked_from(path))
 }
 
 fn write(into: &Path, below: &str, entry: &mut impl Read) -> io::Result<u64> {

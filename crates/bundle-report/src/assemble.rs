@@ -14,15 +14,17 @@ use crate::{
     display,
     findings::{self, is_long_pause},
     headline,
-    inputs::Inputs,
+    inputs::{Deliverable, Inputs},
     judged_plans::JudgedPlans,
     nodes,
+    open_spans::OpenSpan,
     problems::{Problems, moment},
     queries,
     report::{
         ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
         ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals,
     },
+    shown_spans::ShownSpan,
     signals::{SeenSlow, SeenSpan, SeenStage, Signals},
     timeline::timeline,
 };
@@ -34,9 +36,20 @@ pub(crate) fn report(
     thresholds: &FindingThresholds,
     now: DateTime<Utc>,
 ) -> Report {
-    let Inputs { dir, manifest, evidence, liveness, artifacts, data, signals, last_run, unreadable } = inputs;
+    let Inputs {
+        dir,
+        deliverable,
+        manifest,
+        evidence,
+        liveness,
+        artifacts,
+        data,
+        signals,
+        last_run,
+        unreadable,
+    } = inputs;
     let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, .. } = plans;
-    let Signals { root, nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
+    let Signals { root, nodes: mut seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
     // First, because the end of the run, and with it every duration below, depends on it.
@@ -45,6 +58,21 @@ pub(crate) fn report(
     let start_nanoseconds = started_at.and_then(|start| start.timestamp_nanos_opt()).unwrap_or(0);
     let since_start = |nanoseconds: u64| (nanoseconds as i64).saturating_sub(start_nanoseconds) as f64 / 1e6;
     let duration_ms = started_at.zip(ended_at).map(|(start, end)| milliseconds::between(start, end));
+
+    let mut shown = signals.shown;
+    let last_seen = ended_at.and_then(|end| u64::try_from(end.timestamp_nanos_opt()?).ok()).unwrap_or(0);
+    for open in signals.open.into_spans() {
+        match open {
+            OpenSpan::Node { name, start } => {
+                let node = seen_nodes.entry(name).or_default();
+                node.open_since = Some(node.open_since.map_or(start, |since| since.min(start)));
+            }
+            OpenSpan::Shown(span) => {
+                let end = last_seen.max(span.start);
+                shown.offer(span.kind, (span.start, end), false, || ShownSpan { end, ..span });
+            }
+        }
+    }
 
     let mut nodes = nodes::node_reports(
         manifest.as_ref(),
@@ -88,7 +116,7 @@ pub(crate) fn report(
         warnings: problems.warnings,
         ..written(&artifacts)
     };
-    let delivery = delivery(manifest.as_ref(), &dir, status);
+    let delivery = delivery(manifest.as_ref(), &dir, deliverable, status);
     let own_time = manifest.as_ref().and_then(|manifest| manifest.own_time.clone());
     // Bundles of older versions say it in the spans alone.
     let process_ended = manifest.as_ref().is_some_and(|manifest| manifest.process_ended_at.is_some())
@@ -103,7 +131,7 @@ pub(crate) fn report(
         ),
         None => Default::default(),
     };
-    let (spans, span_bands) = signals.shown.into_spans(&node_of, &since_start);
+    let (spans, span_bands) = shown.into_spans(&node_of, &since_start);
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
@@ -239,7 +267,12 @@ fn written(artifacts: &[Artifact]) -> Totals {
     totals
 }
 
-fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> DeliveryReport {
+fn delivery(
+    manifest: Option<&Manifest>,
+    dir: &Path,
+    deliverable: Deliverable,
+    status: ReportStatus,
+) -> DeliveryReport {
     let Some(manifest) = manifest else { return DeliveryReport::default() };
     let tracker = manifest.delivery.tracker.clone().map(|ledger| SignalLedger {
         signal: LedgerSignal::Tracker,
@@ -270,7 +303,9 @@ fn delivery(manifest: Option<&Manifest>, dir: &Path, status: ReportStatus) -> De
         dropped: saturating_sum(ledgers.iter().map(|account| account.ledger.dropped_total())),
         ledgers,
         tracking: manifest.tracking,
-        sync_command: (tracker_waits || lineage_waits).then(|| command("sync")),
+        // A bundle that was packed without SQL has no events any more, and nothing can be delivered of it.
+        sync_command: (tracker_waits && deliverable.has_outbox || lineage_waits && deliverable.has_lineage)
+            .then(|| command("sync")),
         replay_command: backend_missed.then(|| command("replay")),
     }
 }

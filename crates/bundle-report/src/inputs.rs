@@ -8,6 +8,7 @@ use std::{
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
+    outbox::outbox_path,
 };
 use daglight_semantic_conventions::Namespace;
 use serde_json::Value;
@@ -39,6 +40,7 @@ pub enum ReportError {
 pub(crate) struct Inputs {
     /// The bundle as it was named, for the commands that the report names.
     pub(crate) dir: PathBuf,
+    pub(crate) deliverable: Deliverable,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) evidence: Option<ProcessEvidence>,
     /// Whether the process of the evidence lived when it was read.
@@ -49,6 +51,13 @@ pub(crate) struct Inputs {
     /// What there is to compare it with; `None` where it is the first good run of its DAG.
     pub(crate) last_run: Option<BothRuns>,
     pub(crate) unreadable: Vec<UnreadableFile>,
+}
+
+/// What of a bundle `sync` could deliver.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deliverable {
+    pub(crate) has_outbox: bool,
+    pub(crate) has_lineage: bool,
 }
 
 /// How a report is made.
@@ -95,7 +104,7 @@ impl Inputs {
         let mut unreadable = Vec::new();
         let manifest = match Manifest::read(bundle) {
             Err(source @ ReadError::Newer { .. }) => {
-                return Err(ReportError::Newer { bundle: bundle.dir().to_owned(), source });
+                return Err(ReportError::Newer { bundle: bundle.shown(bundle.dir()), source });
             }
             read => noted(read, named(bundle, &bundle.manifest()), &mut unreadable),
         };
@@ -143,7 +152,11 @@ impl Inputs {
             }
         }
         Ok(Self {
-            dir: options.called.clone().unwrap_or_else(|| bundle.dir().to_owned()),
+            dir: options.called.clone().unwrap_or_else(|| bundle.shown(bundle.dir())),
+            deliverable: Deliverable {
+                has_outbox: outbox_path(&bundle.tracker_dir()).exists(),
+                has_lineage: bundle.lineage_events().exists(),
+            },
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
             evidence,

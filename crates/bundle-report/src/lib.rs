@@ -21,6 +21,7 @@ mod unreadable;
 // From the files of a bundle.
 mod otlp;
 mod signals;
+mod open_spans;
 mod queries;
 mod plans;
 mod plan_sums;

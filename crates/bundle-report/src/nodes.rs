@@ -72,7 +72,9 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
     let has_ended =
         matches!(record.status, NodeStatus::Success | NodeStatus::Failure | NodeStatus::Interrupted);
     let status = match seen.span {
-        Some(span) if !has_ended && span.failed => NodeStatus::Failure,
+        Some(span) if !has_ended && seen.open_since.is_none() && span.failed => NodeStatus::Failure,
+        // An attempt has ended, and the next one had not.
+        _ if !has_ended && seen.open_since.is_some() => NodeStatus::Unfinished,
         Some(_) if !has_ended => NodeStatus::Success,
         _ => record.status,
     };
@@ -86,8 +88,8 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         kind: Some(record.kind.clone()).filter(|kind| !kind.name().is_empty()),
         dependencies: record.dependencies.clone(),
         status,
-        start_ms: start.or(seen.span.map(|span| span.start)).map(since_start),
-        duration_ms: record.duration_ms.or(duration_ms),
+        start_ms: start.or(seen.span.map(|span| span.start)).or(seen.open_since).map(since_start),
+        duration_ms: record.duration_ms.or(duration_ms.filter(|_| status != NodeStatus::Unfinished)),
         rows_in: None,
         rows_out: record.rows.or(seen.rows),
         bytes: record.bytes.or(seen.bytes),

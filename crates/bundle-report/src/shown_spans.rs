@@ -23,6 +23,8 @@ pub(crate) struct ShownSpan {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) failed: bool,
+    /// Whether it has not ended, and `end` is when its run was last seen.
+    pub(crate) is_open: bool,
 }
 
 /// The spans of each kind.
@@ -126,6 +128,7 @@ impl ShownSpans {
             start_ms: since_start(span.start),
             duration_ms: milliseconds::of_nanoseconds(span.end - span.start),
             failed: span.failed,
+            open: span.is_open,
         });
         (spans.collect(), bands)
     }
@@ -161,6 +164,7 @@ mod tests {
             start,
             end,
             failed,
+            is_open: false,
         });
     }
 

@@ -2,12 +2,13 @@
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
-use daglight_run_bundle::{Bundle, FileReading, milliseconds, read_lines};
+use daglight_run_bundle::{Bundle, FileReading, SignalFiles, milliseconds, read_lines};
 use daglight_semantic_conventions::{Key, Namespace, PROCESS_ENDED, key, span};
 
 use crate::{
     coverage::Coverage,
     largest::Largest,
+    open_spans::{OpenSpan, OpenSpans},
     otlp::{LogsLine, MetricsLine, Span, TracesLine},
     problems::Problems,
     report::{ResourceSample, SpanReport, TimelineSpanKind},
@@ -44,6 +45,8 @@ pub(crate) struct Signals {
     plannings: HashMap<String, u64>,
     /// What the timeline shows.
     pub(crate) shown: ShownSpans,
+    /// Spans that have not ended.
+    pub(crate) open: OpenSpans,
     self_times: SelfTimes,
     /// The process at each beat, with the nanoseconds of the beat.
     pub(crate) resources: Samples<(u64, ResourceSample)>,
@@ -69,6 +72,8 @@ pub(crate) struct SeenSpan {
 #[derive(Debug, Default)]
 pub(crate) struct SeenNode {
     pub(crate) span: Option<SeenSpan>,
+    /// When it started, if it has not ended.
+    pub(crate) open_since: Option<u64>,
     /// Whether its last span was ended by who found the run killed, because nothing proves an end of its own.
     pub(crate) is_closed_for_it: bool,
     pub(crate) rows: Option<u64>,
@@ -202,6 +207,7 @@ impl Signals {
             all_reads: SeenReads::default(),
             plannings: HashMap::new(),
             shown: ShownSpans::default(),
+            open: OpenSpans::default(),
             self_times: SelfTimes::default(),
             resources: Samples::default(),
             last_sample: ResourceSample::default(),
@@ -211,6 +217,10 @@ impl Signals {
             problems: Problems::default(),
             files: Vec::new(),
         };
+        // First, because in the other file a span stands when it has ended.
+        let (open, unreadable) =
+            OpenSpans::read(&SignalFiles::from(bundle).open_spans(), |span| open_span(span, &keys));
+        signals.open = open;
         let traces = read_lines(&bundle.traces(), |line| {
             let line: TracesLine<'_> = serde_json::from_str(line)?;
             line.spans().for_each(|span| signals.take_span(span, &keys));
@@ -228,12 +238,13 @@ impl Signals {
             }
             Ok(())
         });
-        signals.files = vec![traces, metrics, logs];
+        signals.files = [traces, metrics, logs].into_iter().chain(unreadable).collect();
         signals
     }
 
     fn take_span(&mut self, span: &Span<'_>, keys: &Keys) {
         self.span_count += 1;
+        self.open.ended(&span.span_id);
         let seen = SeenSpan {
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano.max(span.start_time_unix_nano),
@@ -296,28 +307,15 @@ impl Signals {
 
     /// What the timeline shows, besides the nodes: they are in the manifest as well.
     fn take_shown(&mut self, span: &Span<'_>, node: Option<&str>, seen: SeenSpan, keys: &Keys) {
-        let (kind, key) = match span.name.as_ref() {
-            span::STAGE => (TimelineSpanKind::Stage, &keys.stage),
-            span::TASK => (TimelineSpanKind::Stage, &keys.task),
-            span::EXECUTE | span::WRITE => (TimelineSpanKind::Query, &keys.query_id),
-            span::OPERATOR => (TimelineSpanKind::Operator, &keys.operator),
-            _ => return,
-        };
         // Nobody knows where on the timeline it stands.
         if seen.start == 0 {
             return;
         }
-        self.shown.offer(kind, (seen.start, seen.end), seen.failed, || {
-            let name = span.attributes.get(key).map(ToString::to_string);
-            ShownSpan {
-                kind,
-                name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| span.name.clone().into_owned()),
-                node: node.map(str::to_owned),
-                parent_span_id: span.parent_span_id.clone().into_owned(),
-                start: seen.start,
-                end: seen.end,
-                failed: seen.failed,
-            }
+        let Some((kind, key)) = shown_kind(span, keys) else { return };
+        self.shown.offer(kind, (seen.start, seen.end), seen.failed, || ShownSpan {
+            end: seen.end,
+            failed: seen.failed,
+            ..shown_span(span, kind, key, node)
         });
     }
 
@@ -414,6 +412,42 @@ impl Keys {
                 .any(|prefix| key.starts_with(prefix))
             || key == "target"
     }
+}
+
+/// What a span is on the timeline, and the key of its name there.
+fn shown_kind<'k>(span: &Span<'_>, keys: &'k Keys) -> Option<(TimelineSpanKind, &'k str)> {
+    Some(match span.name.as_ref() {
+        span::STAGE => (TimelineSpanKind::Stage, &keys.stage),
+        span::TASK => (TimelineSpanKind::Stage, &keys.task),
+        span::EXECUTE | span::WRITE => (TimelineSpanKind::Query, &keys.query_id),
+        span::OPERATOR => (TimelineSpanKind::Operator, &keys.operator),
+        _ => return None,
+    })
+}
+
+/// A span on the timeline, of which nothing is said of its end.
+fn shown_span(span: &Span<'_>, kind: TimelineSpanKind, key: &str, node: Option<&str>) -> ShownSpan {
+    let name = span.attributes.get(key).map(ToString::to_string);
+    ShownSpan {
+        kind,
+        name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| span.name.clone().into_owned()),
+        node: node.map(str::to_owned),
+        parent_span_id: span.parent_span_id.clone().into_owned(),
+        start: span.start_time_unix_nano,
+        end: span.start_time_unix_nano,
+        failed: false,
+        is_open: false,
+    }
+}
+
+/// What is kept of a span that has not ended.
+fn open_span(span: &Span<'_>, keys: &Keys) -> Option<OpenSpan> {
+    let node = span.attributes.text(&keys.node);
+    if span.name == span::NODE {
+        return Some(OpenSpan::Node { name: node?.to_owned(), start: span.start_time_unix_nano });
+    }
+    let (kind, key) = shown_kind(span, keys)?;
+    Some(OpenSpan::Shown(ShownSpan { is_open: true, ..shown_span(span, kind, key, node) }))
 }
 
 /// Whether a span was ended later, because its process had died.

@@ -159,7 +159,11 @@ fn spans(report: &Report, kind: TimelineSpanKind) -> Vec<Bar<'_>> {
         node: span.node.as_deref(),
         start_ms: span.start_ms,
         duration_ms: span.duration_ms,
-        state: if span.failed { FAILED } else { PLAIN },
+        state: match (span.failed, span.open) {
+            (true, _) => FAILED,
+            (false, true) => UNFINISHED,
+            (false, false) => PLAIN,
+        },
     });
     bars.collect()
 }
@@ -201,6 +205,7 @@ mod tests {
                 start,
                 end,
                 failed: false,
+                is_open: false,
             });
         }
         let (spans, span_bands) = shown.into_spans(&|_| None, &|at| at as f64 / NANOSECONDS);

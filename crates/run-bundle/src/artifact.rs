@@ -96,7 +96,7 @@ impl ArtifactCatalog {
     pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
         match versioned::read(bundle.artifacts(), ARTIFACTS_VERSION) {
             Err(error) if error.is_not_found() => Ok(Self::new(Vec::new())),
-            read => read,
+            read => read.map_err(|error| error.shown_in(bundle)),
         }
     }
 

@@ -37,6 +37,8 @@ const MAX_DEPTH: usize = 8;
 pub struct Bundle {
     dir: PathBuf,
     durability: Durability,
+    /// The archive that it was unpacked from.
+    archive: Option<PathBuf>,
 }
 
 /// Why a bundle could not be made or found.
@@ -164,7 +166,24 @@ impl Bundle {
     }
 
     fn at(dir: PathBuf) -> Self {
-        Self { dir, durability: Durability::default() }
+        Self { dir, durability: Durability::default(), archive: None }
+    }
+
+    /// The same bundle, of which errors and reports say that it is in this archive: the folder that it was unpacked into is gone
+    /// when somebody reads them.
+    #[must_use]
+    pub fn unpacked_from(mut self, archive: impl Into<PathBuf>) -> Self {
+        self.archive = Some(archive.into());
+        self
+    }
+
+    /// What a path of the bundle is called: the path, or that of the archive and the path in it.
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        match (&self.archive, path.strip_prefix(&self.dir)) {
+            (Some(archive), Ok(below)) if below.as_os_str().is_empty() => archive.clone(),
+            (Some(archive), Ok(below)) => archive.join(below),
+            _ => path.to_owned(),
+        }
     }
 
     /// The same bundle, the files of which are replaced as durably as this says: without it, they survive the death of the

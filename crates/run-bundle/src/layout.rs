@@ -100,7 +100,7 @@ impl BundlePart {
             Some((PLANS, _)) => Self::Plan,
             Some((TRACKER, _)) => Self::Tracker,
             None if path.starts_with(LINEAGE_EVENTS) => Self::Tracker,
-            None if path == TRACES => Self::Traces,
+            None if [TRACES, OPEN_TRACES].contains(&path) => Self::Traces,
             None if path == LOGS => Self::Logs,
             None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,

@@ -40,7 +40,7 @@ impl Manifest {
     ///
     /// When it is missing, damaged, or of a newer format.
     pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
-        versioned::read(bundle.manifest(), MANIFEST_VERSION)
+        versioned::read(bundle.manifest(), MANIFEST_VERSION).map_err(|error| error.shown_in(bundle))
     }
 
     /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does

@@ -204,6 +204,7 @@ impl PlanBundle {
     /// When it is not there, or is not a plan bundle of a known version.
     pub fn read_one(bundle: &Bundle, node: Option<&str>, plan_hash: &str) -> Result<Self, ReadError> {
         Self::read(&FileBelow::deep(&bundle.plan_file(node, plan_hash), 2))
+            .map_err(|error| error.shown_in(bundle))
     }
 
     fn path(&self, bundle: &Bundle) -> PathBuf {
@@ -216,7 +217,10 @@ impl PlanBundle {
         let listed = match entries_below(bundle.dir(), PLANS) {
             Ok(listed) => listed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-            Err(source) => return vec![(String::new(), ReadError::Io { path: bundle.plans_dir(), source })],
+            Err(source) => {
+                let path = bundle.shown(&bundle.plans_dir());
+                return vec![(String::new(), ReadError::Io { path, source })];
+            }
         };
         let mut unreadable = Vec::new();
         for entry in listed {
@@ -226,7 +230,7 @@ impl PlanBundle {
             }
             match Self::read(&FileBelow::new(bundle.dir(), Path::new(PLANS).join(&entry.name))) {
                 Ok(plan) => take(&name, plan),
-                Err(error) => unreadable.push((name.into_owned(), error)),
+                Err(error) => unreadable.push((name.into_owned(), error.shown_in(bundle))),
             }
         }
         unreadable

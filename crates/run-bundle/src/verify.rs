@@ -20,7 +20,7 @@ use crate::{
     data_summaries::NodeSummary,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
-    layout::{MANIFEST, is_known},
+    layout::{MANIFEST, OPEN_TRACES, is_known},
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
     seal::is_changed,
@@ -45,7 +45,8 @@ impl Bundle {
         let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
         // Listed once: the files of a run that goes on come and go, and two listings could disagree.
         let contents = contents(self.dir()).map_err(|problem| {
-            faults.push(Fault::Unreadable { path: self.dir().display().to_string(), problem });
+            let path = self.shown(self.dir()).display().to_string();
+            faults.push(Fault::Unreadable { path, problem });
         });
         let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
@@ -165,7 +166,9 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
 /// The files of a bundle that are packed: all that a run writes, and the manifest last.
 pub(crate) fn packed_files(bundle: &Bundle) -> Vec<String> {
     let files = FileEntry::list(bundle).into_iter();
-    let kept = files.filter(|entry| entry.file_use() != FileUse::Transient).map(|entry| entry.path);
+    // The spans that a killed run had open come and go like locks, and only who closes the run needs them.
+    let is_kept = |entry: &FileEntry| entry.file_use() != FileUse::Transient || entry.path == OPEN_TRACES;
+    let kept = files.filter(is_kept).map(|entry| entry.path);
     // Last, so that an archive that was cut off has none, and what is unpacked of it is not taken for a whole bundle.
     kept.chain([MANIFEST.to_owned()]).collect()
 }

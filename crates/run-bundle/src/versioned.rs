@@ -80,6 +80,14 @@ pub enum WriteError {
 }
 
 impl ReadError {
+    /// The error as somebody is told it who has named the bundle.
+    #[must_use]
+    pub(crate) fn shown_in(mut self, bundle: &Bundle) -> Self {
+        let (Self::Io { path, .. } | Self::Damaged { path, .. } | Self::Newer { path, .. }) = &mut self;
+        *path = bundle.shown(path);
+        self
+    }
+
     /// Whether the file is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

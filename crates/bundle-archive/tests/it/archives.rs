@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, unpack};
-use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest};
+use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
@@ -71,6 +71,7 @@ impl Scratch {
             record(13, "node orders: data check failed: a > 'marker'", ""),
             record(9, "reads 'marker'", "'marker'"),
         ];
+        fs::write(SignalFiles::from(&bundle).open_spans(), format!("{spans}\n")).unwrap();
         fs::write(bundle.logs(), logs.map(|line| format!("{line}\n")).concat()).unwrap();
         let plan = json!({
             "query_id": 1, "sql": "SELECT 'marker'", "logical_plan": "marker", "physical_plan": "marker",
@@ -130,7 +131,13 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
     let faults: Vec<String> = unpacked.verify().iter().map(Fault::to_string).collect();
     assert_eq!(faults, [""; 0]);
-    assert_eq!(Manifest::read(&unpacked).unwrap().files, packed.files);
+    // The spans that were open are packed as well, and nobody misses them when the run is closed.
+    let open = SignalFiles::from(&unpacked).open_spans();
+    let listed = packed.files.iter().filter(|entry| entry.path != "otel_traces.open.json");
+    assert_eq!(Manifest::read(&unpacked).unwrap().files, listed.cloned().collect::<Vec<_>>());
+    assert_eq!(fs::read(&open).unwrap(), fs::read(SignalFiles::from(&bundle).open_spans()).unwrap());
+    fs::remove_file(open).unwrap();
+    assert_eq!(unpacked.verify().len(), 0);
     for file in [PLAN, "otel_traces.json", "tracker/outbox.jsonl", "run_diagnostics_report.md"] {
         assert_eq!(fs::read(unpacked.dir().join(file)).unwrap(), fs::read(bundle.dir().join(file)).unwrap());
     }
@@ -186,6 +193,29 @@ fn an_archive_of_a_damaged_bundle_is_damaged() {
             let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
             assert_eq!(damaged_files(&unpacked), BTreeSet::from([file.to_owned()]), "{without_sql}");
         }
+    }
+}
+
+#[test]
+fn errors_name_the_archive_and_the_file_in_it() {
+    let scratch = Scratch::new();
+    let archive = scratch.at("run.tar.gz");
+    pack(&scratch.bundle(), &archive, PackOptions::default()).unwrap();
+    let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+    fs::write(unpacked.manifest(), "{").unwrap();
+    let error = Manifest::read(&unpacked).unwrap_err().to_string();
+    assert_eq!(error, format!("{}/manifest.json is damaged", archive.display()));
+    let error = pack(&unpacked, &scratch.at("again.tar.gz"), PackOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("the bundle {} cannot be packed", archive.display()));
+
+    let foreign = scratch.archive(&[(EntryType::Regular, "a/manifest.json", b"{}")]);
+    let into = scratch.at("foreign");
+    fs::create_dir(&into).unwrap();
+    let error = unpack(&foreign, &into, Limits::default()).unwrap_err();
+    assert!(matches!(error, UnpackError::NoBundle { .. }), "{error:?}");
+    let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    for said in chain.map(ToString::to_string) {
+        assert!(!said.contains(&into.display().to_string()), "{said}");
     }
 }
 

@@ -63,6 +63,10 @@ pub struct TimelineSpan {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[serde(default)]
     pub failed: bool,
+    /// Whether it has not ended. It then lasts until the run was last seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// A stretch of time in which spans ran that the timeline does not show one by one.

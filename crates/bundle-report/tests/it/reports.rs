@@ -8,8 +8,8 @@ use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, Durability,
     LedgerDestination, LedgerSignal, Manifest, Materialization, NodeRecord, NodeStatus, NodeSummary,
-    ProcessEvidence, RecordedKind, RunStatus, SignalLedger, Tracking, Warning, WarningCode,
-    outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome},
+    ProcessEvidence, RecordedKind, RunStatus, SignalFiles, SignalLedger, Tracking, Warning, WarningCode,
+    outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome, outbox_path},
 };
 use daglight_run_identity::RunId;
 use serde_json::json;
@@ -28,6 +28,7 @@ impl Run {
         fs::write(bundle.traces(), spans()).unwrap();
         fs::write(bundle.logs(), fixture::log_line(13, "statistics are off")).unwrap();
         fs::write(bundle.metrics(), "").unwrap();
+        fs::write(outbox_path(&bundle.tracker_dir()), "").unwrap();
         Self { _out: out, bundle }
     }
 
@@ -258,6 +259,74 @@ fn what_waits_is_reported_with_the_command_that_delivers_it() {
     let DeliveryReport { sync_command, replay_command, .. } = report.delivery;
     assert!(sync_command.unwrap().starts_with("daglight sync "));
     assert!(replay_command.unwrap().starts_with("daglight replay "));
+}
+
+#[test]
+fn no_command_delivers_what_is_not_in_the_bundle() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.delivery.tracker =
+            Some(DeliveryCounts { produced: 9, waiting: 9, ..DeliveryCounts::default() });
+    });
+    // As `bundle pack --without-sql` leaves it out.
+    fs::remove_file(outbox_path(&run.bundle.tracker_dir())).unwrap();
+    let report = run.report();
+    assert_eq!((report.delivery.waiting, &report.delivery.sync_command), (9, &None));
+    assert!(!report.to_markdown().contains("daglight sync"), "{}", report.to_markdown());
+}
+
+#[test]
+fn a_report_of_what_was_unpacked_names_the_archive() {
+    let run = Run::new().manifest(|manifest| {
+        manifest.delivery.tracker =
+            Some(DeliveryCounts { produced: 1, waiting: 1, ..DeliveryCounts::default() })
+    });
+    let unpacked = run.bundle.clone().unpacked_from("p.tar.gz");
+    let report = Report::from_bundle(&unpacked).unwrap();
+    assert_eq!(report.delivery.sync_command.as_deref(), Some("daglight sync p.tar.gz"));
+    let text = fs::read_to_string(run.bundle.manifest()).unwrap();
+    fs::write(run.bundle.manifest(), text.replacen("\"format_version\": ", "\"format_version\": 9", 1))
+        .unwrap();
+    let error = Report::from_bundle(&unpacked).unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.starts_with("p.tar.gz/manifest.json has format 9"), "{cause}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_open_when_a_run_was_killed_lasts_until_it_was_last_seen() {
+    let run = Run::new().killed_while("nothing").manifest(|manifest| {
+        manifest.status = RunStatus::Running;
+        manifest.ended_at = None;
+        for node in &mut manifest.nodes {
+            *node = NodeRecord::not_run(node.name.clone());
+        }
+    });
+    let open = [
+        SpanLine::new("hamilton.node", 60, 0).id("n3").text("node", "totals").line(),
+        SpanLine::new("hamilton.stage", 61, 0).id("s1").text("stage", "write").text("node", "totals").line(),
+        // It has ended since.
+        SpanLine::new("hamilton.node", 20, 0).id("n2").text("node", "lines").line(),
+    ];
+    let whole = spans();
+    let (ended, _) = whole.trim_end().rsplit_once('\n').unwrap();
+    fs::write(run.bundle.traces(), format!("{ended}\n")).unwrap();
+    let file = SignalFiles::from(&run.bundle).open_spans();
+    fs::write(&file, open.concat()).unwrap();
+    let report = run.report();
+    let of = |name: &str| report.nodes.iter().find(|node| node.name == name).unwrap();
+    assert_eq!((of("lines").status, of("lines").duration_ms), (NodeStatus::Success, Some(30.0)));
+    let totals = of("totals");
+    assert_eq!(
+        (totals.status, totals.start_ms, totals.duration_ms),
+        (NodeStatus::Unfinished, Some(60.0), Some(30.0))
+    );
+    let stage = report.spans.iter().find(|span| span.name == "write").unwrap();
+    assert_eq!((stage.open, stage.start_ms, stage.duration_ms), (true, 61.0, 29.0));
+    assert_eq!(report.files.len(), 3);
+    // A part of a line is named like that of any other file.
+    fs::write(&file, &open[0][..40]).unwrap();
+    let damaged = run.report();
+    assert!(damaged.files.iter().any(|read| read.file == "otel_traces.open.json" && read.torn_bytes == 40));
 }
 
 #[test]

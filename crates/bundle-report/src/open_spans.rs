@@ -1,0 +1,68 @@
+//! Spans that had started and not ended when a run was last seen.
+
+use std::{collections::HashMap, path::Path};
+
+use daglight_run_bundle::{FileReading, read_lines};
+
+use crate::{
+    otlp::{Span, TracesLine},
+    shown_spans::ShownSpan,
+};
+
+/// Spans that are kept: more than any process has open at a time.
+const MAX_OPEN: usize = 10_000;
+
+/// The open spans of a run, by their id.
+#[derive(Debug, Default)]
+pub(crate) struct OpenSpans(HashMap<String, OpenSpan>);
+
+/// An open span.
+#[derive(Debug)]
+pub(crate) enum OpenSpan {
+    /// That of a node.
+    Node {
+        /// The node.
+        name: String,
+        /// When it started, in nanoseconds.
+        start: u64,
+    },
+    /// One that the timeline shows. Its end is its start.
+    Shown(ShownSpan),
+}
+
+impl OpenSpans {
+    /// Reads the file of open spans, which only runs have that have not ended in good order. `known` makes what is kept of a span.
+    pub(crate) fn read(
+        path: &Path,
+        known: impl Fn(&Span<'_>) -> Option<OpenSpan>,
+    ) -> (Self, Option<FileReading>) {
+        if path.symlink_metadata().is_err() {
+            return (Self::default(), None);
+        }
+        let mut open = HashMap::new();
+        let reading = read_lines(path, |line| {
+            let line: TracesLine<'_> = serde_json::from_str(line)?;
+            for span in line.spans().filter(|span| span.start_time_unix_nano > 0) {
+                if let Some(kept) = known(span).filter(|_| open.len() < MAX_OPEN) {
+                    open.insert(span.span_id.clone().into_owned(), kept);
+                }
+            }
+            Ok(())
+        });
+        // Where it is whole it is a part of the spans, and not a file of which anybody has heard.
+        (Self(open), Some(reading).filter(|reading| !reading.is_whole()))
+    }
+
+    /// A span has ended after all.
+    pub(crate) fn ended(&mut self, span_id: &str) {
+        self.0.remove(span_id);
+    }
+
+    /// Those that have not ended, in the order of their ids.
+    pub(crate) fn into_spans(self) -> impl Iterator<Item = OpenSpan> {
+        let mut spans: Vec<(String, OpenSpan)> = self.0.into_iter().collect();
+        // They come out of a hash map, and two reports of one bundle must be the same.
+        spans.sort_by(|(a, _), (b, _)| a.cmp(b));
+        spans.into_iter().map(|(_, span)| span)
+    }
+}
