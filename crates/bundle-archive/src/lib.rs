@@ -9,8 +9,10 @@
 
 mod error_texts;
 mod pack;
+mod temporary;
 mod unpack;
 mod without_sql;
 
 pub use pack::{PackError, PackOptions, Packed, pack};
+pub use temporary::{remove_on_signals, temporary_folder};
 pub use unpack::{Limits, UnpackError, is_archive, unpack};

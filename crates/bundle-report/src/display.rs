@@ -3,7 +3,7 @@
 use std::{borrow::Cow, path::Path, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use daglight_capture_policy::without_credentials;
+use daglight_capture_policy::{shown_width, without_credentials};
 
 use crate::report::Timeline;
 
@@ -166,6 +166,20 @@ pub fn command(name: &str, path: &Path) -> String {
     format!("daglight {name} {}", shell_word(&without_credentials(&path.to_string_lossy())))
 }
 
+/// A text cut in its middle to a width, so that those are told apart that differ at their ends.
+pub(crate) fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
+    if shown_width(text) <= width {
+        return text.into();
+    }
+    let tail_width = width.saturating_sub(1) / 3;
+    let head_width = width.saturating_sub(1 + tail_width);
+    let head = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let head = head.take_while(|end| shown_width(&text[..*end]) <= head_width).last().unwrap_or(0);
+    let tail = text.char_indices().rev().map(|(at, _)| at);
+    let tail = tail.take_while(|at| shown_width(&text[*at..]) <= tail_width).last().unwrap_or(text.len());
+    format!("{}…{}", &text[..head], &text[tail..]).into()
+}
+
 /// `a word` for a shell, quoted only where it must be.
 fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
@@ -179,6 +193,18 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_in_its_middle() {
+        for (text, width, expected) in [
+            ("abcdefghij", 10, "abcdefghij"),
+            ("abcdefghij", 7, "abcd…ij"),
+            ("abcdefghij", 1, "…"),
+            ("受注明細受注明細", 8, "受注…細"),
+        ] {
+            assert_eq!(without_middle(text, width), expected);
+        }
+    }
 
     #[test]
     fn a_sparkline_is_as_high_as_the_largest() {

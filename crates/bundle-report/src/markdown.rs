@@ -5,12 +5,14 @@ use daglight_capture_policy::{printable, printable_lines, shown_width};
 use crate::{
     display,
     report::Report,
-    section::{Block, Cell, Content, Link, Medium, Opening, Piece, Table, Tone},
+    section::{Block, Cell, Content, Fit, Link, Medium, Opening, Piece, Row, Table, Tone},
     sections,
 };
 
 /// The width up to which a table is one: a wider one would be broken by a terminal, and is a list.
 const MAX_TABLE_WIDTH: usize = 100;
+/// What a column that is cut has at least, before others are left out for it.
+const MIN_CUT_WIDTH: usize = 32;
 /// The mark of the longest chain of dependencies.
 const ON_PATH: &str = "◆";
 
@@ -82,39 +84,26 @@ impl Page {
     }
 
     fn table(&mut self, table: &Table<'_>) {
-        let shown = table.shown(Medium::Markdown);
-        let is_number = |position: usize| matches!(table.columns[position].content, Content::Number);
-        let of_row = |cell: &dyn Fn(usize) -> String| -> Vec<String> {
-            shown.iter().map(|position| cell(*position)).collect()
-        };
-        let names = of_row(&|position| table.columns[position].name.to_owned());
-        let cells: Vec<Vec<String>> =
-            table.rows.iter().map(|row| of_row(&|position| inline(&row.cells[position]))).collect();
-        let widest = |column: usize| {
-            let all = [&names].into_iter().chain(&cells).map(|row| shown_width(&row[column]));
-            all.max().unwrap_or(0).max(3)
-        };
-        let widths: Vec<usize> = (0..shown.len()).map(widest).collect();
-        // Each column has a blank on either side, and a bar at its left.
-        if widths.iter().sum::<usize>() + 3 * widths.len() + 1 > MAX_TABLE_WIDTH {
-            cells.iter().for_each(|cells| self.item(&names, cells));
-            return;
+        let mut shown = table.shown(Medium::Markdown);
+        let fit = |position: usize| table.columns[position].fit;
+        let mut grid = Grid::of(table, &shown, None);
+        if let Some(cut) = shown.iter().copied().find(|position| fit(*position) == Fit::Cut) {
+            while grid.width() > MAX_TABLE_WIDTH && grid.room_for(cut) < MIN_CUT_WIDTH {
+                let Some(spare) = shown.iter().position(|position| fit(*position) == Fit::Spare) else {
+                    break;
+                };
+                shown.remove(spare);
+                grid = Grid::of(table, &shown, None);
+            }
+            if grid.width() > MAX_TABLE_WIDTH {
+                grid = Grid::of(table, &shown, Some((cut, grid.room_for(cut))));
+            }
         }
-        let row = |cells: &[String]| {
-            let padded = cells.iter().enumerate().map(|(column, cell)| {
-                let blanks = " ".repeat(widths[column].saturating_sub(shown_width(cell)));
-                if is_number(shown[column]) { blanks + cell } else { format!("{cell}{blanks}") }
-            });
-            format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
-        };
-        self.line(&row(&names));
-        let rules: Vec<String> = shown
-            .iter()
-            .zip(&widths)
-            .map(|(position, width)| "-".repeat(width - 1) + if is_number(*position) { ":" } else { "-" })
-            .collect();
-        self.line(&row(&rules));
-        cells.iter().for_each(|cells| self.line(&row(cells)));
+        if grid.width() > MAX_TABLE_WIDTH {
+            grid.cells.iter().for_each(|cells| self.item(&grid.names, cells));
+        } else {
+            grid.lines().iter().for_each(|line| self.line(line));
+        }
     }
 
     /// A row of a table that is too wide, as an item of a list: what it is of, and each cell with the name of its column.
@@ -142,6 +131,88 @@ impl Page {
         self.line(&format!("{}:\n", inline(title)));
         content.lines().for_each(|line| self.line(&format!("    {line}")));
     }
+}
+
+/// The cells of a table as text, column by column as wide as they are.
+struct Grid<'t> {
+    table: &'t Table<'t>,
+    shown: &'t [usize],
+    names: Vec<String>,
+    cells: Vec<Vec<String>>,
+    widths: Vec<usize>,
+}
+
+impl<'t> Grid<'t> {
+    /// Of the columns that are shown, one of them cut to a width.
+    fn of(table: &'t Table<'t>, shown: &'t [usize], cut: Option<(usize, usize)>) -> Self {
+        let names: Vec<String> =
+            shown.iter().map(|position| table.columns[*position].name.to_owned()).collect();
+        let text = |row: &Row<'_>, position: usize| match cut {
+            Some((column, width)) if column == position => inline_within(&row.cells[position], width),
+            _ => inline(&row.cells[position]),
+        };
+        let cells: Vec<Vec<String>> = table
+            .rows
+            .iter()
+            .map(|row| shown.iter().map(|position| text(row, *position)).collect())
+            .collect();
+        let widest = |column: usize| {
+            let all = [&names].into_iter().chain(&cells).map(|row| shown_width(&row[column]));
+            all.max().unwrap_or(0).max(3)
+        };
+        let widths = (0..shown.len()).map(widest).collect();
+        Self { table, shown, names, cells, widths }
+    }
+
+    fn width(&self) -> usize {
+        // Each column has a blank on either side, and a bar at its left.
+        self.widths.iter().sum::<usize>() + 3 * self.widths.len() + 1
+    }
+
+    /// The width that a column may have beside the others.
+    fn room_for(&self, position: usize) -> usize {
+        let column = self.shown.iter().position(|shown| *shown == position);
+        let others = self.width() - column.map_or(0, |column| self.widths[column]);
+        MAX_TABLE_WIDTH.saturating_sub(others)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let is_number =
+            |column: usize| matches!(self.table.columns[self.shown[column]].content, Content::Number);
+        let row = |cells: &[String]| {
+            let padded = cells.iter().enumerate().map(|(column, cell)| {
+                let blanks = " ".repeat(self.widths[column].saturating_sub(shown_width(cell)));
+                if is_number(column) { blanks + cell } else { format!("{cell}{blanks}") }
+            });
+            format!("| {} |", padded.collect::<Vec<_>>().join(" | "))
+        };
+        let rule = |(column, width): (usize, &usize)| {
+            "-".repeat(width - 1) + if is_number(column) { ":" } else { "-" }
+        };
+        let rules: Vec<String> = self.widths.iter().enumerate().map(rule).collect();
+        [row(&self.names), row(&rules)].into_iter().chain(self.cells.iter().map(|cells| row(cells))).collect()
+    }
+}
+
+/// Pieces in one line, in which names are cut to a width in all.
+fn inline_within(pieces: &[Piece<'_>], width: usize) -> String {
+    let whole = inline(pieces);
+    let over = shown_width(&whole).saturating_sub(width);
+    if over == 0 {
+        return whole;
+    }
+    let cut = |name: &str| {
+        let name = in_line(name);
+        let room = shown_width(&name).saturating_sub(over);
+        code(&display::without_middle(&name, room))
+    };
+    let pieces = pieces.iter().map(|part| match part {
+        Piece::Name(name) => cut(name),
+        Piece::Node(node) if node.on_critical_path => format!("{} {ON_PATH}", cut(&node.name)),
+        Piece::Node(node) => cut(&node.name),
+        other => piece(other),
+    });
+    pieces.collect()
 }
 
 /// Pieces in one line.
@@ -294,6 +365,33 @@ mod tests {
             "- `scan`: node `{long}`,\n  time 3.2 s summed over tasks that ran at once\n- `scan`: node `{long}`, time 3.2 s\n"
         );
         assert_eq!(list, expected);
+    }
+
+    #[test]
+    fn nodes_are_a_table_however_long_their_names_are() {
+        let mut report = planted::report("x");
+        let node = |name: &str, on_path| crate::report::NodeReport {
+            status: NodeStatus::Success,
+            on_critical_path: on_path,
+            start_ms: Some(83_000.0),
+            duration_ms: Some(9_999.0),
+            rows_in: Some(1_234_567),
+            rows_out: Some(1_234_567),
+            bytes: Some(123_456_789),
+            ..crate::report::NodeReport::of_name(name)
+        };
+        let long = |end: &str| format!("stg_orders_{}_{end}", "with_a_long_name".repeat(5));
+        report.nodes = vec![node(&long("eu"), true), node(&long("us"), false), node("受注明細", false)];
+        let page = render(&report);
+        let (_, nodes) = page.split_once("## Nodes\n").unwrap();
+        let lines: Vec<&str> = nodes.lines().skip_while(|line| !line.starts_with('|')).take(5).collect();
+        assert!(lines.iter().all(|line| line.starts_with("| ") && line.ends_with(" |")), "{lines:#?}");
+        assert!(lines.iter().all(|line| shown_width(line) == shown_width(lines[0])), "{lines:#?}");
+        assert!(shown_width(lines[0]) <= MAX_TABLE_WIDTH, "{lines:#?}");
+        // What they differ in stays.
+        assert!(lines[2].contains("stg_orders_") && lines[2].contains("_eu` ◆"), "{lines:#?}");
+        assert!(lines[3].contains("_us`") && lines[4].contains("`受注明細`"), "{lines:#?}");
+        assert!(lines[2].contains("10.00 s") || lines[2].contains("10.0 s"), "{lines:#?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use daglight_run_bundle::{CheckRecord, NodeStatus, RecordedKind, RecordedOutcome
 use crate::{
     display, nodes,
     report::{NodeReport, Report},
-    section::{Block, Column, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
+    section::{Block, Column, Fit, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
     section_parts::{section, sentence, table},
     waterfall::Axis,
 };
@@ -28,10 +28,10 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
         // One for all rows, so that the bars of nodes can be compared.
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         let columns = vec![
-            Column::text("node"),
-            Column::text("kind").only(Medium::Markdown),
+            Column::text("node").fit(Fit::Cut),
+            Column::text("kind").only(Medium::Markdown).fit(Fit::Spare),
             Column::text("status").only(Medium::Markdown),
-            Column::number("start").only(Medium::Markdown),
+            Column::number("start").only(Medium::Markdown).fit(Fit::Spare),
             Column::chart(axis),
             Column::number("time"),
             Column::number("rows in"),

@@ -140,7 +140,19 @@ pub(crate) struct Row<'r> {
 pub(crate) struct Column {
     pub(crate) name: &'static str,
     pub(crate) content: Content,
+    pub(crate) fit: Fit,
     medium: Option<Medium>,
+}
+
+/// What becomes of a column of a table that is too wide for a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It stays as it is.
+    Whole,
+    /// Its names are cut in their middle.
+    Cut,
+    /// It is left out.
+    Spare,
 }
 
 /// What a column holds.
@@ -161,15 +173,20 @@ pub(crate) enum Medium {
 
 impl Column {
     pub(crate) fn text(name: &'static str) -> Self {
-        Self { name, content: Content::Text, medium: None }
+        Self { name, content: Content::Text, fit: Fit::Whole, medium: None }
     }
 
     pub(crate) fn number(name: &'static str) -> Self {
-        Self { name, content: Content::Number, medium: None }
+        Self { name, content: Content::Number, fit: Fit::Whole, medium: None }
     }
 
     pub(crate) fn chart(axis: Axis) -> Self {
-        Self { name: "", content: Content::Chart(axis), medium: Some(Medium::Page) }
+        Self { name: "", content: Content::Chart(axis), fit: Fit::Whole, medium: Some(Medium::Page) }
+    }
+
+    /// The column, with what becomes of it where there is no room.
+    pub(crate) fn fit(self, fit: Fit) -> Self {
+        Self { fit, ..self }
     }
 
     /// The column in one medium alone: the other has what it says in another column.

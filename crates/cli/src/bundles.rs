@@ -11,7 +11,7 @@ use daglight::{
     identity::RunId,
     settings::SettingsLoader,
 };
-use daglight_bundle_archive::{Limits, is_archive, unpack};
+use daglight_bundle_archive::{Limits, is_archive, temporary_folder, unpack};
 use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
@@ -157,7 +157,7 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
 
 fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     // A folder of the user alone, which is gone when the command ends.
-    let folder = tempfile::tempdir().map_err(Failure::work)?;
+    let folder = temporary_folder().map_err(Failure::work)?;
     let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::input)?;
     Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), folder }) })
 }

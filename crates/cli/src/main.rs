@@ -64,6 +64,10 @@ fn command() -> ExitCode {
     };
     let json = args.command.prints_json();
     survive_file_size_limit();
+    // A run and the server end by signals in ways of their own.
+    if !matches!(args.command, Command::Run(_) | Command::Serve(_)) {
+        daglight_bundle_archive::remove_on_signals();
+    }
     let done = match args.command {
         Command::Run(run) => run::run(run),
         Command::Plan(plan) => plan::plan(&plan),

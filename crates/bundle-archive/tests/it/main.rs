@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 mod archives;
+mod signals;

@@ -1,0 +1,47 @@
+//! What a signal leaves of an archive that is being looked at.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader},
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use daglight_bundle_archive::{remove_on_signals, temporary_folder};
+
+/// What the program prints in front of the path of its folder.
+const FOLDER: &str = "the folder: ";
+
+#[test]
+#[ignore = "it is the program that the test of signals ends"]
+fn a_program_that_looks_at_an_archive() {
+    remove_on_signals();
+    let folder = temporary_folder().unwrap();
+    fs::write(folder.path().join("manifest.json"), "{}").unwrap();
+    println!("{FOLDER}{}", folder.path().display());
+    thread::sleep(Duration::from_mins(1));
+}
+
+#[track_caller]
+fn check(signal: &str, number: i32) {
+    let mut program = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "signals::a_program_that_looks_at_an_archive"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(program.stdout.take().unwrap());
+    let folder = said.lines().find_map(|line| Some(line.ok()?.split_once(FOLDER)?.1.to_owned())).unwrap();
+    assert!(fs::exists(&folder).unwrap());
+    let sent = Command::new("kill").args(["-s", signal, &program.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(program.wait().unwrap().signal(), Some(number));
+    assert!(!fs::exists(&folder).unwrap(), "{folder}");
+}
+
+#[test]
+fn a_signal_that_ends_the_process_leaves_no_folder() {
+    check("INT", 2);
+    check("TERM", 15);
+}
