@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use daglight_system_tests::{Checkout, Daglight, check_against, decode_strictly, schema_of};
+use daglight_system_tests::{Checkout, Daglight, Perfetto, check_against, decode_strictly, schema_of};
 use serde_json::Value;
 
 use crate::observed::observed;
@@ -47,6 +47,50 @@ fn every_span_of_a_run_opens_in_the_viewers() {
     let events = document["traceEvents"].as_array().expect("events");
     assert_eq!(events.iter().filter(|event| event["ph"] == "X").count(), without_beats);
     assert!(events.iter().any(|event| event["ph"] == "C"), "there are beats");
+}
+
+#[test]
+fn perfetto_reads_every_span_of_a_run_and_finds_nothing_wrong() {
+    let observed = observed();
+    let out = tempfile::tempdir().expect("a folder");
+    let trace = out.path().join("trace.json");
+    export("perfetto", &observed.bundle(), &trace);
+    let document: Value = serde_json::from_slice(&fs::read(&trace).expect("a file")).expect("JSON");
+    let events = document["traceEvents"].as_array().expect("events");
+    let perfetto = Perfetto::open(&trace);
+    // What its importer drops or repairs is counted there alone.
+    let wrong = "SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0";
+    assert_eq!(perfetto.query(wrong), [[""; 2]; 0]);
+
+    let mut expected: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut beats, mut threads) = (0, Vec::new());
+    for event in events {
+        match event["ph"].as_str() {
+            Some("X") => {
+                *expected.entry(event["cat"].as_str().unwrap_or_default().to_owned()).or_default() += 1
+            }
+            Some("C") => beats += 1,
+            _ if event["name"] == "thread_name" => {
+                threads.push(event["args"]["name"].as_str().unwrap_or_default())
+            }
+            _ => {}
+        }
+    }
+    let read = perfetto.query("SELECT category, count(*) FROM slice GROUP BY 1");
+    let read: BTreeMap<String, usize> =
+        read.into_iter().map(|row| (row[0].clone(), row[1].parse().expect("a count"))).collect();
+    assert_eq!(read, expected);
+    assert_eq!(perfetto.query("SELECT count(*) FROM counter"), [[beats.to_string()]]);
+    let mut named: Vec<String> =
+        perfetto.query("SELECT name FROM thread WHERE tid > 0 AND name IS NOT NULL").concat();
+    named.sort();
+    threads.sort_unstable();
+    assert_eq!(named, threads);
+    // A span lasts as long as it did.
+    let whole = events.iter().find(|event| event["cat"] == "pipeline.execute").expect("the run");
+    let nanoseconds = (whole["dur"].as_f64().expect("a duration") * 1e3).round();
+    let read = perfetto.query("SELECT dur FROM slice WHERE category = 'pipeline.execute'");
+    assert_eq!(read, [[nanoseconds.to_string()]]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )?;
     let openlineage = workspace.root().join("tests/python/openlineage.txt");
     VirtualEnv::prepare(&workspace, &python, "openlineage", &openlineage)?;
+    let perfetto = workspace.root().join("tests/python/perfetto.txt");
+    VirtualEnv::prepare(&workspace, &python, "perfetto", &perfetto)?;
     eprintln!("set-up: DataFusion's own tests");
     conformance::fetch(&workspace)?;
     eprintln!("set-up: programs");

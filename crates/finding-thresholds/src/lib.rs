@@ -85,6 +85,10 @@ thresholds! {
     repeated_scans: u64 = 3 => Count;
     /// The part of the run that the scans after the first take.
     repeated_share: f64 = 0.2 => Part;
+    /// Queries that computed the same, of which all but one are too many: 2 at least.
+    recomputed_queries: u64 = 2 => Count;
+    /// The part of the run that computing it after the first time takes.
+    recomputed_share: f64 = 0.1 => Part;
     /// Rows that a join returned for each row of its larger side.
     explosion: f64 = 10.0 => Number;
     /// Rows returned below which a join has not exploded.

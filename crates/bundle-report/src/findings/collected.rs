@@ -7,7 +7,7 @@ use daglight_run_bundle::PlanBundle;
 
 use super::{
     Finding, FindingKind, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
-    repeated::RepeatedScans, scans, skew, writes,
+    recomputed::RecomputedParts, repeated::RepeatedScans, scans, skew, writes,
 };
 use crate::{largest::Largest, report::Report};
 
@@ -21,6 +21,7 @@ pub(crate) struct PlanFindings {
     /// By kind: the candidates with most at stake, and how much was at stake in each of the others that matter.
     candidates: BTreeMap<FindingKind, Candidates>,
     repeated: RepeatedScans,
+    recomputed: RecomputedParts,
 }
 
 #[derive(Debug)]
@@ -31,7 +32,12 @@ struct Candidates {
 
 impl PlanFindings {
     pub(crate) fn new(thresholds: FindingThresholds) -> Self {
-        Self { thresholds, candidates: BTreeMap::new(), repeated: RepeatedScans::default() }
+        Self {
+            thresholds,
+            candidates: BTreeMap::new(),
+            repeated: RepeatedScans::default(),
+            recomputed: RecomputedParts::default(),
+        }
     }
 
     /// Asks every rule about a plan; `file` is its path in the bundle.
@@ -59,6 +65,7 @@ impl PlanFindings {
             candidates.largest.offer((finding.at_stake_ms.unwrap_or(0.0) * 1e3) as u64, || finding);
         }
         self.repeated.add(&view);
+        self.recomputed.add(&view);
     }
 
     /// The findings that matter for the run.
@@ -91,7 +98,10 @@ impl PlanFindings {
             let beyond = if listed.len() == CANDIDATES { candidates.count - CANDIDATES as u64 } else { 0 };
             findings.extend(Finding::listed(listed, thresholds.max_per_kind, beyond));
         }
-        findings.extend(self.repeated.findings(report, thresholds));
+        let (recomputed, tables) = self.recomputed.findings(report, thresholds);
+        findings.extend(recomputed);
+        // What is computed again is scanned again for it: that is said once.
+        findings.extend(self.repeated.findings(report, thresholds, &tables));
         findings
     }
 }
@@ -104,11 +114,12 @@ mod tests {
     fn of_many_of_a_kind_the_largest_are_listed_and_the_others_counted() {
         let plans = (0..50).map(|number| {
             let explosion = Plan::new().operator(None, "HashJoinExec", 20_000_000).partitions(2);
-            explosion.compute(1_000.0 + 2.0 * number as f64).scan(Some(0), "a", 1_000).scan(
-                Some(0),
-                "b",
-                1_000,
-            )
+            let detail = format!("HashJoinExec: a = {number}");
+            explosion
+                .compute(1_000.0 + 2.0 * number as f64)
+                .with(|plan| plan.metrics.operators[0].detail = Some(detail))
+                .scan(Some(0), "a", 1_000)
+                .scan(Some(0), "b", 1_000)
         });
         let found = found(plans);
         let stakes: Vec<f64> = found.iter().filter_map(|finding| finding.at_stake_ms).collect();

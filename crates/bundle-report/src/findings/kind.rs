@@ -68,6 +68,9 @@ kinds! {
     /// Several queries scanned the same data in the same way.
     RepeatedScan = "repeated-scan":
         "Materialise what is read again as a table, and let the queries read that.";
+    /// Several queries computed the same over the same data, such as a view that each of them reads.
+    RecomputedView = "recomputed-view":
+        "Make a table of the view, or of the common part of the queries, and let them read that.";
     /// A join returned many more rows than it read.
     ExplodingJoin = "exploding-join":
         "See whether the join has all its keys, and whether they are unique on one side; aggregate before the join.";

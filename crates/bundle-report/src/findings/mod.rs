@@ -10,7 +10,7 @@
 //! collected.rs     the rules of queries, over all plans of a run
 //! estimates.rs     what the planner knew of the rows
 //! joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
-//! repeated.rs      what several queries did again
+//! repeated.rs recomputed.rs       what several queries did again
 //! checks.rs schedule.rs stalls.rs telemetry.rs                          the rules of runs
 //! moved.rs         what is otherwise than in the last good run
 //! ranked.rs        all findings of a run, the most important first
@@ -28,6 +28,7 @@ mod parallelism;
 mod plan_view;
 mod planning;
 mod ranked;
+mod recomputed;
 mod repeated;
 mod scans;
 mod schedule;

@@ -50,6 +50,11 @@ impl<'p> PlanView<'p> {
         &self.inputs[position]
     }
 
+    /// Whether an operator passes rows on as they are.
+    pub(crate) fn is_passing(&self, position: usize) -> bool {
+        PASSING.contains(&&*self.operator(position).name)
+    }
+
     /// The operators above one, up to the top.
     pub(crate) fn above(&self, position: usize) -> impl Iterator<Item = usize> {
         // Each stands before the one below it, so that this ends.
@@ -58,7 +63,7 @@ impl<'p> PlanView<'p> {
 
     /// The operator below that is the first to do something with the rows, from `position` on.
     pub(crate) fn through_passing(&self, mut position: usize) -> usize {
-        while PASSING.contains(&&*self.operator(position).name) {
+        while self.is_passing(position) {
             match self.inputs(position) {
                 [only] => position = *only,
                 _ => break,

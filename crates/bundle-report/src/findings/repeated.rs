@@ -1,7 +1,7 @@
 //! What several queries did again: scans of the same data in the same way, which a table would have done once.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
 };
 
@@ -66,11 +66,18 @@ impl RepeatedScans {
         }
     }
 
-    pub(crate) fn findings(self, report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
+    /// The findings, but of the tables of which more is known.
+    pub(crate) fn findings(
+        self,
+        report: &Report,
+        thresholds: &FindingThresholds,
+        known: &HashSet<String>,
+    ) -> Vec<Finding> {
         let run_ms = report.duration_ms.unwrap_or(0.0);
         let again_ms = |scans: &Scans| scans.sum_ms - scans.longest_ms;
         let matters = |scans: &Scans| {
-            scans.count >= thresholds.repeated_scans
+            !known.contains(&scans.table)
+                && scans.count >= thresholds.repeated_scans
                 && again_ms(scans) >= thresholds.min_ms
                 && again_ms(scans) >= thresholds.repeated_share * run_ms
         };

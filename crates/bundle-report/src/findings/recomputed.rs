@@ -1,0 +1,314 @@
+//! What several queries computed again: a part of their plans with a join, an aggregate or the like over the same data, as a view
+//! is computed by each query that reads it.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
+};
+
+use daglight_finding_thresholds::FindingThresholds;
+
+use super::{Finding, FindingKind, plan_view::PlanView};
+use crate::{display, level::Level, report::Report};
+
+/// Parts of plans that are distinguished; of a run with more, the others are not looked at.
+const MAX_PARTS: usize = 10_000;
+/// Tables and nodes that are named.
+const MAX_NAMED: usize = 3;
+/// Operators that cost little for each row. What consists of them alone is a scan that is repeated.
+const CHEAP: [&str; 6] = [
+    "ProjectionExec",
+    "FilterExec",
+    "GlobalLimitExec",
+    "LocalLimitExec",
+    "SortPreservingMergeExec",
+    "DataSinkExec",
+];
+
+/// Every part of a plan, by what it computes of which data.
+#[derive(Debug, Default)]
+pub(crate) struct RecomputedParts {
+    parts: HashMap<u64, Part>,
+    plans: u64,
+}
+
+#[derive(Debug)]
+struct Part {
+    operator: String,
+    tables: BTreeSet<String>,
+    /// Plans that have it, and the last of them that was counted.
+    queries: u64,
+    last_plan: u64,
+    /// How often it was computed.
+    count: u64,
+    rows: u64,
+    sum_ms: f64,
+    longest_ms: f64,
+    nodes: Vec<String>,
+    above: Above,
+    /// The parts that are directly within it.
+    within: Vec<u64>,
+}
+
+/// The part that a part belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Above {
+    /// The same one each time, so that the larger one says it all.
+    One(u64),
+    /// None, or different ones.
+    Several,
+}
+
+/// A part as it is in one plan.
+struct Computed {
+    key: u64,
+    ms: f64,
+    tables: BTreeSet<String>,
+    /// Whether a part begins here: something that costs, with rows that are known.
+    is_root: bool,
+    /// The roots below, down to the first ones.
+    within: Vec<u64>,
+}
+
+impl RecomputedParts {
+    pub(crate) fn add(&mut self, plan: &PlanView<'_>) {
+        self.plans += 1;
+        let computed = computed(plan);
+        for (position, part) in computed.iter().enumerate() {
+            let Some(part) = part.as_ref().filter(|part| part.is_root) else { continue };
+            if self.parts.len() >= MAX_PARTS && !self.parts.contains_key(&part.key) {
+                continue;
+            }
+            let mut above = plan.above(position).filter_map(|above| computed[above].as_ref());
+            let above =
+                above.find(|above| above.is_root).map_or(Above::Several, |above| Above::One(above.key));
+            let known = self.parts.entry(part.key).or_insert_with(|| Part {
+                operator: plan.name(position),
+                tables: part.tables.clone(),
+                queries: 0,
+                last_plan: 0,
+                count: 0,
+                rows: plan.operator(position).output_rows.unwrap_or(0),
+                sum_ms: 0.0,
+                longest_ms: 0.0,
+                nodes: Vec::new(),
+                above,
+                within: part.within.clone(),
+            });
+            if known.above != above {
+                known.above = Above::Several;
+            }
+            known.queries += u64::from(known.last_plan != self.plans);
+            known.last_plan = self.plans;
+            known.count += 1;
+            known.sum_ms += part.ms;
+            known.longest_ms = known.longest_ms.max(part.ms);
+            if let Some(node) = &plan.bundle.node
+                && known.nodes.len() < MAX_NAMED
+                && !known.nodes.contains(node)
+            {
+                known.nodes.push(node.clone());
+            }
+        }
+    }
+
+    /// The findings, and the tables that they are about.
+    pub(crate) fn findings(
+        self,
+        report: &Report,
+        thresholds: &FindingThresholds,
+    ) -> (Vec<Finding>, HashSet<String>) {
+        let run_ms = report.duration_ms.unwrap_or(0.0);
+        let again_ms = |part: &Part| part.sum_ms - part.longest_ms;
+        let matters = |part: &&Part| {
+            part.above == Above::Several
+                && part.queries >= thresholds.recomputed_queries.max(2)
+                && again_ms(part) >= thresholds.min_ms
+                && again_ms(part) >= thresholds.recomputed_share * run_ms
+        };
+        let mut again: Vec<(u64, &Part)> =
+            self.parts.iter().map(|(key, part)| (*key, part)).filter(|(_, part)| matters(part)).collect();
+        again.sort_by(|(a_key, a), (b_key, b)| {
+            again_ms(b).total_cmp(&again_ms(a)).then_with(|| a_key.cmp(b_key))
+        });
+        // Of parts within each other the one with most at stake: the time of the inner one is in both.
+        let mut said: Vec<(u64, HashSet<u64>)> = Vec::new();
+        let mut found = Vec::new();
+        let mut tables = HashSet::new();
+        for (key, part) in again {
+            let within = self.all_within(part);
+            if said.iter().any(|(other, inner)| inner.contains(&key) || within.contains(other)) {
+                continue;
+            }
+            said.push((key, within));
+            tables.extend(part.tables.iter().cloned());
+            found.push(finding(part, again_ms(part)));
+        }
+        (Finding::listed(found, thresholds.max_per_kind, 0), tables)
+    }
+
+    /// The parts within a part, at any depth.
+    fn all_within(&self, part: &Part) -> HashSet<u64> {
+        let (mut found, mut next) = (HashSet::new(), part.within.clone());
+        while let Some(key) = next.pop() {
+            if found.insert(key) {
+                next.extend(self.parts.get(&key).into_iter().flat_map(|part| &part.within));
+            }
+        }
+        found
+    }
+}
+
+/// What each operator of a plan computes with all below it, where that is known.
+fn computed(plan: &PlanView<'_>) -> Vec<Option<Computed>> {
+    let count = plan.operators().count();
+    let mut computed: Vec<Option<Computed>> = (0..count).map(|_| None).collect();
+    // What is read stands behind what reads it.
+    for position in (0..count).rev() {
+        let operator = plan.operator(position);
+        let inputs: Option<Vec<&Computed>> =
+            plan.inputs(position).iter().map(|input| computed[*input].as_ref()).collect();
+        // A part is the same only if all of it is known to be.
+        let Some(inputs) = inputs.filter(|inputs| !inputs.is_empty() || operator.table.is_some()) else {
+            continue;
+        };
+        let (key, is_root) = if plan.is_passing(position) {
+            let [only] = &inputs[..] else { continue };
+            (only.key, false)
+        } else {
+            let Some(detail) = &operator.detail else { continue };
+            let mut hasher = DefaultHasher::new();
+            // Where the policy hides literals, plans that differ in them alone differ in their rows.
+            (&operator.name, detail, &operator.table, operator.output_rows).hash(&mut hasher);
+            inputs.iter().for_each(|input| input.key.hash(&mut hasher));
+            let is_costly = !operator.is_scan && !CHEAP.contains(&&*operator.name);
+            (hasher.finish(), is_costly && operator.output_rows.is_some())
+        };
+        let below_ms: f64 = inputs.iter().map(|input| input.ms).sum();
+        let part = Computed {
+            key,
+            ms: plan.within(plan.time_ms(position) + below_ms),
+            tables: inputs
+                .iter()
+                .flat_map(|input| input.tables.iter().cloned())
+                .chain(operator.table.clone())
+                .collect(),
+            is_root,
+            within: inputs
+                .iter()
+                .flat_map(|input| if input.is_root { vec![input.key] } else { input.within.clone() })
+                .collect(),
+        };
+        computed[position] = Some(part);
+    }
+    computed
+}
+
+fn finding(part: &Part, again_ms: f64) -> Finding {
+    let by = if part.nodes.is_empty() { String::new() } else { format!(", in {}", part.nodes.join(", ")) };
+    let tables: Vec<&str> = part.tables.iter().take(MAX_NAMED).map(String::as_str).collect();
+    let more = match part.tables.len().saturating_sub(MAX_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let summary = format!(
+        "The same {} over {}{more} was computed by {} queries{by}: {} in all.",
+        part.operator,
+        tables.join(", "),
+        display::count(part.queries),
+        display::duration(part.sum_ms)
+    );
+    let finding = Finding::new(FindingKind::RecomputedView, Level::Note, summary);
+    let finding = finding.node(part.nodes.first().map(String::as_str)).count("queries", part.queries);
+    let finding = finding.count("times computed", part.count).count("rows", part.rows).at_stake(again_ms);
+    Finding { operator: Some(part.operator.clone()), ..finding }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, found};
+
+    /// A query that sorts or counts the rows of a view that joins two tables, in so many milliseconds.
+    fn query(node: &str, top: &str, condition: &str, ms: f64) -> Plan {
+        let detail = format!("HashJoinExec: {condition}");
+        let plan = Plan::new().operator(None, top, 100).uncounted(Some(0), "RepartitionExec");
+        let plan = plan.operator(Some(1), "HashJoinExec", 5_000).compute(2.0 * ms).partitions(2);
+        let plan = plan.with(|plan| plan.metrics.operators[2].detail = Some(detail));
+        plan.scan(Some(2), "orders", 4_000).scan(Some(2), "customers", 9_000).with(|plan| {
+            plan.node = Some(node.to_owned());
+            plan.metrics.operators[0].detail = Some(format!("{top} of {node}"));
+        })
+    }
+
+    fn kinds(plans: Vec<Plan>) -> Vec<FindingKind> {
+        found(plans).into_iter().map(|finding| finding.kind).collect()
+    }
+
+    #[test]
+    fn a_view_that_several_queries_compute_is_found_once_with_what_it_reads() {
+        let plans = || {
+            vec![
+                query("a", "SortExec", "a = b", 1_900.0),
+                query("b", "AggregateExec", "a = b", 2_000.0),
+                query("c", "SortExec", "a = b", 1_900.0),
+            ]
+        };
+        let found = found(plans());
+        let [finding] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!(
+            (finding.kind, finding.operator.as_deref()),
+            (FindingKind::RecomputedView, Some("HashJoinExec"))
+        );
+        assert!(finding.at_stake_ms.is_some_and(|ms| (3_790.0..3_900.0).contains(&ms)), "{finding:#?}");
+        assert!(
+            finding.summary.contains(
+                "The same HashJoinExec over customers, orders was computed by 3 queries, in a, b, c: 5."
+            ),
+            "{}",
+            finding.summary
+        );
+        assert_eq!(finding.evidence[0].value, 3.0);
+    }
+
+    #[test]
+    fn another_condition_other_rows_or_little_time_is_nothing_computed_again() {
+        assert_eq!(
+            kinds(vec![query("a", "SortExec", "a = b", 1_900.0), query("b", "SortExec", "a = c", 1_900.0)]),
+            []
+        );
+        let other = query("b", "SortExec", "a = b", 1_900.0)
+            .with(|plan| plan.metrics.operators[2].output_rows = Some(5_001));
+        assert_eq!(kinds(vec![query("a", "SortExec", "a = b", 1_900.0), other]), []);
+        assert_eq!(
+            kinds(vec![query("a", "SortExec", "a = b", 90.0), query("b", "SortExec", "a = b", 90.0)]),
+            []
+        );
+        assert_eq!(kinds(vec![query("a", "SortExec", "a = b", 1_900.0)]), []);
+    }
+
+    #[test]
+    fn of_parts_within_each_other_the_one_with_most_at_stake_is_said() {
+        // Three queries join in the same way, and two of them aggregate in the same way as well.
+        let queries = ["a", "b", "c"].map(|node| {
+            let detail = if node == "c" { "AggregateExec: y" } else { "AggregateExec: x" };
+            query(node, "AggregateExec", "a = b", 1_900.0)
+                .with(|plan| plan.metrics.operators[0].detail = Some(detail.into()))
+        });
+        let found = found(queries);
+        let [finding] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!((finding.operator.as_deref(), finding.evidence[0].value), (Some("HashJoinExec"), 3.0));
+    }
+
+    #[test]
+    fn what_is_the_same_up_to_a_larger_part_is_said_of_that() {
+        // The aggregate above is the same as well.
+        let same = |node: &str| {
+            query(node, "AggregateExec", "a = b", 1_900.0)
+                .with(|plan| plan.metrics.operators[0].detail = Some("AggregateExec: x".into()))
+        };
+        let found = found([same("a"), same("b")]);
+        let [finding] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!(finding.operator.as_deref(), Some("AggregateExec"));
+    }
+}
