@@ -14,6 +14,7 @@ use crate::{
     display,
     findings::{self, is_long_pause},
     headline,
+    hidden::hidden,
     inputs::{Deliverable, Inputs},
     judged_plans::JudgedPlans,
     nodes,
@@ -121,6 +122,7 @@ pub(crate) fn report(
     // Bundles of older versions say it in the spans alone.
     let process_ended = manifest.as_ref().is_some_and(|manifest| manifest.process_ended_at.is_some())
         || signals.root_is_closed_for_it;
+    let hidden = manifest.as_ref().map(hidden).unwrap_or_default();
     let (identity, links, profile, daglight_version, error) = match manifest {
         Some(manifest) => (
             Some(manifest.identity),
@@ -148,6 +150,7 @@ pub(crate) fn report(
         identity,
         links,
         profile,
+        hidden,
         daglight_version,
         started_at,
         ended_at,

@@ -30,6 +30,7 @@ mod data;
 mod nodes;
 mod problems;
 mod samples;
+mod hidden;
 
 // What follows from them.
 mod timeline;

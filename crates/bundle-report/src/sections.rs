@@ -371,10 +371,11 @@ fn unreadable(report: &Report) -> Section<'_> {
 fn identity(report: &Report) -> Section<'_> {
     let Some(identity) = &report.identity else { return section("Identity", Vec::new()) };
     let made = |text: String| vec![Piece::Code(text.into())];
-    let facts: [(&str, Cell<'_>); 9] = [
+    let facts: [(&str, Cell<'_>); 10] = [
         ("run", made(identity.run_id.to_string())),
         ("started", report.started_at.map(display::time).map(made).unwrap_or_default()),
         ("profile", code(report.profile.as_deref())),
+        ("hidden by the policy", words(report.hidden.join(", "))),
         ("Hamilton run", code(identity.execution_run_id.as_deref())),
         ("Hamilton project", code(identity.project_id.as_deref())),
         ("trace", code(identity.trace_id.as_deref())),

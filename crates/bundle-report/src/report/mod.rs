@@ -47,7 +47,7 @@ use crate::{findings::Finding, level::Level};
 ///   `spans`, `spans_left_out`, `resources` and the `self_ms` of spans followed, then `heartbeat.silent_seconds`,
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
-///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, and `open` of spans.
+///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -73,6 +73,9 @@ pub struct Report {
     pub links: Links,
     /// The profile.
     pub profile: Option<String>,
+    /// What the policy did not let into the bundle, in words.
+    #[serde(default)]
+    pub hidden: Vec<String>,
     /// The version of Daglight that made the run.
     pub daglight_version: Option<String>,
     /// When the run started.
