@@ -195,7 +195,7 @@ impl Render for Table<'_> {
                         }
                     }
                     tbody {
-                        @for row in &self.rows {
+                        @for row in self.rows(Medium::Page) {
                             tr class=[row.status.and_then(row_class)] {
                                 @for &position in &shown {
                                     td class=[class(position)] { (All(&row.cells[position])) }

@@ -104,6 +104,10 @@ impl Page {
         } else {
             grid.lines().iter().for_each(|line| self.line(line));
         }
+        let more = table.rows.len() - table.rows(Medium::Markdown).count();
+        if more > 0 {
+            self.line(&format!("\n{} more are on the page.", display::plural(more as u64, "row")));
+        }
     }
 
     /// A row of a table that is too wide, as an item of a list: what it is of, and each cell with the name of its column.
@@ -152,8 +156,7 @@ impl<'t> Grid<'t> {
             _ => inline(&row.cells[position]),
         };
         let cells: Vec<Vec<String>> = table
-            .rows
-            .iter()
+            .rows(Medium::Markdown)
             .map(|row| shown.iter().map(|position| text(row, *position)).collect())
             .collect();
         let widest = |column: usize| {
@@ -392,6 +395,24 @@ mod tests {
         assert!(lines[2].contains("stg_orders_") && lines[2].contains("_eu` ◆"), "{lines:#?}");
         assert!(lines[3].contains("_us`") && lines[4].contains("`受注明細`"), "{lines:#?}");
         assert!(lines[2].contains("10.00 s") || lines[2].contains("10.0 s"), "{lines:#?}");
+    }
+
+    #[test]
+    fn of_many_nodes_text_has_the_longest_and_the_number_of_the_others() {
+        let mut report = planted::report("x");
+        let node = |number: u32| crate::report::NodeReport {
+            start_ms: Some(f64::from(number)),
+            duration_ms: Some(f64::from(number)),
+            ..crate::report::NodeReport::of_name(&format!("node_{number}"))
+        };
+        report.nodes = (0..500).map(node).collect();
+        let page = render(&report);
+        let (_, nodes) = page.split_once("## Nodes\n").unwrap();
+        let rows = nodes.lines().filter(|line| line.starts_with("| `node_")).count();
+        assert_eq!(rows, 60);
+        assert!(nodes.contains("| `node_499`") && nodes.contains("| `node_440`"));
+        assert!(nodes.contains("\n140 rows more are on the page.\n"), "{nodes}");
+        assert!(nodes.contains("\n300 nodes more, all shorter, are in the JSON report.\n"), "{nodes}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The sections about nodes: how each ended, when it ran, and what decides the time of the run.
 
+use std::collections::HashSet;
+
 use daglight_run_bundle::{CheckRecord, NodeStatus, RecordedKind, RecordedOutcome};
 
 use crate::{
@@ -18,6 +20,8 @@ const MAX_CHECKS: usize = 200;
 
 /// Nodes that fit on a page that is still looked at.
 const MAX_NODES: usize = 200;
+/// Nodes that are looked at in a terminal or a ticket.
+const MAX_NODES_OF_TEXT: usize = 60;
 
 pub(crate) fn nodes(report: &Report) -> Section<'_> {
     let (longest, left_out) = nodes::longest(&report.nodes, MAX_NODES);
@@ -38,7 +42,13 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
             Column::number("rows out"),
             Column::number("bytes"),
         ];
-        let rows = longest.into_iter().map(|node| node_row(node, axis)).collect();
+        let (in_text, _) = nodes::longest(&report.nodes, MAX_NODES_OF_TEXT);
+        let in_text: HashSet<*const NodeReport> = in_text.into_iter().map(std::ptr::from_ref).collect();
+        let rows = longest.into_iter().map(|node| Row {
+            medium: (!in_text.contains(&std::ptr::from_ref(node))).then_some(Medium::Page),
+            ..node_row(node, axis)
+        });
+        let rows = rows.collect();
         blocks.push(Block::Table(Table { columns, rows }));
     }
     if left_out > 0 {
@@ -185,7 +195,7 @@ fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
         shown(node.rows_out, display::count),
         shown(node.bytes, display::bytes),
     ];
-    Row { status: Some(node.status), cells }
+    Row { status: Some(node.status), medium: None, cells }
 }
 
 /// The words beside the name of a node: how it ended, unless that is well, and how often it ran.

@@ -133,6 +133,8 @@ pub(crate) struct Table<'r> {
 pub(crate) struct Row<'r> {
     /// How the node of the row ended, where it is one of a node.
     pub(crate) status: Option<NodeStatus>,
+    /// The only medium that has it.
+    pub(crate) medium: Option<Medium>,
     pub(crate) cells: Vec<Cell<'r>>,
 }
 
@@ -197,8 +199,13 @@ impl Column {
 
 impl<'r> Table<'r> {
     pub(crate) fn new(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>) -> Self {
-        let rows = rows.into_iter().map(|cells| Row { status: None, cells }).collect();
+        let rows = rows.into_iter().map(|cells| Row { status: None, medium: None, cells }).collect();
         Self { columns, rows }
+    }
+
+    /// The rows of a medium.
+    pub(crate) fn rows(&self, medium: Medium) -> impl Iterator<Item = &Row<'r>> {
+        self.rows.iter().filter(move |row| row.medium.is_none_or(|only| only == medium))
     }
 
     /// The positions of the columns of a medium in which a row says anything.
