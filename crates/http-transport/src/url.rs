@@ -13,7 +13,8 @@ use reqwest::Url;
 /// ```
 pub fn shown_url(url: &str) -> String {
     // Without a scheme, as in `me:hunter2@host:4318`, all in front of the host may be a credential.
-    let start = url.find("://").map_or(0, |scheme| scheme + 3);
+    // Further behind, as in `?next=https://host`, is another URL.
+    let start = url.find("://").filter(|scheme| is_scheme(&url[..*scheme])).map_or(0, |scheme| scheme + 3);
     let rest = &url[start..];
     // A password with a slash in it makes a text that is not a URL, in which an "@" may stand anywhere.
     let end = match Url::parse(url) {
@@ -24,6 +25,10 @@ pub fn shown_url(url: &str) -> String {
         Some(at) => without_credentials(&format!("{}{}", &url[..start], &rest[at + 1..])),
         None => without_credentials(url),
     }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -42,6 +47,10 @@ mod tests {
         check("https://host/a@b?c=@d", "https://host/a@b?c=@d");
         check("https://token@host", "https://host");
         check("https://me:a@b@host/", "https://host/");
+        // A URL as well: what a parser adds to it is not needed.
+        check("https:me:hunter2@host/?next=http://other", "host/?next=http://other");
+        check("https:me:hun'ter2@host/?next=http://other", "host/?next=http://other");
+        check("me:hunter2@host/?next=http://other", "host/?next=http://other");
     }
 
     #[test]
