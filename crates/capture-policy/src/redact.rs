@@ -26,6 +26,9 @@ use crate::{
     url_queries::UrlQueries,
 };
 
+/// How often a text is looked through again at most. Few that anybody writes need a second time.
+const MOST_TIMES: usize = 8;
+
 /// Replaces credentials in texts by [`REDACTED`](crate::REDACTED), and says which names they have. That of a policy which shows no literals
 /// or no values in paths takes those out of every text too.
 ///
@@ -139,6 +142,22 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
+        let mut shown = self.text_once(text);
+        if shown == text {
+            return shown;
+        }
+        // Where a credential was, its neighbours may read as another one.
+        for _ in 0..MOST_TIMES {
+            let again = self.text_once(&shown);
+            if again == shown {
+                break;
+            }
+            shown = again;
+        }
+        shown
+    }
+
+    fn text_once(&self, text: &str) -> String {
         // Known secrets first: their text may have in it what a later step takes for something else, and cut in
         // half.
         let text = self.known().without_secrets(text);

@@ -3,6 +3,7 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use super::*;
+use crate::{Policy, Profile};
 
 #[track_caller]
 pub(crate) fn check(text: &str, expected: &str) {
@@ -248,6 +249,17 @@ fn credentials_go_before_what_they_are_known_by() {
             ] {
                 assert!(!shown.contains("hunter2pw"), "{text}: {shown}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_text_that_was_redacted_stays_as_it_is() {
+    for text in ["apikey\\\":/:w@t/"] {
+        for profile in Profile::ALL {
+            let policy = Policy::of_profile(profile);
+            let shown = policy.redactor().text(text);
+            assert_eq!(policy.redactor().text(&shown), shown, "{profile:?}: {text:?}");
         }
     }
 }
