@@ -13,7 +13,7 @@ use daglight_capture_policy::in_one_line;
 use daglight_http_transport::Backoff;
 use daglight_run_bundle::{
     LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT, WarningCode,
-    outbox::DeliveryLock,
+    count_items, outbox::DeliveryLock,
 };
 
 use crate::{answer::Answer, sending::Sender, target::Target};
@@ -59,7 +59,7 @@ pub(crate) fn deliver(
             LineageLine::Event { text, end } => (is_event(text).then_some(text), end),
         };
         let Some(text) = text else {
-            *progress.dropped.entry(UNREADABLE_EVENT.to_owned()).or_default() += 1;
+            count_items(&mut progress.dropped, UNREADABLE_EVENT, 1);
             progress.offset = end;
             done(progress);
             continue;
@@ -67,7 +67,7 @@ pub(crate) fn deliver(
         loop {
             let Some(limit) = limit() else { return Ok(Stopped::GivenUp(None)) };
             match sender.send(text, limit) {
-                Answer::Taken => progress.delivered += 1,
+                Answer::Taken => progress.delivered = progress.delivered.saturating_add(1),
                 Answer::Refused { reason, said } => {
                     if !progress.dropped.contains_key(&reason) {
                         let code = WarningCode::LineageEventsLost.name();
@@ -77,7 +77,7 @@ pub(crate) fn deliver(
                             "the receiver of OpenLineage rejected an event"
                         );
                     }
-                    *progress.dropped.entry(reason).or_default() += 1;
+                    count_items(&mut progress.dropped, &reason, 1);
                 }
                 Answer::Later { error, after } => {
                     if pause(backoff.next_pause(after), &error) {

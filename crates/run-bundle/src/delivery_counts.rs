@@ -134,12 +134,12 @@ impl ItemsByKind {
 
     /// Counts more items.
     pub fn add(&mut self, more: Self) {
-        self.versions += more.versions;
-        self.runs += more.runs;
-        self.task_updates += more.task_updates;
-        self.attributes += more.attributes;
-        self.tags += more.tags;
-        self.ends += more.ends;
+        self.versions = self.versions.saturating_add(more.versions);
+        self.runs = self.runs.saturating_add(more.runs);
+        self.task_updates = self.task_updates.saturating_add(more.task_updates);
+        self.attributes = self.attributes.saturating_add(more.attributes);
+        self.tags = self.tags.saturating_add(more.tags);
+        self.ends = self.ends.saturating_add(more.ends);
     }
 
     fn is_empty(&self) -> bool {

@@ -111,7 +111,7 @@ pub use plan_metrics::{
 pub use reserve::Reserve;
 pub use sha256::sha256_of;
 pub use signal_files::SignalFiles;
-pub use sums::saturating_sum;
+pub use sums::{count_items, saturating_sum};
 pub use verify::Fault;
 pub use versioned::{ReadError, WriteError};
 pub use warning::Warning;

@@ -10,6 +10,7 @@ use crate::{
     delivery_counts::DeliveryCounts,
     layout::{LINEAGE_DELIVERY, MAX_FILE_BYTES},
     lineage_events::{LineageLine, LineageReader},
+    sums::{count_items, saturating_sum},
     versioned::{ReadError, WriteError, format_version},
 };
 
@@ -108,9 +109,10 @@ impl LineageProgress {
     pub fn ledger(&self, written: u64, unwritten: &BTreeMap<String, u64>) -> DeliveryCounts {
         let mut dropped = self.dropped.clone();
         for (reason, events) in unwritten {
-            *dropped.entry(reason.clone()).or_default() += events;
+            count_items(&mut dropped, reason, *events);
         }
-        DeliveryCounts::of(written + unwritten.values().sum::<u64>(), self.delivered, dropped)
+        let produced = saturating_sum(unwritten.values().copied().chain([written]));
+        DeliveryCounts::of(produced, self.delivered, dropped)
     }
 }
 
@@ -164,5 +166,15 @@ mod tests {
         assert!(first.is_some() && DeliveryLock::of_lineage(dir.path()).is_none());
         drop(first);
         assert!(DeliveryLock::of_lineage(dir.path()).is_some());
+    }
+
+    #[test]
+    fn counts_of_a_damaged_file_have_a_largest_sum() {
+        let all = |reason: &str| BTreeMap::from([(reason.to_owned(), u64::MAX), ("b".to_owned(), 7)]);
+        let progress =
+            LineageProgress { delivered: u64::MAX, dropped: all("full"), ..LineageProgress::default() };
+        let ledger = progress.ledger(4, &all("full"));
+        assert_eq!((ledger.produced, ledger.waiting, ledger.dropped_for("b")), (u64::MAX, 0, 14));
+        assert!(ledger.is_balanced());
     }
 }

@@ -435,7 +435,8 @@ impl Deliverer {
             // Outside of `risk`: asking changes nothing.
             let there =
                 self.client.attributes_of(dag_run_id, &nodes, &types, self.cursor.delivered.attributes)?;
-            self.cursor.delivered.attributes += part.remove_delivered(&there);
+            let attributes = part.remove_delivered(&there);
+            self.cursor.delivered.add(ItemsByKind { attributes, ..ItemsByKind::default() });
             part.uncertain = false;
         }
         // That a node has succeeded can be said as late as one likes.
@@ -527,7 +528,7 @@ impl Deliverer {
         }
         self.cursor.delivered.add(done.counts);
         if done.unwritten.events > 0 {
-            self.cursor.unwritten += done.unwritten.items;
+            self.cursor.unwritten = self.cursor.unwritten.saturating_add(done.unwritten.items);
             self.unwritten.taken(done.unwritten.events);
         }
         self.save_cursor();

@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    DeliveryCounts, ItemsByKind, WarningCode,
+    DeliveryCounts, ItemsByKind, WarningCode, count_items,
     outbox::{DeliveryLock, Outbox, RunLink, Unwritten},
 };
 
@@ -109,7 +109,7 @@ impl Delivery {
         };
         let mut dropped = self.outbox.dropped();
         for (reason, items) in of_server {
-            *dropped.entry(reason).or_default() += items;
+            count_items(&mut dropped, &reason, items);
         }
         DeliveryCounts {
             last_error,

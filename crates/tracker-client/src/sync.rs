@@ -168,7 +168,7 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
     let connection = connection.clone().until(begun.checked_add(timeout));
     let mut deliverer = Deliverer::open(tracker_dir, Client::new(&connection)?)?;
     // Nothing, where another server had it.
-    let ever_delivered = |cursor: &Cursor| cursor.delivered.total() + cursor.redelivered;
+    let ever_delivered = |cursor: &Cursor| cursor.delivered.total().saturating_add(cursor.redelivered);
     let before = ever_delivered(deliverer.cursor());
     let mut backoff = new_backoff();
     let mut last_error = None;

@@ -19,6 +19,7 @@ use crate::{
     delivery_counts::{DeliveryCounts, ItemsByKind},
     layout::DELIVERY_CURSOR,
     seal::sealed,
+    sums::count_items,
 };
 
 /// Bytes of the file, 16 MiB: it holds counts and a bounded list.
@@ -209,13 +210,17 @@ impl Cursor {
     pub fn ledger(&self, recorded: Recorded) -> DeliveryCounts {
         let mut dropped = recorded.lost;
         for (reason, items) in &self.dropped {
-            *dropped.entry(reason.clone()).or_default() += items;
+            count_items(&mut dropped, reason, *items);
         }
         DeliveryCounts {
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
             // What went to the server past a full disk is not in the file, and was recorded all the same.
-            ..DeliveryCounts::by_kind(recorded.produced + self.unwritten, self.delivered, dropped)
+            ..DeliveryCounts::by_kind(
+                recorded.produced.saturating_add(self.unwritten),
+                self.delivered,
+                dropped,
+            )
         }
     }
 
@@ -266,7 +271,7 @@ impl Cursor {
         let only_there = self.unwritten.saturating_sub(lost_before);
         let mut anew = Self {
             project_id: Some(project_id),
-            redelivered: self.redelivered + self.delivered.total().saturating_sub(only_there),
+            redelivered: self.redelivered.saturating_add(self.delivered.total().saturating_sub(only_there)),
             unwritten: self.unwritten,
             elsewhere: self.elsewhere.clone(),
             ..Self::new(self.server.clone())
@@ -288,7 +293,7 @@ impl Cursor {
     pub fn drop_items(&mut self, reason: &str, items: u64) {
         // An entry of 0 would be shown as a reason for a loss.
         if items > 0 {
-            *self.dropped.entry(reason.to_owned()).or_default() += items;
+            count_items(&mut self.dropped, reason, items);
         }
     }
 }
@@ -358,5 +363,19 @@ mod tests {
         assert!(error.contains("version 3"), "{error}");
         fs::write(&file, r#"{"version":1,"offs"#).unwrap();
         assert_eq!(Cursor::load(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn counts_of_damaged_files_have_a_largest_sum() {
+        let all = || BTreeMap::from([("full".to_owned(), u64::MAX)]);
+        let mut cursor = Cursor::new("http://127.0.0.1:1".into());
+        (cursor.unwritten, cursor.redelivered, cursor.dropped) = (u64::MAX, u64::MAX, all());
+        cursor.delivered = ItemsByKind { runs: u64::MAX, ..ItemsByKind::default() };
+        cursor.delivered.add(cursor.delivered);
+        cursor.drop_items("full", 1);
+        let ledger = cursor.ledger(Recorded { produced: u64::MAX, lost: all(), ..Recorded::default() });
+        assert_eq!((ledger.produced, ledger.waiting), (u64::MAX, 0));
+        assert!(ledger.is_balanced());
+        assert_eq!(cursor.anew(1).redelivered, u64::MAX);
     }
 }

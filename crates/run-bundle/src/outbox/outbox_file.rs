@@ -182,7 +182,7 @@ impl Outbox {
 
     /// Items recorded, those that were dropped among them.
     pub fn produced(&self) -> u64 {
-        self.0.produced.load(Ordering::Relaxed) + lock(&self.0.writer).pieces()
+        self.0.produced.load(Ordering::Relaxed).saturating_add(lock(&self.0.writer).pieces())
     }
 
     /// Items that could not be recorded, by reason.

@@ -9,6 +9,7 @@ use super::{
     reader::{OutboxError, OutboxReader, Read},
     record::Record,
 };
+use crate::sums::count_items;
 
 /// Why lines that cannot be read are lost.
 pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
@@ -66,11 +67,11 @@ impl Recorded {
     }
 
     fn count(&mut self, event: Event<Value>, each: &mut impl FnMut(Event<Value>)) {
-        self.produced += event.items();
+        self.produced = self.produced.saturating_add(event.items());
         match event {
             // The line stands for what is missing: it counts as that many items, and is not an event that anybody
             // receives.
-            Event::Lost { reason, items } => *self.lost.entry(reason).or_default() += items,
+            Event::Lost { reason, items } => count_items(&mut self.lost, &reason, items),
             event => each(event),
         }
     }
@@ -78,7 +79,23 @@ impl Recorded {
     fn count_unreadable(&mut self) {
         // What was in it cannot be known. One line is one item at least, and a damage must never make the sum of what
         // was recorded smaller than what is accounted for.
-        self.produced += 1;
-        *self.lost.entry(UNREADABLE.to_owned()).or_default() += 1;
+        self.produced = self.produced.saturating_add(1);
+        count_items(&mut self.lost, UNREADABLE, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_that_a_damaged_file_tells_have_a_largest_sum() {
+        let mut recorded = Recorded::default();
+        for items in [u64::MAX, 7] {
+            recorded.count(Event::Lost { reason: "full".to_owned(), items }, &mut |_| {});
+        }
+        recorded.count_unreadable();
+        assert_eq!((recorded.produced, recorded.lost["full"]), (u64::MAX, u64::MAX));
+        assert_eq!(recorded.lost[UNREADABLE], 1);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{event::Event, record::encode, recorded::UNREADABLE};
-use crate::reserve::Reserve;
+use crate::{reserve::Reserve, sums::count_items};
 
 /// Disk space that is kept for the end of a run.
 pub(crate) const RESERVE_BYTES: usize = 64 << 10;
@@ -91,7 +91,7 @@ impl Writer {
     pub(crate) fn lost(&self) -> BTreeMap<String, u64> {
         let mut lost = self.lost.clone();
         if self.pieces > 0 {
-            *lost.entry(UNREADABLE.to_owned()).or_default() += self.pieces;
+            count_items(&mut lost, UNREADABLE, self.pieces);
         }
         lost
     }
@@ -188,7 +188,7 @@ impl Writer {
     fn lose_for(&mut self, reason: &str, items: u64) {
         // Twice: what the counts say in the end, and what the file does not say yet.
         for lost in [&mut self.lost, &mut self.unrecorded] {
-            *lost.entry(reason.to_owned()).or_default() += items;
+            count_items(lost, reason, items);
         }
     }
 
