@@ -9,6 +9,7 @@ mod demo;
 mod deny;
 mod false_alarms;
 mod features;
+mod fuzz;
 mod interrupt;
 mod layers;
 mod module_files;
@@ -60,6 +61,8 @@ enum Task {
     },
     /// Run DataFusion's own tests on a bare session, on an observed one and as scripts, and compare record for record
     Conformance(conformance::Options),
+    /// Build the fuzz targets, and run each for a while
+    Fuzz(fuzz::Options),
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
     /// Check the facade with each of its features alone
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Task::Bench { suite } => bench::run(suite),
         Task::FalseAlarms { scale_factor, release } => false_alarms::run(scale_factor, release),
         Task::Conformance(options) => conformance::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Deny => deny::run(),
         Task::Features => features::run(),
         Task::Unused => unused::run(),

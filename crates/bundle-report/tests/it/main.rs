@@ -7,8 +7,6 @@ mod damaged;
 mod exports;
 #[path = "../../src/fixture.rs"]
 mod fixture;
-#[path = "../../fuzz/inputs.rs"]
-mod inputs;
 mod pages;
 mod reports;
 mod since;

@@ -1,0 +1,61 @@
+//! Whatever is in the files of a bundle, it can be packed, and what was packed can be unpacked again, with as many files.
+//!
+//! An input is the files of a bundle. They are packed as they are, and without SQL.
+
+#![no_main]
+#![allow(clippy::unwrap_used, reason = "a fuzz target ends at its first surprise")]
+
+use std::{cell::OnceCell, fs, path::Path};
+
+use daglight_bundle_archive::{Limits, PackError, PackOptions, is_archive, pack, unpack};
+use daglight_fuzz::{MANIFEST, bundle_with, fill, scratch, sections};
+use daglight_run_bundle::Bundle;
+use libfuzzer_sys::fuzz_target;
+use tempfile::TempDir;
+
+const FILES: [&str; 8] = [
+    "manifest.json",
+    "artifacts.json",
+    "otel_traces.json",
+    "otel_metrics.json",
+    "otel_logs.json",
+    "plans/o_parquet-b292a1cf3f9d3255.json",
+    "data_summaries.jsonl",
+    "openlineage.jsonl",
+];
+
+thread_local! {
+    static PLACE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
+}
+
+fuzz_target!(|input: &[u8]| {
+    PLACE.with(|place| {
+        let (out, bundle) = place.get_or_init(|| {
+            let out = scratch();
+            let bundle = bundle_with(out.path(), MANIFEST);
+            (out, bundle)
+        });
+        fill(bundle.dir(), &FILES, input);
+        if sections(input).iter().all(|(name, _)| *name != b"manifest.json") {
+            fs::write(bundle.manifest(), MANIFEST).unwrap();
+        }
+        for without_sql in [false, true] {
+            check(bundle, out.path(), PackOptions::default().without_sql(without_sql));
+        }
+    });
+});
+
+fn check(bundle: &Bundle, out: &Path, options: PackOptions) {
+    let (archive, into) = (out.join("a.tar.gz"), out.join("into"));
+    let _ = (fs::remove_file(&archive), fs::remove_dir_all(&into));
+    fs::create_dir_all(&into).unwrap();
+    let packed = match pack(bundle, &archive, options) {
+        Ok(packed) => packed,
+        // Of a manifest that cannot be read nothing is known.
+        Err(PackError::Manifest { .. }) => return,
+        Err(error) => panic!("{error:?}"),
+    };
+    assert!(is_archive(&archive));
+    let unpacked = unpack(&archive, &into, Limits::default()).unwrap();
+    assert_eq!(unpacked.files().len(), packed.files.len() + 1);
+}
