@@ -56,7 +56,8 @@ fn is_sink(name: &str) -> bool {
 }
 
 fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> bool {
-    plan.operator(position).metric("bytes_scanned").is_some_and(|bytes| bytes >= thresholds.huge_bytes)
+    plan.operator(position).is_scan
+        && plan.bytes_read(position).is_some_and(|bytes| bytes >= thresholds.huge_bytes)
 }
 
 /// A run that used little of the processor.

@@ -97,6 +97,19 @@ impl<'p> PlanView<'p> {
         }
     }
 
+    /// Bytes that a scan read of its files: those that it counts, as scans of Parquet do, or the size of the files, which
+    /// scans of other formats read as a whole. `None` where it reads no files.
+    pub(crate) fn bytes_read(&self, position: usize) -> Option<u64> {
+        let counted = self.operator(position).metric("bytes_scanned").filter(|bytes| *bytes > 0);
+        counted.or_else(|| self.bytes_of_files(position))
+    }
+
+    /// The size of the files of a scan.
+    pub(crate) fn bytes_of_files(&self, position: usize) -> Option<u64> {
+        let id = self.operator(position).id;
+        self.bundle.sources.iter().find(|source| source.operator == id)?.bytes
+    }
+
     /// Rows that the plan's statistics had one of its inputs return.
     pub(crate) fn estimated_rows(&self, position: usize, input: usize) -> Option<u64> {
         self.operator(*self.inputs(position).get(input)?).estimated_rows
@@ -130,6 +143,15 @@ impl<'p> PlanView<'p> {
             Some(node) => format!("node {node}"),
             None => format!("query {}", self.bundle.query_id),
         }
+    }
+
+    /// The same at the beginning of a sentence.
+    pub(crate) fn place_as_subject(&self) -> String {
+        let mut place = self.place();
+        if let Some(first) = place.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        place
     }
 }
 

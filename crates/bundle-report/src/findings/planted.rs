@@ -1,7 +1,7 @@
 //! Plans with a cause planted in them, for the tests of rules.
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, ProcessEvidence};
+use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, PlanSource, ProcessEvidence};
 use daglight_run_identity::RunId;
 
 use super::{Finding, FindingKind, PlanFindings, findings};
@@ -82,6 +82,19 @@ impl Plan {
 
     pub(crate) fn estimated(mut self, rows: Option<u64>) -> Self {
         self.last().estimated_rows = rows;
+        self
+    }
+
+    /// The files of the last operator, as the plan knows them before it is executed.
+    pub(crate) fn source(mut self, format: &str, files: u64, bytes: u64) -> Self {
+        let operator = self.last().id;
+        self.0.sources.push(PlanSource {
+            operator,
+            format: Some(format.to_owned()),
+            files: Some(files),
+            bytes: Some(bytes),
+            ..PlanSource::default()
+        });
         self
     }
 

@@ -53,8 +53,7 @@ impl RepeatedScans {
             });
             scans.count += 1;
             scans.rows = scans.rows.saturating_add(operator.output_rows.unwrap_or(0));
-            scans.bytes =
-                scans.bytes.saturating_add(operator.metrics.get("bytes_scanned").copied().unwrap_or(0));
+            scans.bytes = scans.bytes.saturating_add(plan.bytes_read(position).unwrap_or(0));
             scans.sum_ms += time_ms;
             scans.longest_ms = scans.longest_ms.max(time_ms);
             if let Some(node) = &plan.bundle.node

@@ -25,7 +25,7 @@ fn small_files(
     thresholds: &FindingThresholds,
 ) -> Option<Finding> {
     let files = operator.metric("files_opened").filter(|files| *files >= thresholds.many_files)?;
-    let bytes = file_bytes(operator)?;
+    let bytes = file_bytes(plan, position)?;
     let bytes_per_file = bytes / files;
     if bytes_per_file >= thresholds.small_file_bytes {
         return None;
@@ -50,13 +50,14 @@ fn small_files(
     )
 }
 
-/// The size of the files of a scan; where that is not measured, what was read of them.
-fn file_bytes(operator: &PlanOperator) -> Option<u64> {
-    operator
+/// The size of the files of a scan; where that is not known, what was read of them.
+fn file_bytes(plan: &PlanView<'_>, position: usize) -> Option<u64> {
+    plan.operator(position)
         .metric("scan_efficiency_ratio.total")
         .filter(|bytes| *bytes > 0)
         // The whole of the ratio is the size of the files; what was read of them may be less.
-        .or_else(|| operator.metric("bytes_scanned"))
+        .or_else(|| plan.bytes_of_files(position))
+        .or_else(|| plan.bytes_read(position))
 }
 
 /// DataFusion divides large files by itself. One partition of a large scan is one that could not be divided.
@@ -66,7 +67,7 @@ fn one_partition(
     operator: &PlanOperator,
     thresholds: &FindingThresholds,
 ) -> Option<Finding> {
-    let bytes = operator.metric("bytes_scanned").filter(|bytes| *bytes >= thresholds.huge_bytes)?;
+    let bytes = plan.bytes_read(position).filter(|bytes| *bytes >= thresholds.huge_bytes)?;
     if operator.partitions != Some(1) {
         return None;
     }
@@ -93,9 +94,9 @@ fn keeps_little(
     let scan = plan.operator(scan_at);
     let read = plan.input_rows(position, 0).filter(|rows| *rows >= thresholds.scan_rows)?;
     let kept = filter.output_rows.filter(|kept| *kept as f64 <= thresholds.kept * read as f64)?;
-    let is_of_files = scan.metric("bytes_scanned").is_some_and(|bytes| bytes > 0);
+    let bytes = plan.bytes_read(scan_at).filter(|bytes| *bytes > 0)?;
     // Where a part of the files was skipped, the filter reaches the scan already.
-    if !scan.is_scan || !is_of_files || pruned(scan) > 0 {
+    if !scan.is_scan || pruned(scan) > 0 {
         return None;
     }
     let summary = format!(
@@ -112,7 +113,7 @@ fn keeps_little(
         finding
             .count("rows read", read)
             .count("rows kept", kept)
-            .bytes("bytes read", scan.metric("bytes_scanned").unwrap_or(0))
+            .bytes("bytes read", bytes)
             .at_stake(time_ms * (1.0 - kept as f64 / read as f64)),
     )
 }
@@ -142,6 +143,29 @@ mod tests {
         check(files(100, (100 << 20) - 1), FindingKind::ManySmallFiles, "DataSourceExec (events)", &parts);
         check_quiet(files(99, 1_000));
         check_quiet(files(100, 100 << 20));
+    }
+
+    /// A scan of a format that counts no bytes, as CSV does not: the plan has the size of its files.
+    fn uncounted(files: u64, bytes: u64) -> Plan {
+        let plan = Plan::new().scan(None, "events", 2_000_000).compute(1_200.0).metric("files_opened", files);
+        plan.source("csv", files, bytes)
+    }
+
+    #[test]
+    fn where_a_scan_counts_no_bytes_the_size_of_its_files_does() {
+        let operator = "DataSourceExec (events)";
+        let parts = ["opened 100 files of 1.0 kB on average"];
+        check(uncounted(100, 100_000).partitions(2), FindingKind::ManySmallFiles, operator, &parts);
+        check_quiet(uncounted(100, 100 << 20).partitions(2));
+        check(uncounted(1, 256 << 20), FindingKind::FewHugeFiles, operator, &["read 268 MB from 1 file"]);
+        check_quiet(uncounted(1, 256 << 20).partitions(2));
+        let filter = Plan::new().operator(None, "FilterExec", 9).compute(400.0).partitions(2);
+        let filtered = filter.scan(Some(0), "events", 2_000_000).compute(1_200.0).partitions(2);
+        check_quiet(filtered);
+        let filter = Plan::new().operator(None, "FilterExec", 9).compute(400.0).partitions(2);
+        let filtered = filter.scan(Some(0), "events", 2_000_000).compute(1_200.0).partitions(2);
+        let parts = ["read 2.0 M rows, and its filter kept 9"];
+        check(filtered.source("csv", 1, 1 << 20), FindingKind::ScanKeepsLittle, operator, &parts);
     }
 
     #[test]
