@@ -85,7 +85,8 @@ kinds! {
         "Replace long lists of literals by a join with a table, and run one query in place of many of the same kind.";
     /// Most of a query's time went into writing.
     SlowWrite = "slow-write":
-        "Choose a faster compression, write fewer columns, or write several files at once.";
+        "Choose a faster compression, write fewer columns, or write several files at once; where the storage is slow, write \
+         nearer to the program.";
     /// An output consists of many tiny files.
     TinyOutputFiles = "tiny-output-files":
         "Write fewer files: partition by fewer values, or lower target_partitions for this output.";

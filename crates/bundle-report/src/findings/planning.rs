@@ -16,12 +16,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds) -> Op
     }
     let planning_ms =
         metrics.planning_ms.filter(|ms| *ms >= thresholds.planning_ms && *ms > metrics.wall_ms)?;
-    let mut place = plan.place();
-    if let Some(first) = place.get_mut(..1) {
-        first.make_ascii_uppercase();
-    }
     let summary = format!(
-        "{place} planned a query for {}, and executed it in {}.",
+        "{} planned a query for {}, and executed it in {}.",
+        plan.place_as_subject(),
         display::duration(planning_ms),
         display::duration(metrics.wall_ms)
     );

@@ -1,33 +1,73 @@
 //! Writes that take most of a query, and outputs of many tiny files.
 
 use daglight_finding_thresholds::FindingThresholds;
+use daglight_run_bundle::{PlanOperator, saturating_sum};
 
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
+/// Requests of one writer that are under way at the same time, at most (`BufWriter` of `object_store`). They are measured one by
+/// one, and what they take together is at least this part of their sum.
+const REQUESTS_AT_ONCE: u64 = 8;
+
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
-    let all_ms: f64 = plan.operators().filter_map(|(_, operator)| operator.elapsed_compute_ms).sum();
     for (position, operator) in plan.operators().filter(|(_, operator)| operator.name == "DataSinkExec") {
-        let part = operator.elapsed_compute_ms.unwrap_or(0.0) / all_ms;
-        let time_ms = plan.time_ms(position);
-        // Writing is what such a query is for: only a long one is worth a word.
-        if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {
-            continue;
-        }
-        let summary = format!(
-            "Writing took {} of what {} computed: {}.",
-            display::percent(part),
-            plan.place(),
-            display::duration(time_ms)
-        );
-        let finding = Finding::of_plan(FindingKind::SlowWrite, plan, Some(position), summary);
-        let finding = finding.evidence("part of the computing", part, Unit::Part);
+        let written = [encoding(plan, position, operator, thresholds), storing(plan, position, thresholds)];
+        let at_stake = |finding: &Finding| finding.at_stake_ms.unwrap_or(0.0);
+        let slower = written.into_iter().flatten().max_by(|a, b| at_stake(a).total_cmp(&at_stake(b)));
         let bytes = plan.bundle.metrics.bytes_written;
-        let finding = bytes
-            .into_iter()
-            .fold(finding, |finding, bytes| finding.bytes("bytes as the sink counted them", bytes));
-        found.push(finding.at_stake(time_ms));
+        found.extend(slower.map(|finding| {
+            bytes
+                .into_iter()
+                .fold(finding, |finding, bytes| finding.bytes("bytes as the sink counted them", bytes))
+        }));
     }
+}
+
+/// Encoding and compressing rows, which a sink of Parquet measures.
+fn encoding(
+    plan: &PlanView<'_>,
+    position: usize,
+    sink: &PlanOperator,
+    thresholds: &FindingThresholds,
+) -> Option<Finding> {
+    let all_ms: f64 = plan.operators().filter_map(|(_, operator)| operator.elapsed_compute_ms).sum();
+    let part = sink.elapsed_compute_ms.unwrap_or(0.0) / all_ms;
+    let time_ms = plan.time_ms(position);
+    // Writing is what such a query is for: only a long one is worth a word.
+    if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {
+        return None;
+    }
+    let summary = format!(
+        "Writing took {} of what {} computed: {}.",
+        display::percent(part),
+        plan.place(),
+        display::duration(time_ms)
+    );
+    let finding = Finding::of_plan(FindingKind::SlowWrite, plan, Some(position), summary);
+    Some(finding.evidence("part of the computing", part, Unit::Part).at_stake(time_ms))
+}
+
+/// Waiting for the storage to take what is written.
+fn storing(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> Option<Finding> {
+    let puts = || plan.bundle.storage.iter().filter(|used| used.operation == "put");
+    let executions = plan.bundle.executions.as_ref().map_or(1, |sums| sums.started.max(1));
+    let requests = saturating_sum(puts().map(|used| used.requests)) / executions;
+    let sum_ms: f64 = puts().map(|used| used.ms).sum::<f64>() / executions as f64;
+    let time_ms = plan.within(sum_ms / requests.clamp(1, REQUESTS_AT_ONCE) as f64);
+    let part = time_ms / plan.bundle.metrics.wall_ms;
+    if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {
+        return None;
+    }
+    let summary = format!(
+        "{} waited for the storage to take what it wrote for {} of its time: {}.",
+        plan.place_as_subject(),
+        display::percent(part),
+        display::duration(time_ms)
+    );
+    let finding = Finding::of_plan(FindingKind::SlowWrite, plan, Some(position), summary);
+    let finding = finding.evidence("part of the query's time", part, Unit::Part).count("requests", requests);
+    Some(finding.at_stake(time_ms))
 }
 
 /// Outputs of many tiny files.
@@ -51,7 +91,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{Artifact, Materialization};
+    use daglight_run_bundle::{Artifact, Materialization, PlanExecutions, StorageUse};
 
     use super::*;
     use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
@@ -66,6 +106,27 @@ mod tests {
         check(write(500.0, 499.0), FindingKind::SlowWrite, "DataSinkExec", &parts);
         check_quiet(write(400.0, 401.0));
         check_quiet(write(499.0, 1.0));
+    }
+
+    #[test]
+    fn a_write_is_slow_where_the_storage_takes_most_of_its_time() {
+        // The sinks of CSV and JSON measure nothing.
+        let write = |operation: &str, requests, ms| {
+            let plan = Plan::new().operator(None, "DataSinkExec", 1).compute(0.0).scan(Some(0), "a", 100);
+            plan.with(|plan| {
+                let (store, operation) = ("s3://lake".to_owned(), operation.to_owned());
+                plan.storage = vec![StorageUse { store, operation, requests, ms, ..StorageUse::default() }];
+            })
+        };
+        let parts =
+            ["Node orders waited for the storage to take what it wrote for 50 % of its time: 1.00 s."];
+        check(write("put", 1, 1_000.0), FindingKind::SlowWrite, "DataSinkExec", &parts);
+        check(write("put", 40, 8_000.0), FindingKind::SlowWrite, "DataSinkExec", &parts);
+        check_quiet(write("put", 1, 999.0));
+        check_quiet(write("put", 40, 7_999.0));
+        check_quiet(write("get", 1, 1_000.0));
+        let twice = PlanExecutions { started: 2, ..PlanExecutions::default() };
+        check_quiet(write("put", 2, 1_999.0).with(|plan| plan.executions = Some(twice)));
     }
 
     #[test]
