@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{DeliveryCounts, LedgerSignal};
+use daglight_run_bundle::{DeliveryCounts, LedgerSignal, OwnTime};
 
 use super::{Finding, FindingKind};
 use crate::{
@@ -59,7 +59,8 @@ fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     // Without the report: the one that the run writes cannot know what it takes itself, and one that is made later says the same.
     let mut own = own.clone();
     own.report_ms = 0.0;
-    let own_ms = own.in_run_ms() + own.at_end_ms();
+    let in_run_ms = in_run_ms(&own, report, run_ms);
+    let own_ms = in_run_ms + own.at_end_ms();
     if own_ms < thresholds.own_ms || own_ms < thresholds.own_share * run_ms {
         return None;
     }
@@ -71,13 +72,19 @@ fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     let finding = Finding::new(FindingKind::TelemetryCost, Level::Note, summary);
     let finding = own.parts().fold(finding, |finding, (what, ms)| finding.milliseconds(what, ms));
     // What it took behind the end of the run is not part of the run's time.
-    Some(finding.at_stake(own.in_run_ms()))
+    Some(finding.at_stake(in_run_ms))
+}
+
+/// How much longer the run took for it. Summaries are made by several threads at the same time, by as many as the run had busy on
+/// average: their sum over all threads may be longer than the run.
+fn in_run_ms(own: &OwnTime, report: &Report, run_ms: f64) -> f64 {
+    let cpu_seconds = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.cpu_seconds);
+    let busy_threads = cpu_seconds.map_or(1.0, |seconds| seconds * 1e3 / run_ms).max(1.0);
+    (own.in_run_ms() - own.summaries_ms + own.summaries_ms / busy_threads).min(run_ms)
 }
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::OwnTime;
-
     use super::*;
     use crate::findings::planted::{found_in, report};
 
@@ -100,6 +107,25 @@ mod tests {
         (own.delivery_ms, own.report_ms) = (1_000.0, 700.0);
         later.own_time = Some(own);
         assert_eq!(found_in(&later, [])[0].summary, found[0].summary);
+    }
+
+    #[test]
+    fn what_several_threads_summarise_takes_no_longer_than_the_run() {
+        let costs = |cpu_seconds, summaries_ms| {
+            let mut report = report();
+            let mut own = OwnTime::default();
+            own.summaries_ms = summaries_ms;
+            report.own_time = Some(own);
+            report.heartbeat.as_mut().unwrap().cpu_seconds = cpu_seconds;
+            let found = found_in(&report, []);
+            found.into_iter().find(|finding| finding.kind == FindingKind::TelemetryCost)
+        };
+        // In a run of 10 s that had three threads busy, and in one of which that is not known.
+        for (cpu_seconds, at_stake_ms) in [(Some(30.0), 4_000.0), (Some(10.0), 10_000.0), (None, 10_000.0)] {
+            let found = costs(cpu_seconds, 12_000.0).unwrap();
+            assert_eq!(found.at_stake_ms, Some(at_stake_ms));
+        }
+        assert_eq!(costs(Some(30.0), 2_999.0), None);
     }
 
     #[test]
