@@ -15,6 +15,7 @@ mod planner;
 mod planning;
 mod planning_scope;
 mod rules;
+mod rule_differences;
 
 // A plan that was made.
 mod query_kind;
@@ -22,6 +23,7 @@ mod planned_query;
 mod planned_operators;
 mod description;
 mod source_plan;
+mod failed_planning;
 mod fingerprint;
 mod shape;
 mod lineage;
@@ -55,7 +57,7 @@ pub use measured_query::{MeasuredQuery, QueryOutcome};
 pub use observer::{Observation, QueryListener, QueryObserver};
 pub use operators::MeasuredOperator;
 pub use planned_operators::Estimate;
-pub use planned_query::PlannedQuery;
+pub use planned_query::{PlannedQuery, PlanningFailure};
 pub use planner::instrument;
 pub use planning::{PlanningPart, PlanningTimes, RuleTime};
 pub use polls::{ActivePoll, Polling, Polls, this_thread};

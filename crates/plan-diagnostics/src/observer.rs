@@ -9,6 +9,12 @@ pub trait QueryObserver: fmt::Debug + Send + Sync {
     /// A query was planned. Called in the task of whoever planned it, so that task-local context can be read.
     /// `None` leaves the query alone.
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation>;
+
+    /// Whether the texts of plans are compared before and after each rule, which takes longer than planning does. Asked
+    /// when the session is instrumented.
+    fn wants_differences(&self) -> bool {
+        false
+    }
 }
 
 /// How one query is observed.

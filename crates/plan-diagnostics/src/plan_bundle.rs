@@ -18,7 +18,7 @@ use crate::{
     measured_query::{MeasuredQuery, QueryOutcome},
     operators::{MeasuredOperator, unix_milliseconds},
     planned_operators::{PlannedOperator, plan_text},
-    planned_query::PlannedQuery,
+    planned_query::{PlannedQuery, PlanningFailure},
     planning::{PlanningTimes, RuleTime},
 };
 
@@ -48,8 +48,8 @@ impl PlannedQuery {
             plan_hash: Some(plan_hash),
             literal_hash: Some(literal_hash),
             logical_plan,
-            optimized_plan: Some(optimized_plan),
-            physical_plan: Some(physical_plan),
+            optimized_plan: self.is_optimized().then_some(optimized_plan),
+            physical_plan: self.failure.is_none().then_some(physical_plan),
             schema: self
                 .schema
                 .fields()
@@ -64,7 +64,7 @@ impl PlannedQuery {
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
             settings: settings_of(&self.options, with_literals),
-            planning: Some(record_of(&self.planning)),
+            planning: Some(record_of(&self.planning, self.failure.as_ref(), with_literals)),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(self.planning.started_at),
                 planning_ms: Some(milliseconds::of(self.planning.total())),
@@ -292,12 +292,18 @@ fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<St
         .collect()
 }
 
-fn record_of(planning: &PlanningTimes) -> PlanningRecord {
+fn record_of(
+    planning: &PlanningTimes,
+    failure: Option<&PlanningFailure>,
+    with_literals: bool,
+) -> PlanningRecord {
     let rule = |rule: &RuleTime| RuleRecord {
         name: rule.name.to_string(),
         part: rule.part.name().to_owned(),
         ms: milliseconds::of(rule.time),
         changed: rule.changed,
+        // The texts are written with their literals.
+        differences: if with_literals { rule.differences.clone() } else { Vec::new() },
     };
     PlanningRecord {
         parsing_ms: None,
@@ -305,6 +311,8 @@ fn record_of(planning: &PlanningTimes) -> PlanningRecord {
         optimization_ms: milliseconds::of(planning.optimization),
         physical_ms: milliseconds::of(planning.physical),
         rules: planning.rules.iter().map(rule).collect(),
+        failed_part: failure.map(|failure| failure.part.name().to_owned()),
+        failed_rule: failure.and_then(|failure| failure.rule.as_deref()).map(str::to_owned),
     }
 }
 

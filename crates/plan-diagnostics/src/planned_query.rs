@@ -1,4 +1,4 @@
-//! A query that has a physical plan: what it does, what it reads, and what makes it the same as another.
+//! A query that was planned: what it does, what it reads, and what makes it the same as another.
 
 use std::sync::{Arc, Weak};
 
@@ -9,12 +9,23 @@ use crate::{
     fingerprint::{Fingerprints, PlanTexts},
     lineage::Lineage,
     planned_operators::PlannedOperator,
-    planning::PlanningTimes,
+    planning::{PlanningPart, PlanningTimes},
     query_kind::QueryKind,
     source_plan::DataPlan,
 };
 
-/// A query that has a physical plan.
+/// Where the planning of a query has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanningFailure {
+    /// The part of planning that returned an error.
+    pub part: PlanningPart,
+    /// The rule that returned it, where it was one.
+    pub rule: Option<Arc<str>>,
+    /// The error's message.
+    pub message: String,
+}
+
+/// A query that has a physical plan, or whose planning has failed.
 #[derive(Debug, Clone)]
 pub struct PlannedQuery {
     /// Unique in the process, from 1. Executing a plan once more is a query of its own.
@@ -23,7 +34,7 @@ pub struct PlannedQuery {
     pub kind: QueryKind,
     /// Whether it is executed by an `EXPLAIN ANALYZE`, which returns measurements instead of its rows.
     pub analyzed: bool,
-    /// The plan that was turned into a physical one.
+    /// The plan that was turned into a physical one. Empty where planning has failed before.
     pub optimized: LogicalPlan,
     /// The columns of the data: what it returns, or what it writes.
     pub schema: SchemaRef,
@@ -37,6 +48,8 @@ pub struct PlannedQuery {
     pub texts: PlanTexts,
     /// How long planning took; nothing for a plan that is executed once more.
     pub planning: PlanningTimes,
+    /// Where its planning has failed: then it has no operators, is never executed, and ends as failed at once.
+    pub failure: Option<PlanningFailure>,
     /// Partitions of the root.
     pub partitions: usize,
     /// The memory pool of its session when it was planned, as long as somebody else holds that: `SET` may replace it.
@@ -55,6 +68,11 @@ impl PlannedQuery {
             operator.scan.as_ref().is_some_and(|scan| scan.format.as_deref() != Some("memory"))
         };
         self.kind.is_write() || self.operators.iter().any(reads_files)
+    }
+
+    /// Whether the optimiser was done with it.
+    pub fn is_optimized(&self) -> bool {
+        self.failure.as_ref().is_none_or(|failure| failure.part == PlanningPart::Physical)
     }
 
     /// Whether the rows that it returns or writes are those of a plan as the front end made it, from the same tables.

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::{
     catalog::Session,
@@ -19,11 +18,12 @@ use datafusion::{
 use crate::{
     counted::counted,
     executions::{is_observed, next_query_id, observed},
+    failed_planning::FailedPlanning,
     fingerprint::Fingerprints,
     observer::QueryObserver,
     planned_operators::describe,
     planned_query::PlannedQuery,
-    planning::PlanningTimes,
+    planning::{PlanningPart, PlanningTimes},
     planning_scope::PhysicalPlanning,
     progress::LiveQueries,
     query_kind::QueryKind,
@@ -31,7 +31,7 @@ use crate::{
     rules::wrap_rules,
     shape::shape,
     shield::shielded,
-    source_plan::SourcePlan,
+    source_plan::{SourcePlan, data_schema},
     sources::{Leaf, leaves, rows_to_change},
 };
 
@@ -62,7 +62,7 @@ pub fn instrument(
     // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
     // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    let is_analyzed = wrap_rules(&mut builder);
+    let is_analyzed = wrap_rules(&mut builder, &observer);
     let planner = Arc::new(ObservingPlanner { inner, is_analyzed, observer, live });
     config.set_extension(Arc::new(ObservedBy(Arc::downgrade(&planner))));
     builder.with_config(config).with_query_planner(planner)
@@ -110,8 +110,30 @@ impl QueryPlanner for ObservingPlanner {
         // are gone.
         let rows_to_change = shielded("a table that is changed", || rows_to_change(logical_plan)).flatten();
         let mut planning = PhysicalPlanning::begin(self.is_analyzed);
-        let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await?;
-        let times = planning.end();
+        let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await;
+        let (times, rule) = planning.end();
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                if !planning.is_part_of_another {
+                    shielded("what observes the queries of a session", || {
+                        let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
+                        let options = Arc::clone(session.config().options());
+                        let optimized = Some(logical_plan);
+                        FailedPlanning {
+                            part: PlanningPart::Physical,
+                            rule,
+                            source,
+                            optimized,
+                            planning: times,
+                            options,
+                        }
+                        .report(self.observer.as_ref(), &error);
+                    });
+                }
+                return Err(error);
+            }
+        };
         // A planner inside may be an observing one as well, below a library's.
         // Every `CREATE`, `DROP` and `SET` returns an empty frame that `collect` plans as well, which would be a
         // query that nobody asked.
@@ -143,6 +165,7 @@ impl ObservingPlanner {
         let operators = describe(plan, leaves);
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
+            // Of an `EXPLAIN`, the rules are called with the plan that is explained.
             kind: QueryKind::of(logical_plan),
             analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
             schema: data_schema(logical_plan),
@@ -150,6 +173,7 @@ impl ObservingPlanner {
             fingerprints: Fingerprints::new(&source.texts, &shape(plan, &operators)),
             texts: source.texts,
             planning,
+            failure: None,
             partitions: partition_count(plan),
             // As they are now: `SET` may change them before the report is written.
             options: Arc::clone(session.config().options()),
@@ -171,14 +195,4 @@ impl ObservingPlanner {
 /// What DDL and `SET` return: planned only when somebody collects the empty result.
 fn is_empty_result(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row && empty.schema.fields().is_empty())
-}
-
-/// A write returns a count, and its data are what goes in; `EXPLAIN ANALYZE` returns measurements.
-fn data_schema(plan: &LogicalPlan) -> SchemaRef {
-    match plan {
-        LogicalPlan::Copy(copy) => Arc::clone(copy.input.schema().inner()),
-        LogicalPlan::Dml(dml) => Arc::clone(dml.input.schema().inner()),
-        LogicalPlan::Analyze(analyze) => data_schema(&analyze.input),
-        other => Arc::clone(other.schema().inner()),
-    }
 }

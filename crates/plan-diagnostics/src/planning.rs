@@ -33,9 +33,15 @@ pub struct RuleTime {
     /// From its first call in a pass to the first call of the next rule.
     pub time: Duration,
     /// Whether it said that it changed the plan; of a physical rule, whether it returned another plan. `None` for rules of
-    /// the analysis, which do not say.
+    /// the analysis, which do not say, unless differences are asked for.
     pub changed: Option<bool>,
+    /// What it changed, where that is asked for: for each part of the plan that it was called with and changed, the lines
+    /// that differ, as `diff -u` writes them. The first twenty of them.
+    pub differences: Vec<String>,
 }
+
+/// Differences of a rule that are kept.
+const MAX_DIFFERENCES: usize = 20;
 
 /// The parts of planning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +173,13 @@ impl PlanningClock {
             // An analyser returns a plan and does not say whether it is another one; comparing two plans would be
             // the dearest part of planning.
             let changed = (rule.part != PlanningPart::Analysis).then_some(false);
-            let time =
-                RuleTime { name: Arc::clone(&rule.name), part: rule.part, time: Duration::ZERO, changed };
+            let time = RuleTime {
+                name: Arc::clone(&rule.name),
+                part: rule.part,
+                time: Duration::ZERO,
+                changed,
+                differences: Vec::new(),
+            };
             self.rules.push((rule.place, time));
             self.rules.len() - 1
         });
@@ -182,6 +193,19 @@ impl PlanningClock {
             && let Some((_, rule)) = self.rules.get_mut(at)
         {
             rule.changed = Some(true);
+        }
+    }
+
+    /// The rule whose turn it is returned a plan whose text differs so, or not at all.
+    pub(crate) fn differs(&mut self, difference: String) {
+        if let Some((at, _)) = self.turn
+            && let Some((_, rule)) = self.rules.get_mut(at)
+        {
+            let is_changed = rule.changed.get_or_insert(false);
+            *is_changed |= !difference.is_empty();
+            if !difference.is_empty() && rule.differences.len() < MAX_DIFFERENCES {
+                rule.differences.push(difference);
+            }
         }
     }
 
@@ -202,6 +226,12 @@ impl PlanningClock {
         let now = self.end_turn();
         self.optimization += now - self.part_since;
         self.part_since = now;
+    }
+
+    /// The rule whose turn it is.
+    pub(crate) fn rule(&self) -> Option<Arc<str>> {
+        let (at, _) = self.turn?;
+        self.rules.get(at).map(|(_, rule)| Arc::clone(&rule.name))
     }
 
     /// The physical plan is done.

@@ -77,11 +77,32 @@ impl Entered {
         }
     }
 
+    /// The text of what the rule returns differs so from what it was called with.
+    pub(crate) fn differs(&self, difference: Option<String>) {
+        if let Some(difference) = difference.filter(|_| !self.is_inside_another) {
+            with_clock(self.part, |clock| clock.differs(difference));
+        }
+    }
+
     /// A rule of the analysis is done.
     pub(crate) fn analyzed(&self) {
         if !self.is_inside_another {
             with_clock(self.part, PlanningClock::analyzed);
         }
+    }
+
+    /// The rule has failed, and the planning with it: what is known of the query. `None` where this is a part of another
+    /// rule, whose failure it is.
+    pub(crate) fn failed(self) -> Option<(SourcePlan, PlanningTimes)> {
+        if self.is_inside_another {
+            return None;
+        }
+        let Analyzed { source, mut clock, .. } = ANALYZED.take()?;
+        match self.part {
+            PlanningPart::Analysis => clock.analyzed(),
+            PlanningPart::Optimization | PlanningPart::Physical => clock.optimized(),
+        }
+        Some((source?, clock.planned()))
     }
 
     /// The last rule of the optimiser has made this of the root of the plan.
@@ -142,6 +163,8 @@ fn with_clock(part: PlanningPart, change: impl FnOnce(&mut PlanningClock)) {
 pub(crate) struct PhysicalPlanning {
     /// The plan as the front end made it; `None` where that is not known.
     pub(crate) source: Option<SourcePlan>,
+    /// Whether it is asked for by the planning of another query, whose failure its own is.
+    pub(crate) is_part_of_another: bool,
     clock: SharedClock,
 }
 
@@ -160,7 +183,8 @@ impl PhysicalPlanning {
                 (source, clock)
             },
         );
-        Self { source, clock: Arc::new(Mutex::new(Some(clock))) }
+        let is_part_of_another = IS_IN_RULE.get() || PHYSICAL.with_borrow(Option::is_some);
+        Self { source, is_part_of_another, clock: Arc::new(Mutex::new(Some(clock))) }
     }
 
     /// Awaits the planner, whose rules are timed on whatever thread they run.
@@ -168,10 +192,11 @@ impl PhysicalPlanning {
         Planning { clock: Arc::clone(&self.clock), planner }.await
     }
 
-    /// Ends it.
-    pub(crate) fn end(&self) -> PlanningTimes {
+    /// Ends it. Returns the rule of the physical plan that was called last, too, where it came to one.
+    pub(crate) fn end(&self) -> (PlanningTimes, Option<Arc<str>>) {
         let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        clock.map_or_else(PlanningTimes::none, PlanningClock::planned)
+        let last_rule = clock.as_ref().and_then(PlanningClock::rule);
+        (clock.map_or_else(PlanningTimes::none, PlanningClock::planned), last_rule)
     }
 }
 

@@ -15,10 +15,7 @@ use arrow::{
     datatypes::{DataType, Int64Type, UInt64Type},
 };
 use daglight_run_bundle::clock;
-use datafusion::{
-    error::DataFusionError,
-    physical_plan::{ExecutionPlan, ExecutionPlanProperties},
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 
 use crate::{
     cancel::Cancel,
@@ -28,7 +25,7 @@ use crate::{
     operators::{self, Baseline, MeasuredOperator},
     planned_query::PlannedQuery,
     polls::Polls,
-    shield::shielded,
+    shield::{message_of, shielded},
     tap::DataReceiver,
     watched_stream::StreamEnd,
 };
@@ -377,10 +374,4 @@ fn count_of(batch: &RecordBatch) -> Option<u64> {
 /// The partitions of the root of a plan.
 pub(crate) fn partition_count(plan: &Arc<dyn ExecutionPlan>) -> usize {
     plan.output_partitioning().partition_count()
-}
-
-/// The message of an error without the backtrace that DataFusion may add.
-fn message_of(error: &DataFusionError) -> String {
-    // It may hold an error of a program, whose text is made by code of that program.
-    shielded("the text of an error", || error.strip_backtrace()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::{config::ConfigOptions, tree_node::Transformed},
-    error::Result,
+    error::{DataFusionError, Result},
     execution::session_state::SessionStateBuilder,
     logical_expr::LogicalPlan,
     optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule},
@@ -16,21 +16,30 @@ use datafusion::{
 };
 
 use crate::{
+    failed_planning::FailedPlanning,
+    observer::QueryObserver,
     planning::{PlanningPart, Rule},
-    planning_scope::enter,
+    planning_scope::{Entered, enter},
+    rule_differences::TextBefore,
+    shield::shielded,
 };
 
 type Analyzing = Arc<dyn AnalyzerRule + Send + Sync>;
 type Optimizing = Arc<dyn OptimizerRule + Send + Sync>;
 type Physical = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// Wraps every rule that the builder has. True where the session analyses its plans by rules.
-pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder) -> bool {
+/// Wraps every rule that the builder has; `observer` learns of queries whose planning a rule ends. True where the session analyses its plans by rules.
+pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, observer: &Arc<dyn QueryObserver>) -> bool {
     // The builder keeps rules that were added apart from those of the lists, and appends them when it builds.
     let mut analyzer = builder.analyzer().take().unwrap_or_default();
     analyzer.rules.extend(builder.analyzer_rules().take().into_iter().flatten());
-    analyzer.rules =
-        wrapped(analyzer.rules, PlanningPart::Analysis, |inner| inner.name().into(), |w| Arc::new(w));
+    analyzer.rules = wrapped(
+        analyzer.rules,
+        PlanningPart::Analysis,
+        observer,
+        |inner| inner.name().into(),
+        |w| Arc::new(w),
+    );
     // A session without rules of analysis is planned all the same, and then nothing is kept of what the front end
     // made.
     let is_analyzed = !analyzer.rules.is_empty();
@@ -38,14 +47,24 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder) -> bool {
 
     let mut optimizer = builder.optimizer().take().unwrap_or_default();
     optimizer.rules.extend(builder.optimizer_rules().take().into_iter().flatten());
-    optimizer.rules =
-        wrapped(optimizer.rules, PlanningPart::Optimization, |inner| inner.name().into(), |w| Arc::new(w));
+    optimizer.rules = wrapped(
+        optimizer.rules,
+        PlanningPart::Optimization,
+        observer,
+        |inner| inner.name().into(),
+        |w| Arc::new(w),
+    );
     *builder.optimizer() = Some(optimizer);
 
     let mut physical = builder.physical_optimizers().take().unwrap_or_default();
     physical.rules.extend(builder.physical_optimizer_rules().take().into_iter().flatten());
-    physical.rules =
-        wrapped(physical.rules, PlanningPart::Physical, |inner| inner.name().into(), |w| Arc::new(w));
+    physical.rules = wrapped(
+        physical.rules,
+        PlanningPart::Physical,
+        observer,
+        |inner| inner.name().into(),
+        |w| Arc::new(w),
+    );
     *builder.physical_optimizers() = Some(physical);
     is_analyzed
 }
@@ -54,12 +73,15 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder) -> bool {
 fn wrapped<R>(
     rules: Vec<R>,
     part: PlanningPart,
+    observer: &Arc<dyn QueryObserver>,
     name: impl Fn(&R) -> Arc<str>,
     finish: impl Fn(Wrapped<R>) -> R,
 ) -> Vec<R> {
+    let with_differences = observer.wants_differences();
     let last = rules.len().saturating_sub(1);
     let of_rule = |(place, inner)| {
-        finish(Wrapped { rule: Rule { name: name(&inner), part, place, is_last: place == last }, inner })
+        let rule = Rule { name: name(&inner), part, place, is_last: place == last };
+        finish(Wrapped { inner, rule, observer: Arc::clone(observer), with_differences })
     };
     rules.into_iter().enumerate().map(of_rule).collect()
 }
@@ -68,6 +90,27 @@ fn wrapped<R>(
 struct Wrapped<R> {
     inner: R,
     rule: Rule,
+    observer: Arc<dyn QueryObserver>,
+    with_differences: bool,
+}
+
+impl<R> Wrapped<R> {
+    /// The rule has returned the error, with which the planning ends.
+    fn failed(&self, entered: Entered, error: &DataFusionError, options: &ConfigOptions) {
+        shielded("what observes the queries of a session", || {
+            let Some((source, planning)) = entered.failed() else { return };
+            let Rule { part, name, .. } = &self.rule;
+            FailedPlanning {
+                part: *part,
+                rule: Some(Arc::clone(name)),
+                source,
+                optimized: None,
+                planning,
+                options: Arc::new(options.clone()),
+            }
+            .report(self.observer.as_ref(), error);
+        });
+    }
 }
 
 impl<R: std::fmt::Debug> std::fmt::Debug for Wrapped<R> {
@@ -79,8 +122,15 @@ impl<R: std::fmt::Debug> std::fmt::Debug for Wrapped<R> {
 impl AnalyzerRule for Wrapped<Analyzing> {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let entered = enter(&self.rule, Some(&plan));
+        let before = TextBefore::of(&plan, self.with_differences);
         let analyzed = self.inner.analyze(plan, config);
-        entered.analyzed();
+        match &analyzed {
+            Ok(analyzed) => {
+                entered.differs(before.difference_to(analyzed));
+                entered.analyzed();
+            }
+            Err(error) => self.failed(entered, error, config),
+        }
         analyzed
     }
 
@@ -105,9 +155,21 @@ impl OptimizerRule for Wrapped<Optimizing> {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let entered = enter(&self.rule, None);
-        let rewritten = self.inner.rewrite(plan, config)?;
+        let before = TextBefore::of(&plan, self.with_differences);
+        let rewritten = match self.inner.rewrite(plan, config) {
+            Ok(rewritten) => rewritten,
+            Err(error) => {
+                let options = config.options();
+                // Else the optimiser goes on without the rule.
+                if !options.optimizer.skip_failed_rules {
+                    self.failed(entered, &error, &options);
+                }
+                return Err(error);
+            }
+        };
         if rewritten.transformed {
             entered.changed();
+            entered.differs(before.difference_to(&rewritten.data));
         }
         // Top down, the root comes first; bottom up it comes last; without an order there is only the root.
         if self.rule.is_last
@@ -125,7 +187,7 @@ impl PhysicalOptimizerRule for Wrapped<Physical> {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        observed(&self.rule, plan, |plan| self.inner.optimize(plan, config))
+        self.observed(plan, |plan| self.inner.optimize(plan, config))
     }
 
     fn optimize_with_context(
@@ -133,7 +195,7 @@ impl PhysicalOptimizerRule for Wrapped<Physical> {
         plan: Arc<dyn ExecutionPlan>,
         context: &dyn PhysicalOptimizerContext,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        observed(&self.rule, plan, |plan| self.inner.optimize_with_context(plan, context))
+        self.observed(plan, |plan| self.inner.optimize_with_context(plan, context))
     }
 
     fn name(&self) -> &str {
@@ -145,17 +207,21 @@ impl PhysicalOptimizerRule for Wrapped<Physical> {
     }
 }
 
-fn observed(
-    rule: &Rule,
-    plan: Arc<dyn ExecutionPlan>,
-    optimize: impl FnOnce(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    // Only its address: a second handle would keep rules from changing the plan in place.
-    let before = Arc::as_ptr(&plan).addr();
-    let entered = enter(rule, None);
-    let optimized = optimize(plan)?;
-    if Arc::as_ptr(&optimized).addr() != before {
-        entered.changed();
+impl Wrapped<Physical> {
+    fn observed(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        optimize: impl FnOnce(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        // Only its address: a second handle would keep rules from changing the plan in place.
+        let before = Arc::as_ptr(&plan).addr();
+        let entered = enter(&self.rule, None);
+        let text_before = TextBefore::of(&plan, self.with_differences);
+        let optimized = optimize(plan)?;
+        if Arc::as_ptr(&optimized).addr() != before {
+            entered.changed();
+            entered.differs(text_before.difference_to(&optimized));
+        }
+        Ok(optimized)
     }
-    Ok(optimized)
 }

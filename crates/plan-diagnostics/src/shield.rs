@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use daglight_run_bundle::WarningCode;
+use datafusion::error::DataFusionError;
 
 /// Runs code that observes a query, which goes on without it should it panic. `what` names it in the warning.
 pub(crate) fn shielded<T>(what: &'static str, observe: impl FnOnce() -> T) -> Option<T> {
@@ -17,4 +18,10 @@ pub(crate) fn shielded<T>(what: &'static str, observe: impl FnOnce() -> T) -> Op
             None
         }
     }
+}
+
+/// The message of an error without the backtrace that DataFusion may add.
+pub(crate) fn message_of(error: &DataFusionError) -> String {
+    // It may hold an error of a program, whose text is made by code of that program.
+    shielded("the text of an error", || error.strip_backtrace()).unwrap_or_default()
 }

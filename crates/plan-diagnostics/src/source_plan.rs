@@ -5,16 +5,22 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
     logical_expr::{LogicalPlan, TableSource},
 };
 
-use crate::{fingerprint::PlanTexts, lineage::Lineage};
+use crate::{fingerprint::PlanTexts, lineage::Lineage, query_kind::QueryKind};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]
 pub(crate) struct SourcePlan {
+    pub(crate) kind: QueryKind,
+    /// Whether an `EXPLAIN ANALYZE` asks for it.
+    pub(crate) analyzed: bool,
+    /// The columns of its data: what it returns, or what it writes.
+    pub(crate) schema: SchemaRef,
     pub(crate) texts: PlanTexts,
     /// The tables that it reads, sorted, each once.
     pub(crate) tables: Vec<String>,
@@ -64,11 +70,19 @@ fn sources_of(plan: &LogicalPlan) -> Vec<Arc<dyn TableSource>> {
 impl SourcePlan {
     pub(crate) fn of(plan: &LogicalPlan) -> Self {
         match plan {
-            LogicalPlan::Analyze(analyze) => Self::of(&analyze.input),
+            LogicalPlan::Analyze(analyze) => Self { analyzed: true, ..Self::of(&analyze.input) },
             plan => {
                 let texts = PlanTexts::of(plan);
                 let data = DataPlan::of(plan, &texts.logical);
-                Self { texts, tables: tables_of(plan), data, lineage: Arc::new(Lineage::of(plan)) }
+                Self {
+                    kind: QueryKind::of(plan),
+                    analyzed: false,
+                    schema: data_schema(plan),
+                    texts,
+                    tables: tables_of(plan),
+                    data,
+                    lineage: Arc::new(Lineage::of(plan)),
+                }
             }
         }
     }
@@ -84,4 +98,14 @@ fn tables_of(plan: &LogicalPlan) -> Vec<String> {
     });
     debug_assert!(visited.is_ok(), "the visitor returns no error");
     tables.into_iter().collect()
+}
+
+/// A write returns a count, and its data are what goes in; `EXPLAIN ANALYZE` returns measurements.
+pub(crate) fn data_schema(plan: &LogicalPlan) -> SchemaRef {
+    match plan {
+        LogicalPlan::Copy(copy) => Arc::clone(copy.input.schema().inner()),
+        LogicalPlan::Dml(dml) => Arc::clone(dml.input.schema().inner()),
+        LogicalPlan::Analyze(analyze) => data_schema(&analyze.input),
+        other => Arc::clone(other.schema().inner()),
+    }
 }

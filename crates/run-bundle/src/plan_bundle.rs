@@ -165,6 +165,10 @@ impl PlanBundle {
     pub fn with_texts(mut self, mut shown: impl FnMut(&str) -> String) -> Self {
         self.logical_plan = shown(&self.logical_plan);
         self.optimized_plan = self.optimized_plan.as_deref().map(&mut shown);
+        let rules = self.planning.iter_mut().flat_map(|planning| &mut planning.rules);
+        for difference in rules.flat_map(|rule| &mut rule.differences) {
+            *difference = shown(difference);
+        }
         self.metrics = self.metrics.with_details(shown);
         if self.physical_plan.is_some() {
             self.physical_plan = Some(self.metrics.plan_text());

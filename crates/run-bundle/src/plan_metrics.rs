@@ -144,6 +144,12 @@ pub struct PlanningRecord {
     pub physical_ms: f64,
     /// Every rule that ran, in order.
     pub rules: Vec<RuleRecord>,
+    /// The part that has failed, as `analysis`, `optimization` or `physical`; `None` for a query that was planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_part: Option<String>,
+    /// The rule that has failed, where it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_rule: Option<String>,
 }
 
 /// What one rule did, over all passes.
@@ -158,6 +164,9 @@ pub struct RuleRecord {
     pub ms: f64,
     /// Whether it changed the plan, as far as it says.
     pub changed: Option<bool>,
+    /// The lines of the plan that it changed, as `diff -u` writes them, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
 }
 
 /// A scan of a table: what was read of it, and what did not have to be.

@@ -3,13 +3,15 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     error::Error as _,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use daglight_capture_policy::{Policy, SqlText};
 use daglight_plan_diagnostics::{MeasuredQuery, QueryOutcome};
-use daglight_run_bundle::{PlanBundle, PlanExecutions, PlanMetrics, Warning, WarningCode, milliseconds};
+use daglight_run_bundle::{
+    PlanBundle, PlanExecutions, PlanMetrics, PlanSource, StorageUse, Warning, WarningCode, milliseconds,
+};
 use daglight_settings::KeptPlans;
 
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
     plan_messages::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
     previous_plans::PreviousPlans,
     shown_execution::{Execution, SetAside},
+    storage::QueryStorage,
 };
 
 /// How long the first file of a plan waits for the end of its query. It is there from then on, because the process may be killed
@@ -44,6 +47,10 @@ pub(crate) struct PlanBook {
 struct Entry {
     plan: PlanBundle,
     running: BTreeSet<u64>,
+    /// What those that run ask of object stores.
+    asking: HashMap<u64, Asking>,
+    /// What those that have ended have asked of them.
+    asked: Vec<StorageUse>,
     /// Those of the next execution are mostly the same.
     shown: ShownTexts,
     set_aside: SetAside,
@@ -52,6 +59,13 @@ struct Entry {
     is_kept: bool,
     has_file: bool,
     is_changed: bool,
+}
+
+/// A query that runs, and asks object stores.
+struct Asking {
+    storage: Arc<QueryStorage>,
+    /// Its scans with the locations as they are: the plan has them as the policy shows them.
+    sources: Vec<PlanSource>,
 }
 
 impl PlanBook {
@@ -78,6 +92,7 @@ impl PlanBook {
             if let Some(longest) = live.report_of_longest(&entry.running) {
                 entry.show(plans, &longest);
             }
+            entry.show_storage(plans);
         }
     }
 
@@ -121,6 +136,9 @@ impl PlanBook {
         let is_new = !self.plans.contains_key(&query.key);
         let entry = self.plans.entry(query.key.clone()).or_insert_with(|| Entry::new(plans, &query));
         entry.running.insert(id);
+        if let Some(storage) = query.storage {
+            entry.asking.insert(id, Asking { storage, sources: query.query.sources() });
+        }
         entry.executions().started += 1;
         if entry.plan.query_ids.len() < MAX_QUERY_IDS {
             entry.plan.query_ids.push(id);
@@ -140,8 +158,10 @@ impl PlanBook {
             .is_none_or(|entry| entry.slowest.is_none_or(|slowest| report.wall_time >= slowest));
         if let Some(entry) = entry {
             entry.end(plans, &report);
-            // With the locations as they are: the plan has them as the policy shows them.
-            storage.add_to(&mut entry.plan.storage, &report.query.sources(), &plans.context.policy);
+            // Forgotten there and known here: what it has asked must not count twice.
+            entry.asking.remove(&report.query.id);
+            storage.add_to(&mut entry.asked, &report.query.sources(), &plans.context.policy);
+            entry.show_storage(plans);
             if entry.plan.preview.is_none() {
                 entry.plan.preview = preview.and_then(|preview| preview.shown(&plans.context.policy));
             }
@@ -220,9 +240,12 @@ impl Entry {
         });
         if let Some(plan) = before {
             let slowest = Duration::try_from_secs_f64(plan.metrics.wall_ms / 1e3).ok();
+            let asked = plan.storage.clone();
             return Self {
                 plan,
                 running: BTreeSet::new(),
+                asking: HashMap::new(),
+                asked,
                 shown: ShownTexts::default(),
                 set_aside: SetAside::default(),
                 slowest,
@@ -269,6 +292,8 @@ impl Entry {
         Self {
             plan,
             running: BTreeSet::new(),
+            asking: HashMap::new(),
+            asked: Vec::new(),
             shown,
             set_aside: SetAside::default(),
             slowest: None,
@@ -310,6 +335,18 @@ impl Entry {
         self.show(plans, report);
         self.slowest = self.slowest.max(Some(report.wall_time));
         self.is_changed = true;
+    }
+
+    /// Shows what all executions have asked of object stores so far.
+    fn show_storage(&mut self, plans: &AdmittedPlans) {
+        let mut storage = self.asked.clone();
+        for asking in self.asking.values() {
+            asking.storage.so_far().add_to(&mut storage, &asking.sources, &plans.context.policy);
+        }
+        if storage != self.plan.storage {
+            self.plan.storage = storage;
+            self.is_changed = true;
+        }
     }
 
     /// Shows what was measured of an execution, where it is the one to be shown.

@@ -6,7 +6,10 @@ use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery};
 use opentelemetry::Context;
 
-use crate::{preview::Preview, storage::Storage};
+use crate::{
+    preview::Preview,
+    storage::{QueryStorage, Storage},
+};
 
 /// A plan of a run: two executions with the same one have one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,6 +27,8 @@ pub(crate) struct StartedQuery {
     pub(crate) sql: Option<Captured>,
     /// How long its text was parsed, where a front end has said so.
     pub(crate) parsing: Option<Duration>,
+    /// What it asks of object stores while it runs, where it uses some.
+    pub(crate) storage: Option<Arc<QueryStorage>>,
 }
 
 /// A query that has ended.

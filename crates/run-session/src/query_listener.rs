@@ -145,6 +145,12 @@ impl RunQuery {
         compiled.set(Key::OptimizationSeconds, optimization.as_secs_f64());
         compiled.set(Key::PhysicalPlanningSeconds, physical.as_secs_f64());
         compiled.end_at(planned_at);
+        if let Some(failure) = &self.query.failure {
+            let policy = &place.run().context.policy;
+            // The message may hold values of the plan.
+            policy.redactor().learn_plan(&self.query.texts.logical);
+            planned.fail("DataFusionError", &policy.capture_error(&failure.message));
+        }
         planned.end_at(planned_at);
     }
 
@@ -216,13 +222,17 @@ impl QueryListener for RunQuery {
         let is_write = self.query.kind.is_write();
         let (name, stage) =
             if is_write { (names::span::WRITE, "write") } else { (names::span::EXECUTE, "execute") };
-        let span = self.span(place, name, stage).start();
-        *self.open_span() = Some(span);
+        // One whose planning has failed is never executed.
+        if self.query.failure.is_none() {
+            let span = self.span(place, name, stage).start();
+            *self.open_span() = Some(span);
+        }
         run.plans.started(StartedQuery {
             key: self.plan_key(place),
             query: Arc::clone(&self.query),
             sql: place.owner.node().and_then(|node| node.sql.clone()),
             parsing: self.parsing,
+            storage: self.storage.clone(),
         });
     }
 

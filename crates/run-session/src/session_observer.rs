@@ -42,6 +42,10 @@ impl QueryObserver for SessionObserver {
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
     }
+
+    fn wants_differences(&self) -> bool {
+        self.shared.upgrade().is_some_and(|shared| shared.settings.plans.rule_differences)
+    }
 }
 
 fn summary_tap(policy: &Policy) -> SummaryTap {

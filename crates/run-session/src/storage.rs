@@ -66,6 +66,11 @@ impl QueryStorage {
         places.entry(if has_room { own } else { place("") }).or_default().add(requests);
     }
 
+    /// The requests so far.
+    pub(crate) fn so_far(&self) -> Storage {
+        Storage(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// The requests so far, which are forgotten here.
     pub(crate) fn take(&self) -> Storage {
         Storage(mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))

@@ -216,6 +216,9 @@ settings! {
         keep: KeptPlans = [KeptPlans::All, KeptPlans::Slow, KeptPlans::Slow] => [DAGLIGHT_PLANS OneOf(&["all", "slow", "changed", "none"])];
         /// A query is slow that takes longer, with its planning, in seconds.
         slow_after: f64 = [1.0; 3] => [DAGLIGHT_PLANS_SLOW_AFTER Seconds];
+        /// Whether the file of a plan has what each rule has changed of it, as a difference of texts, where literals may be
+        /// captured. It makes planning several times slower: for debugging.
+        rule_differences: bool = [false; 3] => [DAGLIGHT_PLANS_RULE_DIFFERENCES Flag];
     }
 }
 

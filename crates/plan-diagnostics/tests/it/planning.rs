@@ -4,18 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::{Int64Array, RecordBatch},
-    datatypes::SchemaRef,
+    datatypes::{DataType, Field, Schema, SchemaRef},
     util::pretty::pretty_format_batches,
 };
 use async_trait::async_trait;
-use daglight_plan_diagnostics::{LiveQueries, PlanningPart, instrument};
+use daglight_plan_diagnostics::{LiveQueries, PlanningFailure, PlanningPart, QueryOutcome, instrument};
+use daglight_run_bundle::PlanBundle;
 use datafusion::{
-    catalog::Session,
+    catalog::{Session, TableProvider},
     common::{config::ConfigOptions, tree_node::Transformed},
     datasource::MemTable,
-    error::Result,
+    error::{DataFusionError, Result},
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
-    logical_expr::LogicalPlan,
+    logical_expr::{Expr, LogicalPlan, TableType},
     optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule},
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::ExecutionPlan,
@@ -23,7 +24,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext, col, lit},
 };
 
-use crate::support::{Shared, only, run, session};
+use crate::support::{Shared, only, run, session, session_of};
 
 /// Registers a table, and returns what lives as long as somebody holds the table.
 fn table(ctx: &SessionContext) -> std::sync::Weak<MemTable> {
@@ -60,6 +61,113 @@ async fn no_plan_outlives_its_planning() {
     drop(failing);
     ctx.deregister_table("held").unwrap();
     assert_eq!(held.strong_count(), 0);
+}
+
+/// A table that cannot be scanned.
+#[derive(Debug)]
+struct Refusing;
+
+#[async_trait]
+impl TableProvider for Refusing {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(DataFusionError::Execution("the table is gone".into()))
+    }
+}
+
+/// A rule that lets no plan through.
+#[derive(Debug)]
+struct RefusingRule;
+
+impl AnalyzerRule for RefusingRule {
+    fn analyze(&self, _: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Err(DataFusionError::Plan("not this one".into()))
+    }
+
+    fn name(&self) -> &str {
+        "refusing"
+    }
+}
+
+/// The only report of a query that fails while it is planned.
+async fn failed(ctx: &SessionContext, seen: &Shared, sql: &str) -> (PlanningFailure, PlanBundle) {
+    let error = ctx.sql(sql).await.unwrap().collect().await.unwrap_err();
+    let report = only(seen);
+    let failure = report.query.failure.clone().unwrap();
+    // The engine adds which rule it was.
+    assert!(error.strip_backtrace().ends_with(&failure.message), "{error} and {failure:?}");
+    assert_eq!(report.outcome, QueryOutcome::Failed { message: failure.message.clone() });
+    assert_eq!(report.query.source_tables.len(), 1);
+    (failure, report.query.to_plan_bundle(true))
+}
+
+#[tokio::test]
+async fn a_query_whose_planning_fails_is_seen_with_the_part_and_rule_that_failed() {
+    let (ctx, seen, _) = session();
+    let _held = table(&ctx);
+    ctx.register_table("refusing", Arc::new(Refusing)).unwrap();
+    let (failure, bundle) = failed(&ctx, &seen, "SELECT x FROM refusing WHERE x > 1").await;
+    assert_eq!((failure.part, failure.rule.as_deref()), (PlanningPart::Physical, None));
+    assert!(bundle.logical_plan.contains("Filter"), "{}", bundle.logical_plan);
+    assert!(bundle.optimized_plan.is_some());
+    assert_eq!(bundle.physical_plan, None);
+    let (failure, bundle) = failed(&ctx, &seen, "SELECT x FROM held WHERE x = 'no number'").await;
+    let expected = (PlanningPart::Optimization, Some("simplify_expressions"));
+    assert_eq!((failure.part, failure.rule.as_deref()), expected);
+    assert_eq!(bundle.optimized_plan, None);
+    let planning = bundle.planning.unwrap();
+    assert_eq!(planning.failed_part.as_deref(), Some("optimization"));
+    assert_eq!(planning.failed_rule.as_deref(), Some("simplify_expressions"));
+    // The next query of the thread is another one.
+    assert_eq!(run(&ctx, "SELECT x FROM held").await, 3);
+    assert_eq!(only(&seen).query.failure, None);
+
+    let refusing =
+        SessionStateBuilder::new_with_default_features().with_analyzer_rule(Arc::new(RefusingRule));
+    let state = instrument(refusing, Arc::new(seen.clone()), LiveQueries::new()).build();
+    let ctx = SessionContext::new_with_state(state);
+    let _held = table(&ctx);
+    let (failure, bundle) = failed(&ctx, &seen, "SELECT x FROM held").await;
+    assert_eq!((failure.part, failure.rule.as_deref()), (PlanningPart::Analysis, Some("refusing")));
+    assert_eq!((bundle.optimized_plan, bundle.physical_plan), (None, None));
+}
+
+#[tokio::test]
+async fn where_it_is_asked_for_each_rule_says_what_it_has_changed() {
+    let (ctx, seen, _) = session_of(Shared::with_differences());
+    let _held = table(&ctx);
+    run(&ctx, "SELECT x + 1.5 AS y FROM held WHERE x > 1 AND 1 = 1").await;
+    let report = only(&seen);
+    let rules = &report.query.planning.rules;
+    let rule = |name: &str| rules.iter().find(|rule| &*rule.name == name).unwrap();
+    let coercion = rule("type_coercion");
+    assert_eq!(coercion.changed, Some(true));
+    let [difference] = &coercion.differences[..] else { panic!("{coercion:?}") };
+    assert!(
+        difference.lines().any(|line| line.starts_with("+Projection: CAST(held.x AS Float64)")),
+        "{difference}"
+    );
+    assert_eq!(rule("resolve_grouping_function").changed, Some(false));
+    assert_eq!(rule("resolve_grouping_function").differences, [""; 0]);
+    let simplified = rule("simplify_expressions").differences.join("");
+    assert!(simplified.contains("-") && simplified.contains("Int64(1) = Int64(1)"), "{simplified}");
+    let pruned = report.query.to_plan_bundle(false).planning.unwrap();
+    assert!(pruned.rules.iter().all(|rule| rule.differences.is_empty()), "{pruned:?}");
+    let physical = rules.iter().filter(|rule| rule.part == PlanningPart::Physical);
+    assert!(physical.into_iter().any(|rule| !rule.differences.is_empty()), "{rules:?}");
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ pub(crate) struct Recorder {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shared(Arc<Recorder>);
+pub(crate) struct Shared {
+    recorder: Arc<Recorder>,
+    with_differences: bool,
+}
 
 impl QueryObserver for Shared {
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation> {
@@ -28,11 +31,15 @@ impl QueryObserver for Shared {
         }
         Some(Observation { listener: Arc::new(self.clone()), tap: Some(Arc::new(self.clone())) })
     }
+
+    fn wants_differences(&self) -> bool {
+        self.with_differences
+    }
 }
 
 impl QueryListener for Shared {
     fn ended(&self, report: MeasuredQuery) {
-        self.0.reports.lock().unwrap().push(report);
+        self.recorder.reports.lock().unwrap().push(report);
     }
 }
 
@@ -44,22 +51,29 @@ impl DataTap for Shared {
 
 impl PartitionTap for Shared {
     fn batch(&mut self, batch: &RecordBatch) {
-        *self.0.tapped_rows.lock().unwrap() += batch.num_rows();
+        *self.recorder.tapped_rows.lock().unwrap() += batch.num_rows();
     }
 }
 
 impl Shared {
+    pub(crate) fn with_differences() -> Self {
+        Self { with_differences: true, ..Self::default() }
+    }
+
     pub(crate) fn reports(&self) -> Vec<MeasuredQuery> {
-        std::mem::take(&mut *self.0.reports.lock().unwrap())
+        std::mem::take(&mut *self.recorder.reports.lock().unwrap())
     }
 
     pub(crate) fn tapped_rows(&self) -> usize {
-        std::mem::take(&mut *self.0.tapped_rows.lock().unwrap())
+        std::mem::take(&mut *self.recorder.tapped_rows.lock().unwrap())
     }
 }
 
 pub(crate) fn session() -> (SessionContext, Shared, LiveQueries) {
-    let seen = Shared::default();
+    session_of(Shared::default())
+}
+
+pub(crate) fn session_of(seen: Shared) -> (SessionContext, Shared, LiveQueries) {
     let live = LiveQueries::new();
     let builder = SessionStateBuilder::new_with_default_features()
         .with_config(SessionConfig::new().with_target_partitions(2));

@@ -213,6 +213,48 @@ async fn plans_are_kept_as_the_settings_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_whose_planning_fails_has_a_file_and_a_span_with_its_error() {
+    for profile in [Profile::Dev, Profile::Prod] {
+        let out = tempfile::tempdir().unwrap();
+        let telemetry = telemetry(out.path(), profile, |_| ());
+        let statement = "SELECT value FROM generate_series(1, 10) WHERE value = 'no number'";
+        let bundle = run_all(&telemetry, &[statement]).await.bundle.unwrap();
+        let plans = plans(&bundle);
+        let [(_, plan)] = &plans[..] else { panic!("{plans:?}") };
+        assert_eq!(plan["outcome"], "failed", "{plan}");
+        assert_eq!(plan["executions"]["failed"], 1, "{plan}");
+        assert_eq!(plan["planning"]["failed_part"], "optimization", "{plan}");
+        assert_eq!((&plan["optimized_plan"], &plan["physical_plan"]), (&Value::Null, &Value::Null), "{plan}");
+        assert!(plan["logical_plan"].as_str().unwrap().contains("Filter"), "{plan}");
+        let spans = spans(&bundle);
+        let planned: Vec<_> = spans.iter().filter(|span| span["name"] == "datafusion.plan").collect();
+        let [span] = &planned[..] else { panic!("{spans:?}") };
+        assert_eq!(span["status"]["code"], 2, "{span}");
+        let message = span["status"]["message"].as_str().unwrap();
+        assert_eq!(message.contains("no number"), profile == Profile::Dev, "{message}");
+        assert!(spans.iter().all(|span| span["name"] != "datafusion.execute"), "it was never executed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn differences_of_rules_are_in_the_file_of_a_plan_where_they_are_asked_for() {
+    for (asked, profile) in [(false, Profile::Dev), (true, Profile::Dev), (true, Profile::Prod)] {
+        let out = tempfile::tempdir().unwrap();
+        let telemetry = telemetry(out.path(), profile, |settings| {
+            settings.plans.keep = KeptPlans::All;
+            settings.plans.rule_differences = asked;
+        });
+        let statement = "SELECT value AS token FROM generate_series(1, 10) WHERE value + 1.5 > 4711";
+        let secret = "SELECT token FROM (SELECT 'hunter2' AS token) WHERE token = 'hunter2' AND 1 = 1";
+        let bundle = run_all(&telemetry, &[statement, secret]).await.bundle.unwrap();
+        let text = format!("{:?}", plans(&bundle));
+        assert_eq!(text.contains("differences"), asked && profile == Profile::Dev, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert_eq!(text.contains("4711"), profile == Profile::Dev, "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_the_node_did_not_have_in_the_last_run_is_kept() {
     let out = tempfile::tempdir().unwrap();
     let kept = async |sql: &str| {

@@ -1,0 +1,82 @@
+//! Queries whose planning fails: they have a plan as the front end made it, and an error instead of a physical one.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use datafusion::{
+    config::ConfigOptions,
+    error::DataFusionError,
+    execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
+    logical_expr::LogicalPlan,
+};
+
+use crate::{
+    executions::next_query_id,
+    fingerprint::Fingerprints,
+    measured_query::{MeasuredQuery, QueryOutcome},
+    observer::QueryObserver,
+    planned_query::{PlannedQuery, PlanningFailure},
+    planning::{PlanningPart, PlanningTimes},
+    shield::message_of,
+    source_plan::SourcePlan,
+};
+
+/// A query whose planning fails, as far as it was planned.
+pub(crate) struct FailedPlanning<'q> {
+    pub(crate) part: PlanningPart,
+    /// The rule that has returned the error.
+    pub(crate) rule: Option<Arc<str>>,
+    pub(crate) source: SourcePlan,
+    /// What was to be turned into a physical plan, where it came to that.
+    pub(crate) optimized: Option<&'q LogicalPlan>,
+    pub(crate) planning: PlanningTimes,
+    pub(crate) options: Arc<ConfigOptions>,
+}
+
+impl FailedPlanning<'_> {
+    /// Reports the query with its error: it starts, and has failed. To be called in the task of whoever asked for it.
+    pub(crate) fn report(self, observer: &dyn QueryObserver, error: &DataFusionError) {
+        let Self { part, rule, source, optimized, planning, options } = self;
+        let message = message_of(error);
+        let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
+        let mut fingerprints = Fingerprints::new(&source.texts, "");
+        // It has no physical shape: what is asked is all that makes it the same as another.
+        fingerprints.plan_hash.clone_from(&fingerprints.logical_hash);
+        let query = Arc::new(PlannedQuery {
+            id: next_query_id(),
+            kind: source.kind,
+            analyzed: source.analyzed,
+            schema: source.schema,
+            source_tables: source.tables,
+            fingerprints,
+            texts: source.texts,
+            planning,
+            failure: Some(PlanningFailure { part, rule, message: message.clone() }),
+            partitions: 0,
+            options,
+            memory_pool: no_pool,
+            operators: Arc::default(),
+            data: source.data,
+            lineage: source.lineage,
+            optimized: optimized.cloned().unwrap_or_default(),
+        });
+        let Some(observation) = observer.planned(&query) else { return };
+        let started_at = query.planning.started_at + query.planning.total();
+        observation.listener.started();
+        observation.listener.ended(MeasuredQuery {
+            query,
+            started_at,
+            wall_time: Duration::ZERO,
+            outcome: QueryOutcome::Failed { message },
+            rows: None,
+            rows_read: None,
+            bytes_written: None,
+            bytes_scanned: None,
+            bytes_spilled: 0,
+            bytes_returned: None,
+            operators: Vec::new(),
+        });
+    }
+}
