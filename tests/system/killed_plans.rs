@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Long enough that no machine comes to its end.
 const HEAVY: &str = "CREATE TABLE n AS SELECT value AS x FROM generate_series(1, 3000);
 CREATE EXTERNAL TABLE f STORED AS CSV LOCATION 'in/numbers.csv';
-CREATE TABLE heavy AS SELECT count(*) AS c FROM n a CROSS JOIN n b CROSS JOIN n c CROSS JOIN f WHERE a.x + b.x + c.x + f.y > 5;
+CREATE TABLE heavy AS SELECT count(*) AS c FROM f CROSS JOIN n a CROSS JOIN n b CROSS JOIN n c WHERE a.x + b.x + c.x + f.y > 5;
 ";
 
 fn bundle(checkout: &Checkout) -> Option<PathBuf> {
@@ -36,8 +36,8 @@ fn most_rows(plan: &Value) -> u64 {
 
 /// What the query has asked of the store of its file so far.
 fn storage_bytes(plan: &Value) -> u64 {
-    let storage = plan["storage"].as_array().expect("storage");
-    storage.iter().filter(|used| used["table"] == "f").filter_map(|used| used["bytes"].as_u64()).sum()
+    let storage = plan["storage"].as_array().into_iter().flatten();
+    storage.filter(|used| used["table"] == "f").filter_map(|used| used["bytes"].as_u64()).sum()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
         let checkout = Checkout::new();
         let file = checkout.path().join("in/numbers.csv");
         fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-        fs::write(file, "y\n1\n2\n").expect("a file");
+        fs::write(file, "y\n1\n").expect("a file");
         let pipeline = checkout.pipeline("heavy.sql", HEAVY);
         let running = Daglight::run(&checkout, &pipeline)
             .args(["--profile", profile])
