@@ -100,6 +100,7 @@ fn a_run_that_goes_on_is_watched_until_it_is_killed_and_then_reported() {
     assert_eq!((&now["status"], &now["nodes"]), (&"running".into(), &2.into()), "{now:#}");
     assert_eq!(now["active"][0]["name"], "heavy", "{now:#}");
     assert_eq!(now["nodes_succeeded"], 1, "{now:#}");
+    assert_eq!(served.json("/runs.json")[0]["nodes_succeeded"], 1);
     assert_eq!(now["shown_nodes"][0]["status"], "running", "{now:#}");
 
     let page = Page::new();
@@ -117,7 +118,8 @@ fn a_run_that_goes_on_is_watched_until_it_is_killed_and_then_reported() {
     // The page has found out by itself, and shows the report.
     page.shows(&["process ended", "Plans of the slowest queries"]);
     page.screenshot("serve-report");
-    assert_eq!(served.json("/runs.json")[0]["status"], "process_ended");
+    let killed = &served.json("/runs.json")[0];
+    assert_eq!((&killed["status"], &killed["nodes_succeeded"]), (&"process_ended".into(), &1.into()));
     let bundle = checkout.path().join("out");
     let before = size_of_tree(&bundle);
     served.json(&format!("{run}report.json"));

@@ -28,6 +28,7 @@ mod plan_sums;
 mod column_values;
 mod data;
 mod nodes;
+mod ended_nodes;
 mod problems;
 mod samples;
 mod hidden;
@@ -76,6 +77,7 @@ pub use compare::{
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;
+pub use ended_nodes::{EndedCounts, EndedNodes};
 pub use export::{ExportError, ExportFormat, ExportSignal, Exported, export};
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use html::STYLE as PAGE_STYLE;

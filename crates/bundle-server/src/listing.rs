@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use daglight_bundle_report::ReportStatus;
+use daglight_bundle_report::{EndedNodes, ReportStatus};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, BundleError, Liveness, Manifest, Materialization, NodeStatus, ProcessEvidence,
     ReadError, RunStatus, milliseconds, saturating_sum,
@@ -60,6 +60,8 @@ struct Known {
     /// `None` where the manifest cannot be read.
     run_id: Option<RunId>,
     run: ListedRun,
+    /// Of a run that its manifest says goes on.
+    ended: Option<EndedNodes>,
 }
 
 /// What another manifest has another of.
@@ -100,6 +102,10 @@ impl Listing {
                 let seen = evidence.map(|evidence| evidence.seen_at());
                 run.duration_ms =
                     seen.zip(run.started_at).map(|(seen, start)| milliseconds::between(start, seen));
+                if let Some(ended) = known.ended.as_mut().map(|ended| ended.look(&known.bundle)) {
+                    run.nodes_succeeded = run.nodes_succeeded.max(ended.succeeded);
+                    run.nodes_failed = run.nodes_failed.max(ended.failed);
+                }
             }
             runs.push(run);
         }
@@ -177,7 +183,9 @@ impl Known {
         let stamp = Stamp::of(bundle);
         let manifest = Manifest::read(bundle);
         let run_id = manifest.as_ref().ok().map(|manifest| manifest.identity.run_id);
-        Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, manifest) }
+        let goes_on = manifest.as_ref().ok().filter(|manifest| manifest.status == RunStatus::Running);
+        let ended = goes_on.map(EndedNodes::new);
+        Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, manifest), ended }
     }
 }
 
@@ -277,5 +285,31 @@ mod tests {
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);
+    }
+
+    #[test]
+    fn nodes_of_a_run_that_goes_on_count_when_they_have_ended_and_also_once_it_is_killed() {
+        let out = tempfile::tempdir().unwrap();
+        let run_id = RunId::new();
+        let bundle = Bundle::create(out.path(), run_id).unwrap();
+        manifest(run_id, "a", RunStatus::Running).write(&bundle).unwrap();
+        let mut listing = Listing::of(out.path().to_owned());
+        let mut counts = || {
+            let run = listing.runs().unwrap().remove(0);
+            (run.status, run.nodes_succeeded, run.nodes_failed)
+        };
+        assert_eq!(counts(), (ReportStatus::Running, 0, 0));
+        let span = |node, code| {
+            format!(
+                r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"spanId":"{node}","name":"hamilton.node","startTimeUnixNano":"1","endTimeUnixNano":"2","attributes":[{{"key":"daglight.node","value":{{"stringValue":"{node}"}}}}],"status":{{"code":{code}}}}}]}}]}}]}}"#
+            ) + "\n"
+        };
+        fs::write(bundle.traces(), span("x", 0)).unwrap();
+        assert_eq!(counts(), (ReportStatus::Running, 1, 0));
+        fs::write(bundle.traces(), span("x", 0) + &span("y", 0) + &span("z", 2)).unwrap();
+        let mut dead = ProcessEvidence::for_self(DateTime::UNIX_EPOCH, 1.0);
+        dead.start_ticks = dead.start_ticks.map(|ticks| ticks + 1);
+        dead.write(&bundle.heartbeat()).unwrap();
+        assert_eq!(counts(), (ReportStatus::ProcessEnded, 2, 1));
     }
 }

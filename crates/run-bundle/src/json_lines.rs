@@ -50,7 +50,18 @@ impl JsonLines {
     ///
     /// When it is not there, cannot be read, or is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(FileBelow::at(path).open()?))
+        Self::open_at(path, 0)
+    }
+
+    /// Opens a file below its folder where a line starts, `offset` bytes behind its beginning. Lines are numbered from there.
+    ///
+    /// # Errors
+    ///
+    /// As [`JsonLines::open`].
+    pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = FileBelow::at(path).open()?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Self::of(file))
     }
 }
 
