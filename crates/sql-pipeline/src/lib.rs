@@ -64,6 +64,8 @@ mod statement_run;
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod damaged_scripts;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod test_script;
