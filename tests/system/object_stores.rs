@@ -87,6 +87,17 @@ fn the_environment_suffices_for_files_by_their_names() {
     );
 }
 
+/// DataFusion drops what the store says to the end of a file of text, and reports an error of its own.
+#[test]
+fn a_refused_text_file_says_what_the_store_has_answered() {
+    let server = S3Server::start(false);
+    let wrong = options(&server).replace(S3Server::SECRET_KEY, "zqmkAnotherSecretKey");
+    let (_checkout, daglight) = run(&format!("COPY (SELECT 1 AS a) TO 's3://lake/x.csv' {wrong};"));
+    let report = daglight.args(["--json"]).finish().report(1);
+    let refused = report["error"]["message"].as_str().expect("a text");
+    assert!(refused.contains("SignatureDoesNotMatch") || refused.contains("403"), "{refused}");
+}
+
 #[test]
 fn a_wrong_key_or_option_is_one_error_that_names_the_statement() {
     let server = S3Server::start(false);

@@ -262,6 +262,16 @@ fn rows_are_printed_for_programs() {
     // A list is a text in CSV, as a table shows it.
     let nested = "SELECT [1, NULL] AS l, {a: 'x,y'} AS s, NULL AS n";
     check_rows(&["-", "--format", "csv"], nested, "l,s,n\n\"[1, ]\",\"{a: x,y}\",\n");
+    // A key of an object is a text in JSON, wherever the map is.
+    let keys = "SELECT MAP {1: 'a', 2: NULL} AS m, [{k: MAP {true: MAP {'x': 1.5}}}] AS l";
+    let expected = "{\"m\":{\"1\":\"a\",\"2\":null},\"l\":[{\"k\":{\"true\":{\"x\":1.5}}}]}\n";
+    check_rows(&["-", "--format", "ndjson"], keys, expected);
+    // A query without columns.
+    let bare = "SELECT 1 AS a; SET datafusion.sql_parser.dialect = 'postgresql';
+                SELECT FROM (VALUES (1), (2)) AS t(x); SELECT 2 AS b";
+    check_rows(&["-", "--format", "csv"], bare, "a\n1\nb\n2\n");
+    check_rows(&["-", "--format", "ndjson"], bare, "{\"a\":1}\n{}\n{}\n{\"b\":2}\n");
+    check_rows(&["-", "--format", "json"], bare, "[{\"a\":1}]\n[{},{}]\n[{\"b\":2}]\n");
     // More than one batch, in the order of the query.
     let numbers = "SELECT value FROM generate_series(1, 20000) ORDER BY value";
     let expected: String = (1..=20_000).fold("value\n".to_owned(), |text, value| format!("{text}{value}\n"));
@@ -282,6 +292,67 @@ fn files_are_read_by_their_names() {
     assert_eq!(run(sql).ended_with(0).stdout, "sum\n3\nfiles\n2\ny\nb\nx,y\n2,b\n");
     let refused = run("SELECT * FROM 'in/two.csv'").ended_with(2);
     assert!(refused.stderr.contains("there is no file or folder of this name"), "{}", refused.stderr);
+}
+
+/// Where DataFusion says that a table is not there, or that the error is one of its own.
+#[test]
+fn a_place_that_cannot_be_read_or_written_is_named_with_the_reason() {
+    let checkout = Checkout::new();
+    let folder = checkout.path().join("in");
+    fs::create_dir_all(folder.join("sensors/day=1")).expect("a folder");
+    for file in ["orders.txt", "sensors/day=1/x.csv"] {
+        fs::write(folder.join(file), "a,b\n1,2\n").expect("a file");
+    }
+    let run = |sql: &str| {
+        Daglight::new(&checkout, ["run", "--output-dir", "out", "--format", "csv", "--quiet", "-c", sql])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+    };
+    for (sql, code, expected) in [
+        ("SELECT * FROM 'in/orders.txt'", 1, "expected one of .arrow, .avro, .csv, .json and .parquet"),
+        ("SELECT * FROM 'in/sensors/*/x.csv'", 2, "is compared without the folders of partitions"),
+        ("COPY (SELECT 1 AS x) TO 'in/orders.txt/y.csv'", 1, "cannot write to 'in/orders.txt/y.csv'"),
+        ("COPY (SELECT 1 AS x) TO 'in/orders.txt/y/' STORED AS CSV", 1, "cannot write to 'in/orders.txt/y/'"),
+        ("COPY (SELECT 1 AS x) TO 'nope://a/b.csv'", 1, "there is no object store for nope://"),
+        (
+            "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'nope://a/b.csv'",
+            1,
+            "there is no object store for nope://",
+        ),
+    ] {
+        let refused = run(sql).ended_with(code);
+        assert!(refused.stderr.contains(expected), "{sql}: {}", refused.stderr);
+        assert!(!refused.stderr.contains("Internal error"), "{sql}: {}", refused.stderr);
+    }
+    // What the messages say to write.
+    let other = "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'in/orders.txt'; SELECT a + b AS c FROM t";
+    assert_eq!(run(other).ended_with(0).stdout, "c\n3\n");
+    assert_eq!(run("SELECT a, day FROM 'in/sensors/'").ended_with(0).stdout, "a,day\n1,1\n");
+    assert_eq!(run("SELECT a FROM 'in/sensors/*.csv'").ended_with(0).stdout, "a\n1\n");
+}
+
+#[test]
+fn a_mistyped_parameter_table_or_selector_is_corrected() {
+    let checkout = Checkout::new();
+    checkout.pipeline("daglight.toml", "[param_tables.regions]\nrows = [{ name = \"north\" }]\n");
+    checkout.pipeline(
+        "tagged.sql",
+        "-- tag: layer=gold\nCREATE TABLE t AS SELECT 1 AS x;\nSELECT * FROM regions\n",
+    );
+    let refused = |arguments: &[&str]| {
+        let finished = Daglight::new(&checkout, ["plan"]).args(arguments).finish().ended_with(2);
+        finished.stderr
+    };
+    for (selector, expected) in [
+        ("tag:layr=gold+", "no node matches `tag:layr=gold+`; did you mean `tag:layer=gold`?"),
+        ("tag:layr", "did you mean `tag:layer`?"),
+        ("+kind:transfrom", "did you mean `kind:transform`?"),
+    ] {
+        let stderr = refused(&["tagged.sql", "--select", selector]);
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    let mistyped = Daglight::new(&checkout, ["run", "-c", "SELECT * FROM regoins"]).finish().ended_with(2);
+    assert!(mistyped.stderr.contains("did you mean \"regions\"?"), "{}", mistyped.stderr);
 }
 
 #[test]

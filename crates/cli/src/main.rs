@@ -15,6 +15,7 @@ mod ending;
 mod export;
 mod failure;
 mod history;
+mod map_keys;
 mod node_line;
 mod parquet_metadata;
 mod plan;

@@ -17,7 +17,7 @@ use datafusion::arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{args::RowFormat, say};
+use crate::{args::RowFormat, map_keys::with_text_keys, say};
 
 /// Writes the rows of one query after the other. What the values are is not changed, unless standard output is a terminal.
 pub(crate) struct RowWriter {
@@ -42,6 +42,8 @@ impl RowWriter {
     pub(crate) fn start(&self, schema: &SchemaRef) {
         let mut query = match self.format {
             RowFormat::Table => return,
+            // Empty lines would say nothing.
+            RowFormat::Csv if schema.fields().is_empty() => return,
             RowFormat::Csv => {
                 Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(say::rows_output(false))))
             }
@@ -83,8 +85,8 @@ impl Query {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match self {
             Self::Csv(writer) => writer.write(&with_flat_columns(batch)?),
-            Self::Json(writer) => writer.write(batch),
-            Self::Ndjson(writer) => writer.write(batch),
+            Self::Json(writer) => writer.write(&with_text_keys(batch)?),
+            Self::Ndjson(writer) => writer.write(&with_text_keys(batch)?),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The session that scripts run in.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use daglight::Telemetry;
 use datafusion::{
@@ -83,6 +83,9 @@ impl UrlTableFactory for NamedFiles {
     }
 }
 
+/// The endings by which DataFusion knows a format, some of them with one of a compression behind it.
+const ENDINGS: &str = ".arrow, .avro, .csv, .json and .parquet";
+
 /// Why there is nothing of a name that can only be that of files; `Ok(None)` where it may be the name of a table as well.
 fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
     const SUBFOLDERS: &str = "datafusion.execution.listing_table_ignore_subdirectory";
@@ -95,6 +98,11 @@ fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusio
         // A new table may be called `a[1]`, but hardly `a[1]/b`.
         _ if name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) => plan_err!(
             "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false before the statement"
+        ),
+        // A table may be called like a folder, but hardly like a file with an ending.
+        _ if Path::new(name).is_file() && name.contains(['.', '/']) => plan_err!(
+            "the ending of '{name}' is not that of a format: expected one of {ENDINGS}; CREATE EXTERNAL TABLE name STORED AS CSV \
+             LOCATION '{name}' reads it whatever it is called"
         ),
         _ => Ok(None),
     }

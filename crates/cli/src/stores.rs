@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use daglight::policy::Redactor;
 use datafusion::{
     catalog::{Session, TableProvider, TableProviderFactory},
+    common::plan_err,
     error::Result,
     execution::{
         SessionStateBuilder,
@@ -135,7 +136,16 @@ async fn register(
 ) -> Result<Option<HashMap<String, String>>> {
     // What is not a URL is a path.
     let Ok(url) = Url::parse(location) else { return Ok(None) };
-    let Some(mut of_store) = StoreOptions::of_environment(&url) else { return Ok(None) };
+    let Some(mut of_store) = StoreOptions::of_environment(&url) else {
+        // DataFusion calls this an error of its own.
+        if location.contains("://") && session.runtime_env().object_store_registry.get_store(&url).is_err() {
+            let scheme = url.scheme();
+            return plan_err!(
+                "there is no object store for {scheme}:// in '{location}': expected a path, or one of {STORES}"
+            );
+        }
+        return Ok(None);
+    };
     let (given, others): (HashMap<_, _>, HashMap<_, _>) =
         options.clone().into_iter().partition(|(key, _)| of_store.knows(key));
     if given.is_empty() {

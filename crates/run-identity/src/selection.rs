@@ -83,8 +83,10 @@ pub enum SelectorError {
 pub struct NothingSelected {
     /// The term, as it was written.
     pub term: String,
-    /// The name in it, where it is one without `*` and `?`.
-    pub name: Option<String>,
+    /// What it looks for, without its signs, where that has no `*` and `?`: `orders`, `tag:layer=gold`, `kind:transform`.
+    pub sought: Option<String>,
+    /// What a term of its method could look for in this DAG, written alike.
+    pub candidates: BTreeSet<String>,
 }
 
 impl FromStr for NodeSelector {
@@ -191,12 +193,9 @@ impl Term {
         let meant: BTreeSet<usize> =
             nodes.filter(|(_, node)| self.method.is_of(node)).map(|(index, _)| index).collect();
         if meant.is_empty() {
-            let is_pattern = |name: &str| name.contains(['*', '?']);
-            let name = match &self.method {
-                Method::Name(name) => Some(name.to_string()).filter(|name| !is_pattern(name)),
-                Method::Tag { .. } | Method::Kind(_) => None,
-            };
-            return Err(NothingSelected { term: self.text.clone(), name });
+            let sought = Some(self.method.to_string()).filter(|text| !text.contains(['*', '?']));
+            let candidates = graph.dag.nodes().iter().flat_map(|node| self.method.candidates(node)).collect();
+            return Err(NothingSelected { term: self.text.clone(), sought, candidates });
         }
         let above = reached(&meant, &graph.dependencies, self.ancestors);
         // From the nodes that are meant, and not from those above them: what else is made of the same sources was not
@@ -207,7 +206,30 @@ impl Term {
     }
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "{name}"),
+            Self::Kind(kind) => write!(f, "kind:{kind}"),
+            Self::Tag { key, value: Some(value) } => write!(f, "tag:{key}={value}"),
+            Self::Tag { key, value: None } => write!(f, "tag:{key}"),
+        }
+    }
+}
+
 impl Method {
+    /// The terms of this method that would choose a node.
+    fn candidates(&self, node: &Node) -> Vec<String> {
+        match self {
+            Self::Name(_) => vec![node.name.clone()],
+            Self::Kind(_) => vec![format!("kind:{}", node.kind.name())],
+            Self::Tag { value: Some(_), .. } => {
+                node.tags.iter().map(|(key, value)| format!("tag:{key}={value}")).collect()
+            }
+            Self::Tag { value: None, .. } => node.tags.keys().map(|key| format!("tag:{key}")).collect(),
+        }
+    }
+
     fn is_of(&self, node: &Node) -> bool {
         match self {
             Self::Name(pattern) => pattern.matches(&node.name),
@@ -341,11 +363,21 @@ mod tests {
     #[test]
     fn a_term_without_a_node_is_an_error() {
         let select = |text: &str| text.parse::<NodeSelector>().unwrap().select(&dag()).unwrap_err();
-        assert_eq!(
-            select("orders +riskk"),
-            NothingSelected { term: "+riskk".into(), name: Some("riskk".into()) }
-        );
+        let nothing = select("orders +riskk");
+        assert_eq!((nothing.term.as_str(), nothing.sought.as_deref()), ("+riskk", Some("riskk")));
+        assert_eq!(nothing.candidates.len(), 6);
         assert_eq!(select("tag:layer=platinum").to_string(), "no node matches `tag:layer=platinum`");
-        assert_eq!(select("x*").name, None);
+        assert_eq!(select("x*").sought, None);
+        let written = |text: &str| {
+            let nothing = select(text);
+            (nothing.sought.unwrap(), nothing.candidates.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        let values = "tag:layer=gold tag:layer=raw tag:layer=silver tag:owner=ops";
+        assert_eq!(written("tag:layr=gold+"), ("tag:layr=gold".into(), values.into()));
+        assert_eq!(written("tag:layr"), ("tag:layr".into(), "tag:layer tag:owner".into()));
+        assert_eq!(
+            written("kind:data_savr"),
+            ("kind:data_savr".into(), "kind:data_loader kind:data_saver kind:transform".into())
+        );
     }
 }

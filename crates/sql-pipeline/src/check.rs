@@ -7,7 +7,7 @@ use datafusion::{common::ResolvedTableReference, execution::context::SessionCont
 use crate::{
     defined::{Defined, name_of_schema},
     effect::{Effect, Existing, Mention, Relations, UsePrepared},
-    files_by_name::may_be_there,
+    files_by_name::{is_pattern_of_partitions, may_be_there},
     locate::SourceError,
     names::name_of_relation,
     pipeline::{Pipeline, nearest},
@@ -261,7 +261,11 @@ impl Defined<'_> {
         // here.
         let reason = match (reason, format_of_file(&name)) {
             (UndefinedReason::Nowhere { .. }, Some(_)) if self.pipeline.reads_files => {
-                UndefinedReason::NoFile
+                if is_pattern_of_partitions(&name) {
+                    UndefinedReason::Partitions
+                } else {
+                    UndefinedReason::NoFile
+                }
             }
             (UndefinedReason::Nowhere { .. }, Some(format)) => {
                 UndefinedReason::File { path: name.clone(), format }
@@ -369,7 +373,7 @@ impl Defined<'_> {
             };
             tables.into_iter().map(move |table| name_of_relation(&resolve(table)))
         });
-        defined.chain(self.param_tables().map(name_of_relation)).chain(of_session).collect()
+        defined.chain(self.pipeline.given_param_tables.iter().cloned()).chain(of_session).collect()
     }
 
     /// The schemas that could be meant.

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const DIRECTIVES: [&str; 4] = ["tag", "node", "param", "expect"];
 
 /// How directives are written.
-const TAG_FORM: &str = "a tag is written `-- tag: key=value`";
+const TAG_FORM: &str = "a tag is written `-- tag: key=value`, without spaces in the key";
 const NAME_FORM: &str = "a node's name is written `-- node: name`, without spaces";
 const PARAMETER_FORM: &str = "a parameter's default is written `-- param: name = value`";
 const SEVERITY_FORM: &str =

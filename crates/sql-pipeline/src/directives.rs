@@ -259,10 +259,14 @@ mod tests {
     fn bad_directives_are_refused_where_they_stand() {
         check_refused(
             "x\n tag: layer",
-            "a tag is written `-- tag: key=value`, but this one is \"layer\"",
+            "a tag is written `-- tag: key=value`, without spaces in the key, but this one is \"layer\"",
             (2, 5),
         );
-        check_refused("tag: a=1,", "a tag is written `-- tag: key=value`, but this one is \"\"", (1, 4));
+        check_refused(
+            "tag: a=1,",
+            "a tag is written `-- tag: key=value`, without spaces in the key, but this one is \"\"",
+            (1, 4),
+        );
         check_refused("tag: a=1\ntag: a=2", "the tag \"a\" has a value already", (2, 4));
         check_refused(
             "node: two words",

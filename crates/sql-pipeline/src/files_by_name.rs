@@ -36,6 +36,19 @@ pub(crate) fn may_be_there(name: &str) -> bool {
     })
 }
 
+/// Whether a name is a pattern that would match a file if the engine did not leave out the folders of partitions when it compares.
+pub(crate) fn is_pattern_of_partitions(name: &str) -> bool {
+    let (Some(folder), Ok(url)) = (folder_of_pattern(name), ListingTableUrl::parse(name)) else {
+        return false;
+    };
+    let folder = PathBuf::from(folder);
+    has_file(folder.clone(), |file| {
+        let below = file.strip_prefix(&folder).unwrap_or(file);
+        let is_partition = below.parent().is_some_and(|parent| parent.to_string_lossy().contains('='));
+        is_partition && url.get_glob().as_ref().is_some_and(|pattern| pattern.matches_path(below))
+    })
+}
+
 fn has_file(folder: PathBuf, is_meant: impl Fn(&Path) -> bool) -> bool {
     let mut folders = vec![folder];
     let mut looked_at = 0;
@@ -94,6 +107,16 @@ mod tests {
         ] {
             let path = folder.path().join(name).display().to_string();
             assert_eq!(may_be_there(&path), expected, "{name}");
+        }
+        for (name, expected) in [
+            ("*/b.csv", true),
+            ("year=*/b.csv", true),
+            ("x*.csv", false),
+            ("nothing/*", false),
+            ("a.csv", false),
+        ] {
+            let path = folder.path().join(name).display().to_string();
+            assert_eq!(is_pattern_of_partitions(&path), expected, "{name}");
         }
         assert!(may_be_there("s3://bucket/a.csv") && may_be_there("~/a.csv") && !may_be_there("none_*.csv"));
     }

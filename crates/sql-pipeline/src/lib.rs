@@ -17,6 +17,7 @@ mod split;
 mod sql_settings;
 mod statement;
 mod unsupported;
+mod unwritten;
 
 // What each statement does, and to which relations.
 mod effect;

@@ -104,6 +104,9 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
     let found = if colon { format!("{word}:") } else { word };
     let is_written_well =
         bare.starts_with(&found) && bare[..word_end] == *directive && colon && bare.len() == text.len();
+    // Then the space is what is wrong.
+    let is_apart = colon && bare.split_once(':').is_some_and(|(word, _)| word.ends_with(char::is_whitespace));
+    let found = if is_apart { found.replace(':', " :") } else { found };
     is_meant.then_some(NearDirective {
         found,
         directive,
@@ -191,6 +194,10 @@ mod tests {
         check(
             "-- Node: late\nSELECT 1",
             &["a.sql:1:4: `Node:` is not a directive, so this is a comment: write `-- node: name`"],
+        );
+        check(
+            "-- expect : a > 1\nSELECT 1",
+            &["a.sql:1:4: `expect :` is not a directive, so this is a comment: write `-- expect: check`"],
         );
         check(
             "SELECT 2;\n\n  -- param x = 1\nSELECT 1",

@@ -27,7 +27,7 @@ pub enum PartError {
     NothingSelected {
         /// The term.
         nothing: NothingSelected,
-        /// The node with the most similar name.
+        /// The most similar one that chooses a node.
         nearest: Option<String>,
     },
     /// No node is left to run.
@@ -71,8 +71,8 @@ impl Pipeline {
     ) -> Result<Part, PartError> {
         let nodes = |selector: &NodeSelector| {
             selector.select(self.dag()).map_err(|nothing| {
-                let names = self.dag().nodes().iter().map(|node| node.name.as_str());
-                let nearest = nothing.name.as_ref().and_then(|name| nearest(name, names));
+                let candidates = nothing.candidates.iter().map(String::as_str);
+                let nearest = nothing.sought.as_ref().and_then(|sought| nearest_term(sought, candidates));
                 PartError::NothingSelected { nothing, nearest }
             })
         };
@@ -166,6 +166,14 @@ impl Pipeline {
     }
 }
 
+/// The most similar of the terms of one method.
+fn nearest_term<'a>(sought: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    // What all of them begin with says nothing of how similar they are.
+    let method = sought.find(':').map_or("", |colon| &sought[..=colon]);
+    let rest = |term: &'a str| term.strip_prefix(method).unwrap_or(term);
+    nearest(&sought[method.len()..], candidates.map(rest)).map(|nearest| format!("{method}{nearest}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +241,17 @@ SELECT 1;
             part("totl", "").unwrap_err().to_string(),
             "no node matches `totl`; did you mean `total`?"
         );
+        for (term, expected) in [
+            ("kind:data_savr+", "; did you mean `kind:data_saver`?"),
+            ("tag:materialised_name", "; did you mean `tag:materialized_name`?"),
+            ("tag:materialization=tabel", "; did you mean `tag:materialization=table`?"),
+            ("tag:layer=gold", ""),
+        ] {
+            assert_eq!(
+                part(term, "").unwrap_err().to_string(),
+                format!("no node matches `{term}`{expected}")
+            );
+        }
         assert_eq!(part("apart", "apart"), Err(PartError::Empty));
     }
 

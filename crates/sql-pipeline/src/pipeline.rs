@@ -55,6 +55,8 @@ pub struct Pipeline {
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
     pub(crate) param_tables: Vec<UsedParamTable>,
+    /// The names of all that are given, for one that is written wrong.
+    pub(crate) given_param_tables: Vec<String>,
     /// See [`Pipeline::tables`].
     tables: BTreeSet<String>,
     pub(crate) reads_files: bool,
@@ -104,6 +106,7 @@ impl Pipeline {
             place: place(twice.second),
         })?;
         let param_tables = param_tables::used(script, &options.param_tables);
+        let given_param_tables = options.param_tables.iter().map(|table| table.name().to_owned()).collect();
         let inputs = parameters.values().map(Parameter::node_name);
         let inputs = inputs.chain(param_tables.iter().map(|used| used.table.name().to_owned())).collect();
         let nodes = names::node_names(named, &inputs).map_err(|twice| match twice.first {
@@ -149,7 +152,8 @@ impl Pipeline {
             _ => None,
         });
         let tables = defined.collect();
-        Ok(Self { script, dag, steps, parameters, param_tables, tables, reads_files: options.reads_files })
+        let reads_files = options.reads_files;
+        Ok(Self { script, dag, steps, parameters, param_tables, given_param_tables, tables, reads_files })
     }
 
     /// The names, without a schema, of the tables and views that statements define. A session that reads files by their names

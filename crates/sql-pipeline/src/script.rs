@@ -312,7 +312,7 @@ mod tests {
             ("SELECT 77441 'abc", "a.sql:1:14: the SQL is not well formed"),
             (
                 "-- tag: 77441\nSELECT 1",
-                "a.sql:1:4: a tag is written `-- tag: key=value`, but this one is not",
+                "a.sql:1:4: a tag is written `-- tag: key=value`, without spaces in the key, but this one is not",
             ),
             (
                 "-- param: 77441\nSELECT 1",
@@ -375,7 +375,7 @@ mod tests {
     fn bad_directives_above_a_statement_are_refused() {
         check_refused(
             "-- tag: layer\nSELECT 1",
-            "a.sql:1:4: a tag is written `-- tag: key=value`, but this one is \"layer\"\n1 | -- tag: layer\n  |    ^",
+            "a.sql:1:4: a tag is written `-- tag: key=value`, without spaces in the key, but this one is \"layer\"\n1 | -- tag: layer\n  |    ^",
         );
         check_refused(
             "-- tag: a=1\nSET a.b = 1",

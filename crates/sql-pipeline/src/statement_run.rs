@@ -23,6 +23,7 @@ use crate::{
     run_options::{PipelineEvent, RowsWanted, RunScriptOptions},
     shown_rows::{Cells, ShownRows},
     statement::Statement,
+    unwritten::with_answer_of_store,
 };
 
 /// Where the rows of a statement go.
@@ -109,16 +110,23 @@ impl Pipeline {
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
         let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
-        // An empty file has no columns, which is said as well. Only what has some can be streamed in a format.
+        // An empty file has no columns, which is said as well.
         let has_columns = !shown.schema.fields().is_empty();
         // Everything else returns at most one row, with a count.
         let mut still_shown = match rows_out.options.rows {
             RowsWanted::Shown { most } if is_query => most,
             _ => 1,
         };
-        let mut streaming =
-            if is_query && has_columns { rows_out.begin(node, &shown.schema).await } else { None };
-        while let Some(batch) = stream.try_next().await? {
+        let has_rows = is_query && has_columns || statement.kind == StatementKind::Query;
+        let mut streaming = if has_rows { rows_out.begin(node, &shown.schema).await } else { None };
+        loop {
+            let next = match (stream.try_next().await, &target) {
+                (Err(error), Some(Target::Files { location, .. })) => {
+                    return Err(with_answer_of_store(error, location, session).await.into());
+                }
+                (next, _) => next?,
+            };
+            let Some(batch) = next else { break };
             shown.total_rows += batch.num_rows() as u64;
             if let Some(streaming) = &mut streaming {
                 streaming.batch(&batch);
@@ -132,7 +140,6 @@ impl Pipeline {
         }
         let is_streamed = streaming.map(Streaming::end).is_some();
         drop(stream);
-        let has_rows = is_query && has_columns || statement.kind == StatementKind::Query;
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
         // What was there before is not of this node.
         if !is_kept {

@@ -53,6 +53,8 @@ pub enum UndefinedReason {
     },
     /// Nothing defines a table of this name, and no file or folder has it.
     NoFile,
+    /// Nothing defines a table of this name, and it is a pattern that no file matches, above folders of partitions.
+    Partitions,
     /// A statement further down defines it.
     Later {
         /// Where that statement starts.
@@ -82,6 +84,11 @@ impl fmt::Display for UndefinedReason {
                  `CREATE EXTERNAL TABLE name STORED AS {format} LOCATION '{path}'`, then read that table"
             ),
             Self::NoFile => write!(f, "is not defined, and there is no file or folder of this name"),
+            Self::Partitions => write!(
+                f,
+                "is not defined, and no file matches this pattern, which is compared without the folders of partitions, such as \
+                 `day=1/`: leave them out of the pattern, or write the folder above them"
+            ),
             Self::Later { line, column: None } => write!(f, "is defined only at {line}"),
             Self::Later { line, column: Some(column) } => {
                 write!(f, "is defined only at {line}, column {column}")
