@@ -1,12 +1,15 @@
-//! A part of DataFusion's own tests: a bare session and an observed one do the same, and so does a script.
+//! A part of DataFusion's own tests, with queries of TPC-DS and ClickBench: a bare session and an observed one do the same, and so
+//! does a script.
 
 use std::process::Command;
 
 use dev_services::Workspace;
 
-/// Files of every kind of statement. `cargo xtask conformance` runs all.
-const FILES: [&str; 14] = [
+/// Files of every kind of statement, and of TPC-DS queries with what others have not: grouping sets, windows over unions, the
+/// largest join. `cargo xtask conformance` runs all.
+const FILES: [&str; 18] = [
     "aggregates_topk.slt",
+    "clickbench_extended.slt",
     "copy.slt",
     "cte.slt",
     "ddl.slt",
@@ -15,6 +18,9 @@ const FILES: [&str; 14] = [
     "insert.slt",
     "join_only.slt",
     "prepare.slt",
+    "q49.sql",
+    "q64.sql",
+    "q67.sql",
     "set_variable.slt",
     "subquery_sort.slt",
     "truncate.slt",

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: DataFusion's own tests, on a bare session, on an observed one, and as scripts.
+//! `cargo xtask conformance`: DataFusion's own tests and the queries of TPC-DS, on a bare session, on an observed one, and as scripts.
 
 use std::process::Command;
 
