@@ -11,6 +11,8 @@ use serde::Serialize;
 const MAX_QUERIES: usize = 50;
 /// Operators of each.
 const MAX_OPERATORS: usize = 100;
+/// How long the first look at a query may be behind its start for its rate since then to be the one that it has now.
+const YOUNG_MS: f64 = 1_000.0;
 /// Nodes that are shown: those that run or failed, and those that started last.
 const MAX_NODES: usize = 200;
 
@@ -69,7 +71,8 @@ pub(crate) struct LiveOperator {
     pub(crate) name: String,
     pub(crate) rows: Option<u64>,
     pub(crate) estimated_rows: Option<u64>,
-    /// Since the beat before; over all of its time for the first one.
+    /// Between the last two beats that were looked at, 0 where its query stands still. `None` at the first look at a query that has
+    /// run for longer than a second: what it does now is known at the second.
     pub(crate) rows_per_second: Option<f64>,
     pub(crate) compute_ms: Option<f64>,
     pub(crate) memory_bytes: Option<u64>,
@@ -103,12 +106,13 @@ impl Progress {
             wall_ms: plan.metrics.wall_ms,
             rows: plan.metrics.operators.iter().map(|operator| operator.output_rows).collect(),
         };
-        let [before, last] = self.0.entry(plan.query_id.clone()).or_default();
+        let start = || if now.wall_ms <= YOUNG_MS { Seen::default() } else { now.clone() };
+        let [before, last] = self.0.entry(plan.query_id.clone()).or_insert_with(|| [start(), now.clone()]);
         // A file that was not written anew says nothing new: the rates stay as they were.
         if *last != now {
             // Otherwise it is another execution of the plan, and its counts began anew.
             let is_later = last.wall_ms < now.wall_ms && last.rows.len() == now.rows.len();
-            *before = if is_later { std::mem::take(last) } else { Seen::default() };
+            *before = if is_later { std::mem::take(last) } else { start() };
             *last = now;
         }
         let seconds = (last.wall_ms - before.wall_ms) / 1e3;
@@ -142,6 +146,7 @@ pub(crate) fn live_run(
     progress.keep_only(&queries);
     let last = report.resources.last();
     let heartbeat = report.heartbeat.as_ref();
+    stand_still(&mut queries, heartbeat.map(|heartbeat| heartbeat.stalls.as_slice()).unwrap_or_default());
     let stalls = heartbeat.map(|heartbeat| heartbeat.stalls.iter().map(live_stall).collect());
     let active = heartbeat.into_iter().flat_map(|heartbeat| &heartbeat.active_tasks);
     Ok(LiveRun {
@@ -211,6 +216,19 @@ fn live_query(plan: &PlanBundle, progress: &mut Progress) -> LiveQuery {
     }
 }
 
+/// Nothing has changed in the queries that stall, whatever their rate was before.
+fn stand_still(queries: &mut [LiveQuery], stalls: &[StallReport]) {
+    let stalls = |query: &LiveQuery| {
+        let mut of_query = stalls.iter().filter(|stall| stall.stall.query_id == query.query_id);
+        of_query.any(|stall| stall.ended.is_none())
+    };
+    for query in queries.iter_mut().filter(|query| stalls(query)) {
+        for operator in query.operators.iter_mut().filter(|operator| operator.rows.is_some()) {
+            operator.rows_per_second = Some(0.0);
+        }
+    }
+}
+
 fn live_stall(StallReport { stall, ended, remedy }: &StallReport) -> LiveStall {
     LiveStall {
         what: stall
@@ -228,7 +246,8 @@ fn live_stall(StallReport { stall, ended, remedy }: &StallReport) -> LiveStall {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::PlanOperator;
+    use daglight_run_bundle::{PlanOperator, ProcessEvidence, Stall, StallEpisode};
+    use daglight_run_identity::RunId;
 
     use super::*;
 
@@ -249,9 +268,35 @@ mod tests {
         assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
         assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
         assert_eq!(rates(4_000.0, &[Some(50), Some(3)]), [Some(0.0), Some(3.0)]);
+        // Of one that has run for long, the first look does not say what it does now.
+        assert_eq!(progress.rates(&plan("8", 9_000.0, &[Some(90)])), [None]);
+        assert_eq!(progress.rates(&plan("8", 9_000.0, &[Some(90)])), [None]);
+        assert_eq!(progress.rates(&plan("8", 11_000.0, &[Some(90)])), [Some(0.0)]);
+        let mut rates = |wall_ms, rows: &[Option<u64>]| progress.rates(&plan("7", wall_ms, rows));
         // Another execution of the plan begins anew.
         assert_eq!(rates(500.0, &[Some(5), Some(0)]), [Some(10.0), Some(0.0)]);
         progress.keep_only(&[]);
         assert!(progress.0.is_empty());
+    }
+
+    #[test]
+    fn what_stands_still_has_a_rate_of_nothing_at_the_first_look() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        for query_id in ["7", "8"] {
+            let mut plan = plan(query_id, 9_000.0, &[Some(90), None]);
+            (plan.running, plan.plan_hash) = (vec![7], Some(format!("hash{query_id}")));
+            plan.write(&bundle).unwrap();
+        }
+        let mut evidence = ProcessEvidence::for_self(DateTime::UNIX_EPOCH, 1.0);
+        let stall = Stall { query_id: "7".into(), ..Stall::default() };
+        evidence.stalls.episodes.push(StallEpisode { stall, ended: None });
+        evidence.write(&bundle.heartbeat()).unwrap();
+        let run = live_run(&bundle, &ReportOptions::default(), &mut Progress::default()).unwrap();
+        let rates = run.queries.iter().map(|query| {
+            let rates: Vec<_> = query.operators.iter().map(|operator| operator.rows_per_second).collect();
+            (query.query_id.as_str(), rates)
+        });
+        assert_eq!(rates.collect::<Vec<_>>(), [("7", vec![Some(0.0), None]), ("8", vec![None, None])]);
     }
 }

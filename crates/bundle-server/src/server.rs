@@ -35,6 +35,8 @@ const REPORTS_AT_ONCE: usize = 2;
 const COST_OF_LIVE: f64 = 0.2;
 /// The shortest time after which a run that goes on is read again.
 const LIVE_AFTER: Duration = Duration::from_millis(500);
+/// How long ago the look before may be for the rates since then to be those of now.
+const RATES_WITHIN: Duration = Duration::from_secs(10);
 /// Runs that go on whose last state is kept.
 const MAX_LIVE: usize = 32;
 
@@ -195,11 +197,21 @@ impl Followed {
         {
             return Ok(run.clone());
         }
+        if let Some((at, took, _)) = &self.last
+            && !is_recent(at.elapsed(), *took)
+        {
+            self.progress = Progress::default();
+        }
         let begun = Instant::now();
         let run = live_run(bundle, options, &mut self.progress)?;
         self.last = Some((Instant::now(), begun.elapsed(), run.clone()));
         Ok(run)
     }
+}
+
+/// Whether the rates since a look that took that long are still those of now. Where it takes long, nobody can look again sooner.
+fn is_recent(since: Duration, took: Duration) -> bool {
+    since <= took.div_f64(COST_OF_LIVE).saturating_mul(2).max(RATES_WITHIN)
 }
 
 async fn plan(
