@@ -108,7 +108,8 @@ pub(crate) fn report(
         // The greater of the two: a killed process had written some of its spans, and the plans of queries that
         // still ran.
         queries: signals.query_count.max(planned_totals.queries),
-        rows_read: reads.rows_read,
+        // Of queries that have not ended there is no span, and their nodes have it from their plans.
+        rows_read: reads.rows_read.max(saturating_sum(nodes.iter().filter_map(|node| node.rows_in))),
         bytes_read: reads.bytes_read,
         bytes_spilled: reads.bytes_spilled,
         spans: signals.span_count,

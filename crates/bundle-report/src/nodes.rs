@@ -39,12 +39,18 @@ pub(crate) fn node_reports(
         // Spans are there of every query; older ones do not say what was read, but the plans do.
         let of_plans = planned.of_node(&node.name);
         let reads = queries.get(&node.name).copied().unwrap_or_default();
+        let so_far = of_plans.reads(reads.queries);
         let reads = if reads.says_reads { reads } else { of_plans.reads(reads.queries) };
         node.queries = reads.queries.max(of_plans.queries);
-        // What a node had read when its process was gone is not known: a query of it may have read more than spans say. Of
-        // one that was interrupted, its queries say what they had read by then.
+        // Of one that was interrupted, its queries say what they had read by then.
         let is_told = *has_ended || node.status == NodeStatus::Interrupted && reads.queries > 0;
-        node.rows_in = (is_told && reads.uncounted == 0).then_some(reads.rows_read);
+        node.rows_in = if is_told {
+            (reads.uncounted == 0).then_some(reads.rows_read)
+        } else {
+            // Spans are there only of queries that have ended. The plans have what the others had read at the last beat.
+            let has_all = so_far.queries > 0 && so_far.uncounted == 0;
+            has_all.then_some(so_far.rows_read.max(reads.rows_read))
+        };
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
         // The manifest of a run that was killed is that of its start, in which nothing has run. The last beat knows

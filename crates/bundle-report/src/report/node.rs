@@ -24,8 +24,9 @@ pub struct NodeReport {
     pub start_ms: Option<f64>,
     /// How long it took.
     pub duration_ms: Option<f64>,
-    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them, and for a node
-    /// that did not end by itself, as one of a run that was killed.
+    /// Rows that its queries got from the tables that they scan; `None` where a scan does not count them. Of a node
+    /// that did not end by itself, as one of a run that was killed, those up to the last beat, where the plans of all of its queries
+    /// were kept.
     pub rows_in: Option<u64>,
     /// Rows that it gave out.
     pub rows_out: Option<u64>,

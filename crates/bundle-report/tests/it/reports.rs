@@ -8,7 +8,8 @@ use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ActiveTask, Artifact, ArtifactCatalog, ArtifactColumn, AttemptRecord, Bundle, DeliveryCounts, Durability,
     LedgerDestination, LedgerSignal, Manifest, Materialization, NodeRecord, NodeStatus, NodeSummary,
-    ProcessEvidence, RecordedKind, RunStatus, SignalFiles, SignalLedger, Tracking, Warning, WarningCode,
+    PlanBundle, ProcessEvidence, RecordedKind, RunStatus, SignalFiles, SignalLedger, Tracking, Warning,
+    WarningCode,
     outbox::{Attribute, AttributeKind, AttributeRole, Event, Outbox, Outcome, outbox_path},
 };
 use daglight_run_identity::RunId;
@@ -378,6 +379,45 @@ fn a_run_that_was_killed_is_described_by_spans_and_heartbeat() {
         ],
     );
     assert!(!report.delivery.is_final && report.delivery.sync_command.is_some());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_node_had_read_when_its_process_was_killed_is_what_its_plans_say() {
+    let run = Run::new().killed_while("totals").manifest(|manifest| {
+        (manifest.status, manifest.ended_at) = (RunStatus::Running, None);
+        manifest.nodes.iter_mut().for_each(|node| node.status = NodeStatus::NotRun);
+    });
+    let read = |start, query_id, node| {
+        SpanLine::new("datafusion.execute", start, 20)
+            .text("query_id", query_id)
+            .text("node", node)
+            .count("rows_read", 30)
+            .line()
+    };
+    let orders = SpanLine::new("hamilton.node", 0, 20).text("node", "orders").line();
+    fs::write(run.bundle.traces(), read(0, "1", "orders") + &read(10, "2", "totals") + &orders).unwrap();
+    let plan = |hash, node, executions, rows| {
+        let plan = json!({
+            "query_id": 3, "plan_hash": hash, "node": node, "executions": executions,
+            "metrics": {"wall_ms": 50.0, "operators": [{"id": 0, "name": "DataSourceExec", "output_rows": rows}]},
+        });
+        serde_json::from_value::<PlanBundle>(plan).unwrap().write(&run.bundle).unwrap();
+    };
+    // One execution of the plan has ended, and another one had not.
+    plan("a", "totals", json!({"started": 2, "completed": 1, "rows_read": 30}), json!(500));
+    let rows_in = |report: &Report| {
+        let rows = report.nodes.iter().map(|node| (node.name.clone(), node.rows_in));
+        rows.filter(|(name, _)| name != "lines").collect::<Vec<_>>()
+    };
+    let of = |totals| [("orders".to_owned(), Some(30)), ("totals".to_owned(), totals)];
+    let report = run.report();
+    let totals = report.nodes.iter().find(|node| node.name == "totals").unwrap();
+    assert_eq!(totals.status, NodeStatus::Unfinished);
+    assert_eq!((rows_in(&report), report.totals.rows_read), (of(Some(530)).to_vec(), 560));
+    // What one of its scans does not count is not known.
+    plan("b", "totals", json!({"started": 1}), json!(null));
+    assert_eq!(rows_in(&run.report()), of(None));
 }
 
 /// On a full disk, the last heartbeat cannot be written.
