@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::{PlanBundle, PlanLineage};
+use daglight_run_bundle::{PlanBundle, PlanLineage, PlanSource};
 
 use crate::{
     report::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport},
@@ -26,10 +26,15 @@ const MAX_SOURCES: usize = 20;
 /// A node, where there is one, and the table or operator.
 type Key = (Option<String>, String);
 
+/// How many files, and how large they are.
+type FilesAndBytes = (Option<u64>, Option<u64>);
+
 /// The sums so far.
 #[derive(Debug, Default)]
 pub(crate) struct PlanSums {
     tables: HashMap<Key, TableReport>,
+    /// The files and bytes of each place of a table; `None` for those whose place is not known.
+    files: HashMap<(Key, Option<String>), FilesAndBytes>,
     operators: HashMap<Key, OperatorTotal>,
     /// By node, with the time of the query that it is of.
     lineages: BTreeMap<String, (f64, LineageReport)>,
@@ -55,18 +60,14 @@ impl PlanSums {
             for (sum, value) in [
                 (&mut sum.rows, source.rows),
                 (&mut sum.bytes_read, source.bytes_scanned),
-                (&mut sum.files, source.files),
-                (&mut sum.file_bytes, source.bytes),
                 (&mut sum.row_groups_read, source.row_groups_read),
                 (&mut sum.row_groups_pruned, source.row_groups_pruned),
                 (&mut sum.pages_read, source.pages_read),
                 (&mut sum.pages_pruned, source.pages_pruned),
             ] {
-                // What no scan counts stays unknown, and is not nothing.
-                if let Some(value) = value {
-                    *sum = Some(sum.unwrap_or(0).saturating_add(value));
-                }
+                *sum = plus(*sum, value);
             }
+            self.add_files(plan.node.clone(), table.clone(), source);
         }
         for used in &plan.storage {
             let Some(table) = &used.table else { continue };
@@ -87,6 +88,15 @@ impl PlanSums {
         self.add_lineage(plan);
     }
 
+    /// Files that are scanned again are the same files: of the scans of a place, the one with the most says how many there are.
+    fn add_files(&mut self, node: Option<String>, table: String, source: &PlanSource) {
+        let place = ((node, table), source.location.clone());
+        if let Some((files, bytes)) = entry(&mut self.files, &place, MAX_KEPT) {
+            *files = (*files).max(source.files);
+            *bytes = (*bytes).max(source.bytes);
+        }
+    }
+
     fn add_lineage(&mut self, plan: &PlanBundle) {
         let (Some(node), Some(lineage)) = (&plan.node, &plan.lineage) else { return };
         if lineage.columns.iter().all(|column| column.sources.is_empty()) {
@@ -99,7 +109,13 @@ impl PlanSums {
         }
     }
 
-    pub(crate) fn into_summed(self) -> Summed {
+    pub(crate) fn into_summed(mut self) -> Summed {
+        for ((table, _), (files, bytes)) in self.files {
+            if let Some(sum) = self.tables.get_mut(&table) {
+                sum.files = plus(sum.files, files);
+                sum.file_bytes = plus(sum.file_bytes, bytes);
+            }
+        }
         let mut tables: Vec<TableReport> = self.tables.into_values().collect();
         tables.sort_by(|a, b| {
             let read = |table: &TableReport| (table.bytes_read, table.rows);
@@ -115,6 +131,11 @@ impl PlanSums {
         let lineages = self.lineages.into_values().map(|(_, lineage)| lineage).collect();
         Summed { tables, operators, lineages }
     }
+}
+
+/// What no scan counts stays unknown, and is not nothing.
+fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
+    more.map_or(sum, |more| Some(sum.unwrap_or(0).saturating_add(more)))
 }
 
 fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
@@ -222,6 +243,30 @@ mod tests {
         );
         assert_eq!(lineage.columns[0].derivation.as_deref(), Some("aggregation"));
         assert_eq!(lineage.rows_by, ["orders.day: filter and group by"]);
+    }
+
+    #[test]
+    fn files_of_a_table_count_once_however_often_they_are_scanned() {
+        let scan = |location: Option<&str>, bytes: u64| json!({"table": "orders", "location": location, "files": 1, "bytes": bytes, "bytes_scanned": 100});
+        let plan = |sources: &[serde_json::Value]| -> PlanBundle {
+            serde_json::from_value(json!({"node": "a", "sources": sources})).unwrap()
+        };
+        let check = |plans: &[PlanBundle], files, file_bytes, bytes_read| {
+            let mut sums = PlanSums::default();
+            plans.iter().for_each(|plan| sums.add(plan));
+            let table = &sums.into_summed().tables[0];
+            assert_eq!(
+                (table.files, table.file_bytes, table.bytes_read),
+                (Some(files), Some(file_bytes), Some(bytes_read))
+            );
+        };
+        let (first, second) = (scan(Some("/data/1.csv"), 900), scan(Some("/data/2.csv"), 50));
+        let self_join = plan(&[first.clone(), first.clone()]);
+        check(std::slice::from_ref(&self_join), 1, 900, 200);
+        check(&[self_join.clone(), self_join], 1, 900, 400);
+        check(&[plan(&[first, second])], 2, 950, 200);
+        // Where the policy keeps back where they are, those of a scan are all that is certain.
+        check(&[plan(&[scan(None, 900), scan(None, 50)])], 1, 900, 200);
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub struct TableReport {
     pub rows: Option<u64>,
     /// Bytes that were read from storage.
     pub bytes_read: Option<u64>,
-    /// Files of the plans.
+    /// Files of the plans, each once however often it is scanned.
     pub files: Option<u64>,
-    /// Their size.
+    /// Their size, each once.
     pub file_bytes: Option<u64>,
     /// Row groups that were read.
     pub row_groups_read: Option<u64>,
