@@ -45,6 +45,7 @@ mod cancel;
 // What it measured, and what it asked of stores.
 mod operators;
 mod plan_bundle;
+mod store_request;
 mod watched_store;
 
 mod shield;
@@ -64,4 +65,5 @@ pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_kind::QueryKind;
 pub use scan_facts::ScanFacts;
-pub use watched_store::{StoreObserver, StoreOperation, StoreRequest, WatchedStores};
+pub use store_request::{RequestObserver, StoreObserver, StoreOperation, StoreRequest};
+pub use watched_store::WatchedStores;

@@ -207,13 +207,14 @@ pub struct StorageUse {
     pub store: String,
     /// The table whose files were asked for, where that is known.
     pub table: Option<String>,
-    /// `get`, `put`, `list` or `change`.
+    /// `get`, `head`, `put`, `list` or `change`.
     pub operation: String,
     /// How many there were.
     pub requests: u64,
-    /// Bytes that were asked for or written.
+    /// Bytes that arrived or were written; of local files, those that were asked for.
     pub bytes: u64,
-    /// How long all of them took until they were answered. They are made at the same time.
+    /// How long the store was waited for, taken together: for the answer and for each part of its body, also where none
+    /// came. Requests are made at the same time.
     pub ms: f64,
 }
 

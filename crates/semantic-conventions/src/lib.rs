@@ -207,9 +207,9 @@ names! {
         QUERY_BYTES_SPILLED = "query.bytes_spilled",
         /// Counter: requests of queries that ended to object stores.
         STORAGE_REQUESTS = "storage.requests",
-        /// Counter: bytes that these asked for or wrote.
+        /// Counter: bytes that these have brought or wrote.
         STORAGE_BYTES = "storage.bytes",
-        /// Counter of seconds: how long these took until they were answered, taken together.
+        /// Counter of seconds: how long these waited for the stores, taken together.
         STORAGE_TIME = "storage.time",
         /// Gauge: bytes that are reserved in the memory pools of the sessions.
         MEMORY_RESERVED = "memory.reserved",
@@ -350,11 +350,11 @@ keys! {
     IoBytesWritten = "io.bytes_written",
     /// On spans of queries that ran: requests to object stores.
     StorageRequests = "storage.requests",
-    /// On spans of queries that ran: bytes that these asked for or wrote.
+    /// On spans of queries that ran: bytes that these have brought or wrote.
     StorageBytes = "storage.bytes",
-    /// On spans of queries that ran: how long these took until they were answered, taken together, in seconds.
+    /// On spans of queries that ran: how long these waited for the stores, taken together, in seconds.
     StorageSeconds = "storage.seconds",
-    /// On metrics of storage: `get`, `put`, `list` or `change`.
+    /// On metrics of storage: `get`, `head`, `put`, `list` or `change`.
     StorageOperation = "storage.operation",
     /// On `datafusion.compile`: how long the logical plan was optimised.
     OptimizationSeconds = "optimization_seconds",
