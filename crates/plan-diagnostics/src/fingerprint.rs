@@ -35,7 +35,7 @@ impl Fingerprints {
     pub(crate) fn new(texts: &PlanTexts, shape: &str) -> Self {
         Self {
             logical_hash: texts.logical_hash.clone(),
-            literal_hash: hash(&texts.logical),
+            literal_hash: texts.literal_hash.clone(),
             plan_hash: hash(&lasting(shape, &texts.places)),
         }
     }
@@ -49,15 +49,18 @@ pub struct PlanTexts {
     /// The same with every literal replaced by a `NULL` of its type or by `?`.
     pub logical_without_literals: String,
     logical_hash: String,
+    literal_hash: String,
     /// Where its files are, as it names them.
     places: BTreeSet<String>,
 }
 
 impl PlanTexts {
-    pub(crate) fn of(plan: &LogicalPlan) -> Self {
+    /// `logical` is the plan as text.
+    pub(crate) fn of(plan: &LogicalPlan, logical: String) -> Self {
         let Stripped { text, values, places } = Stripped::of(plan);
         Self {
-            logical: plan.display_indent().to_string(),
+            literal_hash: hash(&logical),
+            logical,
             logical_hash: hash(&lasting(&text, &places)),
             logical_without_literals: without_values(text, &values),
             places,

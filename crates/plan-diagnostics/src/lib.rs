@@ -15,6 +15,7 @@ mod planner;
 mod planning;
 mod planning_scope;
 mod rules;
+mod watched_session;
 mod rule_differences;
 
 // A plan that was made.

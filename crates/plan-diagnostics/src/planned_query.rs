@@ -45,7 +45,7 @@ pub struct PlannedQuery {
     /// What makes two queries the same.
     pub fingerprints: Fingerprints,
     /// The logical plan as text.
-    pub texts: PlanTexts,
+    pub texts: Arc<PlanTexts>,
     /// How long planning took; nothing for a plan that is executed once more.
     pub planning: PlanningTimes,
     /// Where its planning has failed: then it has no operators, is never executed, and ends as failed at once.
@@ -58,7 +58,7 @@ pub struct PlannedQuery {
     pub(crate) options: Arc<ConfigOptions>,
     /// The operators of its physical plan, in pre-order, as they were planned.
     pub(crate) operators: Arc<[PlannedOperator]>,
-    pub(crate) data: DataPlan,
+    pub(crate) data: Arc<DataPlan>,
 }
 
 impl PlannedQuery {

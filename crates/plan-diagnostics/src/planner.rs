@@ -33,6 +33,7 @@ use crate::{
     shield::shielded,
     source_plan::{SourcePlan, data_schema},
     sources::{Leaf, leaves, rows_to_change},
+    watched_session::WatchedSession,
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
@@ -62,8 +63,9 @@ pub fn instrument(
     // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
     // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    let is_analyzed = wrap_rules(&mut builder, &observer);
-    let planner = Arc::new(ObservingPlanner { inner, is_analyzed, observer, live });
+    let session = Arc::new(WatchedSession::new(observer));
+    let is_analyzed = wrap_rules(&mut builder, &session);
+    let planner = Arc::new(ObservingPlanner { inner, is_analyzed, session, live });
     config.set_extension(Arc::new(ObservedBy(Arc::downgrade(&planner))));
     builder.with_config(config).with_query_planner(planner)
 }
@@ -89,7 +91,7 @@ struct ObservingPlanner {
     inner: Arc<dyn QueryPlanner + Send + Sync>,
     /// Whether the session has rules by which the plan is known as the front end made it.
     is_analyzed: bool,
-    observer: Arc<dyn QueryObserver>,
+    session: Arc<WatchedSession>,
     live: LiveQueries,
 }
 
@@ -117,7 +119,8 @@ impl QueryPlanner for ObservingPlanner {
             Err(error) => {
                 if !planning.is_part_of_another {
                     shielded("what observes the queries of a session", || {
-                        let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
+                        let source =
+                            planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
                         let options = Arc::clone(session.config().options());
                         let optimized = Some(logical_plan);
                         FailedPlanning {
@@ -128,7 +131,7 @@ impl QueryPlanner for ObservingPlanner {
                             planning: times,
                             options,
                         }
-                        .report(self.observer.as_ref(), &error);
+                        .report(self.session.observer.as_ref(), &error);
                     });
                 }
                 return Err(error);
@@ -141,7 +144,7 @@ impl QueryPlanner for ObservingPlanner {
             return Ok(plan);
         }
         let observed = shielded("what observes the queries of a session", || {
-            let source = planning.source.take().unwrap_or_else(|| SourcePlan::of(logical_plan));
+            let source = planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
             // From the optimised logical plan, whose scans are those of the physical one: the analysed plan still
             // has scans that were optimised away.
             let leaves = leaves(&plan, logical_plan, rows_to_change);
@@ -185,10 +188,10 @@ impl ObservingPlanner {
         });
         // Here and not at execution, because this runs in the task of whoever asked, where the context of the node
         // is.
-        let observation = self.observer.planned(&query)?;
+        let observation = self.session.observer.planned(&query)?;
         // A plan that takes no other leaves is observed without them.
         let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));
-        Some(observed(plan, query, observation, Arc::clone(&self.observer), self.live.clone()))
+        Some(observed(plan, query, observation, Arc::clone(&self.session.observer), self.live.clone()))
     }
 }
 

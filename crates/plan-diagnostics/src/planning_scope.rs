@@ -22,7 +22,7 @@ use datafusion::{
 use crate::{
     planning::{PlanningClock, PlanningPart, PlanningTimes, Rule},
     shield::shielded,
-    source_plan::SourcePlan,
+    source_plan::{KnownPlans, SourcePlan},
 };
 
 thread_local! {
@@ -55,14 +55,14 @@ pub(crate) struct Entered {
 }
 
 /// A rule is called. The first one of the analysis sees the `plan` as the front end made it.
-pub(crate) fn enter(rule: &Rule, plan: Option<&LogicalPlan>) -> Entered {
+pub(crate) fn enter(rule: &Rule, plan: Option<(&LogicalPlan, &KnownPlans)>) -> Entered {
     // A rule may plan a query of its own, as those do that evaluate subqueries. It belongs to the time of that rule,
     // and is not the next query of this thread.
     let is_inside_another = IS_IN_RULE.replace(true);
     let mut entered = Entered { part: rule.part, is_inside_another, is_first_call: false };
     if !entered.is_inside_another {
-        if let Some(plan) = plan {
-            begin_analysis(rule, plan);
+        if let Some((plan, known)) = plan {
+            begin_analysis(rule, plan, known);
         }
         with_clock(rule.part, |clock| entered.is_first_call = clock.enter(rule));
     }
@@ -124,7 +124,7 @@ impl Drop for Entered {
     }
 }
 
-fn begin_analysis(rule: &Rule, plan: &LogicalPlan) {
+fn begin_analysis(rule: &Rule, plan: &LogicalPlan, known: &KnownPlans) {
     let before = ANALYZED.take();
     if let Some(goes_on) = before.as_ref().map(|kept| !kept.clock.is_behind(rule))
         && goes_on
@@ -140,7 +140,7 @@ fn begin_analysis(rule: &Rule, plan: &LogicalPlan) {
         }
         None => {
             // A plan is written with the texts of a program's own nodes and functions, which may do anything.
-            let source = shielded("what keeps the plan of a query", || SourcePlan::of(plan));
+            let source = shielded("what keeps the plan of a query", || known.of(plan));
             Analyzed { source, clock: PlanningClock::start(), optimized: None }
         }
     };

@@ -17,26 +17,26 @@ use datafusion::{
 
 use crate::{
     failed_planning::FailedPlanning,
-    observer::QueryObserver,
     planning::{PlanningPart, Rule},
     planning_scope::{Entered, enter},
     rule_differences::TextBefore,
     shield::shielded,
+    watched_session::WatchedSession,
 };
 
 type Analyzing = Arc<dyn AnalyzerRule + Send + Sync>;
 type Optimizing = Arc<dyn OptimizerRule + Send + Sync>;
 type Physical = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
-/// Wraps every rule that the builder has; `observer` learns of queries whose planning a rule ends. True where the session analyses its plans by rules.
-pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, observer: &Arc<dyn QueryObserver>) -> bool {
+/// Wraps every rule that the builder has; the observer of the session learns of queries whose planning a rule ends. True where the session analyses its plans by rules.
+pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, session: &Arc<WatchedSession>) -> bool {
     // The builder keeps rules that were added apart from those of the lists, and appends them when it builds.
     let mut analyzer = builder.analyzer().take().unwrap_or_default();
     analyzer.rules.extend(builder.analyzer_rules().take().into_iter().flatten());
     analyzer.rules = wrapped(
         analyzer.rules,
         PlanningPart::Analysis,
-        observer,
+        session,
         |inner| inner.name().into(),
         |w| Arc::new(w),
     );
@@ -50,7 +50,7 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, observer: &Arc<dyn Q
     optimizer.rules = wrapped(
         optimizer.rules,
         PlanningPart::Optimization,
-        observer,
+        session,
         |inner| inner.name().into(),
         |w| Arc::new(w),
     );
@@ -61,7 +61,7 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, observer: &Arc<dyn Q
     physical.rules = wrapped(
         physical.rules,
         PlanningPart::Physical,
-        observer,
+        session,
         |inner| inner.name().into(),
         |w| Arc::new(w),
     );
@@ -73,15 +73,14 @@ pub(crate) fn wrap_rules(builder: &mut SessionStateBuilder, observer: &Arc<dyn Q
 fn wrapped<R>(
     rules: Vec<R>,
     part: PlanningPart,
-    observer: &Arc<dyn QueryObserver>,
+    session: &Arc<WatchedSession>,
     name: impl Fn(&R) -> Arc<str>,
     finish: impl Fn(Wrapped<R>) -> R,
 ) -> Vec<R> {
-    let with_differences = observer.wants_differences();
     let last = rules.len().saturating_sub(1);
     let of_rule = |(place, inner)| {
         let rule = Rule { name: name(&inner), part, place, is_last: place == last };
-        finish(Wrapped { inner, rule, observer: Arc::clone(observer), with_differences })
+        finish(Wrapped { inner, rule, session: Arc::clone(session) })
     };
     rules.into_iter().enumerate().map(of_rule).collect()
 }
@@ -90,8 +89,7 @@ fn wrapped<R>(
 struct Wrapped<R> {
     inner: R,
     rule: Rule,
-    observer: Arc<dyn QueryObserver>,
-    with_differences: bool,
+    session: Arc<WatchedSession>,
 }
 
 impl<R> Wrapped<R> {
@@ -108,7 +106,7 @@ impl<R> Wrapped<R> {
                 planning,
                 options: Arc::new(options.clone()),
             }
-            .report(self.observer.as_ref(), error);
+            .report(self.session.observer.as_ref(), error);
         });
     }
 }
@@ -121,8 +119,8 @@ impl<R: std::fmt::Debug> std::fmt::Debug for Wrapped<R> {
 
 impl AnalyzerRule for Wrapped<Analyzing> {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let entered = enter(&self.rule, Some(&plan));
-        let before = TextBefore::of(&plan, self.with_differences);
+        let entered = enter(&self.rule, Some((&plan, &self.session.known)));
+        let before = TextBefore::of(&plan, self.session.with_differences);
         let analyzed = self.inner.analyze(plan, config);
         match &analyzed {
             Ok(analyzed) => {
@@ -155,7 +153,7 @@ impl OptimizerRule for Wrapped<Optimizing> {
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let entered = enter(&self.rule, None);
-        let before = TextBefore::of(&plan, self.with_differences);
+        let before = TextBefore::of(&plan, self.session.with_differences);
         let rewritten = match self.inner.rewrite(plan, config) {
             Ok(rewritten) => rewritten,
             Err(error) => {
@@ -216,7 +214,7 @@ impl Wrapped<Physical> {
         // Only its address: a second handle would keep rules from changing the plan in place.
         let before = Arc::as_ptr(&plan).addr();
         let entered = enter(&self.rule, None);
-        let text_before = TextBefore::of(&plan, self.with_differences);
+        let text_before = TextBefore::of(&plan, self.session.with_differences);
         let optimized = optimize(plan)?;
         if Arc::as_ptr(&optimized).addr() != before {
             entered.changed();

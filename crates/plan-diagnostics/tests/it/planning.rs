@@ -171,6 +171,30 @@ async fn where_it_is_asked_for_each_rule_says_what_it_has_changed() {
 }
 
 #[tokio::test]
+async fn what_is_asked_again_of_the_same_tables_is_looked_through_once() {
+    let (ctx, seen, _) = session();
+    let sql = "SELECT x + 1 AS y FROM held WHERE x > 1";
+    let asked = async || {
+        run(&ctx, sql).await;
+        let query = only(&seen).query;
+        // The query itself holds its optimised plan, and with it the table.
+        (Arc::clone(&query.texts), Arc::clone(&query.lineage), query.fingerprints.clone())
+    };
+    let first_table = table(&ctx);
+    let (texts, lineage, fingerprints) = asked().await;
+    let again = asked().await;
+    assert!(Arc::ptr_eq(&texts, &again.0) && Arc::ptr_eq(&lineage, &again.1));
+    assert_eq!(fingerprints, again.2);
+    run(&ctx, "SELECT x + 1 AS y FROM held WHERE x > 2").await;
+    assert!(!Arc::ptr_eq(&texts, &only(&seen).query.texts), "another value");
+    // Another table of the same name, and none of the first one.
+    ctx.deregister_table("held").unwrap();
+    assert_eq!(first_table.strong_count(), 0, "what is known keeps no table");
+    let _second_table = table(&ctx);
+    assert!(!Arc::ptr_eq(&texts, &asked().await.0));
+}
+
+#[tokio::test]
 async fn a_query_is_never_taken_for_one_that_was_analysed_before_it() {
     let (ctx, seen, _) = session();
     let held = table(&ctx);
