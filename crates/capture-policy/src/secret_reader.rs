@@ -190,11 +190,21 @@ impl<'a, H: Hidden> Reader<'a, H> {
             return;
         }
         if is_key && (frame.is_compared_list || frame.is_operand || frame.operand_at == Some(index)) {
+            // What is compared is a value, and hidden where its column is. The word for a credential is none.
+            if !is_plain_name(unquoted(text)) {
+                frame.part.push(literal);
+            }
             return;
         }
         // A row of values has no names but those of its columns, which may stand behind it.
         let in_values = frame.is_row && !frame.is_query;
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
+        if is_key && !in_values && frame.is_call && !is_plain_name(unquoted(text)) {
+            // `strpos(password, 'Summertoken24')`, `map('db_password2', 'x')`: it may be a value as well as a name.
+            frame.hides_next_item = true;
+            frame.part.push(literal);
+            return;
+        }
         if is_key && !in_values {
             frame.names_hidden = true;
             // `map('password', 'x')`, `struct_of('token', t)`: in a call the key is an item, and its value the next.
@@ -496,6 +506,31 @@ impl<'a, H: Hidden> Reader<'a, H> {
             _ => {}
         }
     }
+}
+
+/// Whether a text that has the name of a credential in it is made of such words alone, as a key is and no password should be.
+fn is_plain_name(text: &str) -> bool {
+    const WORDS: [&str; 18] = [
+        "access",
+        "api",
+        "apikey",
+        "auth",
+        "authorization",
+        "client",
+        "credential",
+        "credentials",
+        "db",
+        "key",
+        "passwd",
+        "password",
+        "private",
+        "pwd",
+        "secret",
+        "token",
+        "user",
+        "value",
+    ];
+    text.split(['_', '-', '.', ' ']).all(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// How many digits a number has, in its own base.

@@ -84,6 +84,38 @@ fn passwords_that_look_like_names_of_credentials() {
     }
 }
 
+/// Neither does what it looks like, wherever it is compared or handed over with its column.
+#[test]
+fn passwords_with_the_word_for_a_credential_in_them() {
+    for password in ["Summertoken24", "mypassword77", "Geheimpasswd1", "SecretGarden9"] {
+        let redactor = Redactor::default();
+        redactor.learn("CREATE TABLE u(login VARCHAR, password VARCHAR)");
+        for sql in [
+            "SELECT a FROM u WHERE password IN ('{}', '{}') AND login IN ('ann', 'bob')",
+            "SELECT a FROM u WHERE password NOT IN ('{}')",
+            "SELECT a FROM u WHERE password BETWEEN '{}' AND '{}' OR login = 'ann'",
+            "SELECT a FROM u WHERE password LIKE '{}' OR password ILIKE '{}' OR password ~ '{}'",
+            "SELECT a FROM u WHERE lower(password) = '{}' AND upper(password) <> '{}'",
+            "SELECT a FROM u WHERE password = ANY(make_array('{}', '{}'))",
+            "SELECT strpos(password, '{}'), nullif(password, '{}'), coalesce(password, '{}') FROM u",
+            "SELECT a FROM u WHERE CAST('{}' AS VARCHAR) = password",
+            "UPDATE u SET password = '{}' WHERE login = 'ann'",
+            "Filter: u.password IN ([Utf8(\"{}\"), Utf8(\"{}\")])",
+            "Filter: lower(u.password) = Utf8(\"{}\")",
+        ] {
+            let text = sql.replace("{}", password);
+            let shown = match sql.starts_with("Filter") {
+                true => redactor.plan_text(&text),
+                false => redactor.sql_text(&text),
+            };
+            assert_eq!(shown.replace("[redacted]", "{}"), sql, "{password}");
+        }
+    }
+    // Beside another column it is a word like others.
+    let text = "SELECT a FROM u WHERE comment IN ('Summertoken24', 'red')";
+    assert_eq!(Redactor::default().sql_text(text), text);
+}
+
 #[test]
 fn what_is_called_by_a_hidden_name() {
     for sql in [
