@@ -199,7 +199,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         // A row of values has no names but those of its columns, which may stand behind it.
         let in_values = frame.is_row && !frame.is_query;
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
-        if is_key && !in_values && frame.is_call && !is_plain_name(unquoted(text)) {
+        if is_key && !in_values && frame.is_call && !frame.is_typed_text && !is_plain_name(unquoted(text)) {
             // `strpos(password, 'Summertoken24')`, `map('db_password2', 'x')`: it may be a value as well as a name.
             frame.hides_next_item = true;
             frame.part.push(literal);

@@ -111,6 +111,9 @@ fn passwords_with_the_word_for_a_credential_in_them() {
             assert_eq!(shown.replace("[redacted]", "{}"), sql, "{password}");
         }
     }
+    let key =
+        "Projection: Utf8(\"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----\") AS a";
+    assert!(!Redactor::default().plan_text(key).contains("MIIE"), "{}", Redactor::default().plan_text(key));
     // Beside another column it is a word like others.
     let text = "SELECT a FROM u WHERE comment IN ('Summertoken24', 'red')";
     assert_eq!(Redactor::default().sql_text(text), text);
