@@ -142,19 +142,16 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
-        let mut shown = self.text_once(text);
-        if shown == text {
-            return shown;
-        }
+        let mut shown = Cow::Borrowed(text);
         // Where a credential was, its neighbours may read as another one.
-        for _ in 0..MOST_TIMES {
+        for _ in 0..=MOST_TIMES {
             let again = self.text_once(&shown);
-            if again == shown {
+            if again == *shown {
                 break;
             }
-            shown = again;
+            shown = again.into();
         }
-        shown
+        shown.into_owned()
     }
 
     fn text_once(&self, text: &str) -> String {
