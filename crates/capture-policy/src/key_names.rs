@@ -87,6 +87,28 @@ const FORMS: [&str; 20] = [
 /// Names of credentials that are something else as a part of another name: `total_kms` are kilometres.
 const WHOLE_NAMES: [&str; 1] = ["kms"];
 
+/// Words of which the usual names of credentials are made: `api_key`, `client_secret`, `db.password`.
+const PLAIN_WORDS: [&str; 18] = [
+    "access",
+    "api",
+    "apikey",
+    "auth",
+    "authorization",
+    "client",
+    "credential",
+    "credentials",
+    "db",
+    "key",
+    "passwd",
+    "password",
+    "private",
+    "pwd",
+    "secret",
+    "token",
+    "user",
+    "value",
+];
+
 /// Words in front of `tokens` that make them a number of tokens, as of a language model or a rate limit.
 const BEFORE_COUNTED: [&str; 17] = [
     "avg",
@@ -228,6 +250,12 @@ impl KeyNames {
                 OPTION_WORDS.iter().any(|known| is(known) || singular.eq_ignore_ascii_case(known))
             })
     }
+}
+
+/// Whether a name that is that of a credential is made of such words alone, as a key is and no password should be.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    name.split(['_', '-', '.', ' '])
+        .all(|word| PLAIN_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// The words of a key: `aws`, `Access` and `Key` of `aws.AccessKey2`, `API` and `Key` of `APIKey`. Digits end a word.

@@ -66,6 +66,15 @@ pub(crate) struct Frame {
     pub(crate) begins_item: bool,
 }
 
+impl Frame {
+    /// An argument that looks like the name of a credential may be a value as well: `map('db_password2', 'x')`,
+    /// `strpos(password, 'Summertoken24')`.
+    pub(crate) fn key_or_value(&mut self, argument: Literal) {
+        self.hides_next_item = true;
+        self.part.push(argument);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Literal(pub(crate) usize);
 

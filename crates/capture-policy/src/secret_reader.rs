@@ -11,6 +11,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     column_reader::{Columns, MOST_QUERIES},
+    key_names::is_plain_name,
     script_columns::ScriptColumns,
     secret_frame::{Frame, Literal, either},
     sql_tokens::{Kind, Reading, Token, quotes, unquoted},
@@ -200,9 +201,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let in_values = frame.is_row && !frame.is_query;
         // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
         if is_key && !in_values && frame.is_call && !frame.is_typed_text && !is_plain_name(unquoted(text)) {
-            // `strpos(password, 'Summertoken24')`, `map('db_password2', 'x')`: it may be a value as well as a name.
-            frame.hides_next_item = true;
-            frame.part.push(literal);
+            frame.key_or_value(literal);
             return;
         }
         if is_key && !in_values {
@@ -426,9 +425,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let (is_assigned, opens_query) = (self.is(self.at + 1, "="), self.opens_query_behind(self.at + 1));
         let is_first_branch = closed.has_branch && self.begins_set_operation(self.at + 1);
         let is_outermost = self.frames.len() <= 1;
+        let may_be_value = |key: &Literal| !is_plain_name(unquoted(self.text(key.0)));
+        let is_value_too = closed.is_typed_text && closed.keys.iter().any(may_be_value);
         let frame = self.top();
         if closed.is_typed_text && (frame.is_query || is_outermost) {
-            frame.keys.extend(closed.keys);
+            frame.keys.extend(&closed.keys);
         }
         // `(SELECT ...) UNION ...`.
         if is_first_branch && !frame.has_branch {
@@ -463,7 +464,9 @@ impl<'a, H: Hidden> Reader<'a, H> {
             let item = frame.item;
             frame.rows.extend(closed.literals.iter().map(|literal| (item, *literal)));
         }
-        if ends_with_key {
+        if is_value_too && frame.is_call {
+            closed.keys.into_iter().for_each(|key| frame.key_or_value(key));
+        } else if ends_with_key {
             // `get_field(u, 'password')` names what it reads, and a key in a type is a key of what is around.
             frame.names_hidden = true;
             frame.hides_next_item |= closed.is_typed_text && frame.is_call;
@@ -506,31 +509,6 @@ impl<'a, H: Hidden> Reader<'a, H> {
             _ => {}
         }
     }
-}
-
-/// Whether a text that has the name of a credential in it is made of such words alone, as a key is and no password should be.
-fn is_plain_name(text: &str) -> bool {
-    const WORDS: [&str; 18] = [
-        "access",
-        "api",
-        "apikey",
-        "auth",
-        "authorization",
-        "client",
-        "credential",
-        "credentials",
-        "db",
-        "key",
-        "passwd",
-        "password",
-        "private",
-        "pwd",
-        "secret",
-        "token",
-        "user",
-        "value",
-    ];
-    text.split(['_', '-', '.', ' ']).all(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// How many digits a number has, in its own base.

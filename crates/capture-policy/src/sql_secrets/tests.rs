@@ -102,9 +102,14 @@ fn passwords_with_the_word_for_a_credential_in_them() {
             "UPDATE u SET password = '{}' WHERE login = 'ann'",
             "Filter: u.password IN ([Utf8(\"{}\"), Utf8(\"{}\")])",
             "Filter: lower(u.password) = Utf8(\"{}\")",
+            "Filter: u.password BETWEEN Utf8(\"{}\") AND Utf8(\"{}\")",
+            "Filter: u.password LIKE Utf8(\"{}\") OR u.password ILIKE Utf8(\"{}\") OR u.password ~ Utf8(\"{}\")",
+            "Filter: array_has(make_array(Utf8(\"{}\"), Utf8(\"{}\")), u.password)",
+            "Filter: CAST(Utf8(\"{}\") AS Utf8View) = u.password",
+            "Projection: strpos(u.password, Utf8(\"{}\")), nullif(u.password, Utf8View(\"{}\"))",
         ] {
             let text = sql.replace("{}", password);
-            let shown = match sql.starts_with("Filter") {
+            let shown = match sql.starts_with("Filter") || sql.starts_with("Projection") {
                 true => redactor.plan_text(&text),
                 false => redactor.sql_text(&text),
             };
