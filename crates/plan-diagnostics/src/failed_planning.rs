@@ -41,16 +41,13 @@ impl FailedPlanning<'_> {
         let Self { part, rule, source, optimized, planning, options } = self;
         let message = message_of(error);
         let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
-        let mut fingerprints = Fingerprints::new(&source.texts, "");
-        // It has no physical shape: what is asked is all that makes it the same as another.
-        fingerprints.plan_hash.clone_from(&fingerprints.logical_hash);
         let query = Arc::new(PlannedQuery {
             id: next_query_id(),
             kind: source.kind,
             analyzed: source.analyzed,
             schema: source.schema,
             source_tables: source.tables,
-            fingerprints,
+            fingerprints: Fingerprints::without_plan(&source.texts),
             texts: source.texts,
             planning,
             failure: Some(PlanningFailure { part, rule, message: message.clone() }),

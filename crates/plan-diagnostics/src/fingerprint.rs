@@ -39,6 +39,15 @@ impl Fingerprints {
             plan_hash: hash(&lasting(shape, &texts.places)),
         }
     }
+
+    /// Those of a query without a physical plan: what is asked is all that makes it the same as another.
+    pub(crate) fn without_plan(texts: &PlanTexts) -> Self {
+        Self {
+            logical_hash: texts.logical_hash.clone(),
+            literal_hash: texts.literal_hash.clone(),
+            plan_hash: texts.logical_hash.clone(),
+        }
+    }
 }
 
 /// The plans of a query as texts.

@@ -33,7 +33,7 @@ use crate::{
     shield::shielded,
     source_plan::{SourcePlan, data_schema},
     sources::{Leaf, leaves, rows_to_change},
-    watched_session::WatchedSession,
+    watched_session::{OBSERVING, WatchedSession},
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.
@@ -114,26 +114,22 @@ impl QueryPlanner for ObservingPlanner {
         let mut planning = PhysicalPlanning::begin(self.is_analyzed);
         let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await;
         let (times, rule) = planning.end();
+        let mut source = || planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
         let plan = match plan {
             Ok(plan) => plan,
+            Err(error) if planning.is_part_of_another => return Err(error),
             Err(error) => {
-                if !planning.is_part_of_another {
-                    shielded("what observes the queries of a session", || {
-                        let source =
-                            planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
-                        let options = Arc::clone(session.config().options());
-                        let optimized = Some(logical_plan);
-                        FailedPlanning {
-                            part: PlanningPart::Physical,
-                            rule,
-                            source,
-                            optimized,
-                            planning: times,
-                            options,
-                        }
-                        .report(self.session.observer.as_ref(), &error);
-                    });
-                }
+                shielded(OBSERVING, || {
+                    let failed = FailedPlanning {
+                        part: PlanningPart::Physical,
+                        rule,
+                        source: source(),
+                        optimized: Some(logical_plan),
+                        planning: times,
+                        options: Arc::clone(session.config().options()),
+                    };
+                    failed.report(self.session.observer.as_ref(), &error);
+                });
                 return Err(error);
             }
         };
@@ -143,8 +139,8 @@ impl QueryPlanner for ObservingPlanner {
         if is_empty_result(logical_plan) || is_observed(&plan) {
             return Ok(plan);
         }
-        let observed = shielded("what observes the queries of a session", || {
-            let source = planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
+        let observed = shielded(OBSERVING, || {
+            let source = source();
             // From the optimised logical plan, whose scans are those of the physical one: the analysed plan still
             // has scans that were optimised away.
             let leaves = leaves(&plan, logical_plan, rows_to_change);

@@ -140,9 +140,7 @@ impl PlanningClock {
         if self.part_since - ended > before.analysis + optimization {
             return self;
         }
-        if let Some((at, since)) = before.turn
-            && let Some((_, rule)) = before.rules.get_mut(at)
-        {
+        if let Some((rule, since)) = before.in_turn() {
             // The turn of the last rule has no end of its own: the next rule would have been it.
             rule.time += ended.saturating_duration_since(since);
         }
@@ -189,18 +187,14 @@ impl PlanningClock {
 
     /// The rule whose turn it is has changed the plan.
     pub(crate) fn changed(&mut self) {
-        if let Some((at, _)) = self.turn
-            && let Some((_, rule)) = self.rules.get_mut(at)
-        {
+        if let Some((rule, _)) = self.in_turn() {
             rule.changed = Some(true);
         }
     }
 
     /// The rule whose turn it is returned a plan whose text differs so, or not at all.
     pub(crate) fn differs(&mut self, difference: String) {
-        if let Some((at, _)) = self.turn
-            && let Some((_, rule)) = self.rules.get_mut(at)
-        {
+        if let Some((rule, _)) = self.in_turn() {
             let is_changed = rule.changed.get_or_insert(false);
             *is_changed |= !difference.is_empty();
             if !difference.is_empty() && rule.differences.len() < MAX_DIFFERENCES {
@@ -228,10 +222,9 @@ impl PlanningClock {
         self.part_since = now;
     }
 
-    /// The rule whose turn it is.
-    pub(crate) fn rule(&self) -> Option<Arc<str>> {
-        let (at, _) = self.turn?;
-        self.rules.get(at).map(|(_, rule)| Arc::clone(&rule.name))
+    /// The name of the rule whose turn it is.
+    pub(crate) fn rule(&mut self) -> Option<Arc<str>> {
+        self.in_turn().map(|(rule, _)| Arc::clone(&rule.name))
     }
 
     /// The physical plan is done.
@@ -248,11 +241,16 @@ impl PlanningClock {
 
     fn end_turn(&mut self) -> Instant {
         let now = Instant::now();
-        if let Some((at, since)) = self.turn.take()
-            && let Some((_, rule)) = self.rules.get_mut(at)
-        {
+        if let Some((rule, since)) = self.in_turn() {
             rule.time += now - since;
         }
+        self.turn = None;
         now
+    }
+
+    /// The rule whose turn it is, and since when.
+    fn in_turn(&mut self) -> Option<(&mut RuleTime, Instant)> {
+        let (at, since) = self.turn?;
+        self.rules.get_mut(at).map(|(_, rule)| (rule, since))
     }
 }

@@ -72,22 +72,24 @@ pub(crate) fn enter(rule: &Rule, plan: Option<(&LogicalPlan, &KnownPlans)>) -> E
 impl Entered {
     /// The rule has changed the plan.
     pub(crate) fn changed(&self) {
-        if !self.is_inside_another {
-            with_clock(self.part, PlanningClock::changed);
-        }
+        self.tell_clock(PlanningClock::changed);
     }
 
-    /// The text of what the rule returns differs so from what it was called with.
+    /// The text of what the rule returns differs so from what it was called with, where that is asked for.
     pub(crate) fn differs(&self, difference: Option<String>) {
-        if let Some(difference) = difference.filter(|_| !self.is_inside_another) {
-            with_clock(self.part, |clock| clock.differs(difference));
+        if let Some(difference) = difference {
+            self.tell_clock(|clock| clock.differs(difference));
         }
     }
 
     /// A rule of the analysis is done.
     pub(crate) fn analyzed(&self) {
+        self.tell_clock(PlanningClock::analyzed);
+    }
+
+    fn tell_clock(&self, change: impl FnOnce(&mut PlanningClock)) {
         if !self.is_inside_another {
-            with_clock(self.part, PlanningClock::analyzed);
+            with_clock(self.part, change);
         }
     }
 
@@ -194,8 +196,8 @@ impl PhysicalPlanning {
 
     /// Ends it. Returns the rule of the physical plan that was called last, too, where it came to one.
     pub(crate) fn end(&self) -> (PlanningTimes, Option<Arc<str>>) {
-        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let last_rule = clock.as_ref().and_then(PlanningClock::rule);
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last_rule = clock.as_mut().and_then(PlanningClock::rule);
         (clock.map_or_else(PlanningTimes::none, PlanningClock::planned), last_rule)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     planning_scope::{Entered, enter},
     rule_differences::TextBefore,
     shield::shielded,
-    watched_session::WatchedSession,
+    watched_session::{OBSERVING, WatchedSession},
 };
 
 type Analyzing = Arc<dyn AnalyzerRule + Send + Sync>;
@@ -95,7 +95,7 @@ struct Wrapped<R> {
 impl<R> Wrapped<R> {
     /// The rule has returned the error, with which the planning ends.
     fn failed(&self, entered: Entered, error: &DataFusionError, options: &ConfigOptions) {
-        shielded("what observes the queries of a session", || {
+        shielded(OBSERVING, || {
             let Some((source, planning)) = entered.failed() else { return };
             let Rule { part, name, .. } = &self.rule;
             FailedPlanning {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::{observer::QueryObserver, source_plan::KnownPlans};
 
+/// What a warning says has panicked, where a session's observer has.
+pub(crate) const OBSERVING: &str = "what observes the queries of a session";
+
 /// A session whose queries are seen.
 #[derive(Debug)]
 pub(crate) struct WatchedSession {

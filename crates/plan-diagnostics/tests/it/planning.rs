@@ -4,19 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use arrow::{
     array::{Int64Array, RecordBatch},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::SchemaRef,
     util::pretty::pretty_format_batches,
 };
 use async_trait::async_trait;
 use daglight_plan_diagnostics::{LiveQueries, PlanningFailure, PlanningPart, QueryOutcome, instrument};
 use daglight_run_bundle::PlanBundle;
 use datafusion::{
-    catalog::{Session, TableProvider},
+    catalog::Session,
     common::{config::ConfigOptions, tree_node::Transformed},
     datasource::MemTable,
     error::{DataFusionError, Result},
     execution::{context::QueryPlanner, session_state::SessionStateBuilder},
-    logical_expr::{Expr, LogicalPlan, TableType},
+    logical_expr::LogicalPlan,
     optimizer::{AnalyzerRule, ApplyOrder, OptimizerConfig, OptimizerRule},
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::ExecutionPlan,
@@ -24,7 +24,10 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext, col, lit},
 };
 
-use crate::support::{Shared, only, run, session, session_of};
+use crate::{
+    support::{Shared, only, run, session, session_of},
+    writes::Store,
+};
 
 /// Registers a table, and returns what lives as long as somebody holds the table.
 fn table(ctx: &SessionContext) -> std::sync::Weak<MemTable> {
@@ -63,31 +66,6 @@ async fn no_plan_outlives_its_planning() {
     assert_eq!(held.strong_count(), 0);
 }
 
-/// A table that cannot be scanned.
-#[derive(Debug)]
-struct Refusing;
-
-#[async_trait]
-impl TableProvider for Refusing {
-    fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]))
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        _: Option<&Vec<usize>>,
-        _: &[Expr],
-        _: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Err(DataFusionError::Execution("the table is gone".into()))
-    }
-}
-
 /// A rule that lets no plan through.
 #[derive(Debug)]
 struct RefusingRule;
@@ -118,7 +96,7 @@ async fn failed(ctx: &SessionContext, seen: &Shared, sql: &str) -> (PlanningFail
 async fn a_query_whose_planning_fails_is_seen_with_the_part_and_rule_that_failed() {
     let (ctx, seen, _) = session();
     let _held = table(&ctx);
-    ctx.register_table("refusing", Arc::new(Refusing)).unwrap();
+    ctx.register_table("refusing", Arc::new(Store { counts: true })).unwrap();
     let (failure, bundle) = failed(&ctx, &seen, "SELECT x FROM refusing WHERE x > 1").await;
     assert_eq!((failure.part, failure.rule.as_deref()), (PlanningPart::Physical, None));
     assert!(bundle.logical_plan.contains("Filter"), "{}", bundle.logical_plan);

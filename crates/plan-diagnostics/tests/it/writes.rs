@@ -99,10 +99,10 @@ async fn a_write_that_fails_has_no_rows() {
     assert_eq!(report.rows, None);
 }
 
-/// A table whose rows go nowhere, written by an operator of its own.
+/// A table whose rows go nowhere, written by an operator of its own. It cannot be scanned.
 #[derive(Debug)]
-struct Store {
-    counts: bool,
+pub(crate) struct Store {
+    pub(crate) counts: bool,
 }
 
 #[async_trait]
