@@ -5,32 +5,21 @@
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a fuzz target ends at its first surprise")]
 
-use std::{cell::OnceCell, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use chrono::DateTime;
 use daglight_capture_policy::{Policy, Profile};
-use daglight_fuzz::{MANIFEST, bundle_with, fill, scratch};
+use daglight_fuzz::with_bundle;
 use daglight_openlineage::{SyncLineageError, Target, close_open_events, sync_lineage};
 use daglight_run_bundle::{Bundle, ReadError, count_lineage_events};
 use libfuzzer_sys::fuzz_target;
-use tempfile::TempDir;
 
 const FILES: [&str; 2] = ["openlineage.jsonl", "openlineage.delivery.json"];
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-thread_local! {
-    static PLACE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
-}
-
 fuzz_target!(|input: &[u8]| {
-    PLACE.with(|place| {
-        let (out, bundle) = place.get_or_init(|| {
-            let out = scratch();
-            let bundle = bundle_with(out.path(), MANIFEST);
-            (out, bundle)
-        });
-        fill(bundle.dir(), &FILES, input);
-        let path = out.path().join("received.jsonl");
+    with_bundle(&FILES, input, |out, bundle| {
+        let path = out.join("received.jsonl");
         let _ = fs::remove_file(&path);
         read(bundle, &Target::File { path, append: true });
     });

@@ -5,13 +5,12 @@
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a fuzz target ends at its first surprise")]
 
-use std::{cell::OnceCell, fs, path::Path};
+use std::{fs, path::Path};
 
 use daglight_bundle_archive::{Limits, PackError, PackOptions, is_archive, pack, unpack};
-use daglight_fuzz::{MANIFEST, bundle_with, fill, scratch, sections};
+use daglight_fuzz::{MANIFEST, sections, with_bundle};
 use daglight_run_bundle::Bundle;
 use libfuzzer_sys::fuzz_target;
-use tempfile::TempDir;
 
 const FILES: [&str; 8] = [
     "manifest.json",
@@ -24,23 +23,13 @@ const FILES: [&str; 8] = [
     "openlineage.jsonl",
 ];
 
-thread_local! {
-    static PLACE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
-}
-
 fuzz_target!(|input: &[u8]| {
-    PLACE.with(|place| {
-        let (out, bundle) = place.get_or_init(|| {
-            let out = scratch();
-            let bundle = bundle_with(out.path(), MANIFEST);
-            (out, bundle)
-        });
-        fill(bundle.dir(), &FILES, input);
+    with_bundle(&FILES, input, |out, bundle| {
         if sections(input).iter().all(|(name, _)| *name != b"manifest.json") {
             fs::write(bundle.manifest(), MANIFEST).unwrap();
         }
         for without_sql in [false, true] {
-            check(bundle, out.path(), PackOptions::default().without_sql(without_sql));
+            check(bundle, out, PackOptions::default().without_sql(without_sql));
         }
     });
 });

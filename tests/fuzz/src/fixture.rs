@@ -1,10 +1,12 @@
 //! Folders and bundles for inputs. One folder serves all inputs of a process: making one takes longer than most readers do.
 
-use std::{fs, path::Path};
+use std::{cell::OnceCell, fs, path::Path};
 
 use daglight_run_bundle::Bundle;
 use daglight_run_identity::RunId;
 use tempfile::TempDir;
+
+use crate::sections::fill;
 
 /// The manifest of a run that failed.
 pub const MANIFEST: &str = r#"{"format":"daglight_run_bundle","format_version":3,"daglight_version":"0.1.0",
@@ -27,4 +29,20 @@ pub fn bundle_with(out: &Path, manifest: &str) -> Bundle {
     fs::create_dir_all(bundle.tracker_dir()).expect("the folder of the tracker");
     fs::write(bundle.manifest(), manifest).expect("the manifest");
     bundle
+}
+
+/// Hands out a bundle with [`MANIFEST`] and those of these files that the input has, in the folder that comes first.
+pub fn with_bundle(files: &[&str], input: &[u8], check: impl FnOnce(&Path, &Bundle)) {
+    thread_local! {
+        static PLACE: OnceCell<(TempDir, Bundle)> = const { OnceCell::new() };
+    }
+    PLACE.with(|place| {
+        let (out, bundle) = place.get_or_init(|| {
+            let out = scratch();
+            let bundle = bundle_with(out.path(), MANIFEST);
+            (out, bundle)
+        });
+        fill(bundle.dir(), files, input);
+        check(out.path(), bundle);
+    });
 }

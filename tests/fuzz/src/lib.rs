@@ -8,7 +8,7 @@ mod sections;
 mod server;
 mod tracker;
 
-pub use fixture::{MANIFEST, bundle_with, run_id, scratch};
+pub use fixture::{MANIFEST, bundle_with, run_id, scratch, with_bundle};
 pub use sections::{fill, sections};
 pub use server::{Server, json_answer};
 pub use tracker::{fill_tracker, tracker_answer};
