@@ -166,6 +166,17 @@ pub fn command(name: &str, path: &Path) -> String {
     format!("daglight {name} {}", shell_word(&without_credentials(&path.to_string_lossy())))
 }
 
+/// The first names of a list, and how many more there are: `a, b and 3 more`.
+pub(crate) fn first_of<N: AsRef<str>>(names: impl IntoIterator<Item = N>, most: usize) -> String {
+    let mut names = names.into_iter();
+    let first: Vec<N> = names.by_ref().take(most).collect();
+    let first = first.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    match names.count() {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// A text cut in its middle to a width, so that those are told apart that differ at their ends.
 pub(crate) fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
     if shown_width(text) <= width {
@@ -193,6 +204,15 @@ fn shell_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_names_the_first_are_listed() {
+        for (names, expected) in
+            [(&["a"][..], "a"), (&["a", "b"], "a, b"), (&["a", "b", "c", "d"], "a, b and 2 more")]
+        {
+            assert_eq!(first_of(names, 2), expected);
+        }
+    }
 
     #[test]
     fn a_text_is_cut_in_its_middle() {

@@ -151,12 +151,10 @@ fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
     let open = report.nodes.iter().filter(was_open).map(|node| node.name.as_str());
     let names: BTreeSet<&str> =
         heartbeat.active_tasks.iter().map(|task| task.name.as_str()).chain(open).collect();
-    let named: Vec<&str> = names.iter().take(MAX_NAMED).copied().collect();
-    match (names.len().saturating_sub(MAX_NAMED), &heartbeat.stage) {
-        (0, Some(stage)) if names.is_empty() => format!("no node was running then, stage {stage} was"),
-        (0, None) if names.is_empty() => "no node was running then".to_owned(),
-        (0, _) => format!("running then: {}", named.join(", ")),
-        (more, _) => format!("running then: {} and {more} more", named.join(", ")),
+    match &heartbeat.stage {
+        Some(stage) if names.is_empty() => format!("no node was running then, stage {stage} was"),
+        None if names.is_empty() => "no node was running then".to_owned(),
+        _ => format!("running then: {}", display::first_of(&names, MAX_NAMED)),
     }
 }
 

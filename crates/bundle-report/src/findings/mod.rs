@@ -16,6 +16,7 @@
 //! ranked.rs        all findings of a run, the most important first
 //! ```
 
+mod again;
 mod checks;
 mod collected;
 mod estimates;

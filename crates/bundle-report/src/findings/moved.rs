@@ -121,11 +121,8 @@ fn schemas(moved: &Moved<'_>, report: &Report) -> Vec<Finding> {
 
 /// Columns with their types, such as `columns a Int64, b Utf8`.
 fn named(columns: &[String]) -> String {
-    let listed: Vec<&str> = columns.iter().take(MAX_NAMED).map(String::as_str).collect();
-    let more = columns.len().saturating_sub(MAX_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let noun = if columns.len() == 1 { "column" } else { "columns" };
-    format!("{noun} {}{more}", listed.join(", "))
+    format!("{noun} {}", display::first_of(columns, MAX_NAMED))
 }
 
 /// The nodes that returned many more rows or fewer, in the order of the run, without those that only follow what they read.

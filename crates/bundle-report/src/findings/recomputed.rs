@@ -8,12 +8,12 @@ use std::{
 
 use daglight_finding_thresholds::FindingThresholds;
 
-use super::{Finding, FindingKind, plan_view::PlanView};
+use super::{Finding, FindingKind, again::Again, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
 /// Parts of plans that are distinguished; of a run with more, the others are not looked at.
 const MAX_PARTS: usize = 10_000;
-/// Tables and nodes that are named.
+/// Tables that are named.
 const MAX_NAMED: usize = 3;
 /// Operators that cost little for each row. What consists of them alone is a scan that is repeated.
 const CHEAP: [&str; 6] = [
@@ -39,12 +39,8 @@ struct Part {
     /// Plans that have it, and the last of them that was counted.
     queries: u64,
     last_plan: u64,
-    /// How often it was computed.
-    count: u64,
     rows: u64,
-    sum_ms: f64,
-    longest_ms: f64,
-    nodes: Vec<String>,
+    again: Again,
     above: Above,
     /// The parts that are directly within it.
     within: Vec<u64>,
@@ -87,11 +83,8 @@ impl RecomputedParts {
                 tables: part.tables.clone(),
                 queries: 0,
                 last_plan: 0,
-                count: 0,
                 rows: plan.operator(position).output_rows.unwrap_or(0),
-                sum_ms: 0.0,
-                longest_ms: 0.0,
-                nodes: Vec::new(),
+                again: Again::default(),
                 above,
                 within: part.within.clone(),
             });
@@ -100,15 +93,7 @@ impl RecomputedParts {
             }
             known.queries += u64::from(known.last_plan != self.plans);
             known.last_plan = self.plans;
-            known.count += 1;
-            known.sum_ms += part.ms;
-            known.longest_ms = known.longest_ms.max(part.ms);
-            if let Some(node) = &plan.bundle.node
-                && known.nodes.len() < MAX_NAMED
-                && !known.nodes.contains(node)
-            {
-                known.nodes.push(node.clone());
-            }
+            known.again.add(plan, part.ms);
         }
     }
 
@@ -118,13 +103,11 @@ impl RecomputedParts {
         report: &Report,
         thresholds: &FindingThresholds,
     ) -> (Vec<Finding>, HashSet<String>) {
-        let run_ms = report.duration_ms.unwrap_or(0.0);
-        let again_ms = |part: &Part| part.sum_ms - part.longest_ms;
+        let again_ms = |part: &Part| part.again.spare_ms();
         let matters = |part: &&Part| {
             part.above == Above::Several
                 && part.queries >= thresholds.recomputed_queries.max(2)
-                && again_ms(part) >= thresholds.min_ms
-                && again_ms(part) >= thresholds.recomputed_share * run_ms
+                && part.again.matters(report, thresholds, thresholds.recomputed_share)
         };
         let mut again: Vec<(u64, &Part)> =
             self.parts.iter().map(|(key, part)| (*key, part)).filter(|(_, part)| matters(part)).collect();
@@ -142,7 +125,7 @@ impl RecomputedParts {
             }
             said.push((key, within));
             tables.extend(part.tables.iter().cloned());
-            found.push(finding(part, again_ms(part)));
+            found.push(finding(part));
         }
         (Finding::listed(found, thresholds.max_per_kind, 0), tables)
     }
@@ -204,23 +187,20 @@ fn computed(plan: &PlanView<'_>) -> Vec<Option<Computed>> {
     computed
 }
 
-fn finding(part: &Part, again_ms: f64) -> Finding {
-    let by = if part.nodes.is_empty() { String::new() } else { format!(", in {}", part.nodes.join(", ")) };
-    let tables: Vec<&str> = part.tables.iter().take(MAX_NAMED).map(String::as_str).collect();
-    let more = match part.tables.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+fn finding(part: &Part) -> Finding {
+    let again = &part.again;
     let summary = format!(
-        "The same {} over {}{more} was computed by {} queries{by}: {} in all.",
+        "The same {} over {} was computed by {} queries{}: {} in all.",
         part.operator,
-        tables.join(", "),
+        display::first_of(&part.tables, MAX_NAMED),
         display::count(part.queries),
-        display::duration(part.sum_ms)
+        again.in_nodes("in"),
+        display::duration(again.sum_ms)
     );
     let finding = Finding::new(FindingKind::RecomputedView, Level::Note, summary);
-    let finding = finding.node(part.nodes.first().map(String::as_str)).count("queries", part.queries);
-    let finding = finding.count("times computed", part.count).count("rows", part.rows).at_stake(again_ms);
+    let finding = finding.node(again.first_node()).count("queries", part.queries);
+    let finding = finding.count("times computed", again.count).count("rows", part.rows);
+    let finding = finding.at_stake(again.spare_ms());
     Finding { operator: Some(part.operator.clone()), ..finding }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use daglight_finding_thresholds::FindingThresholds;
 
-use super::{Finding, FindingKind, plan_view::PlanView};
+use super::{Finding, FindingKind, again::Again, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
 /// Scans that are distinguished; those of a run with more are not looked at.
@@ -21,12 +21,9 @@ pub(crate) struct RepeatedScans(HashMap<u64, Scans>);
 struct Scans {
     table: String,
     operator: String,
-    count: u64,
     rows: u64,
     bytes: u64,
-    sum_ms: f64,
-    longest_ms: f64,
-    nodes: Vec<String>,
+    again: Again,
 }
 
 impl RepeatedScans {
@@ -40,28 +37,16 @@ impl RepeatedScans {
             if self.0.len() >= MAX_SCANS && !self.0.contains_key(&key) {
                 continue;
             }
-            let time_ms = plan.time_ms(position);
             let scans = self.0.entry(key).or_insert_with(|| Scans {
                 table: table.clone(),
                 operator: plan.name(position),
-                count: 0,
                 rows: 0,
                 bytes: 0,
-                sum_ms: 0.0,
-                longest_ms: 0.0,
-                nodes: Vec::new(),
+                again: Again::default(),
             });
-            scans.count += 1;
             scans.rows = scans.rows.saturating_add(operator.output_rows.unwrap_or(0));
             scans.bytes = scans.bytes.saturating_add(plan.bytes_read(position).unwrap_or(0));
-            scans.sum_ms += time_ms;
-            scans.longest_ms = scans.longest_ms.max(time_ms);
-            if let Some(node) = &plan.bundle.node
-                && scans.nodes.len() < 3
-                && !scans.nodes.contains(node)
-            {
-                scans.nodes.push(node.clone());
-            }
+            scans.again.add(plan, plan.time_ms(position));
         }
     }
 
@@ -72,32 +57,32 @@ impl RepeatedScans {
         thresholds: &FindingThresholds,
         known: &HashSet<String>,
     ) -> Vec<Finding> {
-        let run_ms = report.duration_ms.unwrap_or(0.0);
-        let again_ms = |scans: &Scans| scans.sum_ms - scans.longest_ms;
+        let again_ms = |scans: &Scans| scans.again.spare_ms();
         let matters = |scans: &Scans| {
             !known.contains(&scans.table)
-                && scans.count >= thresholds.repeated_scans
-                && again_ms(scans) >= thresholds.min_ms
-                && again_ms(scans) >= thresholds.repeated_share * run_ms
+                && scans.again.count >= thresholds.repeated_scans
+                && scans.again.matters(report, thresholds, thresholds.repeated_share)
         };
         let mut repeated: Vec<Scans> = self.0.into_values().filter(matters).collect();
         repeated.sort_by(|a, b| again_ms(b).total_cmp(&again_ms(a)).then_with(|| a.table.cmp(&b.table)));
-        let found = repeated.iter().map(|scans| finding(scans, again_ms(scans))).collect();
+        let found = repeated.iter().map(finding).collect();
         Finding::listed(found, thresholds.max_per_kind, 0)
     }
 }
 
-fn finding(scans: &Scans, again_ms: f64) -> Finding {
-    let by = if scans.nodes.is_empty() { String::new() } else { format!(", by {}", scans.nodes.join(", ")) };
+fn finding(scans: &Scans) -> Finding {
+    let again = &scans.again;
     let summary = format!(
-        "{} was scanned {} times in the same way{by}: {} in all.",
+        "{} was scanned {} times in the same way{}: {} in all.",
         scans.table,
-        display::count(scans.count),
-        display::duration(scans.sum_ms)
+        display::count(again.count),
+        again.in_nodes("by"),
+        display::duration(again.sum_ms)
     );
     let finding = Finding::new(FindingKind::RepeatedScan, Level::Note, summary);
-    let finding = finding.node(scans.nodes.first().map(String::as_str)).count("scans", scans.count);
-    let finding = finding.count("rows read", scans.rows).bytes("bytes read", scans.bytes).at_stake(again_ms);
+    let finding = finding.node(again.first_node()).count("scans", again.count);
+    let finding = finding.count("rows read", scans.rows).bytes("bytes read", scans.bytes);
+    let finding = finding.at_stake(again.spare_ms());
     Finding { operator: Some(scans.operator.clone()), ..finding }
 }
 
