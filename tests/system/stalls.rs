@@ -136,10 +136,9 @@ fn each_beat_has_a_record_in_the_log_and_none_on_the_console() {
             Some(known.clone())
         })
         .collect();
-    assert!(
-        !records.iter().skip(1).take(10).any(|record| record.contains_key("runtime_workers")),
-        "{records:#?}"
-    );
+    // Whether the first beat knows the threads of the runtime, or the second one, is a race with the session.
+    let told = records.iter().take(11).filter(|record| record.contains_key("runtime_workers")).count();
+    assert_eq!(told, 1, "{records:#?}");
     // As the log has lists.
     let joined = |record: &&Map<String, Value>| record["active_task_names"] == r#"["joined"]"#;
     let beat = known.iter().rfind(joined).expect("a record of the node");

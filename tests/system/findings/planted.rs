@@ -174,9 +174,13 @@ impl Found<'_> {
 
     #[track_caller]
     pub(crate) fn number(self, what: &str) -> f64 {
+        self.find(what).unwrap_or_else(|| panic!("no {what} in {:#}", self.0))
+    }
+
+    /// A number that need not be there.
+    pub(crate) fn find(self, what: &str) -> Option<f64> {
         let evidence = self.0["evidence"].as_array().expect("evidence");
-        let found = evidence.iter().find(|evidence| evidence["what"] == what);
-        found.and_then(|found| found["value"].as_f64()).unwrap_or_else(|| panic!("no {what} in {:#}", self.0))
+        evidence.iter().find(|evidence| evidence["what"] == what)?["value"].as_f64()
     }
 
     pub(crate) fn summary(self) -> String {
