@@ -241,3 +241,61 @@ fn every_command_that_takes_a_bundle_takes_a_packed_one_and_names_it() {
     // Nothing can be deleted of it.
     assert_ne!(two.call(&["prune", "now.tar.gz", "--keep", "0", "--yes"]).code, Some(0));
 }
+
+/// A folder of packed bundles alone: where they come to from other machines.
+#[test]
+fn packed_bundles_in_a_folder_are_runs_of_it() {
+    let two = Two::new();
+    fs::create_dir(two.checkout.path().join("tickets")).expect("a folder");
+    two.pack(0, "tickets/a.tar.gz", &[]);
+    two.pack(1, "tickets/b.tar.gz", &[]);
+    fs::write(two.checkout.path().join("tickets/notes.gz"), [0x1f, 0x8b, 8, 0, 0]).expect("a file");
+    let history = two.call(&["history", "tickets", "--json"]).report(0);
+    assert_eq!(history[0]["runs"].as_array().map(Vec::len), Some(2), "{history:#}");
+    has(&two.call(&["compare", "tickets"]).ended_with(0).stdout, &["numbers: 1,000 rows, was 2,000"]);
+    let report = two.call(&["report", "tickets"]).ended_with(0);
+    has(&report.stderr, &["the last of 2 runs: tickets/b.tar.gz"]);
+    // Of a run that is there as a folder as well, the folder is the run.
+    two.pack(0, "out/again.tar.gz", &[]);
+    let history = two.call(&["history", "out", "--json"]).report(0);
+    assert_eq!(history[0]["runs"].as_array().map(Vec::len), Some(2), "{history:#}");
+}
+
+#[test]
+fn a_packed_run_that_was_killed_is_not_closed_again_by_every_command() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline(
+        "killed.sql",
+        "CREATE TABLE n AS SELECT value AS x FROM generate_series(1, 3000);
+         CREATE TABLE heavy AS SELECT count(*) AS c FROM n CROSS JOIN n a CROSS JOIN n b CROSS JOIN n c WHERE n.x + a.x + b.x + c.x > 5;",
+    );
+    let running = Daglight::run(&checkout, &pipeline).start();
+    let runs = checkout.path().join("out/run_bundle");
+    let bundle = || fs::read_dir(&runs).ok()?.next()?.ok().map(|entry| entry.path());
+    let spans_are_open = || {
+        let open = bundle().map(|bundle| bundle.join("otel_traces.open.json"));
+        open.and_then(|open| fs::read_to_string(open).ok()).is_some_and(|open| open.contains("\"heavy\""))
+    };
+    running.wait_until("the span of the node", spans_are_open);
+    running.signal("KILL");
+    running.finish();
+    let bundle = bundle().expect("a bundle");
+    let bundle = bundle.to_str().expect("a text");
+    let call = |arguments: &[&str]| Daglight::new(&checkout, arguments).finish();
+    call(&["bundle", "pack", bundle, "--to", "killed.tar.gz"]).ended_with(0);
+    for _ in 0..2 {
+        let said = call(&["report", "killed.tar.gz"]).ended_with(0).stderr;
+        has(&said, &["packed before it was closed", "`tar xzf killed.tar.gz`", "daglight sync"]);
+        assert!(!said.contains("closed as FAILURE"), "{said}");
+    }
+    let said = call(&["sync", "killed.tar.gz"]).ended_with(1).stdout;
+    has(&said, &["killed.tar.gz: not delivered: the run was packed before it was closed"]);
+    let exported = call(&["export", "killed.tar.gz", "--format", "perfetto"]).ended_with(0);
+    has(&exported.stderr, &["had not ended: shown until the run was last seen"]);
+    let document: Value = serde_json::from_str(&exported.stdout).expect("JSON");
+    let events = document["traceEvents"].as_array().expect("events");
+    assert!(events.iter().any(|event| event["name"] == "heavy" && event["args"]["open"].is_string()));
+    // Its folder is closed once.
+    has(&call(&["report", bundle]).ended_with(0).stderr, &["closed as FAILURE"]);
+    assert!(!call(&["report", bundle]).ended_with(0).stderr.contains("closed as FAILURE"));
+}

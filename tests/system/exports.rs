@@ -111,6 +111,39 @@ fn an_export_goes_to_a_pipe_and_replaces_no_file() {
 }
 
 #[test]
+fn files_that_show_a_run_are_of_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let observed = observed();
+    let bundle = observed.bundle();
+    let out = tempfile::tempdir().expect("a folder");
+    let (trace, page) = (out.path().join("trace.json"), out.path().join("page.html"));
+    export("perfetto", &bundle, &trace);
+    let bundle = bundle.as_os_str();
+    let compare = ["compare".as_ref(), bundle, bundle, "--html".as_ref(), page.as_os_str()];
+    Daglight::new(&observed.checkout, compare).finish().ended_with(0);
+    for file in [trace, page] {
+        let mode = fs::metadata(&file).expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn an_export_of_nothing_that_can_be_read_fails_and_leaves_no_file() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "CREATE TABLE one AS SELECT 1 AS a;");
+    Daglight::run(&checkout, &pipeline).finish().report(0);
+    let runs = fs::read_dir(checkout.path().join("out/run_bundle")).expect("runs");
+    let bundle = runs.flatten().next().expect("a run").path();
+    fs::write(bundle.join("otel_traces.json"), "not JSON\n").expect("a file");
+    for format in ["perfetto", "speedscope", "otlp"] {
+        let call = ["export", "out", "--format", format, "--to", "new.json"];
+        let said = Daglight::new(&checkout, call).finish().ended_with(1).stderr;
+        assert!(said.contains("nothing can be exported of otel_traces.json: line 1 is damaged"), "{said}");
+        assert!(!checkout.path().join("new.json").exists());
+    }
+}
+
+#[test]
 fn reports_are_what_their_schema_says() {
     let schema = schema_of("docs/run_diagnostics_report.schema.json");
     check_against(&schema, &observed().file("run_diagnostics_report.json"));

@@ -23,6 +23,9 @@ const MAX_RATIO: u64 = 200;
 /// Bytes up to which a ratio says nothing: 64 MiB.
 const FREE_BYTES: u64 = 64 << 20;
 
+/// Bytes in which the name of the first file is found.
+const FIRST_BYTES: u64 = 4_096;
+
 /// How much an archive may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -98,6 +101,21 @@ pub fn is_archive(path: &Path) -> bool {
     is_file
         && File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok()
         && beginning == MAGIC
+}
+
+/// The folder that a packed bundle holds, which is named after its run, by the first of its files. `None` where a file is not a packed
+/// bundle; whether all of it is whole is for [`unpack`] to say.
+pub fn packed_folder(path: &Path) -> Option<String> {
+    if !is_archive(path) {
+        return None;
+    }
+    let file = File::open(path).ok()?;
+    let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(FIRST_BYTES));
+    // Raw, as `unpack` reads them.
+    let first = archive.entries().ok()?.raw(true).next()?.ok()?;
+    let name = String::from_utf8_lossy(&first.path_bytes()).into_owned();
+    let (folder, below) = name.split_once('/')?;
+    (Bundle::is_file_of_a_run(below) && !matches!(folder, "" | "." | "..")).then(|| folder.to_owned())
 }
 
 /// Unpacks an archive into a folder, which is empty and its user's alone. Where it fails, the folder holds a part of it, and is to

@@ -192,7 +192,7 @@ pub(crate) fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// `a word` for a shell, quoted only where it must be.
-fn shell_word(word: &str) -> String {
+pub fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(nodes.look(&bundle), counts(1, 1));
         // As one sees it that has ended, and as one that is open, in a file that is a moment older.
         let open = SignalFiles::from(&bundle).open_spans();
-        fs::write(&open, span("a", "1", 0, 0).line() + &span("b", "3", 9, 9).line()).unwrap();
+        fs::write(&open, span("a", "1", 0, 0).open().line() + &span("b", "3", 9, 9).open().line()).unwrap();
         assert_eq!(nodes.look(&bundle), counts(1, 0));
         append(&span("b", "3", 9, 12).line());
         assert_eq!(nodes.look(&bundle), counts(2, 0));

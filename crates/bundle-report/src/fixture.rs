@@ -20,7 +20,7 @@ pub(crate) fn start() -> DateTime<Utc> {
 pub(crate) struct SpanLine {
     name: &'static str,
     start: u64,
-    end: u64,
+    end: Option<u64>,
     id: String,
     parent: String,
     attributes: Vec<String>,
@@ -32,12 +32,18 @@ impl SpanLine {
         Self {
             name,
             start,
-            end,
+            end: Some(end),
             id: "f6cb8cb4af14d0f2".into(),
             parent: String::new(),
             attributes: Vec::new(),
             status: "{}".into(),
         }
+    }
+
+    /// Without an end.
+    pub(crate) fn open(mut self) -> Self {
+        self.end = None;
+        self
     }
 
     pub(crate) fn id(mut self, id: &str) -> Self {
@@ -77,7 +83,7 @@ impl SpanLine {
             self.parent,
             self.name,
             nanoseconds(self.start),
-            nanoseconds(self.end),
+            self.end.map_or(0, nanoseconds),
             self.attributes.join(","),
             self.status,
         )

@@ -41,7 +41,7 @@ impl Report {
     /// As [`Report::made`], and shows the summary of each node's data to `described`, so that nobody reads it again.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the edge of the report: `report` has its time as a parameter"
+        reason = "the edge of the report: what reads and what makes it have the time as a parameter"
     )]
     pub(crate) fn made_with(
         bundle: &Bundle,
@@ -53,6 +53,7 @@ impl Report {
         let inputs = Inputs::read(
             bundle,
             options,
+            Utc::now(),
             |file, plan| {
                 seen(&file, &plan);
                 plans.add(file, plan);

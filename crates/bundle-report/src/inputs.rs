@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
@@ -18,6 +19,7 @@ use crate::{
     data::{DataSummaries, read_summaries},
     report::UnreadableFile,
     signals::Signals,
+    trace_lines::RunTimes,
 };
 
 /// Why a bundle cannot have a report.
@@ -93,11 +95,12 @@ impl ReportOptions {
 }
 
 impl Inputs {
-    /// Reads a bundle. Each plan is handed to `planned` with its path in the bundle, and the summary of each node's data shown to
+    /// Reads a bundle at `now`. Each plan is handed to `planned` with its path in the bundle, and the summary of each node's data shown to
     /// `described`, as they are read.
     pub(crate) fn read(
         bundle: &Bundle,
         options: &ReportOptions,
+        now: DateTime<Utc>,
         mut planned: impl FnMut(String, PlanBundle),
         mut described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
@@ -118,7 +121,7 @@ impl Inputs {
         let namespace = manifest
             .as_ref()
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
-        let mut signals = Signals::read(bundle, &namespace);
+        let mut signals = Signals::read(bundle, &namespace, RunTimes::of(manifest.as_ref(), now));
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
         let mut watched = manifest
             .as_ref()

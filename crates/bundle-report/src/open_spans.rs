@@ -2,19 +2,26 @@
 
 use std::{collections::HashMap, path::Path};
 
-use daglight_run_bundle::{FileReading, read_lines};
+use daglight_run_bundle::FileReading;
 
 use crate::{
-    otlp::{Span, TracesLine},
+    otlp::Span,
     shown_spans::ShownSpan,
+    trace_lines::{RunTimes, read_spans},
 };
 
 /// Spans that are kept: more than any process has open at a time.
 const MAX_OPEN: usize = 10_000;
 
-/// The open spans of a run, by their id.
-#[derive(Debug, Default)]
-pub(crate) struct OpenSpans(HashMap<String, OpenSpan>);
+/// What is kept of the open spans of a run, by their id.
+#[derive(Debug)]
+pub(crate) struct OpenSpans<T>(HashMap<String, T>);
+
+impl<T> Default for OpenSpans<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
 
 /// An open span.
 #[derive(Debug)]
@@ -30,24 +37,24 @@ pub(crate) enum OpenSpan {
     Shown(ShownSpan),
 }
 
-impl OpenSpans {
+impl<T> OpenSpans<T> {
     /// Reads the file of open spans, which only runs have that have not ended in good order. `known` makes what is kept of a span.
     pub(crate) fn read(
         path: &Path,
-        known: impl Fn(&Span<'_>) -> Option<OpenSpan>,
+        times: RunTimes,
+        mut known: impl FnMut(&Span<'_>) -> Option<T>,
     ) -> (Self, Option<FileReading>) {
         if path.symlink_metadata().is_err() {
             return (Self::default(), None);
         }
         let mut open = HashMap::new();
-        let reading = read_lines(path, |line| {
-            let line: TracesLine<'_> = serde_json::from_str(line)?;
-            for span in line.spans().filter(|span| span.start_time_unix_nano > 0) {
-                if let Some(kept) = known(span).filter(|_| open.len() < MAX_OPEN) {
-                    open.insert(span.span_id.clone().into_owned(), kept);
-                }
+        let reading = read_spans(path, times, |span| {
+            if span.start_time_unix_nano == 0 || open.len() >= MAX_OPEN {
+                return;
             }
-            Ok(())
+            if let Some(kept) = known(span) {
+                open.insert(span.span_id.clone().into_owned(), kept);
+            }
         });
         // Where it is whole it is a part of the spans, and not a file of which anybody has heard.
         (Self(open), Some(reading).filter(|reading| !reading.is_whole()))
@@ -58,9 +65,17 @@ impl OpenSpans {
         self.0.remove(span_id);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn contains(&self, span_id: &str) -> bool {
+        self.0.contains_key(span_id)
+    }
+
     /// Those that have not ended, in the order of their ids.
-    pub(crate) fn into_spans(self) -> impl Iterator<Item = OpenSpan> {
-        let mut spans: Vec<(String, OpenSpan)> = self.0.into_iter().collect();
+    pub(crate) fn into_spans(self) -> impl Iterator<Item = T> {
+        let mut spans: Vec<(String, T)> = self.0.into_iter().collect();
         // They come out of a hash map, and two reports of one bundle must be the same.
         spans.sort_by(|(a, _), (b, _)| a.cmp(b));
         spans.into_iter().map(|(_, span)| span)

@@ -285,7 +285,10 @@ impl<'de> Deserialize<'de> for Double {
 
 fn nanoseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let Integer(nanoseconds) = Integer::deserialize(deserializer)?;
-    Ok(u64::try_from(nanoseconds).unwrap_or(0))
+    u64::try_from(nanoseconds).map_err(|_| {
+        let found = format!("integer `{nanoseconds}`");
+        de::Error::invalid_value(de::Unexpected::Other(&found), &"nanoseconds since 1970")
+    })
 }
 
 enum Parsed {

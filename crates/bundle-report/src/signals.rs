@@ -9,12 +9,13 @@ use crate::{
     coverage::Coverage,
     largest::Largest,
     open_spans::{OpenSpan, OpenSpans},
-    otlp::{LogsLine, MetricsLine, Span, TracesLine},
+    otlp::{MetricsLine, Span},
     problems::Problems,
     report::{ResourceSample, SpanReport, TimelineSpanKind},
     samples::Samples,
     self_time::SelfTimes,
     shown_spans::{ShownSpan, ShownSpans},
+    trace_lines::{RunTimes, read_records, read_spans},
 };
 
 /// Nodes, stages and open plannings that are kept apart; a run with more is reported without the rest.
@@ -46,7 +47,7 @@ pub(crate) struct Signals {
     /// What the timeline shows.
     pub(crate) shown: ShownSpans,
     /// Spans that have not ended.
-    pub(crate) open: OpenSpans,
+    pub(crate) open: OpenSpans<OpenSpan>,
     self_times: SelfTimes,
     /// The process at each beat, with the nanoseconds of the beat.
     pub(crate) resources: Samples<(u64, ResourceSample)>,
@@ -190,8 +191,8 @@ impl Keys {
 }
 
 impl Signals {
-    /// Reads the three files of a bundle.
-    pub(crate) fn read(bundle: &Bundle, namespace: &Namespace) -> Self {
+    /// Reads the three files of a bundle. What cannot be of the times of the run is damaged.
+    pub(crate) fn read(bundle: &Bundle, namespace: &Namespace, times: RunTimes) -> Self {
         let keys = Keys::of(namespace);
         let mut signals = Self {
             root: None,
@@ -219,24 +220,16 @@ impl Signals {
         };
         // First, because in the other file a span stands when it has ended.
         let (open, unreadable) =
-            OpenSpans::read(&SignalFiles::from(bundle).open_spans(), |span| open_span(span, &keys));
+            OpenSpans::read(&SignalFiles::from(bundle).open_spans(), times, |span| open_span(span, &keys));
         signals.open = open;
-        let traces = read_lines(&bundle.traces(), |line| {
-            let line: TracesLine<'_> = serde_json::from_str(line)?;
-            line.spans().for_each(|span| signals.take_span(span, &keys));
-            Ok(())
-        });
+        let traces = read_spans(&bundle.traces(), times, |span| signals.take_span(span, &keys));
         let metrics =
             // Nothing of the report is made of metrics. They are read for their damages alone, which the list of files
             // shows.
             read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine>(line).map(drop));
-        let logs = read_lines(&bundle.logs(), |line| {
-            let line: LogsLine<'_> = serde_json::from_str(line)?;
-            for record in line.records() {
-                signals.record_count += 1;
-                signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));
-            }
-            Ok(())
+        let logs = read_records(&bundle.logs(), times, |record| {
+            signals.record_count += 1;
+            signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));
         });
         signals.files = [traces, metrics, logs].into_iter().chain(unreadable).collect();
         signals
@@ -479,13 +472,17 @@ mod tests {
     use super::*;
     use crate::fixture::{self, SpanLine};
 
+    fn times() -> RunTimes {
+        RunTimes::of(None, fixture::start())
+    }
+
     fn read(lines: &[String]) -> Signals {
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
         std::fs::write(bundle.traces(), lines.concat()).unwrap();
         std::fs::write(bundle.logs(), fixture::log_line(17, "disk is full")).unwrap();
         std::fs::write(bundle.metrics(), "{\"resourceMetrics\":[]}\n").unwrap();
-        Signals::read(&bundle, &Namespace::default())
+        Signals::read(&bundle, &Namespace::default(), times())
     }
 
     #[test]
@@ -534,7 +531,7 @@ mod tests {
         let whole = [node("orders"), node("Größe \"x\""), node("lines")].concat().into_bytes();
         for length in 0..=whole.len() {
             std::fs::write(bundle.traces(), &whole[..length]).unwrap();
-            let signals = Signals::read(&bundle, &Namespace::default());
+            let signals = Signals::read(&bundle, &Namespace::default(), times());
             let whole_lines = whole[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
             let reading = &signals.files[0];
             assert_eq!((reading.size_bytes, reading.unreadable_lines), (length as u64, 0));

@@ -47,6 +47,8 @@ const COST_OF_SCAN: f64 = 0.25;
 #[derive(Debug)]
 pub(crate) struct Listing {
     folder: PathBuf,
+    /// Bundles that are elsewhere.
+    unpacked: Vec<Bundle>,
     known: Vec<Known>,
     /// When it was last looked for bundles, and how long that took.
     scanned: Option<(Instant, Duration)>,
@@ -72,8 +74,8 @@ struct Stamp {
 }
 
 impl Listing {
-    pub(crate) fn of(folder: PathBuf) -> Self {
-        Self { folder, known: Vec::new(), scanned: None }
+    pub(crate) fn of(folder: PathBuf, unpacked: Vec<Bundle>) -> Self {
+        Self { folder, unpacked, known: Vec::new(), scanned: None }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -119,7 +121,8 @@ impl Listing {
         // Names are looked for among those that are there: no text of an address becomes a path.
         let find = |known: &[Known]| {
             let known = known.iter().find(|known| known.run.id == id)?;
-            Bundle::open(known.bundle.dir()).ok()
+            Bundle::open(known.bundle.dir()).ok()?;
+            Some(known.bundle.clone())
         };
         find(&self.known).or_else(|| {
             self.scan().ok()?;
@@ -144,11 +147,14 @@ impl Listing {
             // What has the manifest that it had is the bundle that it was.
             known.run_id.filter(|_| Stamp::of(&known.bundle) == known.stamp)
         };
-        let bundles = match Bundle::find_all_but(&self.folder, run_of) {
+        let mut bundles = match Bundle::find_all_but(&self.folder, run_of) {
             // The first run makes it.
             Err(_) if !self.folder.exists() => Vec::new(),
+            // It is one packed bundle.
+            Err(_) if self.folder.is_file() => Vec::new(),
             found => found?,
         };
+        bundles.extend(self.unpacked.iter().cloned());
         let (old, new): (Vec<Bundle>, Vec<Bundle>) =
             bundles.into_iter().partition(|bundle| before.contains_key(bundle.dir()));
         self.known = old.iter().filter_map(|bundle| before.remove(bundle.dir())).collect();
@@ -254,8 +260,8 @@ mod tests {
     #[test]
     fn runs_are_listed_as_they_are_now_also_those_that_cannot_be_read() {
         let out = tempfile::tempdir().unwrap();
-        assert_eq!(Listing::of(out.path().join("not yet")).runs().unwrap(), []);
-        let mut listing = Listing::of(out.path().to_owned());
+        assert_eq!(Listing::of(out.path().join("not yet"), Vec::new()).runs().unwrap(), []);
+        let mut listing = Listing::of(out.path().to_owned(), Vec::new());
         assert_eq!(listing.runs().unwrap(), []);
         let ids: Vec<RunId> = (0..3).map(|_| RunId::new()).collect();
         let bundles: Vec<Bundle> =
@@ -293,7 +299,7 @@ mod tests {
         let run_id = RunId::new();
         let bundle = Bundle::create(out.path(), run_id).unwrap();
         manifest(run_id, "a", RunStatus::Running).write(&bundle).unwrap();
-        let mut listing = Listing::of(out.path().to_owned());
+        let mut listing = Listing::of(out.path().to_owned(), Vec::new());
         let mut counts = || {
             let run = listing.runs().unwrap().remove(0);
             (run.status, run.nodes_succeeded, run.nodes_failed)

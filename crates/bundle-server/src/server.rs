@@ -44,6 +44,7 @@ const MAX_LIVE: usize = 32;
 #[derive(Debug, Clone)]
 pub struct Server {
     folder: PathBuf,
+    unpacked: Vec<Bundle>,
     token: Option<Token>,
     options: ReportOptions,
 }
@@ -74,7 +75,13 @@ enum Refusal {
 impl Server {
     /// A server over the bundles below a folder, or over one bundle.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), token: None, options: ReportOptions::default() }
+        Self { folder: folder.into(), unpacked: Vec::new(), token: None, options: ReportOptions::default() }
+    }
+
+    /// Also shows these bundles, which are elsewhere: packed ones that were unpacked for as long as they are served.
+    #[must_use]
+    pub fn with_unpacked(self, unpacked: Vec<Bundle>) -> Self {
+        Self { unpacked, ..self }
     }
 
     /// Wants a token of everyone who asks.
@@ -101,7 +108,7 @@ impl Server {
         until: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let shared = Shared {
-            listing: Mutex::new(Listing::of(self.folder)),
+            listing: Mutex::new(Listing::of(self.folder, self.unpacked)),
             live: Mutex::default(),
             reports: Semaphore::new(REPORTS_AT_ONCE),
             options: self.options,

@@ -7,14 +7,18 @@ use std::{
 };
 
 use daglight::{
-    bundle::{Bundle, Report, UnreadableFile},
+    RunStatus,
+    bundle::{Bundle, Manifest, Report, UnreadableFile, display::shell_word},
     identity::RunId,
     settings::SettingsLoader,
 };
-use daglight_bundle_archive::{Limits, is_archive, temporary_folder, unpack};
+use daglight_bundle_archive::{Limits, is_archive, packed_folder, temporary_folder, unpack};
 use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
+
+/// The folder in an output folder that has its runs.
+const RUNS: &str = "run_bundle";
 
 /// The folder that a command looks into: the one on the command line, or else the one of the settings.
 pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -28,18 +32,11 @@ pub(crate) struct NamedBundle {
     archive: Option<Unpacked>,
 }
 
-/// The bundles that a command is about. A packed one is unpacked for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct NamedBundles {
-    bundles: Vec<Bundle>,
-    archive: Option<Unpacked>,
-}
-
 /// A packed bundle, and the folder that has it for now.
 #[derive(Debug)]
 struct Unpacked {
     archive: PathBuf,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl NamedBundle {
@@ -47,43 +44,16 @@ impl NamedBundle {
     pub(crate) fn archive(&self) -> Option<&Path> {
         self.archive.as_ref().map(|unpacked| &*unpacked.archive)
     }
-}
 
-impl NamedBundles {
-    /// The folder that a packed bundle is in for now.
-    pub(crate) fn unpacked_folder(&self) -> Option<&Path> {
-        self.archive.as_ref().map(|unpacked| unpacked.folder.path())
-    }
-
-    /// What one of them is called: the archive, or its folder.
-    pub(crate) fn shown<'b>(&'b self, bundle: &'b Bundle) -> Display<'b> {
-        self.archive.as_ref().map_or(bundle.dir(), |unpacked| &unpacked.archive).display()
-    }
-
-    /// The last one alone, and how many there are.
-    fn into_last(mut self) -> (Option<NamedBundle>, usize) {
-        let count = self.bundles.len();
-        let archive = self.archive;
-        // The archive goes with it: its folder is deleted when nobody holds it any more.
-        (self.bundles.pop().map(|bundle| NamedBundle { bundle, archive }), count)
-    }
-
-    /// The last one, and the one before it that `is_wanted`.
-    pub(crate) fn last_and_before(
-        mut self,
-        is_wanted: impl Fn(&Bundle, &Bundle) -> bool,
-    ) -> Option<(Bundle, Option<Bundle>)> {
-        let last = self.bundles.pop()?;
-        let before = self.bundles.into_iter().rev().find(|bundle| is_wanted(bundle, &last));
-        Some((last, before))
+    /// What it is called: the archive, or its folder.
+    pub(crate) fn shown(&self) -> Display<'_> {
+        self.archive().unwrap_or_else(|| self.bundle.dir()).display()
     }
 }
 
-impl Deref for NamedBundles {
-    type Target = [Bundle];
-
-    fn deref(&self) -> &[Bundle] {
-        &self.bundles
+impl From<Bundle> for NamedBundle {
+    fn from(bundle: Bundle) -> Self {
+        Self { bundle, archive: None }
     }
 }
 
@@ -95,14 +65,84 @@ impl Deref for NamedBundle {
     }
 }
 
-/// The bundle at a path, packed or not, or all of them below it. An output folder that is empty has none, and neither has the one of the
-/// settings before the first run has made it; any other folder without bundles is not an output folder.
-pub(crate) fn bundles_at(path: &Path) -> Result<NamedBundles, Failure> {
-    if is_archive(path) {
-        let NamedBundle { bundle, archive } = unpacked(path)?;
-        return Ok(NamedBundles { bundles: vec![bundle], archive });
+/// A bundle that was found, of which nothing is unpacked yet.
+#[derive(Debug)]
+enum Found {
+    Folder(Bundle),
+    Packed(PathBuf),
+}
+
+impl Found {
+    fn opened(self) -> Result<NamedBundle, Failure> {
+        match self {
+            Self::Folder(bundle) => Ok(bundle.into()),
+            Self::Packed(archive) => unpacked(&archive),
+        }
     }
-    Ok(NamedBundles { bundles: folders_at(path)?, archive: None })
+}
+
+/// The bundle at a path, packed or not, or all of them below it, the oldest run first. An output folder that is empty has none, and
+/// neither has the one of the settings before the first run has made it; any other folder without bundles is not an output folder. A
+/// packed one of a folder that cannot be unpacked is named, and left out.
+pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
+    if is_archive(path) {
+        return Ok(vec![unpacked(path)?]);
+    }
+    let mut bundles = Vec::new();
+    for found in found_at(path)? {
+        match found.opened() {
+            Ok(bundle) => bundles.push(bundle),
+            Err(failure) => note!("warning: {}", failure.messages().join(": ")),
+        }
+    }
+    Ok(bundles)
+}
+
+/// The last of the bundles at a path, and the one before it that `is_wanted`.
+pub(crate) fn last_and_before(
+    path: &Path,
+    is_wanted: impl Fn(&Bundle, &Bundle) -> bool,
+) -> Result<Option<(NamedBundle, Option<NamedBundle>)>, Failure> {
+    let mut bundles = bundles_at(path)?;
+    let Some(last) = bundles.pop() else { return Ok(None) };
+    let before = bundles.into_iter().rev().find(|bundle| is_wanted(bundle, &last));
+    Ok(Some((last, before)))
+}
+
+/// The bundles at and below a path, and those that are packed in it, in the order of their runs. Of a run that is there in both ways
+/// the folder counts.
+fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
+    let mut packed = if Bundle::open(path).is_ok() { Vec::new() } else { packed_in(path) };
+    let folders = match folders_at(path) {
+        Err(_) if !packed.is_empty() => Vec::new(),
+        folders => folders?,
+    };
+    if packed.is_empty() {
+        return Ok(folders.into_iter().map(Found::Folder).collect());
+    }
+    let folders: Vec<_> = folders.into_iter().map(|bundle| (bundle.recorded_run(), bundle)).collect();
+    packed.retain(|(run, _)| folders.iter().all(|(known, _)| *known != Some(*run)));
+    let folders = folders.into_iter().map(|(run, bundle)| (run, Found::Folder(bundle)));
+    let packed = packed.into_iter().map(|(run, archive)| (Some(run), Found::Packed(archive)));
+    let mut found: Vec<_> = folders.chain(packed).collect();
+    // Ids of runs begin with their time.
+    found.sort_by_key(|(run, _)| *run);
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+/// The packed bundles in an output folder or the folder of its runs, each run once.
+fn packed_in(folder: &Path) -> Vec<(RunId, PathBuf)> {
+    let entries = [folder.to_owned(), folder.join(RUNS)];
+    let entries = entries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    // Links are not followed, as nowhere below a folder of bundles.
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut packed: Vec<(RunId, PathBuf)> = files
+        .map(|entry| entry.path())
+        .filter_map(|path| Some((packed_folder(&path)?.parse().ok()?, path)))
+        .collect();
+    packed.sort();
+    packed.dedup_by_key(|(run, _)| *run);
+    packed
 }
 
 /// The bundle at a path, or all of them below it, none of them packed.
@@ -138,7 +178,7 @@ fn runs_come_to(path: &Path) -> bool {
 /// Whether runs may come to a folder that has none.
 fn may_be_output_folder(path: &Path) -> bool {
     let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    is_empty || path.join("run_bundle").is_dir()
+    is_empty || path.join(RUNS).is_dir()
 }
 
 /// The one bundle that a command is about: by its folder or a file in it, packed as one file, by a folder above it, of which the last run
@@ -148,9 +188,14 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
         let output_dir = process_settings()?.bundle.output_dir;
         return with_id(run_id, &output_dir).map(Some);
     }
-    let (last, count) = bundles_at(named)?.into_last();
+    if is_archive(named) {
+        return unpacked(named).map(Some);
+    }
+    let mut found = found_at(named)?;
+    let count = found.len();
+    let last = found.pop().map(Found::opened).transpose()?;
     if let Some(last) = last.as_ref().filter(|_| count > 1) {
-        note!("the last of {count} runs: {}", last.dir().display());
+        note!("the last of {count} runs: {}", last.shown());
     }
     Ok(last)
 }
@@ -159,20 +204,34 @@ fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     // A folder of the user alone, which is gone when the command ends.
     let folder = temporary_folder().map_err(Failure::work)?;
     let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::input)?;
-    Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), folder }) })
+    Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), _folder: folder }) })
 }
 
 fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
-    let mut bundles = folders_at(output_dir)?;
-    bundles.retain(|bundle| bundle.recorded_run() == Some(run_id));
-    let found = bundles.pop().map(|bundle| NamedBundle { bundle, archive: None });
-    found.ok_or_else(|| {
+    let found = found_at(output_dir)?.into_iter().rev().find(|found| match found {
+        Found::Folder(bundle) => bundle.recorded_run() == Some(run_id),
+        Found::Packed(archive) => packed_folder(archive).is_some_and(|run| run.parse().ok() == Some(run_id)),
+    });
+    found.map(Found::opened).transpose()?.ok_or_else(|| {
         Failure::input(format!(
             "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
              folder is named by DAGLIGHT_OUTPUT_DIR",
             output_dir.display()
         ))
     })
+}
+
+/// Whether a run is not closed: its process has not ended it, and may be gone.
+pub(crate) fn is_unclosed(bundle: &Bundle) -> bool {
+    Manifest::read(bundle).is_ok_and(|manifest| manifest.status == RunStatus::Running)
+}
+
+/// What to do about a packed run that is not closed.
+pub(crate) fn how_to_close(archive: &Path) -> String {
+    format!(
+        "the run was packed before it was closed; to close it, unpack it by `tar xzf {}`, and `daglight sync` its folder",
+        shell_word(&archive.to_string_lossy())
+    )
 }
 
 /// Names what of a bundle, as it is called, could not be read, for a command that goes on with the rest.

@@ -1,6 +1,6 @@
 //! `daglight compare`: what changed between runs, and whether that fails a pipeline of CI.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use daglight::{
     bundle::{Bundle, ComparedRun, Comparison, ComparisonPage, Manifest, ReportOptions},
@@ -10,10 +10,11 @@ use serde_json::json;
 
 use crate::{
     args::CompareArgs,
-    bundles::{bundles_at, no_runs, one_bundle, warn_of_damages},
+    bundles::{NamedBundle, last_and_before, no_runs, one_bundle, warn_of_damages},
     config::report_options,
     failure::Failure,
     history::dag_name,
+    private_file,
     say::{self, note, say},
 };
 
@@ -32,13 +33,11 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::SUCCESS);
         };
         for bundle in bundles {
-            runs.push(read(&bundle, bundle.dir(), &options)?);
+            runs.push(read(&bundle, &options)?);
         }
     } else {
         for named in &args.runs {
-            let bundle = one_bundle(named)?;
-            let called = bundle.archive().unwrap_or_else(|| bundle.dir());
-            runs.push(read(&bundle, called, &options)?);
+            runs.push(read(&one_bundle(named)?, &options)?);
         }
     }
     let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
@@ -61,7 +60,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     }
     if let Some(path) = &args.html {
         let failed_on = tripped.iter().map(|(criterion, what)| format!("{criterion}: {what}")).collect();
-        fs::write(path, comparison.to_html_of(&ComparisonPage::default().failed_on(failed_on)))
+        let page = comparison.to_html_of(&ComparisonPage::default().failed_on(failed_on));
+        private_file::write(path, page.as_bytes())
             .map_err(|error| Failure::work(format!("cannot write {}: {error}", path.display())))?;
         note!("written: {}", path.display());
     }
@@ -76,16 +76,16 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
 }
 
-fn read(bundle: &Bundle, called: &Path, options: &ReportOptions) -> Result<ComparedRun, Failure> {
+fn read(bundle: &NamedBundle, options: &ReportOptions) -> Result<ComparedRun, Failure> {
     let run = ComparedRun::read_with(bundle, options).map_err(Failure::work)?;
-    warn_of_damages(called.display(), &run.report);
+    warn_of_damages(bundle.shown(), &run.report);
     Ok(run)
 }
 
 /// The last run below a folder, and the one before it of the same pipeline. `None` where the folder has no runs yet.
-fn last_two(folder: &Path) -> Result<Option<[Bundle; 2]>, Failure> {
+fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
     let is_of_pipeline = |before: &Bundle, last: &Bundle| dag_name(before) == dag_name(last);
-    let Some((last, before)) = bundles_at(folder)?.last_and_before(is_of_pipeline) else {
+    let Some((last, before)) = last_and_before(folder, is_of_pipeline)? else {
         return Ok(None);
     };
     let before = before.ok_or_else(|| match Manifest::read(&last) {

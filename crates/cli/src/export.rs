@@ -1,18 +1,23 @@
 //! `daglight export`: the spans of a bundle for other viewers.
 
 use std::{
-    fs::File,
+    fs,
     io::{self, BufWriter, ErrorKind, IsTerminal as _, Write},
     process::ExitCode,
 };
 
-use daglight::bundle::{ExportFormat, ExportSignal, Manifest, display::exact, export as write_export};
+use daglight::bundle::{
+    ExportFormat, ExportSignal, Manifest,
+    display::{exact, exact_plural},
+    export as write_export,
+};
 
 use crate::{
     args::{ExportArgs, FormatName, SignalName},
     bundles::one_bundle,
     failure::Failure,
     printable_output::PrintableOutput,
+    private_file,
     say::{self, note},
 };
 
@@ -31,7 +36,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let mut to: Box<dyn Write> = match &args.to {
         Some(path) => {
             // An export can be made again, and what stands there perhaps not.
-            let file = File::create_new(path).map_err(|error| match error.kind() {
+            let file = private_file::create_new(path).map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => {
                     Failure::input(format!("{} already exists: choose a new file", path.display()))
                 }
@@ -50,10 +55,22 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let exported = match write_export(&bundle, format, &mut *to) {
         // Who reads may go away.
         Err(error) if args.to.is_none() && error.is_broken_pipe() => return Ok(ExitCode::SUCCESS),
-        written => written.map_err(Failure::work)?,
+        written => written.map_err(|error| {
+            if let Some(path) = &args.to {
+                // The first error says why; that a part of a file stays would be the lesser one.
+                let _ = fs::remove_file(path);
+            }
+            Failure::work(error)
+        })?,
     };
-    if let Some(problem) = &exported.file.problem {
-        note!("warning: {}: {problem}", exported.file.file);
+    for file in [Some(&exported.file), exported.open_file.as_ref()].into_iter().flatten() {
+        if let Some(problem) = &file.problem {
+            note!("warning: {}: {problem}", file.file);
+        }
+    }
+    if exported.unended > 0 {
+        let spans = exact_plural(exported.unended, "span");
+        note!("{spans} had not ended: shown until the run was last seen");
     }
     if exported.left_out > 0 {
         note!("warning: {} spans were omitted: the limit was reached", exact(exported.left_out));

@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 
 use crate::{
     args::HistoryArgs,
-    bundles::{bundles_at, no_runs, runs_folder, warn_of_damages},
+    bundles::{NamedBundle, bundles_at, no_runs, runs_folder, warn_of_damages},
     config::report_options,
     failure::Failure,
     say::{self, note, say},
 };
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
-    let mut pipelines: BTreeMap<String, Vec<&Bundle>> = BTreeMap::new();
+    let mut pipelines: BTreeMap<String, Vec<&NamedBundle>> = BTreeMap::new();
     let folder = runs_folder(args.dir.as_deref())?;
     let named = bundles_at(&folder)?;
-    for bundle in named.iter() {
+    for bundle in &named {
         let name = dag_name(bundle).unwrap_or_else(|| "unknown".to_owned());
         if args.dag_name.as_ref().is_none_or(|wanted| *wanted == name) {
             pipelines.entry(name).or_default().push(bundle);
@@ -43,12 +43,12 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
         for bundle in &bundles[skipped..] {
             match ComparedRun::read_with(bundle, &options) {
                 Ok(run) => {
-                    warn_of_damages(named.shown(bundle), &run.report);
+                    warn_of_damages(bundle.shown(), &run.report);
                     // The folder is named after the run where its manifest cannot be read.
                     let id = bundle.recorded_run().map(|id| id.to_string());
                     runs.push(Listed { id, run });
                 }
-                Err(error) => note!("warning: {}: {}", named.shown(bundle), in_one_line(&error)),
+                Err(error) => note!("warning: {}: {}", bundle.shown(), in_one_line(&error)),
             }
         }
         if args.json {

@@ -20,6 +20,7 @@ mod node_line;
 mod parquet_metadata;
 mod plan;
 mod printable_output;
+mod private_file;
 mod progress;
 mod prune;
 mod refused;

@@ -2,11 +2,15 @@
 
 use std::process::ExitCode;
 
-use daglight::{CloseError, bundle::Report, policy::in_one_line};
+use daglight::{
+    CloseError,
+    bundle::{Bundle, Report},
+    policy::in_one_line,
+};
 
 use crate::{
     args::ReportArgs,
-    bundles::{bundle_of, no_runs},
+    bundles::{bundle_of, how_to_close, is_unclosed, no_runs},
     config::report_options,
     failure::Failure,
     say::{self, note, say},
@@ -20,12 +24,11 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    match daglight::close_dead_run(&bundle) {
-        Ok(true) => note!("the run's process had ended: closed as FAILURE"),
-        Ok(false) => {}
-        // The report says itself what is wrong with the manifest.
-        Err(CloseError::Read(_)) => {}
-        Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
+    match bundle.archive() {
+        // Closing it would close a copy that is gone when the command ends, and say so every time.
+        Some(archive) if is_unclosed(&bundle) => note!("{}", how_to_close(archive)),
+        Some(_) => {}
+        None => close(&bundle),
     }
     let mut options = report_options();
     if let Some(archive) = bundle.archive() {
@@ -46,4 +49,14 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         Err(error) => note!("warning: the report is not written: {}", in_one_line(&error)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn close(bundle: &Bundle) {
+    match daglight::close_dead_run(bundle) {
+        Ok(true) => note!("the run's process had ended: closed as FAILURE"),
+        Ok(false) => {}
+        // The report says itself what is wrong with the manifest.
+        Err(CloseError::Read(_)) => {}
+        Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
+    }
 }

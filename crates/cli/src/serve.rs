@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, process::ExitCode};
 
+use daglight::bundle::Bundle;
 use daglight_bundle_server::Server;
 use tokio::{net::TcpListener, signal};
 
@@ -17,11 +18,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let folder = runs_folder(args.dir.as_deref())?;
     // What is packed is unpacked for as long as it is served.
     let bundles = bundles_at(&folder)?;
-    let served = match bundles.unpacked_folder() {
-        Some(unpacked) => unpacked.to_owned(),
-        None => folder.clone(),
-    };
-    let mut server = Server::new(served).options(report_options());
+    let packed = bundles.iter().filter(|bundle| bundle.archive().is_some());
+    let packed: Vec<Bundle> = packed.map(|bundle| Bundle::clone(bundle)).collect();
+    let mut server = Server::new(&folder).options(report_options()).with_unpacked(packed);
     if let Some(token) = &args.token {
         server = server.token(token.clone());
     }

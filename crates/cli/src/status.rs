@@ -21,7 +21,8 @@ use crate::{
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let folder = runs_folder(args.dir.as_deref())?;
-    let mut statuses: Vec<BundleStatus> = bundles_at(&folder)?.iter().map(BundleStatus::of).collect();
+    let mut statuses: Vec<BundleStatus> =
+        bundles_at(&folder)?.iter().map(|bundle| BundleStatus::of(bundle)).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
         say::document(&serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);

@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
-    bundles::{bundles_at, no_runs},
+    bundles::{bundles_at, how_to_close, is_unclosed, no_runs},
     config::process_settings,
     failure::Failure,
     say::say,
@@ -47,6 +47,14 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
         let has_server = connection.is_some() || receiver.is_some();
+        if let Some(archive) = bundle.archive().filter(|_| is_unclosed(bundle)) {
+            // Closing it would close a copy, and every command would do so, and ask the server, again.
+            let why = how_to_close(archive);
+            bar.suspend(|| say!("{}: not delivered: {why}", bundle.shown()));
+            bar.inc(1);
+            failed = true;
+            continue;
+        }
         let (mut line, result) = match position > 0 && left.is_zero() && has_server {
             true => ("not tried: the time of --timeout is over".to_owned(), Synced::Incomplete),
             false => sync_one(bundle, connection.as_ref(), left),
@@ -61,7 +69,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         failed |= result == Synced::Incomplete;
         unverified |= result == Synced::Unverified;
         unconfigured |= result == Synced::NoServer;
-        bar.suspend(|| say!("{}: {line}", bundles.shown(bundle)));
+        bar.suspend(|| say!("{}: {line}", bundle.shown()));
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use chrono::Utc;
 use daglight_run_bundle::{Bundle, Manifest};
 use daglight_semantic_conventions::Namespace;
 
@@ -9,22 +10,25 @@ use super::{
     format::{ExportError, ExportFormat, Exported},
     otlp, perfetto, speedscope,
 };
+use crate::trace_lines::RunTimes;
 
 /// Writes the signals of a bundle in a format. What cannot be read of them is in the result.
 ///
 /// # Errors
 ///
-/// When it cannot be written.
+/// When it cannot be written, or nothing of the file can be read.
+#[expect(clippy::disallowed_methods, reason = "the edge of exports: each format has its time as a parameter")]
 pub fn export(bundle: &Bundle, format: ExportFormat, to: &mut dyn Write) -> Result<Exported, ExportError> {
     // Spans say themselves what happened. Without a manifest they only lack its name.
     let manifest = Manifest::read(bundle).ok();
     let namespace =
         manifest.as_ref().map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
+    let times = RunTimes::of(manifest.as_ref(), Utc::now());
     let name = manifest.map_or_else(|| "run".to_owned(), |manifest| manifest.identity.dag_name);
     let exported = match format {
-        ExportFormat::Perfetto => perfetto::export(bundle, &namespace, &name, to),
-        ExportFormat::Speedscope => speedscope::export(bundle, &namespace, &name, to),
-        ExportFormat::Otlp(signal) => otlp::export(bundle, signal, to),
+        ExportFormat::Perfetto => perfetto::export(bundle, &namespace, times, &name, to),
+        ExportFormat::Speedscope => speedscope::export(bundle, &namespace, times, &name, to),
+        ExportFormat::Otlp(signal) => otlp::export(bundle, &namespace, times, signal, to),
     }?;
     to.flush()?;
     Ok(exported)

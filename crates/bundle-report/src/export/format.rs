@@ -36,28 +36,54 @@ pub struct Exported {
     pub items: u64,
     /// Spans beyond two million, which are left out.
     pub left_out: u64,
+    /// Spans among them that had not ended. They end when the run was last seen.
+    pub unended: u64,
     /// The file as it could be read.
     pub file: FileReading,
+    /// The file of the spans that had not ended, where it is damaged.
+    pub open_file: Option<FileReading>,
+}
+
+impl Exported {
+    /// An export of nothing looks like one of a run in which nothing happened.
+    pub(super) fn refuse_nothing(&self) -> Result<(), ExportError> {
+        let problem = self.file.problem.as_ref().filter(|_| self.items == 0);
+        problem.map_or(Ok(()), |problem| {
+            Err(ExportError::Unreadable { file: self.file.file.clone(), problem: problem.clone() })
+        })
+    }
 }
 
 /// Why a bundle was not exported.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the export")]
 #[non_exhaustive]
-pub struct ExportError {
-    #[source]
-    source: io::Error,
+pub enum ExportError {
+    /// It cannot be written.
+    #[error("cannot write the export")]
+    Write {
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing of the file that holds the signal can be read.
+    #[error("nothing can be exported of {file}: {problem}")]
+    Unreadable {
+        /// The file's name in the bundle.
+        file: String,
+        /// What is wrong with it first.
+        problem: String,
+    },
 }
 
 impl ExportError {
     /// Whether nobody reads any more what is written.
     pub fn is_broken_pipe(&self) -> bool {
-        self.source.kind() == io::ErrorKind::BrokenPipe
+        matches!(self, Self::Write { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl From<io::Error> for ExportError {
     fn from(source: io::Error) -> Self {
-        Self { source }
+        Self::Write { source }
     }
 }

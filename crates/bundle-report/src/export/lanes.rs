@@ -4,10 +4,15 @@
 
 use std::collections::HashMap;
 
-use daglight_run_bundle::{Bundle, FileReading, read_lines};
+use daglight_run_bundle::{Bundle, FileReading, SignalFiles};
 use daglight_semantic_conventions::{Key, Namespace, span};
+use serde_json::{Map, Value};
 
-use crate::otlp::{Span, TracesLine};
+use super::{Exported, unended::Unended};
+use crate::{
+    otlp::Span,
+    trace_lines::{RunTimes, read_spans},
+};
 
 /// Spans that are exported: 2,000,000, of about 60 bytes each in memory.
 const MAX_SPANS: usize = 2_000_000;
@@ -30,13 +35,38 @@ pub(super) struct LaidSpan {
 /// The spans of a run, each on a lane.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// In the order of the file.
+    /// In the order of the file; behind them those that have not ended.
     pub(super) spans: Vec<LaidSpan>,
+    /// What is on the spans that have not ended.
+    pub(super) unended: Vec<SpanDetails>,
+    /// When the first span or beat starts, in nanoseconds since 1970.
+    pub(super) begin: u64,
     pub(super) names: Vec<String>,
     /// The group of each lane: a node, or the run.
     pub(super) lanes: Vec<String>,
-    pub(super) left_out: u64,
-    pub(super) file: FileReading,
+    left_out: u64,
+    file: FileReading,
+    open_file: Option<FileReading>,
+}
+
+/// What stands on a span.
+#[derive(Debug)]
+pub(super) struct SpanDetails {
+    pub(super) kind: String,
+    pub(super) attributes: Map<String, Value>,
+}
+
+impl SpanDetails {
+    pub(super) fn of(span: &Span<'_>) -> Self {
+        let attributes = span.attributes.iter();
+        let mut attributes: Map<String, Value> =
+            attributes.map(|(key, value)| (key.to_owned(), value.to_string().into())).collect();
+        attributes.insert("span_id".into(), span.span_id.clone().into());
+        if let Some(status) = span.status.as_ref().filter(|_| span.is_error()) {
+            attributes.insert("error".into(), status.message.clone().into());
+        }
+        Self { kind: span.name.clone().into_owned(), attributes }
+    }
 }
 
 /// Texts by the order in which they came.
@@ -84,35 +114,46 @@ pub(super) fn name_of(span: &Span<'_>, namespace: &Namespace) -> String {
 }
 
 impl Lanes {
-    pub(super) fn read(bundle: &Bundle, namespace: &Namespace) -> Self {
-        let node_key = namespace.key(Key::Node);
-        let (mut names, mut groups) = (Names::default(), Names::default());
-        groups.position(RUN);
-        let (mut spans, mut left_out) = (Vec::new(), 0);
-        let file = read_lines(&bundle.traces(), |line| {
-            let line: TracesLine<'_> = serde_json::from_str(line)?;
-            for span in line.spans().filter(|span| is_exported(span)) {
-                if spans.len() >= MAX_SPANS {
-                    left_out += 1;
-                    continue;
-                }
-                let group = groups.position(span.attributes.text(&node_key).unwrap_or(RUN));
-                let name = names.position(&name_of(span, namespace));
-                let start = span.start_time_unix_nano;
-                // The clock may have been set back in a trace of somebody else.
-                let end = span.end_time_unix_nano.max(start);
-                spans.push(LaidSpan { start, end, name, group, lane: 0 });
-            }
-            Ok(())
+    pub(super) fn read(bundle: &Bundle, namespace: &Namespace, times: RunTimes) -> Self {
+        let mut laying = Laying::new(namespace);
+        let mut unended = Unended::read(bundle, times);
+        let file = read_spans(&bundle.traces(), times, |span| {
+            unended.seen(span);
+            laying.add(span, span.end_time_unix_nano);
         });
+        let mut details = Vec::new();
+        if !unended.is_empty() {
+            read_spans(&SignalFiles::from(bundle).open_spans(), times, |span| {
+                let end = unended.end_of(span.start_time_unix_nano);
+                if unended.contains(&span.span_id) && laying.add(span, end) {
+                    details.push(SpanDetails::of(span));
+                }
+            });
+        }
+        let Laying { names, groups, mut spans, left_out, begin, .. } = laying;
         // Once all are known: where a span goes depends on those around it, which may stand behind it in the file.
         let lanes = lay(&mut spans).into_iter().map(|group| groups.texts[group as usize].clone()).collect();
-        Self { spans, names: names.texts, lanes, left_out, file }
+        Self {
+            spans,
+            unended: details,
+            begin: begin.unwrap_or(0),
+            names: names.texts,
+            lanes,
+            left_out,
+            file,
+            open_file: unended.damaged(),
+        }
     }
 
-    /// When the first span starts, in nanoseconds since 1970.
-    pub(super) fn begin(&self) -> u64 {
-        self.spans.iter().map(|span| span.start).min().unwrap_or(0)
+    /// What is exported where all of it is written.
+    pub(super) fn exported(&self) -> Exported {
+        Exported {
+            items: self.spans.len() as u64,
+            left_out: self.left_out,
+            unended: self.unended.len() as u64,
+            file: self.file.clone(),
+            open_file: self.open_file.clone(),
+        }
     }
 
     /// The positions of the spans, by lane and then so that what holds another comes before it.
@@ -123,6 +164,53 @@ impl Lanes {
             (span.lane, span.start, std::cmp::Reverse(span.end), std::cmp::Reverse(*position))
         });
         order
+    }
+}
+
+/// The spans as they are read.
+struct Laying<'n> {
+    namespace: &'n Namespace,
+    node_key: String,
+    names: Names,
+    groups: Names,
+    spans: Vec<LaidSpan>,
+    left_out: u64,
+    begin: Option<u64>,
+}
+
+impl<'n> Laying<'n> {
+    fn new(namespace: &'n Namespace) -> Self {
+        let mut groups = Names::default();
+        groups.position(RUN);
+        Self {
+            namespace,
+            node_key: namespace.key(Key::Node),
+            names: Names::default(),
+            groups,
+            spans: Vec::new(),
+            left_out: 0,
+            begin: None,
+        }
+    }
+
+    /// Whether the span is among those that are exported.
+    fn add(&mut self, span: &Span<'_>, end: u64) -> bool {
+        let start = span.start_time_unix_nano;
+        if start > 0 {
+            self.begin = Some(self.begin.map_or(start, |begin| begin.min(start)));
+        }
+        if !is_exported(span) {
+            return false;
+        }
+        if self.spans.len() >= MAX_SPANS {
+            self.left_out += 1;
+            return false;
+        }
+        let group = self.groups.position(span.attributes.text(&self.node_key).unwrap_or(RUN));
+        let name = self.names.position(&name_of(span, self.namespace));
+        // An end of 0 is not known.
+        self.spans.push(LaidSpan { start, end: end.max(start), name, group, lane: 0 });
+        true
     }
 }
 

@@ -3,15 +3,18 @@
 
 use std::io::{self, Write};
 
-use daglight_run_bundle::{Bundle, read_lines};
+use daglight_run_bundle::Bundle;
 use daglight_semantic_conventions::{Key, Namespace, span};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
-    Exported,
-    lanes::{Lanes, is_exported, name_of},
+    ExportError, Exported,
+    lanes::{LaidSpan, Lanes, SpanDetails, is_exported},
 };
-use crate::otlp::{Span, TracesLine};
+use crate::{
+    otlp::Span,
+    trace_lines::{RunTimes, read_spans},
+};
 
 /// The one process of a run.
 const PROCESS: u32 = 1;
@@ -19,10 +22,13 @@ const PROCESS: u32 = 1;
 pub(super) fn export(
     bundle: &Bundle,
     namespace: &Namespace,
+    times: RunTimes,
     run: &str,
     to: &mut dyn Write,
-) -> io::Result<Exported> {
-    let lanes = Lanes::read(bundle, namespace);
+) -> Result<Exported, ExportError> {
+    let lanes = Lanes::read(bundle, namespace, times);
+    let exported = lanes.exported();
+    exported.refuse_nothing()?;
     let mut events = Events { to, any: false };
     events.to.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     events.write(&metadata("process_name", 0, json!({"name": run})))?;
@@ -31,51 +37,45 @@ pub(super) fn export(
         events.write(&metadata("thread_name", thread, json!({"name": group})))?;
         events.write(&metadata("thread_sort_index", thread, json!({"sort_index": thread})))?;
     }
-    // From the first span on: microseconds since 1970 would not fit into a number of JSON.
-    let begin = lanes.begin();
-    // The lines once more, now for what stands on the spans.
-    let (mut position, mut written) = (0, Ok(()));
-    let file = read_lines(&bundle.traces(), |line| {
-        let line: TracesLine<'_> = serde_json::from_str(line)?;
-        for span in line.spans() {
-            if written.is_err() {
-                break;
-            }
-            if span.name == span::HEARTBEAT {
-                written = counters(span, namespace, begin).iter().try_for_each(|event| events.write(event));
-                continue;
-            }
-            if !is_exported(span) {
-                continue;
-            }
-            // A run that goes on may have written more meanwhile.
-            let Some(laid) = lanes.spans.get(position) else { break };
-            position += 1;
-            let mut args: Map<String, Value> = span
-                .attributes
-                .iter()
-                .map(|(key, value)| (key.to_owned(), value.to_string().into()))
-                .collect();
-            args.insert("span_id".into(), span.span_id.clone().into());
-            if let Some(status) = span.status.as_ref().filter(|_| span.is_error()) {
-                args.insert("error".into(), status.message.clone().into());
-            }
-            written = events.write(&json!({
-                "name": name_of(span, namespace),
-                "cat": span.name,
-                "ph": "X",
-                "ts": microseconds(laid.start - begin),
-                "dur": microseconds(laid.end - laid.start),
-                "pid": PROCESS,
-                "tid": laid.lane + 1,
-                "args": args,
-            }));
+    // The spans that have ended. Of the others everything was kept, because their file changes while a run goes on.
+    let (ended, open) = lanes.spans.split_at(lanes.spans.len() - lanes.unended.len());
+    // The lines once more, now for what stands on the spans. A run that goes on may have written more meanwhile.
+    let mut laid = ended.iter();
+    let mut written = Ok(());
+    read_spans(&bundle.traces(), times, |span| {
+        if written.is_err() {
+            return;
         }
-        Ok(())
+        if span.name == span::HEARTBEAT {
+            written = counters(span, namespace, lanes.begin).iter().try_for_each(|event| events.write(event));
+        } else if is_exported(span)
+            && let Some(laid) = laid.next()
+        {
+            written = events.write(&complete(&lanes, laid, SpanDetails::of(span)));
+        }
     });
     written?;
+    for (laid, details) in open.iter().zip(&lanes.unended) {
+        let mut attributes = details.attributes.clone();
+        attributes.insert("open".into(), "has not ended".into());
+        events.write(&complete(&lanes, laid, SpanDetails { kind: details.kind.clone(), attributes }))?;
+    }
     events.to.write_all(b"\n]}\n")?;
-    Ok(Exported { items: position as u64, left_out: lanes.left_out, file })
+    Ok(exported)
+}
+
+fn complete(lanes: &Lanes, span: &LaidSpan, details: SpanDetails) -> Value {
+    json!({
+        "name": lanes.names[span.name as usize],
+        "cat": details.kind,
+        "ph": "X",
+        // From the first span on: microseconds since 1970 would not fit into a number of JSON.
+        "ts": microseconds(span.start - lanes.begin),
+        "dur": microseconds(span.end - span.start),
+        "pid": PROCESS,
+        "tid": span.lane + 1,
+        "args": details.attributes,
+    })
 }
 
 /// What a process or thread is called. Readers other than Perfetto want a category and a time of every event.
@@ -91,6 +91,8 @@ fn counters(beat: &Span<'_>, namespace: &Namespace, begin: u64) -> Vec<Value> {
         ("processor time, seconds", Key::ProcessCpuSeconds),
         ("read from storage, bytes", Key::IoBytesRead),
         ("written to storage, bytes", Key::IoBytesWritten),
+        ("rows read", Key::RowsRead),
+        ("rows written", Key::RowsWritten),
         ("nodes at once", Key::ActiveTasks),
     ];
     let counters = counted.into_iter().filter_map(|(name, key)| {

@@ -8,20 +8,24 @@ use daglight_semantic_conventions::Namespace;
 use serde_json::json;
 
 use super::{
-    Exported,
+    ExportError, Exported,
     lanes::{LaidSpan, Lanes},
 };
+use crate::trace_lines::RunTimes;
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 
 pub(super) fn export(
     bundle: &Bundle,
     namespace: &Namespace,
+    times: RunTimes,
     run: &str,
     to: &mut dyn Write,
-) -> io::Result<Exported> {
-    let lanes = Lanes::read(bundle, namespace);
-    let begin = lanes.begin();
+) -> Result<Exported, ExportError> {
+    let lanes = Lanes::read(bundle, namespace, times);
+    let exported = lanes.exported();
+    exported.refuse_nothing()?;
+    let begin = lanes.begin;
     let order = lanes.in_order();
     write!(to, "{{\"$schema\":{},\"exporter\":\"daglight\",\"name\":{},", json!(SCHEMA), json!(run))?;
     let frames: Vec<_> = lanes.names.iter().map(|name| json!({ "name": name })).collect();
@@ -56,7 +60,7 @@ pub(super) fn export(
         write!(to, "]}}")?;
     }
     writeln!(to, "\n]}}")?;
-    Ok(Exported { items: lanes.spans.len() as u64, left_out: lanes.left_out, file: lanes.file })
+    Ok(exported)
 }
 
 fn lane(lanes: &Lanes, position: u32) -> u32 {

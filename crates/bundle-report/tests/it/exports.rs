@@ -6,7 +6,7 @@ use std::{
 };
 
 use daglight_bundle_report::{ExportFormat, ExportSignal, Exported, export};
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, Manifest, ProcessEvidence, SignalFiles};
 use daglight_run_identity::RunId;
 use serde::Deserialize;
 use serde_json::Value;
@@ -236,26 +236,143 @@ fn speedscope_opens_and_closes_every_span_in_order() {
 
 #[test]
 fn otlp_is_one_document_of_every_line_that_can_be_read() {
-    for (signal, field, count) in [
-        (ExportSignal::Traces, "resourceSpans", 8),
-        (ExportSignal::Logs, "resourceLogs", 1),
-        (ExportSignal::Metrics, "resourceMetrics", 0),
-    ] {
+    for (signal, field, count) in
+        [(ExportSignal::Traces, "resourceSpans", 8), (ExportSignal::Logs, "resourceLogs", 1)]
+    {
         let (exported, document) = exported(ExportFormat::Otlp(signal));
         assert_eq!(document[field].as_array().unwrap().len(), count, "{signal:?}");
         assert_eq!(exported.items, count as u64);
     }
 }
 
+const FORMATS: [ExportFormat; 3] =
+    [ExportFormat::Perfetto, ExportFormat::Speedscope, ExportFormat::Otlp(ExportSignal::Traces)];
+
 #[test]
 fn a_run_without_spans_is_exported_as_nothing() {
-    for format in [ExportFormat::Perfetto, ExportFormat::Speedscope, ExportFormat::Otlp(ExportSignal::Traces)]
-    {
+    for format in FORMATS {
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        fs::write(bundle.traces(), "").unwrap();
         let mut text = Vec::new();
         let exported = export(&bundle, format, &mut text).unwrap();
         assert_eq!(exported.items, 0);
         serde_json::from_slice::<Value>(&text).unwrap();
     }
+}
+
+#[test]
+fn spans_of_which_nothing_can_be_read_are_an_error_and_nothing_is_written() {
+    for format in FORMATS {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let mut text = Vec::new();
+        let error = export(&bundle, format, &mut text).unwrap_err();
+        assert_eq!(error.to_string(), "nothing can be exported of otel_traces.json: the file is not there");
+        fs::write(bundle.traces(), "not JSON\n{}\n").unwrap();
+        let error = export(&bundle, format, &mut text).unwrap_err();
+        assert!(error.to_string().contains("otel_traces.json: line 1 is damaged: "), "{error}");
+        assert_eq!(text, b"");
+    }
+}
+
+/// A run that was killed in a query of a node: another query had ended, and is in the file of open spans still.
+fn killed(out: &tempfile::TempDir) -> Bundle {
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    Manifest { ended_at: None, ..fixture::manifest() }.write(&bundle).unwrap();
+    let query = |id: &str, start, end| {
+        SpanLine::new("datafusion.execute", start, end).id(id).text("node", "a").text("query_id", id)
+    };
+    let beat = SpanLine::new("build.heartbeat", 70, 70).count("rows_read", 5_000).count("rows_written", 40);
+    fs::write(bundle.traces(), [query("q1", 10, 30).line(), beat.line()].concat()).unwrap();
+    let open = [
+        SpanLine::new("hamilton.node", 5, 5).id("n1").text("node", "a"),
+        query("q1", 10, 10),
+        query("q2", 40, 40),
+    ];
+    let open = open.map(|span| span.open().line()).concat();
+    fs::write(SignalFiles::from(&bundle).open_spans(), open).unwrap();
+    // A beat that had not come to the spans yet.
+    let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
+    evidence.last_beat_at = fixture::start() + chrono::TimeDelta::milliseconds(90);
+    evidence.write(&bundle.heartbeat()).unwrap();
+    bundle
+}
+
+#[test]
+fn spans_that_have_not_ended_last_until_the_run_was_last_seen() {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = killed(&out);
+    let exported = |format| {
+        let mut text = Vec::new();
+        let exported = export(&bundle, format, &mut text).unwrap();
+        (exported, serde_json::from_slice::<Value>(&text).unwrap())
+    };
+    for format in FORMATS {
+        let (exported, _) = exported(format);
+        assert_eq!((exported.unended, exported.open_file), (2, None), "{format:?}");
+    }
+    let (_, perfetto) = exported(ExportFormat::Perfetto);
+    check_trace_rules(&perfetto);
+    let events = perfetto["traceEvents"].as_array().unwrap();
+    let spans = events.iter().filter(|event| event["ph"] == "X");
+    let spans: Vec<_> = spans
+        .map(|span| {
+            let ends_at = span["ts"].as_f64().unwrap() + span["dur"].as_f64().unwrap();
+            (span["args"]["span_id"].as_str().unwrap(), ends_at, span["args"].get("open").is_some())
+        })
+        .collect();
+    // In microseconds from the start of the node, which is the first that there was.
+    assert_eq!(spans, [("q1", 25_000.0, false), ("n1", 85_000.0, true), ("q2", 85_000.0, true)]);
+    let counters = events.iter().filter(|event| event["ph"] == "C");
+    let counters: Vec<_> = counters
+        .map(|event| (event["name"].as_str().unwrap(), event["args"]["value"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(counters, [("rows read", 5_000.0), ("rows written", 40.0)]);
+    let (_, speedscope) = exported(ExportFormat::Speedscope);
+    assert_eq!(speedscope["profiles"][0]["endValue"], 85.0);
+    let (_, otlp) = exported(ExportFormat::Otlp(ExportSignal::Traces));
+    let spans = otlp["resourceSpans"].as_array().unwrap().iter();
+    let spans = spans.flat_map(|resource| resource["scopeSpans"][0]["spans"].as_array().unwrap());
+    let spans: Vec<_> =
+        spans.map(|span| (&span["spanId"], &span["endTimeUnixNano"], &span["attributes"])).collect();
+    let end = (fixture::START_NANOSECONDS + 90_000_000).to_string();
+    let is_open = serde_json::json!({"key": "daglight.open", "value": {"boolValue": true}});
+    for (id, ends, attributes) in &spans[2..] {
+        assert!(*id == "n1" || *id == "q2");
+        assert_eq!(**ends, *end);
+        assert!(attributes.as_array().unwrap().contains(&is_open));
+    }
+    assert_eq!(spans.len(), 4);
+}
+
+#[test]
+fn a_run_of_which_there_are_beats_alone_begins_with_them() {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    fs::write(bundle.traces(), SpanLine::new("build.heartbeat", 7, 7).count("rows_read", 5).line()).unwrap();
+    let mut text = Vec::new();
+    export(&bundle, ExportFormat::Perfetto, &mut text).unwrap();
+    let document: Value = serde_json::from_slice(&text).unwrap();
+    let beat = document["traceEvents"].as_array().unwrap().iter().find(|event| event["ph"] == "C").unwrap();
+    assert_eq!(beat["ts"], 0.0);
+}
+
+#[test]
+fn otlp_names_lines_that_a_backend_would_refuse() {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = bundle(&out);
+    let whole = fs::read_to_string(bundle.traces()).unwrap();
+    let wrong = [
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"soon"}]}]}]}"#,
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"18446744073709551615"}]}]}]}"#,
+        r#"{"resourceLogs":[{"scopeLogs":[]}]}"#,
+    ];
+    fs::write(bundle.traces(), wrong.map(|line| format!("{line}\n")).concat() + &whole).unwrap();
+    let mut text = Vec::new();
+    let exported = export(&bundle, ExportFormat::Otlp(ExportSignal::Traces), &mut text).unwrap();
+    assert_eq!((exported.items, exported.file.unreadable_lines), (8, 4));
+    assert!(exported.file.problem.unwrap().starts_with("line 1 is damaged: "));
+    let document: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(document["resourceSpans"].as_array().unwrap().len(), 8);
 }

@@ -303,10 +303,15 @@ fn what_was_open_when_a_run_was_killed_lasts_until_it_was_last_seen() {
         }
     });
     let open = [
-        SpanLine::new("hamilton.node", 60, 0).id("n3").text("node", "totals").line(),
-        SpanLine::new("hamilton.stage", 61, 0).id("s1").text("stage", "write").text("node", "totals").line(),
+        SpanLine::new("hamilton.node", 60, 60).open().id("n3").text("node", "totals").line(),
+        SpanLine::new("hamilton.stage", 61, 61)
+            .open()
+            .id("s1")
+            .text("stage", "write")
+            .text("node", "totals")
+            .line(),
         // It has ended since.
-        SpanLine::new("hamilton.node", 20, 0).id("n2").text("node", "lines").line(),
+        SpanLine::new("hamilton.node", 20, 20).open().id("n2").text("node", "lines").line(),
     ];
     let whole = spans();
     let (ended, _) = whole.trim_end().rsplit_once('\n').unwrap();

@@ -1,0 +1,25 @@
+//! Files that show what a run has recorded: they are their user's alone, as those of its bundle are.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    path::Path,
+};
+
+/// Makes a file where there is none.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    private().create_new(true).open(path)
+}
+
+/// Replaces what is in a file. One that was there keeps who may read it, as its user has set it.
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    private().create(true).truncate(true).open(path)?.write_all(content)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
