@@ -234,9 +234,12 @@ fn slowest(report: &Report, findings: &mut Findings) {
         }
         let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
         let operator = query.and_then(|query| query.hottest_operators.first());
-        if let Some(operator) = operator.filter(|operator| is_telling(operator, duration_ms)) {
+        if query.is_some_and(|query| query.untimed_ms.is_some()) {
+            text.push_str("; which operator took that is not known, because most of it is in no timer yet");
+        } else if let Some(operator) = operator.filter(|operator| is_telling(operator, duration_ms)) {
+            let computing = if operator.is_at_least { "computing so far" } else { "computing" };
             text.push_str(&format!(
-                "; most of its computing, {}, was {}",
+                "; most of its {computing}, {}, was {}",
                 display::percent(operator.share),
                 operator.shown_name()
             ));
@@ -291,6 +294,8 @@ mod tests {
             compute_ms,
             partitions: Some(1),
             per_partition_ms: Some(compute_ms),
+            longest_partition_ms: None,
+            is_at_least: false,
             share,
             rows: None,
         }

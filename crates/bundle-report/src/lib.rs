@@ -23,6 +23,7 @@ mod otlp;
 mod trace_lines;
 mod signals;
 mod open_spans;
+mod operator_time;
 mod queries;
 mod plans;
 mod plan_sums;

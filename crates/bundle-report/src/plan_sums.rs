@@ -6,6 +6,7 @@ use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanLineage, PlanSource};
 
 use crate::{
+    operator_time::OperatorTime,
     report::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport},
     signals::entry,
 };
@@ -35,6 +36,8 @@ pub(crate) struct PlanSums {
     tables: HashMap<Key, TableReport>,
     /// The files and bytes of each place of a table; `None` for those whose place is not known.
     files: HashMap<(Key, Option<String>), FilesAndBytes>,
+    /// Bytes that requests to object stores have brought of a table.
+    requested: HashMap<Key, u64>,
     operators: HashMap<Key, OperatorTotal>,
     /// By node, with the time of the query that it is of.
     lineages: BTreeMap<String, (f64, LineageReport)>,
@@ -71,8 +74,13 @@ impl PlanSums {
         }
         for used in &plan.storage {
             let Some(table) = &used.table else { continue };
-            if let Some(sum) = self.tables.get_mut(&(plan.node.clone(), table.clone())) {
+            let key = (plan.node.clone(), table.clone());
+            if let Some(sum) = self.tables.get_mut(&key) {
                 sum.requests = sum.requests.saturating_add(used.requests);
+                if used.operation == "get" {
+                    let sum = self.requested.entry(key).or_default();
+                    *sum = sum.saturating_add(used.bytes);
+                }
             }
         }
         for operator in &plan.metrics.operators {
@@ -80,7 +88,7 @@ impl PlanSums {
             let Some(sum) = entry(&mut self.operators, &key, MAX_KEPT) else { continue };
             (sum.node, sum.operator) = key;
             sum.count += 1;
-            sum.compute_ms += operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0);
+            sum.compute_ms += OperatorTime::of(plan, operator).map_or(0.0, |time| time.total_ms);
             sum.rows = sum.rows.saturating_add(operator.output_rows.unwrap_or(0));
             sum.memory_bytes = sum.memory_bytes.max(operator.memory_bytes);
             sum.spilled_bytes = sum.spilled_bytes.saturating_add(operator.spilled_bytes.unwrap_or(0));
@@ -114,6 +122,12 @@ impl PlanSums {
             if let Some(sum) = self.tables.get_mut(&table) {
                 sum.files = plus(sum.files, files);
                 sum.file_bytes = plus(sum.file_bytes, bytes);
+            }
+        }
+        for (table, bytes) in self.requested {
+            // Scans of CSV and JSON do not count what they read.
+            if let Some(sum) = self.tables.get_mut(&table).filter(|sum| sum.bytes_read.is_none()) {
+                sum.bytes_read = Some(bytes);
             }
         }
         let mut tables: Vec<TableReport> = self.tables.into_values().collect();
@@ -267,6 +281,26 @@ mod tests {
         check(&[plan(&[first, second])], 2, 950, 200);
         // Where the policy keeps back where they are, those of a scan are all that is certain.
         check(&[plan(&[scan(None, 900), scan(None, 50)])], 1, 900, 200);
+    }
+
+    #[test]
+    fn bytes_of_a_table_that_no_scan_counts_are_those_of_its_requests() {
+        let table = |scanned: Option<u64>| {
+            let plan: PlanBundle = serde_json::from_value(json!({
+                "sources": [{"table": "t", "format": "csv", "bytes_scanned": scanned}],
+                "storage": [
+                    {"table": "t", "operation": "get", "requests": 2, "bytes": 700},
+                    {"table": "t", "operation": "head", "requests": 1, "bytes": 9},
+                    {"table": "other", "operation": "get", "requests": 1, "bytes": 5},
+                ],
+            }))
+            .unwrap();
+            let mut sums = PlanSums::default();
+            sums.add(&plan);
+            sums.add(&plan);
+            sums.into_summed().tables.remove(0).bytes_read
+        };
+        assert_eq!((table(None), table(Some(50))), (Some(1_400), Some(100)));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::{
     report::{PlanOperatorReport, PlanReport},
 };
 
+/// How many times the mean of the partitions the longest takes where they are uneven.
+const UNEVEN: f64 = 1.25;
 /// Operators deeper than that are not moved to the right any further.
 const MAX_INDENT: u32 = 24;
 /// Characters of an operator in text.
@@ -89,12 +91,7 @@ fn cells(operator: &PlanOperatorReport) -> [String; 5] {
         let about = if operator.estimate_is_exact { "" } else { "~" };
         format!("{about}{}", display::count(rows))
     });
-    let time = operator.compute_ms.map(|ms| {
-        let partitions = operator.partitions.unwrap_or(1).max(1);
-        // The sum over partitions that ran at the same time would be longer than the query.
-        let each = display::duration(ms / partitions as f64);
-        if partitions > 1 { format!("{each} × {partitions}") } else { each }
-    });
+    let time = operator.compute_ms.map(|ms| time(operator, ms));
     let some_bytes = |bytes: Option<u64>| bytes.filter(|bytes| *bytes > 0).map(display::bytes);
     [
         estimated,
@@ -104,6 +101,27 @@ fn cells(operator: &PlanOperatorReport) -> [String; 5] {
         some_bytes(operator.spilled_bytes),
     ]
     .map(Option::unwrap_or_default)
+}
+
+/// The time of an operator in one partition: the sum over partitions that ran at the same time would be longer than the query.
+fn time(operator: &PlanOperatorReport, total_ms: f64) -> String {
+    if operator.is_at_least && total_ms == 0.0 {
+        // Its timer counts when what it measures is over.
+        return String::new();
+    }
+    let at_least = if operator.is_at_least { "≥ " } else { "" };
+    let partitions = operator.partitions.unwrap_or(1).max(1);
+    let mean_ms = total_ms / partitions as f64;
+    match operator.longest_partition_ms {
+        _ if partitions == 1 => format!("{at_least}{}", display::duration(total_ms)),
+        Some(ms) if ms > UNEVEN * mean_ms => {
+            format!("{at_least}{} max of {partitions}", display::duration(ms))
+        }
+        longest => {
+            let about = if longest.is_none() { "~" } else { "" };
+            format!("{at_least}{about}{} × {partitions}", display::duration(longest.unwrap_or(mean_ms)))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,15 +155,31 @@ mod tests {
             node: Some("late".into()),
             executions: 3,
             duration_ms: 12.0,
-            operators: vec![operator(0, "HashJoinExec", Some(9), 123_456, 30.0), scan],
+            operators: vec![
+                operator(0, "HashJoinExec", Some(9), 123_456, 30.0),
+                PlanOperatorReport {
+                    longest_partition_ms: Some(29.0),
+                    ..operator(1, "AggregateExec", None, 7, 30.0)
+                },
+                PlanOperatorReport {
+                    longest_partition_ms: Some(16.0),
+                    is_at_least: true,
+                    ..operator(1, "SortExec", None, 7, 30.0)
+                },
+                PlanOperatorReport { is_at_least: true, ..operator(1, "UserExec", None, 7, 0.0) },
+                scan,
+            ],
             left_out: 5,
             ..PlanReport::default()
         };
         assert_eq!(plan.title(), "query 7 of late: 12 ms, the slowest of 3 executions");
         let expected = [
-            "operator                   estimated     rows       time  memory",
-            "HashJoinExec                      ~9  123,456  15 ms × 2",
-            "  DataSourceExec (orders)                  40     1.0 ms  2.0 kB",
+            "operator                   estimated     rows            time  memory",
+            "HashJoinExec                      ~9  123,456      ~15 ms × 2",
+            "  AggregateExec                             7  29 ms max of 2",
+            "  SortExec                                  7     ≥ 16 ms × 2",
+            "  UserExec                                  7",
+            "  DataSourceExec (orders)                  40          1.0 ms  2.0 kB",
             "5 operators more are in the plan's file.",
         ];
         assert_eq!(plan.to_lines(), expected);

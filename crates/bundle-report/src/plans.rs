@@ -6,6 +6,7 @@ use daglight_run_bundle::PlanBundle;
 use crate::{
     findings::is_wrong,
     largest::Largest,
+    operator_time::OperatorTime,
     report::{PlanOperatorReport, PlanReport, QueryReport},
 };
 
@@ -62,7 +63,8 @@ fn plan_report(file: &str, plan: &PlanBundle, thresholds: &FindingThresholds) ->
         executions: plan.executions.as_ref().map_or(1, |all| all.started),
         duration_ms: plan.metrics.wall_ms,
         operators: shown
-            .map(|(operator, depth)| PlanOperatorReport {
+            .map(|(operator, depth)| (operator, depth, OperatorTime::of(plan, operator)))
+            .map(|(operator, depth, time)| PlanOperatorReport {
                 depth,
                 name: operator.name.clone(),
                 table: operator.table.clone(),
@@ -76,8 +78,10 @@ fn plan_report(file: &str, plan: &PlanBundle, thresholds: &FindingThresholds) ->
                 estimate_is_exact: operator.estimate_is_exact,
                 estimate_is_wrong: is_wrong(operator, thresholds),
                 rows: operator.output_rows,
-                compute_ms: operator.elapsed_compute_ms.filter(|ms| ms.is_finite()),
+                compute_ms: time.map(|time| time.total_ms),
                 partitions: operator.partitions,
+                longest_partition_ms: time.and_then(|time| time.longest_ms),
+                is_at_least: time.is_some_and(|time| time.is_at_least),
                 memory_bytes: operator.memory_bytes,
                 spilled_bytes: operator.spilled_bytes,
             })

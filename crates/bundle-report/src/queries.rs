@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use daglight_run_bundle::{PlanBundle, PlanMetrics, milliseconds};
+use daglight_run_bundle::{PlanBundle, milliseconds};
 
 use crate::{
     largest::Largest,
+    operator_time::OperatorTime,
     report::{OperatorReport, QueryReport},
     signals::{SLOWEST_QUERIES, SeenQuery, SeenReads},
 };
@@ -16,6 +17,8 @@ const MAX_NODES: usize = 20_000;
 const MAX_PLANS: usize = 20_000;
 /// Operators kept of a query.
 const HOTTEST_OPERATORS: usize = 5;
+/// The part of the time of a query from which it is most of it.
+const MOST: f64 = 0.5;
 /// Characters of an operator's detail that are kept.
 const MAX_DETAIL_CHARS: usize = 200;
 
@@ -51,7 +54,7 @@ impl Default for PlannedQueries {
 impl PlannedQueries {
     /// `file` is below the bundle's folder.
     pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
-        let metrics = plan.metrics;
+        let metrics = &plan.metrics;
         let rows_read = metrics.rows_read();
         let measured = QueryTotals {
             queries: 1,
@@ -87,6 +90,8 @@ impl PlannedQueries {
         {
             self.nodes.entry(node.clone()).or_default().add(totals);
         }
+        let (hottest_operators, untimed_ms) = (hottest_operators(&plan), untimed_ms(&plan));
+        let metrics = plan.metrics;
         self.slowest.offer((metrics.wall_ms.max(0.0) * 1e6) as u64, || QueryReport {
             query_id: plan.query_id,
             node: plan.node,
@@ -97,7 +102,8 @@ impl PlannedQueries {
             rows_in: rows_read.all_counted.then_some(rows_read.counted),
             rows_out: metrics.rows,
             failed: plan.outcome.is_some_and(|outcome| outcome != "completed"),
-            hottest_operators: hottest_operators(&metrics),
+            hottest_operators,
+            untimed_ms,
             plan_file: Some(file),
         });
     }
@@ -131,12 +137,16 @@ impl QueryTotals {
     }
 }
 
-fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
-    let compute_ms = |ms: Option<f64>| ms.filter(|ms| ms.is_finite() && *ms > 0.0);
-    let total_ms: f64 = metrics.operators.iter().filter_map(|op| compute_ms(op.elapsed_compute_ms)).sum();
+fn hottest_operators(plan: &PlanBundle) -> Vec<OperatorReport> {
+    let timed = || {
+        let times = plan.metrics.operators.iter();
+        let times = times.filter_map(|operator| Some((operator, OperatorTime::of(plan, operator)?)));
+        times.filter(|(_, time)| time.total_ms > 0.0)
+    };
+    let total_ms: f64 = timed().map(|(_, time)| time.total_ms).sum();
     let mut hottest = Largest::new(HOTTEST_OPERATORS);
-    for operator in &metrics.operators {
-        let Some(ms) = compute_ms(operator.elapsed_compute_ms) else { continue };
+    for (operator, time) in timed() {
+        let ms = time.total_ms;
         hottest.offer((ms * 1e6) as u64, || OperatorReport {
             name: operator.name.clone(),
             table: operator.table.clone(),
@@ -144,11 +154,24 @@ fn hottest_operators(metrics: &PlanMetrics) -> Vec<OperatorReport> {
             compute_ms: ms,
             partitions: operator.partitions,
             per_partition_ms: operator.partitions.map(|partitions| ms / partitions.max(1) as f64),
+            longest_partition_ms: time.longest_ms,
+            is_at_least: time.is_at_least,
             share: ms / total_ms,
             rows: operator.output_rows,
         });
     }
     hottest.into_items().collect()
+}
+
+/// The time of a query that did not come to its end of which no operator's timer knows, where that is most of it.
+fn untimed_ms(plan: &PlanBundle) -> Option<f64> {
+    let times: Vec<OperatorTime> =
+        plan.metrics.operators.iter().filter_map(|operator| OperatorTime::of(plan, operator)).collect();
+    // Operators that pass rows on to each other take turns in a partition, so that their times add up to no more than its own.
+    let timed_ms: f64 = times.iter().map(|time| time.in_partition_ms()).sum();
+    let wall_ms = plan.metrics.wall_ms;
+    let is_open = times.iter().any(|time| time.is_at_least);
+    Some(wall_ms - timed_ms).filter(|ms| is_open && *ms > MOST * wall_ms)
 }
 
 /// The slowest queries, from their spans and their plans together. `node_of` is the node of the span above.
@@ -194,6 +217,7 @@ fn query_report(seen: SeenQuery, node: Option<String>, plan: Option<QueryReport>
         rows_out: seen.rows.or(plan.rows_out),
         failed: seen.failed || plan.failed,
         hottest_operators: plan.hottest_operators,
+        untimed_ms: plan.untimed_ms,
         plan_file: plan.plan_file,
     }
 }
@@ -249,6 +273,46 @@ mod tests {
         }
         assert_eq!((planned.totals.queries, planned.totals.bytes_spilled), (u64::MAX, u64::MAX));
         assert_eq!(planned.totals.reads(1).uncounted, u64::MAX);
+    }
+
+    /// A query that was killed in a join, of which no more is known than that it ran.
+    fn killed(join: serde_json::Value) -> QueryReport {
+        let plan = json!({
+            "query_id": 1, "node": "a", "running": [1],
+            "metrics": {"wall_ms": 5_000.0, "operators": [
+                {"id": 0, "name": "AggregateExec", "elapsed_compute_ms": 300.0, "end_ms": 5_000.0, "output_rows": 0},
+                join,
+                {"id": 2, "parent": 1, "name": "SortExec", "elapsed_compute_ms": 20.0, "end_ms": 700.0},
+            ]},
+        });
+        let mut planned = PlannedQueries::default();
+        planned.add("plans/a.json".into(), serde_json::from_value(plan).unwrap());
+        planned.slowest.into_items().next().unwrap()
+    }
+
+    #[test]
+    fn the_hottest_operator_of_a_killed_query_has_the_timers_that_run() {
+        let query = killed(json!({
+            "id": 1, "parent": 0, "name": "NestedLoopJoinExec", "elapsed_compute_ms": 0.0, "end_ms": 5_000.0,
+            "partitions": 2, "metrics": {"join_time": 9_000_000_000_u64, "build_time": 1_000_000},
+        }));
+        let shown: Vec<_> =
+            query.hottest_operators.iter().map(|op| (op.name.as_str(), op.time_in_words(5_000.0))).collect();
+        let expected = [
+            ("NestedLoopJoinExec", "at least 4.50 s on average in each of 2 partitions"),
+            ("AggregateExec", "at least 300 ms"),
+            ("SortExec", "20 ms"),
+        ];
+        assert_eq!(shown, expected.map(|(name, time)| (name, time.to_owned())));
+        assert_eq!(query.untimed_ms, None);
+    }
+
+    #[test]
+    fn where_no_timer_of_a_killed_query_has_counted_yet_it_is_not_known_what_took_its_time() {
+        let query = killed(
+            json!({"id": 1, "parent": 0, "name": "UserExec", "elapsed_compute_ms": 0.0, "end_ms": 5_000.0}),
+        );
+        assert_eq!(query.untimed_ms, Some(4_680.0));
     }
 
     #[test]

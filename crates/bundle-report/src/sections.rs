@@ -12,7 +12,7 @@ use crate::{
     node_sections::{checks, critical_steps, nodes, since_start},
     plan_sections,
     process_sections::{over_time, process, stalls},
-    report::{Report, ReportStatus, Severity},
+    report::{PlanReport, QueryReport, Report, ReportStatus, Severity},
     section::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Tag, Tone, code, counted, name,
         shown, words,
@@ -199,10 +199,20 @@ fn queries(report: &Report) -> Section<'_> {
             shown(query.planning_ms, display::duration),
             shown(query.rows_in, display::count),
             shown(query.rows_out, display::count),
-            if operators.is_empty() { Vec::new() } else { vec![Piece::Operators(operators)] },
+            hottest(query, operators),
         ]
     });
     table_section("Slowest queries", columns, rows)
+}
+
+fn hottest<'r>(query: &'r QueryReport, operators: Vec<Operator<'r>>) -> Cell<'r> {
+    let mut cell = if operators.is_empty() { Vec::new() } else { vec![Piece::Operators(operators)] };
+    if let Some(ms) = query.untimed_ms {
+        let comma = if cell.is_empty() { "" } else { "; " };
+        let ms = display::duration(ms);
+        cell.push(Piece::words(format!("{comma}{ms} are in no timer yet: what took them is not known")));
+    }
+    cell
 }
 
 /// The plans of the slowest queries, as trees.
@@ -211,7 +221,13 @@ fn plans(report: &Report) -> Section<'_> {
     let mut blocks: Vec<Block<'_>> =
         shown.map(|(position, plan)| Block::Plan { plan, is_open: position == 0 }).collect();
     if !blocks.is_empty() {
-        let how = "Each operator reads those below it. Rows with a ~ are estimates, times are those of one partition.";
+        let mut how = "Each operator reads those below it. Rows with a ~ are estimates. Times are those of one of the partitions (×), or of the one that \
+                       computed longest (max); with a ~, on average."
+            .to_owned();
+        let is_open = |plan: &PlanReport| plan.operators.iter().any(|operator| operator.is_at_least);
+        if report.plans.iter().take(MAX_PLANS).any(is_open) {
+            how.push_str(" Of an operator that did not come to its end, its time is what its timer had counted (≥); none where it had not.");
+        }
         blocks.insert(0, sentence(how));
     }
     section("Plans of the slowest queries", blocks)

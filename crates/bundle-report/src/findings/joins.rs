@@ -3,7 +3,7 @@
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::{Finding, FindingKind, plan_view::PlanView};
-use crate::display;
+use crate::{display, operator_time::timers_in_partition_ms};
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators().filter(|(_, operator)| operator.name.contains("Join")) {
@@ -62,7 +62,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         if operator.name == "HashJoinExec" && is_larger {
             let build_ms = operator
                 .metric("build_time")
-                .map_or(time_ms, |nanoseconds| nanoseconds as f64 / 1e6 / operator.partition_count() as f64);
+                .map_or(time_ms, |_| timers_in_partition_ms(operator, &["build_time"]));
             let estimated = [0, 1].map(|side| plan.estimated_rows(position, side));
             let expected = match estimated {
                 [Some(left), Some(right)] => {

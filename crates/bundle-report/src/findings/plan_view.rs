@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::{PlanBundle, PlanOperator, saturating_sum};
+use daglight_run_bundle::{PlanBundle, PlanOperator};
+
+use crate::operator_time::OperatorTime;
 
 /// Operators that pass rows on as they are.
 const PASSING: [&str; 5] =
@@ -115,14 +117,16 @@ impl<'p> PlanView<'p> {
         self.operator(*self.inputs(position).get(input)?).estimated_rows
     }
 
-    /// The time of the query that an operator took: its own time in one partition on average, within that of the query.
+    /// The time of the query that an operator took: its own time in its longest partition, or in one of them on average where they are
+    /// not told apart, within that of the query.
     pub(crate) fn time_ms(&self, position: usize) -> f64 {
-        let operator = self.operator(position);
-        // Nested loops and cross joins have timers of their own, and say nothing of them in the common one.
-        let timers = ["build_time", "join_time"].map(|name| operator.metric(name));
-        let timers_ms = saturating_sum(timers.into_iter().flatten()) as f64 / 1e6;
-        let ms = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(timers_ms);
-        self.within(ms / operator.partition_count() as f64)
+        let time = OperatorTime::of(self.bundle, self.operator(position));
+        self.within(time.map_or(0.0, OperatorTime::in_partition_ms))
+    }
+
+    /// The time that an operator computed in all its partitions together.
+    pub(crate) fn total_ms(&self, position: usize) -> f64 {
+        OperatorTime::of(self.bundle, self.operator(position)).map_or(0.0, |time| time.total_ms)
     }
 
     /// The time, within that of the query.

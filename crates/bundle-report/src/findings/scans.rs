@@ -4,7 +4,7 @@ use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PlanOperator, saturating_sum};
 
 use super::{Finding, FindingKind, plan_view::PlanView};
-use crate::display;
+use crate::{display, operator_time::timers_in_partition_ms};
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
@@ -39,7 +39,7 @@ fn small_files(
     );
     // What is opened in a file is not read yet: its timer is not in the time of the operator.
     let opening_ms = operator.metric("time_elapsed_opening").unwrap_or(0) as f64 / 1e6;
-    let time_ms = plan.time_ms(position).max(opening_ms / operator.partition_count() as f64);
+    let time_ms = plan.time_ms(position).max(timers_in_partition_ms(operator, &["time_elapsed_opening"]));
     let finding = Finding::of_plan(FindingKind::ManySmallFiles, plan, Some(position), summary);
     Some(
         finding

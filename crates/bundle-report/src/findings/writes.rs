@@ -1,7 +1,7 @@
 //! Writes that take most of a query, and outputs of many tiny files.
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{PlanOperator, saturating_sum};
+use daglight_run_bundle::saturating_sum;
 
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
@@ -11,8 +11,8 @@ use crate::{display, level::Level, report::Report};
 const REQUESTS_AT_ONCE: u64 = 8;
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
-    for (position, operator) in plan.operators().filter(|(_, operator)| operator.name == "DataSinkExec") {
-        let written = [encoding(plan, position, operator, thresholds), storing(plan, position, thresholds)];
+    for (position, _) in plan.operators().filter(|(_, operator)| operator.name == "DataSinkExec") {
+        let written = [encoding(plan, position, thresholds), storing(plan, position, thresholds)];
         let at_stake = |finding: &Finding| finding.at_stake_ms.unwrap_or(0.0);
         let slower = written.into_iter().flatten().max_by(|a, b| at_stake(a).total_cmp(&at_stake(b)));
         let bytes = plan.bundle.metrics.bytes_written;
@@ -25,14 +25,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
 }
 
 /// Encoding and compressing rows, which a sink of Parquet measures.
-fn encoding(
-    plan: &PlanView<'_>,
-    position: usize,
-    sink: &PlanOperator,
-    thresholds: &FindingThresholds,
-) -> Option<Finding> {
-    let all_ms: f64 = plan.operators().filter_map(|(_, operator)| operator.elapsed_compute_ms).sum();
-    let part = sink.elapsed_compute_ms.unwrap_or(0.0) / all_ms;
+fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> Option<Finding> {
+    let all_ms: f64 = plan.operators().map(|(position, _)| plan.total_ms(position)).sum();
+    let part = plan.total_ms(position) / all_ms;
     let time_ms = plan.time_ms(position);
     // Writing is what such a query is for: only a long one is worth a word.
     if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {

@@ -49,6 +49,12 @@ pub struct PlanOperatorReport {
     pub compute_ms: Option<f64>,
     /// The partitions that it ran in.
     pub partitions: Option<u64>,
+    /// Time that it computed in the partition that computed longest; `None` where the partitions are not told apart.
+    #[serde(default)]
+    pub longest_partition_ms: Option<f64>,
+    /// Whether it may have computed for longer, as of an operator of a query in the report.
+    #[serde(default)]
+    pub is_at_least: bool,
     /// The most memory that it used at a time, where it says.
     pub memory_bytes: Option<u64>,
     /// Bytes that it spilled to disk.

@@ -4,7 +4,7 @@ use daglight_capture_policy::operator_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::display;
+use crate::{display, operator_time};
 
 /// One query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,10 @@ pub struct QueryReport {
     pub failed: bool,
     /// Its operators that computed longest, the longest first.
     pub hottest_operators: Vec<OperatorReport>,
+    /// Of a query that did not come to its end, the time that no timer of its operators had counted, where that is most of its time: which
+    /// operator took it is not known.
+    #[serde(default)]
+    pub untimed_ms: Option<f64>,
     /// The plan's file in the bundle.
     pub plan_file: Option<String>,
 }
@@ -51,6 +55,13 @@ pub struct OperatorReport {
     /// Time that it computed in one of its partitions, on average.
     #[serde(default)]
     pub per_partition_ms: Option<f64>,
+    /// Time that it computed in the partition that computed longest; `None` where the partitions are not told apart.
+    #[serde(default)]
+    pub longest_partition_ms: Option<f64>,
+    /// Whether it may have computed for longer: neither the query nor the operator had come to their end, and a timer counts what it
+    /// measures when that is over.
+    #[serde(default)]
+    pub is_at_least: bool,
     /// Its part of what all operators of the query computed, from 0 to 1.
     pub share: f64,
     /// Rows that it gave out.
@@ -63,17 +74,15 @@ impl OperatorReport {
         operator_name(&self.name, self.table.as_deref())
     }
 
-    /// The time that it computed in words, such as `4.75 s in each of 4 partitions`. One partition of a query that took
+    /// The time that it computed in words, such as `4.75 s in the longest of 4 partitions`. One partition of a query that took
     /// `query_ms` computes for longer where it has tasks of its own, as those of a file's columns.
     pub(crate) fn time_in_words(&self, query_ms: f64) -> String {
         if self.compute_ms / self.partitions.unwrap_or(1).max(1) as f64 > query_ms && query_ms > 0.0 {
             return format!("{} over all its tasks", display::duration(self.compute_ms));
         }
-        match (self.per_partition_ms, self.partitions) {
-            (Some(ms), Some(partitions)) if partitions > 1 => {
-                format!("{} in each of {partitions} partitions", display::duration(ms))
-            }
-            _ => display::duration(self.compute_ms),
-        }
+        let at_least = if self.is_at_least { "at least " } else { "" };
+        let mean_ms = self.per_partition_ms.unwrap_or(self.compute_ms);
+        let partitions = self.partitions.filter(|_| self.per_partition_ms.is_some()).unwrap_or(1);
+        format!("{at_least}{}", operator_time::in_words(self.longest_partition_ms, mean_ms, partitions))
     }
 }

@@ -16,7 +16,8 @@ pub struct TableReport {
     pub scans: u64,
     /// Rows that they returned.
     pub rows: Option<u64>,
-    /// Bytes that were read from storage.
+    /// Bytes that were read from storage. Where the scans of a format do not count them, those that requests to object stores have brought,
+    /// in all executions.
     pub bytes_read: Option<u64>,
     /// Files of the plans, each once however often it is scanned.
     pub files: Option<u64>,

@@ -129,7 +129,7 @@ fn busiest(operators: &[MeasuredOperator]) -> Vec<(String, String)> {
         let ms = milliseconds::rounded(operator.busy_per_partition());
         match operator.partitions {
             1 => format!("{ms} ms"),
-            partitions => format!("{ms} ms in each of {partitions} partitions"),
+            partitions => format!("{ms} ms on average in each of {partitions} partitions"),
         }
     };
     busiest.iter().map(|operator| (operator.shown_name(), in_words(operator))).collect()
