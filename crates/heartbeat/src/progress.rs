@@ -75,6 +75,8 @@ pub struct NodeProgress {
     pub stall_after: Option<Duration>,
     /// Tasks that its code has spawned and that have not ended.
     pub tasks: usize,
+    /// What goes on of the planning of a query of it, in words.
+    pub planning: Option<String>,
 }
 
 /// A statement or a stage that runs and belongs to no node.
@@ -92,6 +94,8 @@ pub struct StatementProgress {
     pub polls: Vec<Poll>,
     /// How long those took that have.
     pub busy: Duration,
+    /// What goes on of the planning of a query that it asks for, in words.
+    pub planning: Option<String>,
 }
 
 /// Code that is being run, and has not given way since.

@@ -155,10 +155,24 @@ impl<'s> Watched<'s> {
         let polls = &self.polls;
         match (&self.of, is_busy) {
             (Of::Query(query), true) => spinning(stalled_position(query), used.evidence(polls)),
-            (_, true) => spinning(None, used.evidence(polls)),
+            (_, true) => {
+                Cause { waits_for: self.planning().cloned(), ..spinning(None, used.evidence(polls)) }
+            }
             (Of::Query(query), false) => stall_class::of_query(query, polls, sample, used, lasts),
-            (Of::Node(node), false) => stall_class::of_node(node.tasks, polls, sample, used, lasts),
-            (Of::Statement(_), false) => stall_class::of_node(0, polls, sample, used, lasts),
+            (Of::Node(node), false) => {
+                stall_class::of_node(node.tasks, self.planning(), polls, sample, used, lasts)
+            }
+            (Of::Statement(_), false) => stall_class::of_node(0, self.planning(), polls, sample, used, lasts),
+        }
+    }
+
+    /// What goes on of the planning of a query.
+    fn planning(&self) -> Option<&String> {
+        match self.of {
+            // It was planned.
+            Of::Query(_) => None,
+            Of::Node(node) => node.planning.as_ref(),
+            Of::Statement(statement) => statement.planning.as_ref(),
         }
     }
 

@@ -113,16 +113,22 @@ fn of_source(query: &QueryProgress, position: Option<usize>, cause: &Cause, held
     })
 }
 
-/// The cause of a node that has no query, and so many tasks of its own; or of a statement.
+/// The cause of a node that has no query, and so many tasks of its own; or of a statement. `planning` is what goes on of the
+/// planning of its next query.
 pub(crate) fn of_node(
     tasks: usize,
+    planning: Option<&String>,
     polls: &[Poll],
     sample: &Sample,
     used: &ThreadUse<'_>,
     stalled: Duration,
 ) -> Cause {
     if let Some(cause) = of_polls(polls, sample, used, stalled) {
-        return cause;
+        return Cause { waits_for: cause.waits_for.or_else(|| planning.cloned()), ..cause };
+    }
+    if let Some(planning) = planning {
+        let waits_for = Some(planning.clone());
+        return Cause { class: StallClass::Outside, waits_for, operator: None, threads: Vec::new() };
     }
     let (class, waits_for) = match tasks {
         0 | 1 => (StallClass::Outside, "its code waits for something other than a query".to_owned()),

@@ -7,24 +7,22 @@ use std::{
 
 use datafusion::{
     config::ConfigOptions,
-    error::DataFusionError,
     execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
     logical_expr::LogicalPlan,
 };
 
 use crate::{
-    executions::next_query_id,
     fingerprint::Fingerprints,
     measured_query::{MeasuredQuery, QueryOutcome},
     observer::QueryObserver,
-    planned_query::{PlannedQuery, PlanningFailure},
+    planned_query::{PlannedQuery, PlanningFailure, PlanningState},
     planning::{PlanningPart, PlanningTimes},
-    shield::message_of,
     source_plan::SourcePlan,
 };
 
 /// A query whose planning fails, as far as it was planned.
 pub(crate) struct FailedPlanning<'q> {
+    pub(crate) id: u64,
     pub(crate) part: PlanningPart,
     /// The rule that has returned the error.
     pub(crate) rule: Option<Arc<str>>,
@@ -36,13 +34,12 @@ pub(crate) struct FailedPlanning<'q> {
 }
 
 impl FailedPlanning<'_> {
-    /// Reports the query with its error: it starts, and has failed. To be called in the task of whoever asked for it.
-    pub(crate) fn report(self, observer: &dyn QueryObserver, error: &DataFusionError) {
-        let Self { part, rule, source, optimized, planning, options } = self;
-        let message = message_of(error);
+    /// Reports the query with the message of its error: it starts, and has failed. To be called in the task of whoever asked for it.
+    pub(crate) fn report(self, observer: &dyn QueryObserver, message: String) {
+        let Self { id, part, rule, source, optimized, planning, options } = self;
         let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
         let query = Arc::new(PlannedQuery {
-            id: next_query_id(),
+            id,
             kind: source.kind,
             analyzed: source.analyzed,
             schema: source.schema,
@@ -50,7 +47,7 @@ impl FailedPlanning<'_> {
             fingerprints: Fingerprints::without_plan(&source.texts),
             texts: source.texts,
             planning,
-            failure: Some(PlanningFailure { part, rule, message: message.clone() }),
+            state: PlanningState::Failed(PlanningFailure { part, rule, message: message.clone() }),
             partitions: 0,
             options,
             memory_pool: no_pool,

@@ -10,6 +10,12 @@ pub trait QueryObserver: fmt::Debug + Send + Sync {
     /// `None` leaves the query alone.
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation>;
 
+    /// Who asks for a query whose planning begins, for whoever [looks at those that go on](crate::LiveQueries::plannings).
+    /// Called in the task of whoever asks, also for plans that are never executed.
+    fn asked_by(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
     /// Whether the texts of plans are compared before and after each rule, which takes longer than planning does. Asked
     /// when the session is instrumented.
     fn wants_differences(&self) -> bool {

@@ -18,8 +18,8 @@ use crate::{
     measured_query::{MeasuredQuery, QueryOutcome},
     operators::{MeasuredOperator, unix_milliseconds},
     planned_operators::{PlannedOperator, plan_text},
-    planned_query::{PlannedQuery, PlanningFailure},
-    planning::{PlanningTimes, RuleTime},
+    planned_query::{PlannedQuery, PlanningState},
+    planning::RuleTime,
 };
 
 impl PlannedQuery {
@@ -49,7 +49,7 @@ impl PlannedQuery {
             literal_hash: Some(literal_hash),
             logical_plan,
             optimized_plan: self.is_optimized().then_some(optimized_plan),
-            physical_plan: self.failure.is_none().then_some(physical_plan),
+            physical_plan: (self.state == PlanningState::Planned).then_some(physical_plan),
             schema: self
                 .schema
                 .fields()
@@ -64,7 +64,7 @@ impl PlannedQuery {
             source_tables: self.source_tables.clone(),
             sources: self.sources(),
             settings: settings_of(&self.options, with_literals),
-            planning: Some(record_of(&self.planning, self.failure.as_ref(), with_literals)),
+            planning: Some(self.planning_record(with_literals)),
             metrics: PlanMetrics {
                 planned_at_ms: unix_milliseconds(self.planning.started_at),
                 planning_ms: Some(milliseconds::of(self.planning.total())),
@@ -72,6 +72,34 @@ impl PlannedQuery {
                 ..PlanMetrics::default()
             },
             ..PlanBundle::default()
+        }
+    }
+
+    /// How long it was planned, and what of that goes on or has failed. `with_literals` as for the whole.
+    pub fn planning_record(&self, with_literals: bool) -> PlanningRecord {
+        let (planning, failure) = (&self.planning, self.failure());
+        let turn = match &self.state {
+            PlanningState::GoesOn(turn) => Some(turn),
+            PlanningState::Planned | PlanningState::Failed(_) => None,
+        };
+        let rule = |rule: &RuleTime| RuleRecord {
+            name: rule.name.to_string(),
+            part: rule.part.name().to_owned(),
+            ms: milliseconds::of(rule.time),
+            changed: rule.changed,
+            // The texts are written with their literals.
+            differences: if with_literals { rule.differences.clone() } else { Vec::new() },
+        };
+        PlanningRecord {
+            parsing_ms: None,
+            analysis_ms: milliseconds::of(planning.analysis),
+            optimization_ms: milliseconds::of(planning.optimization),
+            physical_ms: milliseconds::of(planning.physical),
+            rules: planning.rules.iter().map(rule).collect(),
+            failed_part: failure.map(|failure| failure.part.name().to_owned()),
+            failed_rule: failure.and_then(|failure| failure.rule.as_deref()).map(str::to_owned),
+            open_part: turn.map(|turn| turn.part.name().to_owned()),
+            open_rule: turn.and_then(|turn| turn.rule.as_deref()).map(str::to_owned),
         }
     }
 
@@ -290,30 +318,6 @@ fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<St
             (entry.key, value)
         })
         .collect()
-}
-
-fn record_of(
-    planning: &PlanningTimes,
-    failure: Option<&PlanningFailure>,
-    with_literals: bool,
-) -> PlanningRecord {
-    let rule = |rule: &RuleTime| RuleRecord {
-        name: rule.name.to_string(),
-        part: rule.part.name().to_owned(),
-        ms: milliseconds::of(rule.time),
-        changed: rule.changed,
-        // The texts are written with their literals.
-        differences: if with_literals { rule.differences.clone() } else { Vec::new() },
-    };
-    PlanningRecord {
-        parsing_ms: None,
-        analysis_ms: milliseconds::of(planning.analysis),
-        optimization_ms: milliseconds::of(planning.optimization),
-        physical_ms: milliseconds::of(planning.physical),
-        rules: planning.rules.iter().map(rule).collect(),
-        failed_part: failure.map(|failure| failure.part.name().to_owned()),
-        failed_rule: failure.and_then(|failure| failure.rule.as_deref()).map(str::to_owned),
-    }
 }
 
 #[cfg(test)]

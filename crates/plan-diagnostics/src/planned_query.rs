@@ -14,6 +14,26 @@ use crate::{
     source_plan::DataPlan,
 };
 
+/// How far the planning of a query has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanningState {
+    /// It has a physical plan.
+    Planned,
+    /// It goes on. The query has no operators so far, nor changed settings, and its plan hash is not known.
+    GoesOn(PlanningTurn),
+    /// It has failed: the query has no operators, is never executed, and ends as failed at once.
+    Failed(PlanningFailure),
+}
+
+/// What goes on while a query is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanningTurn {
+    /// The part of planning.
+    pub part: PlanningPart,
+    /// The rule that was called last; `None` in front of the first one, as while the operators of the physical plan are made.
+    pub rule: Option<Arc<str>>,
+}
+
 /// Where the planning of a query has failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanningFailure {
@@ -25,7 +45,7 @@ pub struct PlanningFailure {
     pub message: String,
 }
 
-/// A query that has a physical plan, or whose planning has failed.
+/// A query that was planned, or as far as it was.
 #[derive(Debug, Clone)]
 pub struct PlannedQuery {
     /// Unique in the process, from 1. Executing a plan once more is a query of its own.
@@ -48,8 +68,8 @@ pub struct PlannedQuery {
     pub texts: Arc<PlanTexts>,
     /// How long planning took; nothing for a plan that is executed once more.
     pub planning: PlanningTimes,
-    /// Where its planning has failed: then it has no operators, is never executed, and ends as failed at once.
-    pub failure: Option<PlanningFailure>,
+    /// How far planning has come.
+    pub state: PlanningState,
     /// Partitions of the root.
     pub partitions: usize,
     /// The memory pool of its session when it was planned, as long as somebody else holds that: `SET` may replace it.
@@ -72,7 +92,19 @@ impl PlannedQuery {
 
     /// Whether the optimiser was done with it.
     pub fn is_optimized(&self) -> bool {
-        self.failure.as_ref().is_none_or(|failure| failure.part == PlanningPart::Physical)
+        match &self.state {
+            PlanningState::Planned => true,
+            PlanningState::GoesOn(_) => false,
+            PlanningState::Failed(failure) => failure.part == PlanningPart::Physical,
+        }
+    }
+
+    /// Where its planning has failed, if it has.
+    pub fn failure(&self) -> Option<&PlanningFailure> {
+        match &self.state {
+            PlanningState::Failed(failure) => Some(failure),
+            PlanningState::Planned | PlanningState::GoesOn(_) => None,
+        }
     }
 
     /// Whether the rows that it returns or writes are those of a plan as the front end made it, from the same tables.

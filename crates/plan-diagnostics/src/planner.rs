@@ -17,12 +17,12 @@ use datafusion::{
 
 use crate::{
     counted::counted,
-    executions::{is_observed, next_query_id, observed},
+    executions::{is_observed, observed},
     failed_planning::FailedPlanning,
     fingerprint::Fingerprints,
     observer::QueryObserver,
     planned_operators::describe,
-    planned_query::PlannedQuery,
+    planned_query::{PlannedQuery, PlanningState},
     planning::{PlanningPart, PlanningTimes},
     planning_scope::PhysicalPlanning,
     progress::LiveQueries,
@@ -30,7 +30,7 @@ use crate::{
     query_run::partition_count,
     rules::wrap_rules,
     shape::shape,
-    shield::shielded,
+    shield::{message_of, shielded},
     source_plan::{SourcePlan, data_schema},
     sources::{Leaf, leaves, rows_to_change},
     watched_session::{OBSERVING, WatchedSession},
@@ -63,9 +63,9 @@ pub fn instrument(
     // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
     // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
-    let session = Arc::new(WatchedSession::new(observer));
+    let session = Arc::new(WatchedSession::new(observer, live));
     let is_analyzed = wrap_rules(&mut builder, &session);
-    let planner = Arc::new(ObservingPlanner { inner, is_analyzed, session, live });
+    let planner = Arc::new(ObservingPlanner { inner, is_analyzed, session });
     config.set_extension(Arc::new(ObservedBy(Arc::downgrade(&planner))));
     builder.with_config(config).with_query_planner(planner)
 }
@@ -92,7 +92,6 @@ struct ObservingPlanner {
     /// Whether the session has rules by which the plan is known as the front end made it.
     is_analyzed: bool,
     session: Arc<WatchedSession>,
-    live: LiveQueries,
 }
 
 impl fmt::Debug for ObservingPlanner {
@@ -111,16 +110,17 @@ impl QueryPlanner for ObservingPlanner {
         // Before it is planned: `MemTable` deletes and updates while it makes the plan, so that afterwards the rows
         // are gone.
         let rows_to_change = shielded("a table that is changed", || rows_to_change(logical_plan)).flatten();
-        let mut planning = PhysicalPlanning::begin(self.is_analyzed);
+        let planning = PhysicalPlanning::begin(self.is_analyzed, &self.session);
         let plan = planning.of(self.inner.create_physical_plan(logical_plan, session)).await;
         let (times, rule) = planning.end();
-        let mut source = || planning.source.take().unwrap_or_else(|| self.session.known.of(logical_plan));
+        let source = || planning.source().unwrap_or_else(|| self.session.known.of(logical_plan));
         let plan = match plan {
             Ok(plan) => plan,
             Err(error) if planning.is_part_of_another => return Err(error),
             Err(error) => {
                 shielded(OBSERVING, || {
                     let failed = FailedPlanning {
+                        id: planning.query_id(),
                         part: PlanningPart::Physical,
                         rule,
                         source: source(),
@@ -128,7 +128,7 @@ impl QueryPlanner for ObservingPlanner {
                         planning: times,
                         options: Arc::clone(session.config().options()),
                     };
-                    failed.report(self.session.observer.as_ref(), &error);
+                    failed.report(self.session.observer.as_ref(), message_of(&error));
                 });
                 return Err(error);
             }
@@ -144,7 +144,9 @@ impl QueryPlanner for ObservingPlanner {
             // From the optimised logical plan, whose scans are those of the physical one: the analysed plan still
             // has scans that were optimised away.
             let leaves = leaves(&plan, logical_plan, rows_to_change);
-            self.observe(&plan, logical_plan, &leaves, source, times, session)
+            let made =
+                Made { plan: &plan, logical_plan, leaves: &leaves, source, times, id: planning.query_id() };
+            self.observe(made, session)
         });
         Ok(observed.flatten().unwrap_or(plan))
     }
@@ -152,18 +154,11 @@ impl QueryPlanner for ObservingPlanner {
 
 impl ObservingPlanner {
     /// The plan with its executions observed. `None` where the observer leaves the query alone.
-    fn observe(
-        &self,
-        plan: &Arc<dyn ExecutionPlan>,
-        logical_plan: &LogicalPlan,
-        leaves: &[Leaf],
-        source: SourcePlan,
-        planning: PlanningTimes,
-        session: &dyn Session,
-    ) -> Option<Arc<dyn ExecutionPlan>> {
+    fn observe(&self, made: Made<'_>, session: &dyn Session) -> Option<Arc<dyn ExecutionPlan>> {
+        let Made { id, plan, logical_plan, leaves, source, times } = made;
         let operators = describe(plan, leaves);
         let query = Arc::new(PlannedQuery {
-            id: next_query_id(),
+            id,
             // Of an `EXPLAIN`, the rules are called with the plan that is explained.
             kind: QueryKind::of(logical_plan),
             analyzed: matches!(logical_plan, LogicalPlan::Analyze(_)),
@@ -171,8 +166,8 @@ impl ObservingPlanner {
             source_tables: source.tables,
             fingerprints: Fingerprints::new(&source.texts, &shape(plan, &operators)),
             texts: source.texts,
-            planning,
-            failure: None,
+            planning: times,
+            state: PlanningState::Planned,
             partitions: partition_count(plan),
             // As they are now: `SET` may change them before the report is written.
             options: Arc::clone(session.config().options()),
@@ -187,8 +182,26 @@ impl ObservingPlanner {
         let observation = self.session.observer.planned(&query)?;
         // A plan that takes no other leaves is observed without them.
         let plan = counted(Arc::clone(plan), leaves).unwrap_or_else(|_| Arc::clone(plan));
-        Some(observed(plan, query, observation, Arc::clone(&self.session.observer), self.live.clone()))
+        Some(observed(
+            plan,
+            query,
+            observation,
+            Arc::clone(&self.session.observer),
+            self.session.live.clone(),
+        ))
     }
+}
+
+/// What planning has made of a query.
+struct Made<'p> {
+    id: u64,
+    plan: &'p Arc<dyn ExecutionPlan>,
+    /// What the optimiser has made.
+    logical_plan: &'p LogicalPlan,
+    /// The scans of the plan.
+    leaves: &'p [Leaf],
+    source: SourcePlan,
+    times: PlanningTimes,
 }
 
 /// What DDL and `SET` return: planned only when somebody collects the empty result.

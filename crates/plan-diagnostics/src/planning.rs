@@ -63,6 +63,15 @@ impl PlanningPart {
             Self::Physical => "physical",
         }
     }
+
+    /// The part in a sentence.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Analysis => "analysis",
+            Self::Optimization => "optimization",
+            Self::Physical => "physical planning",
+        }
+    }
 }
 
 impl PlanningTimes {

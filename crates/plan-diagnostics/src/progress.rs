@@ -1,6 +1,7 @@
 //! The queries that run at this moment, and how far they are.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -12,16 +13,18 @@ use datafusion::physical_plan::{ExecutionPlan, metrics::MetricValue};
 use crate::{
     counted::{counted_rows, is_waiting},
     measured_query::MeasuredQuery,
+    open_planning::{LivePlanning, OpenPlannings},
     planned_operators::PlannedOperator,
     polls::ActivePoll,
     query_run::QueryRun,
     sources::Leaf,
 };
 
-/// A registry of running queries. Clones share it; reading it from any thread costs a few microseconds a query.
+/// A registry of the queries that are planned and that run. Clones share it; reading it from any thread costs a few microseconds a query.
 #[derive(Clone, Default)]
 pub struct LiveQueries {
     runs: Arc<Mutex<Vec<Weak<QueryRun>>>>,
+    pub(crate) plannings: OpenPlannings,
 }
 
 impl fmt::Debug for LiveQueries {
@@ -92,6 +95,17 @@ impl LiveQueries {
     /// No queries.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The queries that are being planned.
+    pub fn plannings(&self) -> Vec<LivePlanning> {
+        self.plannings.sample()
+    }
+
+    /// Whoever asked for queries says that this has failed with the message of an error: a query of theirs whose plan the checks
+    /// behind the analysis have refused is reported with it. Nothing else tells of these, since no rule is called with them.
+    pub fn failed(&self, is_theirs: impl Fn(&(dyn Any + Send + Sync)) -> bool, message: &str) {
+        self.plannings.refused(is_theirs, message);
     }
 
     /// Every query that has started and not ended, by id.

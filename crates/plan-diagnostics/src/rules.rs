@@ -20,7 +20,7 @@ use crate::{
     planning::{PlanningPart, Rule},
     planning_scope::{Entered, enter},
     rule_differences::TextBefore,
-    shield::shielded,
+    shield::{message_of, shielded},
     watched_session::{OBSERVING, WatchedSession},
 };
 
@@ -96,9 +96,11 @@ impl<R> Wrapped<R> {
     /// The rule has returned the error, with which the planning ends.
     fn failed(&self, entered: Entered, error: &DataFusionError, options: &ConfigOptions) {
         shielded(OBSERVING, || {
-            let Some((source, planning)) = entered.failed() else { return };
+            let Some((open, planning)) = entered.failed() else { return };
+            let Some(source) = open.source.clone() else { return };
             let Rule { part, name, .. } = &self.rule;
             FailedPlanning {
+                id: open.query_id(),
                 part: *part,
                 rule: Some(Arc::clone(name)),
                 source,
@@ -106,7 +108,7 @@ impl<R> Wrapped<R> {
                 planning,
                 options: Arc::new(options.clone()),
             }
-            .report(self.session.observer.as_ref(), error);
+            .report(self.session.observer.as_ref(), message_of(error));
         });
     }
 }
@@ -119,7 +121,7 @@ impl<R: std::fmt::Debug> std::fmt::Debug for Wrapped<R> {
 
 impl AnalyzerRule for Wrapped<Analyzing> {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
-        let entered = enter(&self.rule, Some((&plan, &self.session.known)));
+        let entered = enter(&self.rule, Some((&plan, &self.session)));
         let before = TextBefore::of(&plan, self.session.with_differences);
         let analyzed = self.inner.analyze(plan, config);
         match &analyzed {

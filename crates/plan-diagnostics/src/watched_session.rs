@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{observer::QueryObserver, source_plan::KnownPlans};
+use crate::{
+    observer::QueryObserver,
+    open_planning::OpenPlanning,
+    progress::LiveQueries,
+    shield::shielded,
+    source_plan::{KnownPlans, SourcePlan},
+};
 
 /// What a warning says has panicked, where a session's observer has.
 pub(crate) const OBSERVING: &str = "what observes the queries of a session";
@@ -11,14 +17,22 @@ pub(crate) const OBSERVING: &str = "what observes the queries of a session";
 #[derive(Debug)]
 pub(crate) struct WatchedSession {
     pub(crate) observer: Arc<dyn QueryObserver>,
+    /// Its queries that go on.
+    pub(crate) live: LiveQueries,
     pub(crate) known: KnownPlans,
     /// Whether the texts of plans are compared before and after each rule.
     pub(crate) with_differences: bool,
 }
 
 impl WatchedSession {
-    pub(crate) fn new(observer: Arc<dyn QueryObserver>) -> Self {
+    pub(crate) fn new(observer: Arc<dyn QueryObserver>, live: LiveQueries) -> Self {
         let with_differences = observer.wants_differences();
-        Self { observer, known: KnownPlans::default(), with_differences }
+        Self { observer, live, known: KnownPlans::default(), with_differences }
+    }
+
+    /// The planning of a query begins. To be called in the task of whoever asks for it.
+    pub(crate) fn begins(&self, source: Option<SourcePlan>) -> Arc<OpenPlanning> {
+        let asked_by = shielded(OBSERVING, || self.observer.asked_by()).flatten();
+        self.live.plannings.begin(source, asked_by, &self.observer)
     }
 }

@@ -150,6 +150,12 @@ pub struct PlanningRecord {
     /// The rule that has failed, where it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_rule: Option<String>,
+    /// The part that goes on, in the file of a query that is being planned, or was when its process died.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_part: Option<String>,
+    /// The rule of it that was called last, where it has come to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_rule: Option<String>,
 }
 
 /// What one rule did, over all passes.

@@ -12,6 +12,7 @@ use daglight_otel_bridge::{
 use crate::{
     log::{field, known, log},
     on_stall,
+    run_plannings::RunPlanning,
     run_state::RunState,
     stalls,
 };
@@ -26,7 +27,8 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
         return;
     }
     // First, so that the files of the plans are as new as what is said below.
-    state.core.plans.beat();
+    let planned = RunPlanning::of_run(&state.context);
+    state.core.plans.beat(planned.iter().filter_map(RunPlanning::for_file).collect());
     let before = state.beats.last.replace(beat.clone());
     let before = before.as_ref();
     if let Some(lineage) = &state.context.lineage {

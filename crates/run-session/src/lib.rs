@@ -79,6 +79,7 @@ mod node_facts;
 mod node_outcome;
 mod node_scope;
 mod query_owner;
+mod run_plannings;
 mod query_write;
 mod read_tables;
 mod session_tables;

@@ -6,7 +6,7 @@ use daglight_capture_policy::SqlText;
 use daglight_heartbeat::{Nodes, OperatorProgress, Progress, QueryProgress, Sample};
 use daglight_plan_diagnostics::{LiveOperator, LiveQuery};
 
-use crate::{active_polls::poll, run_state::RunState};
+use crate::{active_polls::poll, run_plannings::RunPlanning, run_state::RunState};
 
 /// Adapts what is known of one run to the heartbeat.
 pub(crate) struct LiveProgress {
@@ -33,14 +33,25 @@ impl Progress for LiveProgress {
             busy: query.busy,
             operators: self.operators(query.operators),
         });
+        let mut running: Vec<_> = self.run.nodes.list().iter().map(|node| node.progress()).collect();
+        let mut statements = self.run.statements.in_progress(&self.run.core);
+        for planning in RunPlanning::of_run(&self.run.context) {
+            let of_node = running.iter_mut().find(|node| Some(node.name.as_str()) == planning.node());
+            match (planning.node(), of_node, statements.as_mut_slice()) {
+                (Some(_), Some(node), _) => node.planning = Some(planning.describe()),
+                // Of several any could have asked.
+                (None, _, [only]) => only.planning = Some(planning.describe()),
+                _ => {}
+            }
+        }
         Sample {
             queries: queries.collect(),
             nodes: self.run.nodes_by_state(),
             moved,
             memory: shared.pools.used(),
             runtime: self.run.beats.runtime.used(),
-            running: self.run.nodes.list().iter().map(|node| node.progress()).collect(),
-            statements: self.run.statements.in_progress(&self.run.core),
+            running,
+            statements,
             memory_waits: shared.pools.waits(),
         }
     }

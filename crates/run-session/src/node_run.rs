@@ -17,6 +17,7 @@ use crate::{
     ran_for::RanFor,
     run_error::RecordedError,
     run_log::FailedPart,
+    run_plannings::node_failed,
     run_state::RunState,
 };
 
@@ -108,6 +109,7 @@ impl NodeRun {
         if let Some(stall) = self.node.scope.stop.stall_in(&error.text()) {
             return self.stalled(&stall);
         }
+        node_failed(&self.node.scope, &error.text());
         // DataFusion makes an error of a panic in one of its tasks, in whose text the place is missing.
         let place = Panic::place_mentioned_in(&error.text());
         let unsuccessful = Unsuccessful::new(NodeStatus::Failure, error);

@@ -36,7 +36,7 @@ pub(crate) struct NodeScope {
     /// The stable external name of what it makes.
     pub(crate) dataset: Captured,
     /// The SQL of the node, where that is its code.
-    pub(crate) sql: Option<Captured>,
+    pub(crate) sql: Option<Arc<Captured>>,
     /// Whether its code is a script, whose front-end says itself what it writes.
     pub(crate) is_scripted: bool,
     /// Those of its code, and of the tasks that its queries spawn.
@@ -93,7 +93,7 @@ impl NodeScope {
         let scope = Self {
             stage,
             dataset,
-            sql: code.and_then(|code| run.context.policy.capture_sql(&code.text)),
+            sql: code.and_then(|code| run.context.policy.capture_sql(&code.text)).map(Arc::new),
             // Taken before the node is in any context: a context that holds this scope, and is held by it, would
             // keep both for ever.
             span: span.context(),

@@ -64,6 +64,7 @@ impl OpenNode {
             busy: self.scope.polls.busy(),
             stall_after: self.scope.progress.stall_after(),
             tasks: self.scope.progress.tasks(),
+            planning: None,
         }
     }
 

@@ -86,6 +86,7 @@ impl OpenStatements {
                 .map(poll)
                 .collect(),
             busy: statement.polls.busy() + core.queries.polls.busy(),
+            planning: None,
         };
         open.into_iter().map(progress).collect()
     }

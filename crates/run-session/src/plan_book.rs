@@ -1,7 +1,7 @@
 //! The plans of a run that its thread for plans has in hand, with the sums over their executions.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map},
     error::Error as _,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -38,6 +38,8 @@ const MAX_PLANS_WITH_SPANS: usize = 4_096;
 #[derive(Default)]
 pub(crate) struct PlanBook {
     plans: HashMap<PlanKey, Entry>,
+    /// Those that are planned for long, by the ids of their queries.
+    planned: HashMap<u64, (PlanKey, Entry)>,
     /// How often each plan was executed, for the spans of its operators.
     with_spans: HashMap<PlanKey, u64>,
     /// Those that have no file yet, and when it is written at the latest, in this order.
@@ -78,7 +80,8 @@ impl PlanBook {
         match message {
             PlanMessage::Started(query) => self.started(plans, *query),
             PlanMessage::Ended(query) => self.ended(plans, *query),
-            PlanMessage::Beat => {
+            PlanMessage::Beat(planned) => {
+                self.show_planned(plans, planned);
                 self.refresh(plans);
                 self.write(plans);
             }
@@ -93,6 +96,48 @@ impl PlanBook {
                 entry.show(plans, &longest);
             }
             entry.show_storage(plans);
+        }
+    }
+
+    /// Shows what is known of queries that are being planned, and forgets those that are not any more.
+    fn show_planned(&mut self, plans: &AdmittedPlans, queries: Vec<StartedQuery>) {
+        let gone: Vec<u64> = self
+            .planned
+            .keys()
+            .copied()
+            .filter(|id| queries.iter().all(|query| query.query.id != *id))
+            .collect();
+        gone.into_iter().for_each(|id| self.forget_planned(plans, id));
+        for query in queries {
+            let with_literals = plans.context.policy.sql_text() == SqlText::Whole;
+            match self.planned.entry(query.query.id) {
+                hash_map::Entry::Occupied(known) => {
+                    let (_, entry) = known.into_mut();
+                    entry.plan.planning = Some(query.query.planning_record(with_literals));
+                    entry.is_changed = true;
+                }
+                hash_map::Entry::Vacant(place) => {
+                    let entry = Entry::new(plans, &query);
+                    // Its text is that of one whose planning has failed before, and which has the file.
+                    if entry.has_file || self.plans.contains_key(&query.key) {
+                        continue;
+                    }
+                    let (_, entry) = place.insert((query.key, entry));
+                    entry.running.insert(query.query.id);
+                    entry.plan.query_ids.push(query.query.id);
+                }
+            }
+        }
+        self.planned.values_mut().for_each(|(key, entry)| entry.write(plans, key));
+    }
+
+    /// A query is planned no more: what it is now has another file, or none.
+    fn forget_planned(&mut self, plans: &AdmittedPlans, id: u64) {
+        let Some((key, mut entry)) = self.planned.remove(&id) else { return };
+        if !self.plans.contains_key(&key) {
+            entry.running.clear();
+            entry.write(plans, &key);
+            plans.release(&key);
         }
     }
 
@@ -144,6 +189,7 @@ impl PlanBook {
             entry.plan.query_ids.push(id);
         }
         entry.is_changed = true;
+        self.forget_planned(plans, id);
         if is_new {
             self.without_file.push_back((Instant::now() + FIRST_WRITE_AFTER, query.key));
         }

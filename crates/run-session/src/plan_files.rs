@@ -69,11 +69,16 @@ impl PlanFiles {
         }
     }
 
-    /// Brings the files of queries that run up to date.
-    pub(crate) fn beat(&self) {
+    /// Brings the files of queries that run up to date, and of those that are `planned` for long.
+    pub(crate) fn beat(&self, mut planned: Vec<StartedQuery>) {
+        planned.retain(|query| self.plans.admits(&query.key));
+        // The first query of a run may be planned for hours.
+        if !planned.is_empty() {
+            return self.send(PlanMessage::Beat(planned));
+        }
         if let WriterThread::Runs { messages, .. } = &*self.thread() {
             // A full queue has older news to be written first.
-            let _ = messages.try_send(PlanMessage::Beat);
+            let _ = messages.try_send(PlanMessage::Beat(planned));
         }
     }
 

@@ -19,12 +19,12 @@ pub(crate) struct PlanKey {
     pub(crate) plan_hash: String,
 }
 
-/// A query that starts.
+/// A query that starts, or is being planned.
 pub(crate) struct StartedQuery {
     pub(crate) key: PlanKey,
     pub(crate) query: Arc<PlannedQuery>,
-    /// The SQL of its node, as it may be shown.
-    pub(crate) sql: Option<Captured>,
+    /// Its SQL, or that of its node, as it may be shown.
+    pub(crate) sql: Option<Arc<Captured>>,
     /// How long its text was parsed, where a front end has said so.
     pub(crate) parsing: Option<Duration>,
     /// What it asks of object stores while it runs, where it uses some.
@@ -47,6 +47,6 @@ pub(crate) struct EndedQuery {
 pub(crate) enum PlanMessage {
     Started(Box<StartedQuery>),
     Ended(Box<EndedQuery>),
-    /// The heart beats: what runs is brought up to date.
-    Beat,
+    /// The heart beats: what runs is brought up to date, and so are these, which are being planned.
+    Beat(Vec<StartedQuery>),
 }

@@ -145,7 +145,7 @@ impl RunQuery {
         compiled.set(Key::OptimizationSeconds, optimization.as_secs_f64());
         compiled.set(Key::PhysicalPlanningSeconds, physical.as_secs_f64());
         compiled.end_at(planned_at);
-        if let Some(failure) = &self.query.failure {
+        if let Some(failure) = self.query.failure() {
             let policy = &place.run().context.policy;
             // The message may hold values of the plan.
             policy.redactor().learn_plan(&self.query.texts.logical);
@@ -180,7 +180,7 @@ impl RunQuery {
             let table = policy.capture(table);
             span = span.attribute(Key::Table, table.clone()).attribute(key::DB_COLLECTION_NAME, table);
         }
-        match place.owner.node().and_then(|node| node.sql.as_ref()) {
+        match place.sql.as_deref() {
             Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql.clone()),
             None => span,
         }
@@ -223,14 +223,14 @@ impl QueryListener for RunQuery {
         let (name, stage) =
             if is_write { (names::span::WRITE, "write") } else { (names::span::EXECUTE, "execute") };
         // One whose planning has failed is never executed.
-        if self.query.failure.is_none() {
+        if self.query.failure().is_none() {
             let span = self.span(place, name, stage).start();
             *self.open_span() = Some(span);
         }
         run.plans.started(StartedQuery {
             key: self.plan_key(place),
             query: Arc::clone(&self.query),
-            sql: place.owner.node().and_then(|node| node.sql.clone()),
+            sql: place.sql.clone(),
             parsing: self.parsing,
             storage: self.storage.clone(),
         });

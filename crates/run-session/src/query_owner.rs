@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::Polls;
 use opentelemetry::Context;
 
@@ -23,6 +24,14 @@ pub(crate) enum QueryOwner {
 /// Marks the owner in an OpenTelemetry context. One type for nodes and runs: of a run inside a node of another, the
 /// innermost is found.
 struct Current(QueryOwner);
+
+/// Marks the SQL that runs in an OpenTelemetry context, where it is that of a stage and not of a node.
+struct StageSql(Arc<Captured>);
+
+/// A context with the SQL of a stage in it, as it may be shown.
+pub(crate) fn with_sql(context: &Context, sql: Captured) -> Context {
+    context.with_value(StageSql(Arc::new(sql)))
+}
 
 impl QueryOwner {
     /// What the code that calls this runs in.
@@ -63,6 +72,16 @@ impl QueryOwner {
             work.as_mut().poll(context)
         })
         .await
+    }
+
+    /// The SQL in whose code this is called, as it may be shown: that of the node, or else of a stage.
+    pub(crate) fn sql(&self) -> Option<Arc<Captured>> {
+        let of_stage =
+            || Context::map_current(|context| context.get::<StageSql>().map(|sql| Arc::clone(&sql.0)));
+        match self {
+            Self::Node(node) => node.sql.clone(),
+            Self::Run(_) => of_stage(),
+        }
     }
 
     pub(crate) fn run(&self) -> &Arc<RunCore> {

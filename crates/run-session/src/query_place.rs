@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::PlannedQuery;
 use opentelemetry::Context;
 
@@ -16,6 +17,8 @@ pub(crate) struct QueryPlace {
     pub(crate) owner: QueryOwner,
     /// What its spans stand below.
     pub(crate) parent: Context,
+    /// Its SQL as it may be shown, where a front end has said it.
+    pub(crate) sql: Option<Arc<Captured>>,
     /// The node whose frame it executes.
     pub(crate) handed_out_by: Option<Arc<NodeScope>>,
 }
@@ -28,7 +31,7 @@ impl QueryPlace {
         // Of a run that has ended no frame is kept.
         let run = open_runs.get(owner.run().context.run_id);
         let handed_out_by = run.and_then(|run| run.frames.node_of(query));
-        Some(Self { owner, parent, handed_out_by })
+        Some(Self { sql: owner.sql(), owner, parent, handed_out_by })
     }
 
     pub(crate) fn run(&self) -> &Arc<RunCore> {

@@ -31,7 +31,7 @@ use crate::{
     open_runs::OpenRuns,
     options::RunOptions,
     panics::Panic,
-    query_owner::QueryOwner,
+    query_owner::{QueryOwner, with_sql},
     run_error::{RecordedError, RunError},
     run_log::FailedPart,
     run_state::RunState,
@@ -253,13 +253,16 @@ impl Run {
         };
         let span = self.state.context.signals.span(names::span::STAGE).parent(&parent).stage(stage);
         let policy = &self.state.context.policy;
-        let span = code.into_iter().fold(span, |span, code| with_code(span, code, policy)).start();
+        let sql = code.and_then(|code| policy.capture_sql(&code.text));
+        let span =
+            code.into_iter().fold(span, |span, code| with_code(span, code, sql.clone(), policy)).start();
         let work = match is_in_node {
             true => Either::Left(in_span(span, policy, rows, work)),
             false => {
                 let open = self.state.statements.opened(&self.state.core, stage, code, span);
                 Either::Right(async move {
                     let context = open.context();
+                    let context = sql.into_iter().fold(context, |context, sql| with_sql(&context, sql));
                     let result = open.follow(work).with_context(context).await;
                     open.end(|span| say(span, policy, rows, &result));
                     result

@@ -1,13 +1,18 @@
 //! Finds what each query of a session belongs to.
 
-use std::sync::{Arc, Weak};
+use std::{
+    any::Any,
+    sync::{Arc, Weak},
+};
 
 use daglight_capture_policy::Policy;
 use daglight_data_summary::SummaryOptions;
 use daglight_materializers::SummaryTap;
 use daglight_plan_diagnostics::{DataTap, Observation, PlannedQuery, QueryKind, QueryObserver};
 
-use crate::{open_runs::OpenRuns, query_listener::RunQuery, run_state::RunState, shared::Shared};
+use crate::{
+    open_runs::OpenRuns, query_listener::RunQuery, run_plannings::Asker, run_state::RunState, shared::Shared,
+};
 
 /// Observes the queries of a session for the runs that are open while they are planned or executed.
 pub(crate) struct SessionObserver {
@@ -41,6 +46,10 @@ impl QueryObserver for SessionObserver {
         let query = Arc::new(RunQuery::new(&shared, Weak::clone(&self.open_runs), query, tap, preview_rows));
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
+    }
+
+    fn asked_by(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        Asker::current().map(|asker| Arc::new(asker) as Arc<dyn Any + Send + Sync>)
     }
 
     fn wants_differences(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use daglight_capture_policy::Policy;
+use daglight_capture_policy::{Captured, Policy};
 use daglight_otel_bridge::{StageSpan, StageSpanBuilder, names::key};
 use daglight_run_identity::Code;
 use opentelemetry::context::FutureExt as _;
@@ -12,14 +12,19 @@ use crate::{
     run_error::{RecordedError, RunError},
 };
 
-/// The span with where its code stands, and what it is as far as the policy shows it.
-pub(crate) fn with_code(span: StageSpanBuilder, code: &Code, policy: &Policy) -> StageSpanBuilder {
+/// The span with where its code stands, and its `sql` as far as the policy shows it.
+pub(crate) fn with_code(
+    span: StageSpanBuilder,
+    code: &Code,
+    sql: Option<Captured>,
+    policy: &Policy,
+) -> StageSpanBuilder {
     let span = span.attribute(key::CODE_LINE_NUMBER, code.first_line as u64);
     let span = match shown_location(&code.path, policy) {
         Some(path) => span.attribute(key::CODE_FILE_PATH, policy.capture(path)),
         None => span,
     };
-    match policy.capture_sql(&code.text) {
+    match sql {
         Some(sql) => span.attribute(key::DB_QUERY_TEXT, sql),
         None => span,
     }

@@ -84,7 +84,7 @@ impl AnalyzerRule for RefusingRule {
 async fn failed(ctx: &SessionContext, seen: &Shared, sql: &str) -> (PlanningFailure, PlanBundle) {
     let error = ctx.sql(sql).await.unwrap().collect().await.unwrap_err();
     let report = only(seen);
-    let failure = report.query.failure.clone().unwrap();
+    let failure = report.query.failure().cloned().unwrap();
     // The engine adds which rule it was.
     assert!(error.strip_backtrace().ends_with(&failure.message), "{error} and {failure:?}");
     assert_eq!(report.outcome, QueryOutcome::Failed { message: failure.message.clone() });
@@ -111,7 +111,7 @@ async fn a_query_whose_planning_fails_is_seen_with_the_part_and_rule_that_failed
     assert_eq!(planning.failed_rule.as_deref(), Some("simplify_expressions"));
     // The next query of the thread is another one.
     assert_eq!(run(&ctx, "SELECT x FROM held").await, 3);
-    assert_eq!(only(&seen).query.failure, None);
+    assert_eq!(only(&seen).query.failure(), None);
 
     let refusing =
         SessionStateBuilder::new_with_default_features().with_analyzer_rule(Arc::new(RefusingRule));

@@ -39,7 +39,7 @@ impl RunLineage {
         NodeFacts {
             run_id: scope.lineage_id,
             name: scope.name.clone(),
-            sql: scope.sql.clone(),
+            sql: scope.sql.as_deref().cloned(),
             documentation: documentation.and_then(|text| self.policy.capture_documentation(text)),
             path: node.and_then(|node| self.source_path(&node.code.as_ref()?.path)),
         }

@@ -12,6 +12,7 @@ mod ends;
 mod handles;
 mod many_queries;
 mod outputs;
+mod plannings;
 mod plans;
 mod silent_heart;
 mod stages;

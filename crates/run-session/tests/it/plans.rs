@@ -29,7 +29,7 @@ fn telemetry(output_dir: &Path, profile: Profile, change: impl FnOnce(&mut Setti
     Telemetry::new(settings)
 }
 
-fn plans(bundle: &Path) -> Vec<(String, Value)> {
+pub(crate) fn plans(bundle: &Path) -> Vec<(String, Value)> {
     let mut plans: Vec<_> = fs::read_dir(bundle.join("plans"))
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -234,6 +234,36 @@ async fn a_query_whose_planning_fails_has_a_file_and_a_span_with_its_error() {
         assert_eq!(message.contains("no number"), profile == Profile::Dev, "{message}");
         assert!(spans.iter().all(|span| span["name"] != "datafusion.execute"), "it was never executed");
     }
+}
+
+/// The checks that stand behind the analysis, which no rule sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_the_engine_refuses_behind_its_analysis_has_a_file_and_a_span() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path(), Profile::Dev, |_| ());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    // A subquery that returns more than one value for a row.
+    let refused = "SELECT (SELECT b.value FROM generate_series(1, 3) b WHERE b.value > a.value) \
+                   FROM generate_series(1, 3) a";
+    run.node("orders", async |_| execute(&ctx, refused).await).await.unwrap_err();
+    let failed = run.finish().await;
+    let plans = plans(&failed.bundle.clone().unwrap());
+    let [(_, plan)] = &plans[..] else { panic!("{plans:?}") };
+    assert_eq!((&plan["outcome"], &plan["node"]), (&json!("failed"), &json!("orders")), "{plan}");
+    assert_eq!(plan["planning"]["failed_part"], "analysis", "{plan}");
+    assert!(plan["logical_plan"].as_str().unwrap().contains("Subquery"), "{plan}");
+    let spans = spans(&failed.bundle.unwrap());
+    let [span] = &spans.iter().filter(|span| span["name"] == "datafusion.plan").collect::<Vec<_>>()[..]
+    else {
+        panic!("{spans:?}")
+    };
+    assert_eq!(span["status"]["code"], 2, "{span}");
+    // The next failure has nothing to do with it.
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    let failing = "SELECT 1 / (value - 1) FROM generate_series(1, 3)";
+    run.node("orders", async |_| execute(&ctx, failing).await).await.unwrap_err();
+    assert_eq!(self::plans(&run.finish().await.bundle.unwrap()).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
