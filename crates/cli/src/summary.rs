@@ -60,9 +60,7 @@ fn missing(report: &FinishReport) -> Option<String> {
             missing.push(format!("{} of {} {}", exact(dropped), exact(counts.produced), signal.items()));
         }
     }
-    if report.lacks_plans() {
-        missing.push("plans of queries".to_owned());
-    }
+    missing.extend(report.not_written().map(str::to_owned));
     if report.report.is_none() {
         missing.push("the report".to_owned());
     }

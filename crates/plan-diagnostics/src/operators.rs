@@ -132,7 +132,11 @@ pub(crate) fn collect_metrics(
         if before.is_some() || measured.partitions.len() > MAX_PARTITIONS {
             measured.readings.clear();
         }
-        measured_end.push(measured.ended_at);
+        // A plan that is executed once more has the times of its first execution as well, and the engine's clock may
+        // have been set anew.
+        let started_at =
+            measured.started_at.unwrap_or(query_started).clamp(query_started, query_started.max(query_ended));
+        measured_end.push(measured.ended_at.filter(|end| is_behind(*end, started_at)));
         let planned = planned.get(id);
         let leaf = planned.and_then(|operator| operator.leaf.as_ref());
         let output_rows = measured.sums.get("output_rows").copied();
@@ -155,12 +159,7 @@ pub(crate) fn collect_metrics(
             rows_read,
             busy: measured.busy(plan.name()),
             partitions: measured.partitions.len().max(1),
-            // A plan that is executed once more has the times of its first execution as well, and the engine's clock may
-            // have been set anew.
-            started_at: measured
-                .started_at
-                .unwrap_or(query_started)
-                .clamp(query_started, query_started.max(query_ended)),
+            started_at,
             ended_at: query_ended,
             metrics: measured.sums,
             estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
@@ -281,6 +280,14 @@ fn name_of(value: &MetricValue) -> Cow<'static, str> {
     }
 }
 
+/// Whether an operator may have ended at this moment of the engine's clock. Else that was set back meanwhile, and nobody knows when
+/// the operator ended.
+fn is_behind(end: SystemTime, start: SystemTime) -> bool {
+    /// The query's clock and the engine's drift apart by less while a process runs.
+    const DRIFT: Duration = Duration::from_millis(100);
+    end + DRIFT >= start
+}
+
 fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
@@ -291,4 +298,17 @@ fn earlier(a: Option<SystemTime>, b: Option<SystemTime>) -> Option<SystemTime> {
 /// Milliseconds since the Unix epoch, with their fraction.
 pub(crate) fn unix_milliseconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_in_front_of_the_start_is_that_of_a_clock_that_was_set_back() {
+        let start = UNIX_EPOCH + Duration::from_secs(7_200);
+        assert!(is_behind(start + Duration::from_secs(3_600), start));
+        assert!(is_behind(start - Duration::from_millis(1), start));
+        assert!(!is_behind(start - Duration::from_secs(3_600), start));
+    }
 }

@@ -27,8 +27,6 @@ pub(crate) struct AdmittedPlans {
     by_node: Mutex<HashMap<Option<String>, HashSet<String>>>,
     /// The plans of the last run of the DAG, once they are read.
     pub(crate) previous: OnceLock<PreviousPlans>,
-    /// Whether a plan could not be written.
-    pub(crate) has_failed: AtomicBool,
     /// Whether the run ends without what was not written in time.
     is_given_up: AtomicBool,
 }
@@ -41,7 +39,6 @@ impl AdmittedPlans {
             own_time,
             by_node: Mutex::default(),
             previous: OnceLock::new(),
-            has_failed: AtomicBool::default(),
             is_given_up: AtomicBool::default(),
         }
     }

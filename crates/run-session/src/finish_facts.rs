@@ -1,7 +1,5 @@
 //! What is known of a run when it ends, and the report that is made of it.
 
-use std::sync::atomic::Ordering;
-
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
     Delivery, DeliveryCounts, NodeRecord, NodeStatus, RunStatus, Tracking, clock, milliseconds,
@@ -40,7 +38,7 @@ pub(crate) fn report_of(state: &RunState, ending: &EndFacts, report: Option<Repo
         warnings: state.log.warnings(),
         tags: state.tags(),
         cause: state.core.interruption.get().map(|interruption| interruption.cause.clone()),
-        lacks_plans: state.core.plans.admitted().has_failed.load(Ordering::Relaxed),
+        not_written: state.log.records().not_written.clone(),
     }
 }
 

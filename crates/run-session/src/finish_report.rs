@@ -1,6 +1,9 @@
 //! What a run says at its end.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use daglight_run_bundle::{Delivery, NodeRecord, OwnTime, RunStatus, Tracking, Warning};
 use daglight_run_identity::RunId;
@@ -47,13 +50,13 @@ pub struct FinishReport {
     #[serde(skip)]
     pub(crate) cause: Option<StopCause>,
     #[serde(skip)]
-    pub(crate) lacks_plans: bool,
+    pub(crate) not_written: BTreeSet<&'static str>,
 }
 
 impl FinishReport {
-    /// Whether plans of queries could not be written to the bundle.
-    pub fn lacks_plans(&self) -> bool {
-        self.lacks_plans
+    /// What could not be written to the bundle, besides what the ledger counts: plans of queries, data summaries.
+    pub fn not_written(&self) -> impl Iterator<Item = &'static str> {
+        self.not_written.iter().copied()
     }
 
     /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM

@@ -83,6 +83,7 @@ impl NodeOutcome {
         let Some(bundle) = &scope.run.context.bundle else { return };
         let summary = NodeSummary::new(&scope.name, columns).partial(self.error.is_some());
         if let Err(error) = summary.append(bundle) {
+            scope.run.log.records().not_written.insert("data summaries");
             scope.run.log.bundle_error(&error);
         }
     }

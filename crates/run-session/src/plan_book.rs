@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque, hash_map},
     error::Error as _,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -437,7 +437,7 @@ impl Entry {
             Err(error) => {
                 let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
                 let folder = bundle.plans_dir();
-                plans.has_failed.store(true, Ordering::Relaxed);
+                plans.log.records().not_written.insert("plans of queries");
                 let code = WarningCode::of_error(&error, WarningCode::PlansNotWritten);
                 let warning = format!("cannot write plans to {}: {cause}", folder.display());
                 plans.log.bundle_failed(Warning::new(code, warning));

@@ -1,7 +1,7 @@
 //! What has happened in a run so far: its nodes, outputs, warnings and failures.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     error::Error,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -47,6 +47,8 @@ pub(crate) struct Records {
     pub(crate) queries_without_run: u64,
     /// What each node's queries have asked, as hashes, in the order in which they were planned.
     pub(crate) plans: BTreeMap<String, Vec<String>>,
+    /// What of the run could not be written to its bundle, besides signals and events, which are counted.
+    pub(crate) not_written: BTreeSet<&'static str>,
     /// Tags that were not known when the run started, or have another value now.
     pub(crate) late_tags: BTreeMap<String, String>,
 }
