@@ -172,10 +172,15 @@ fn with_planning(part: PlanningPart, change: impl FnOnce(&mut PlanningClock, &Op
         // Cloned before it is locked: the rule that is timed runs without a borrow of the thread-local, and may come
         // back here.
         let Some(physical) = PHYSICAL.with_borrow(Clone::clone) else { return };
-        let mut clock = physical.clock();
-        clock.as_mut().map(|clock| change(clock, &physical.open));
+        if let Some(clock) = physical.clock().as_mut() {
+            change(clock, &physical.open);
+        }
     } else {
-        ANALYZED.with_borrow_mut(|kept| kept.as_mut().map(|kept| change(&mut kept.clock, &kept.open)));
+        ANALYZED.with_borrow_mut(|kept| {
+            if let Some(kept) = kept {
+                change(&mut kept.clock, &kept.open);
+            }
+        });
     }
 }
 
