@@ -105,7 +105,7 @@ fn a_run_that_goes_on_is_watched_until_it_is_killed_and_then_reported() {
 
     let page = Page::new();
     page.open(&served.address);
-    page.shows(&["heavy", "running", "1 of 1 runs"]);
+    page.shows(&["heavy", "running", "1 of 1 run"]);
     page.screenshot("serve-list");
     page.open(&format!("{}{}", served.address, run.trim_start_matches('/')));
     page.shows(&["Queries that run", "CrossJoinExec", "/s", "1 of 2 nodes"]);
@@ -190,7 +190,7 @@ fn only_this_machine_is_answered_and_only_with_the_token() {
     assert_eq!(status(&locked, "/runs.json", &["Authorization: Bearer open-sesame"]), 200);
     let page = Page::new();
     page.open(&format!("{}?token=open-sesame", locked.address));
-    page.shows(&["1 of 1 runs"]);
+    page.shows(&["1 of 1 run"]);
     assert_eq!(page.evaluate("return location.search"), "");
 }
 

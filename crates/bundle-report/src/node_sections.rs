@@ -6,7 +6,7 @@ use daglight_run_bundle::{CheckRecord, NodeStatus, RecordedKind, RecordedOutcome
 
 use crate::{
     display, nodes,
-    report::{NodeReport, Report},
+    report::{NodeReport, Report, Timeline},
     section::{Block, Column, Fit, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
     section_parts::{section, sentence, table},
     waterfall::Axis,
@@ -14,6 +14,9 @@ use crate::{
 
 /// Nodes of which more is said than a row.
 pub(crate) const MAX_DETAILED: usize = 20;
+
+/// Milliseconds of idle time in all below which nothing is said of it.
+const LEAST_IDLE_MS: f64 = 1.0;
 
 /// Checks that are shown.
 const MAX_CHECKS: usize = 200;
@@ -114,47 +117,67 @@ pub(crate) fn checks(report: &Report) -> Section<'_> {
     section("Data checks", blocks)
 }
 
-/// What each step of the longest chain decides, and how many nodes ran at once.
+/// What each step of the longest chain decides, how many nodes ran at once, and when none did.
 pub(crate) fn critical_steps(report: &Report) -> Section<'_> {
     let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
+    let mut blocks = Vec::new();
     // A chain of one node is the node.
-    if timeline.critical_path.len() < 2 {
-        return section("What decides the time", Vec::new());
+    if timeline.critical_path.len() > 1 {
+        let columns = vec![
+            Column::text("step of the longest chain"),
+            Column::number("time"),
+            Column::number("to gain at most"),
+        ];
+        let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
+            vec![
+                name(step.node.as_str()),
+                shown(step.duration_ms, display::duration),
+                shown(step.gain_ms, display::duration),
+            ]
+        });
+        blocks.extend(table(columns, rows));
+        let at_once = timeline.concurrency.iter().map(|at| {
+            format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms))
+        });
+        blocks.push(sentence(format!("At once: {}.", at_once.collect::<Vec<_>>().join(", "))));
     }
+    blocks.extend(idle_gaps(timeline));
+    let rest = idle_rest_in_words(timeline).filter(|_| !blocks.is_empty());
+    blocks.extend(rest.map(sentence));
+    section("What decides the time", blocks)
+}
+
+fn idle_gaps(timeline: &Timeline) -> Option<Block<'_>> {
     let columns = vec![
-        Column::text("step of the longest chain"),
-        Column::number("time"),
-        Column::number("to gain at most"),
-    ];
-    let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
-        vec![
-            name(step.node.as_str()),
-            shown(step.duration_ms, display::duration),
-            shown(step.gain_ms, display::duration),
-        ]
-    });
-    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
-    let at_once = timeline
-        .concurrency
-        .iter()
-        .map(|at| format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms)));
-    blocks.push(sentence(format!("At once: {}.", at_once.collect::<Vec<_>>().join(", "))));
-    let columns = vec![
-        Column::text("idle after"),
-        Column::text("before"),
+        Column::text("idle after the end of"),
+        Column::text("until the start of"),
         Column::number("start"),
         Column::number("time"),
     ];
-    let gaps = timeline.idle_gaps.iter().map(|gap| {
+    let rows = timeline.idle_gaps.iter().map(|gap| {
         vec![
-            name(gap.after.as_deref()),
-            name(gap.before.as_deref()),
+            gap.after.as_deref().map_or(words("no node yet"), |node| name(node)),
+            gap.before.as_deref().map_or(words("no node any more"), |node| name(node)),
             shown(gap.start_ms, since_start),
             shown(gap.duration_ms, display::duration),
         ]
     });
-    blocks.extend(table(columns, gaps));
-    section("What decides the time", blocks)
+    table(columns, rows)
+}
+
+/// What is idle besides the gaps that are listed.
+fn idle_rest_in_words(timeline: &Timeline) -> Option<String> {
+    let listed_ms: f64 = timeline.idle_gaps.iter().map(|gap| gap.duration_ms).sum();
+    let parts = [
+        (timeline.long_idle_ms - listed_ms, "in more gaps of 100 ms and more".to_owned()),
+        (timeline.idle_ms - timeline.long_idle_ms, {
+            let gaps = display::plural(timeline.short_gaps, "gap");
+            format!("in {gaps} of less than 100 ms, which are not listed")
+        }),
+    ];
+    let parts = parts.into_iter().filter(|(ms, _)| *ms >= LEAST_IDLE_MS);
+    let parts: Vec<String> = parts.map(|(ms, which)| format!("{} {which}", display::duration(ms))).collect();
+    (!parts.is_empty()).then(|| format!("Idle besides: {}.", parts.join(", ")))
 }
 
 fn time_spent(report: &Report) -> Option<Block<'_>> {
@@ -226,4 +249,32 @@ fn earlier_attempts(node: &NodeReport) -> String {
 
 pub(crate) fn since_start(ms: f64) -> String {
     format!("+{}", display::duration(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::timeline;
+
+    fn node(name: &str, start_ms: f64) -> NodeReport {
+        NodeReport {
+            status: NodeStatus::Success,
+            start_ms: Some(start_ms),
+            duration_ms: Some(100.0),
+            ..NodeReport::of_name(name)
+        }
+    }
+
+    #[test]
+    fn idle_time_that_is_not_listed_is_said() {
+        let starts = [0.0, 120.0, 260.0, 560.0];
+        let mut nodes: Vec<NodeReport> =
+            starts.iter().zip(["a", "b", "c", "d"]).map(|(start, name)| node(name, *start)).collect();
+        let mut timeline = timeline(&mut nodes, &[], 660.0, None).unwrap();
+        let said = "Idle besides: 60 ms in 2 gaps of less than 100 ms, which are not listed.";
+        assert_eq!(idle_rest_in_words(&timeline).as_deref(), Some(said));
+        timeline.idle_gaps.clear();
+        let said = format!("Idle besides: 200 ms in more gaps of 100 ms and more, {}", &said[14..]);
+        assert_eq!(idle_rest_in_words(&timeline), Some(said));
+    }
 }

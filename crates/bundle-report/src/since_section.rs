@@ -119,7 +119,7 @@ fn columns(since: &SinceLastRun) -> Option<Block<'_>> {
 }
 
 fn drifts(since: &SinceLastRun) -> Option<Block<'_>> {
-    let columns = vec![Column::text("node"), Column::text("column"), Column::text("how its values moved")];
+    let columns = vec![Column::text("node"), Column::text("column"), Column::text("change")];
     let rows = since
         .drifts
         .iter()

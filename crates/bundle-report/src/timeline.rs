@@ -52,10 +52,11 @@ pub(crate) fn timeline(
     let worked_ms = total(intervals.iter().map(length_ms));
     let idle_gaps = idle_gaps(nodes, intervals, duration_ms);
     let longest_idle = idle_gaps.first().cloned();
-    let long_gaps = gaps(intervals, duration_ms)
+    let gaps = gaps(intervals, duration_ms)
         .map(|(from, until)| milliseconds::of_microseconds(until.saturating_sub(from)))
-        .filter(|gap_ms| *gap_ms >= LONG_GAP_MS);
-    let long_idle_ms = total(long_gaps);
+        .filter(|gap_ms| *gap_ms > 0.0);
+    let (long_gaps, short_gaps): (Vec<f64>, Vec<f64>) = gaps.partition(|gap_ms| *gap_ms >= LONG_GAP_MS);
+    let long_idle_ms = total(long_gaps.into_iter());
     let concurrency = concurrency(nodes, duration_ms);
     // The chain that decided the run's time is by dependencies, and not by what happened to follow what.
     let dag = Dag::of(nodes);
@@ -79,6 +80,7 @@ pub(crate) fn timeline(
         critical_steps,
         concurrency,
         idle_gaps: idle_gaps.into_iter().filter(|gap| gap.duration_ms >= LONG_GAP_MS).collect(),
+        short_gaps: short_gaps.len() as u64,
     })
 }
 
@@ -113,14 +115,24 @@ fn idle_gaps(nodes: &[NodeReport], intervals: &[Interval], duration_ms: f64) -> 
         gaps(intervals, duration_ms).filter(|(from, until)| until > from).collect();
     found.sort_by_key(|(from, until)| std::cmp::Reverse((until - from, *from)));
     found.truncate(MAX_GAPS);
-    let named = |at: u64, moment: fn((f64, f64)) -> f64| {
-        let found =
-            nodes.iter().find(|node| extent(node).is_some_and(|extent| microseconds(moment(extent)) == at));
-        found.map(|node| node.name.clone())
+    // Not those at the very moment alone: setup may stand between them.
+    let ended_before = |at: u64| {
+        let ends = nodes.iter().filter_map(|node| {
+            let (start, duration) = extent(node)?;
+            Some((microseconds(start + duration), node))
+        });
+        ends.filter(|(end, _)| *end <= at).max_by_key(|(end, _)| *end).map(|(_, node)| node.name.clone())
+    };
+    let started_behind = |at: u64| {
+        let starts = nodes.iter().filter_map(|node| Some((microseconds(extent(node)?.0), node)));
+        starts
+            .filter(|(start, _)| *start >= at)
+            .min_by_key(|(start, _)| *start)
+            .map(|(_, node)| node.name.clone())
     };
     let gap = |(from, until): (u64, u64)| IdleGap {
-        after: named(from, |(start, duration)| start + duration),
-        before: named(until, |(start, _)| start),
+        after: ended_before(from),
+        before: started_behind(until),
         start_ms: milliseconds::of_microseconds(from),
         duration_ms: milliseconds::of_microseconds(until - from),
     };
@@ -282,7 +294,8 @@ mod tests {
         let timeline = timeline(&mut nodes, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0, None).unwrap();
         assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (30.0, 40.0, 30.0));
         let gap = timeline.longest_idle.unwrap();
-        assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (None, Some("b")));
+        // With setup in between.
+        assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (Some("a"), Some("b")));
         assert_eq!((gap.start_ms, gap.duration_ms), (60.0, 20.0));
     }
 
@@ -417,6 +430,8 @@ mod tests {
             .map(|gap| (gap.after.as_deref(), gap.before.as_deref(), gap.duration_ms))
             .collect();
         assert_eq!(gaps, [(Some("b"), Some("c"), 350.0), (Some("a"), Some("b"), 150.0)]);
+        // What is left of 590 ms is behind the last one.
+        assert_eq!((timeline.idle_ms, timeline.long_idle_ms, timeline.short_gaps), (590.0, 500.0, 1));
         assert_eq!(timeline.longest_idle.as_ref(), timeline.idle_gaps.first());
     }
 

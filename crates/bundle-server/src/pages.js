@@ -67,7 +67,7 @@
         return words.every((word) => text.toLowerCase().includes(word))
           && (!status || run.status === status) && (!pipeline || run.dag_name === pipeline);
       });
-      byId("found").textContent = `${shown.length} of ${runs.length} runs`;
+      byId("found").textContent = `${shown.length} of ${runs.length} ${runs.length === 1 ? "run" : "runs"}`;
       trend(shown);
       rows("runs", shown.slice(0, 500).map((run) => {
         const box = make("input", { type: "checkbox", checked: chosen.has(run.id), ariaLabel: `compare ${run.id}` });

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, process::ExitCode};
 
-use daglight::bundle::Bundle;
+use daglight::bundle::{Bundle, display::exact_plural};
 use daglight_bundle_server::Server;
 use tokio::{net::TcpListener, signal};
 
@@ -34,7 +34,8 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
             ))
         })?;
         let port = listener.local_addr().map_err(Failure::work)?.port();
-        note!("{}: {} runs; ctrl-c ends it", folder.display(), bundles.len());
+        let runs = exact_plural(bundles.len() as u64, "run");
+        note!("{}: {runs}; ctrl-c ends it", folder.display());
         // Not the token itself, which would stay in the log of whatever has started this.
         let key = if args.token.is_some() { "?token=TOKEN" } else { "" };
         // The address alone goes to standard output, for programs that read it.

@@ -7,11 +7,13 @@ use daglight_run_bundle::{Bundle, Manifest, NodeStatus};
 
 use super::{
     last_run::hashes,
+    margin::NearFindings,
     plan_shapes::PlanShapes,
     row_points::PlanRows,
     summaries::{Summaries, take},
 };
 use crate::{
+    findings::Finding,
     inputs::{ReportError, ReportOptions},
     report::Report,
 };
@@ -27,6 +29,8 @@ pub struct ComparedRun {
     pub(crate) plans: PlanShapes,
     pub(crate) summaries: Summaries,
     pub(crate) rows: Vec<PlanRows>,
+    /// The findings that it has or nearly has.
+    pub(crate) near: Vec<Finding>,
     /// The fingerprints of the plans of each node that ended well.
     plan_hashes: HashMap<String, Vec<String>>,
     pub(crate) thresholds: FindingThresholds,
@@ -50,11 +54,13 @@ impl ComparedRun {
     pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
         let (mut summaries, mut rows) = (Summaries::new(), Vec::new());
+        let mut near = NearFindings::new(&options.thresholds);
         let report = Report::made_with(
             bundle,
             options,
             |file, plan| {
                 plans.add(plan);
+                near.add(file, plan);
                 if rows.len() < MAX_PLANS {
                     rows.extend(PlanRows::of(plan, file));
                 }
@@ -63,7 +69,8 @@ impl ComparedRun {
         )?;
         // What is wrong with a manifest that cannot be read, the report says.
         let plan_hashes = Manifest::read(bundle).map(|manifest| hashes(&manifest.nodes)).unwrap_or_default();
-        Ok(Self { report, plans, summaries, rows, plan_hashes, thresholds: options.thresholds.clone() })
+        let near = near.of(&report);
+        Ok(Self { near, report, plans, summaries, rows, plan_hashes, thresholds: options.thresholds.clone() })
     }
 
     /// Whether the nodes that ended well in both runs have the same plans, as far as both know them: by their fingerprints, and where

@@ -24,7 +24,7 @@ use crate::{
 /// The version of the JSON of a comparison.
 ///
 /// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared` and the settings of sessions among the differences.
+///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, and `usual` of numbers.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
@@ -68,9 +68,9 @@ pub struct Comparison {
     pub drifts: Vec<ValueDrift>,
     /// Plans that are another.
     pub plan_changes: Vec<PlanChange>,
-    /// Findings that the baseline did not have.
+    /// Findings that the baseline did not have, and was not near to: half as far from the threshold is.
     pub findings_came: Vec<Finding>,
-    /// Findings that only the baseline had.
+    /// Findings that only the baseline had, and to which the run is not near.
     pub findings_went: Vec<Finding>,
     /// Versions, settings and the environment, where they differ.
     pub differences: Vec<Difference>,
@@ -191,7 +191,7 @@ impl Comparison {
         };
         let changes = last.plans.changes(&run.plans).into_iter();
         let renamed = renamed(last, run);
-        let (mut findings_came, findings_went) = findings(before, after, &renamed);
+        let (mut findings_came, findings_went) = findings(last, run, &renamed);
         findings_came.extend(findings_against(last, run));
         Some(Self {
             format_version: COMPARISON_VERSION,
@@ -329,10 +329,11 @@ fn operators(
     compared
 }
 
-/// The findings that came, and those that went. One is the same where it is of the same kind, node and operator.
+/// The findings that came, and those that went. One is the same where it is of the same kind, node and operator. What the other run
+/// nearly had has not come or gone: it is on the edge of its threshold.
 fn findings(
-    before: &Report,
-    after: &Report,
+    before: &ComparedRun,
+    after: &ComparedRun,
     renamed: &HashMap<String, String>,
 ) -> (Vec<Finding>, Vec<Finding>) {
     // Not by their evidence, whose numbers differ in every run.
@@ -341,13 +342,18 @@ fn findings(
         (after.kind, node_before, &after.operator) == (before.kind, before.node.as_ref(), &before.operator)
     };
     // What a report says against its own last run is said against the baseline here, and by another function.
-    let of_run_alone = |report: &Report| -> Vec<Finding> {
-        report.findings.iter().filter(|finding| !finding.kind.is_against_last_run()).cloned().collect()
+    let of_run_alone = |finding: &&Finding| !finding.kind.is_against_last_run();
+    let had = |after: &Finding| {
+        before.report.findings.iter().chain(&before.near).any(|before| is_same(after, before))
     };
-    let [before, after] = [before, after].map(of_run_alone);
-    let came = after.iter().filter(|after| !before.iter().any(|before| is_same(after, before)));
-    let went = before.iter().filter(|before| !after.iter().any(|after| is_same(after, before)));
-    (came.cloned().collect(), went.cloned().collect())
+    let has = |before: &Finding| {
+        after.report.findings.iter().chain(&after.near).any(|after| is_same(after, before))
+    };
+    let came =
+        after.report.findings.iter().filter(of_run_alone).filter(|after| !had(after)).cloned().collect();
+    let went =
+        before.report.findings.iter().filter(of_run_alone).filter(|before| !has(before)).cloned().collect();
+    (came, went)
 }
 
 /// What of the runs cannot be compared, because one of them has nothing of it.

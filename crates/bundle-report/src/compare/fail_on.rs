@@ -199,10 +199,9 @@ impl Comparison {
     }
 }
 
-/// A time beside that of the baselines: `1.30 s, was 1.00 s (+30 %)`.
+/// A time beside that of the baselines: `1.30 s, was 1.00 s ±90 ms (+30 %)`.
 pub(super) fn times(ms: &Measured) -> String {
-    let spread = ms.spread.map(|spread| format!(" ±{}", display::duration(spread))).unwrap_or_default();
-    format!("{}, was {}{spread}{}", display::duration(ms.after), display::duration(ms.before), change(ms))
+    format!("{}, was {}{}", display::duration(ms.after), ms.before_in_words(display::duration), change(ms))
 }
 
 /// Rows beside those of the baselines.
@@ -210,7 +209,7 @@ pub(super) fn rows_of(rows: &Measured) -> String {
     format!(
         "{}, was {}{}",
         display::plural(rows.after as u64, "row"),
-        display::count(rows.before as u64),
+        rows.before_in_words(|rows| display::count(rows as u64)),
         change(rows)
     )
 }

@@ -14,8 +14,12 @@ const MIN_FOR_SPREAD: usize = 3;
 pub struct Measured {
     /// The median of the baselines.
     pub before: f64,
-    /// How far from it half of the baselines are at most; `None` for fewer than three.
+    /// How far from it half of the baselines are at most, which is their median absolute deviation; `None` for fewer than three.
     pub spread: Option<f64>,
+    /// How far from the median a number may be to be as usual: 3 · 1.4826 · `spread`, three standard deviations of what is normally
+    /// distributed. It is what stands behind a ±.
+    #[serde(default)]
+    pub usual: Option<f64>,
     /// That of the run.
     pub after: f64,
     /// What it grew by, as a part of what it was; `None` where it was 0.
@@ -30,21 +34,27 @@ impl Measured {
         let spread = (baselines.len() >= MIN_FOR_SPREAD).then(|| median(&deviations)).flatten();
         // Every growth from 0 is infinite, which JSON cannot write.
         let change = (before > 0.0).then(|| after / before - 1.0);
-        Some(Self { before, spread, after, change })
+        let usual = spread.map(|spread| spread * USUAL_DEVIATIONS);
+        Some(Self { before, spread, usual, after, change })
+    }
+
+    /// What it was, with how far from that it may be to be as usual where that is known: `1.00 s ±150 ms`.
+    pub(super) fn before_in_words(&self, show: impl Fn(f64) -> String) -> String {
+        let usual = self.usual.filter(|usual| *usual > 0.0);
+        let usual = usual.map(|usual| format!(" ±{}", show(usual))).unwrap_or_default();
+        format!("{}{usual}", show(self.before))
     }
 
     /// Whether it grew by more than a part, by `least` at least, and by more than the baselines differ among themselves.
     pub(crate) fn grew_by(&self, part: f64, least: f64) -> bool {
         let grown = self.after - self.before;
-        let usual = self.spread.map_or(0.0, |spread| spread * USUAL_DEVIATIONS);
-        grown >= least && grown > usual && grown > part * self.before
+        grown >= least && grown > self.usual.unwrap_or(0.0) && grown > part * self.before
     }
 
     /// Whether it changed by more than a part, in either direction.
     pub(crate) fn changed_by(&self, part: f64) -> bool {
         let changed = (self.after - self.before).abs();
-        let usual = self.spread.map_or(0.0, |spread| spread * USUAL_DEVIATIONS);
-        changed > usual && changed > part * self.before
+        changed > self.usual.unwrap_or(0.0) && changed > part * self.before
     }
 }
 

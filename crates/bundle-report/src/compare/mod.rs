@@ -8,6 +8,7 @@
 //! outputs.rs       the outputs of a run beside those of its baselines
 //! renamed.rs       what was called otherwise before
 //! comparison.rs    the comparison
+//! margin.rs        what a run nearly had among its findings
 //! against.rs       what is found in a run against a baseline
 //! last_run.rs      the last good run beside one, for its own report
 //! since.rs         what changed since then
@@ -23,6 +24,7 @@ mod comparison;
 mod drift;
 mod fail_on;
 mod last_run;
+mod margin;
 mod measured;
 mod outputs;
 mod page;

@@ -6,12 +6,12 @@ use super::{
     Comparison, Measured, RunOfComparison, TimeComparison,
     fail_on::change,
     plan_shapes::shortened,
-    text::{ended, run},
+    text::{USUAL_IN_WORDS, ended, run},
 };
 use crate::{
     display, html,
     section::{Block, Cell, Column, Opening, Piece, Section, Tone, name, words},
-    section_parts::{section, table_section},
+    section_parts::{section, sentence, table, table_section},
     sections::{PlanFiles, finding_section, status_of_run},
 };
 
@@ -72,7 +72,7 @@ impl Comparison {
         let time = self.duration_ms.as_ref();
         let tiles = [
             ("time", time.map(|ms| display::duration(ms.after))),
-            ("before", time.map(|ms| display::duration(ms.before))),
+            ("before", time.map(|ms| ms.before_in_words(display::duration))),
             ("change", time.map(changed).filter(|changed| !changed.is_empty())),
             ("new findings", some(self.findings_came.len())),
             ("findings that are gone", some(self.findings_went.len())),
@@ -103,7 +103,7 @@ impl Comparison {
             self.drift_section(),
             self.plan_section(),
             time_section("Stages", "stage", &self.stages),
-            time_section("Operators, in one partition", "operator", &self.operators),
+            time_section("Operators, on average in one partition", "operator", &self.operators),
             self.difference_section(),
         ];
         sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()
@@ -119,7 +119,9 @@ impl Comparison {
                 words(of.started_at.map(display::time).unwrap_or_default()),
             ]
         });
-        table_section("Runs", vec![Column::text(""), Column::text("run"), Column::text("started")], rows)
+        let columns = vec![Column::text(""), Column::text("run"), Column::text("started")];
+        let usual = self.says_usual().then(|| sentence(USUAL_IN_WORDS));
+        section("Runs", table(columns, rows).into_iter().chain(usual).collect())
     }
 
     fn node_section(&self) -> Section<'_> {
@@ -196,8 +198,7 @@ impl Comparison {
     }
 
     fn drift_section(&self) -> Section<'_> {
-        let columns =
-            vec![Column::text("node"), Column::text("column"), Column::text("how its values moved")];
+        let columns = vec![Column::text("node"), Column::text("column"), Column::text("change")];
         let rows = self
             .drifts
             .iter()
@@ -247,7 +248,7 @@ fn time_section<'r>(title: &'static str, what: &'static str, compared: &'r [Time
 /// What a number is and was.
 fn both<'r>(measured: Option<&Measured>, show: impl Fn(f64) -> String) -> [Cell<'r>; 2] {
     match measured {
-        Some(measured) => [words(show(measured.after)), words(show(measured.before))],
+        Some(measured) => [words(show(measured.after)), words(measured.before_in_words(show))],
         None => [Vec::new(), Vec::new()],
     }
 }

@@ -33,6 +33,9 @@ impl Comparison {
         if let Some(ms) = changed {
             line(&mut text, &format!("  time    {}", times(ms)));
         }
+        if self.says_usual() {
+            line(&mut text, &format!("  {USUAL_IN_WORDS}"));
+        }
         let sections = [
             ("New findings", findings(&self.findings_came)),
             ("Findings that are gone", findings(&self.findings_went)),
@@ -40,7 +43,7 @@ impl Comparison {
             ("Outputs", self.output_lines()),
             ("Values of columns", self.drifts.iter().map(drift).collect()),
             ("Stages", self.time_lines(&self.stages)),
-            ("Operators, in one partition", self.time_lines(&self.operators)),
+            ("Operators, on average in one partition", self.time_lines(&self.operators)),
             ("Versions, settings and environment", self.differences.iter().map(difference).collect()),
         ];
         for (title, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {
@@ -64,6 +67,11 @@ impl Comparison {
                 .for_each(|operator| line(&mut text, &format!("  {}", printable(operator))));
         }
         printable_lines(&text).into_owned()
+    }
+
+    /// Whether there are enough baselines for a ±.
+    pub(super) fn says_usual(&self) -> bool {
+        self.duration_ms.is_some_and(|ms| ms.usual.is_some())
     }
 
     fn node_lines(&self) -> Vec<String> {
@@ -122,6 +130,10 @@ impl Comparison {
         lines.collect()
     }
 }
+
+/// What stands behind a ±.
+pub(super) const USUAL_IN_WORDS: &str =
+    "± is what is usual: 3 standard deviations of the runs before, by their median deviation.";
 
 pub(super) fn run(run: &RunOfComparison) -> String {
     let id = run.run_id.as_deref().unwrap_or("a run without a manifest");

@@ -91,6 +91,7 @@ mod tests {
             critical_steps: Vec::new(),
             concurrency: Vec::new(),
             idle_gaps: Vec::new(),
+            short_gaps: 0,
         };
         change(&mut timeline);
         report.timeline = Some(timeline);

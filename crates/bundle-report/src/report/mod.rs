@@ -48,7 +48,8 @@ use crate::{findings::Finding, level::Level};
 ///   `heartbeat.idle_share` and the `statement` of stalls, then `data`, `data_left_out`, `tables`, `operators` and `lineage`.
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
-///   `longest_partition_ms` and `is_at_least` of operators, and `untimed_ms` of queries.
+///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
+///   `timeline.short_gaps`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.

@@ -37,6 +37,9 @@ pub struct Timeline {
     /// The longest times of at least 100 ms in which nothing ran, up to twenty, the longest first.
     #[serde(default)]
     pub idle_gaps: Vec<IdleGap>,
+    /// Shorter times in which nothing ran. What they add up to is `idle_ms` without `long_idle_ms`.
+    #[serde(default)]
+    pub short_gaps: u64,
 }
 
 /// A step of the longest chain of dependencies.
@@ -63,9 +66,9 @@ pub struct Concurrency {
 /// A time in which neither a node nor setup ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IdleGap {
-    /// The node that ended before it; `None` at the start of the run.
+    /// The node that ended last before it; `None` where none had.
     pub after: Option<String>,
-    /// The node that started behind it; `None` at the end of the run.
+    /// The node that started first behind it; `None` where none did.
     pub before: Option<String>,
     /// When it began.
     pub start_ms: f64,

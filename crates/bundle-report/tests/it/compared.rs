@@ -72,6 +72,56 @@ fn check(comparison: &Comparison, criterion: &str, expected: &[&str]) {
 const CRITERIA: [&str; 6] =
     ["slower=20%", "rows-changed=5%", "plan-changed", "schema-changed", "finding=spill", "failed"];
 
+/// A run of which a scan has this part of its rows in one partition beyond an even one.
+fn skewed(part: f64) -> ComparedRun {
+    let (_out, bundle) = bundle_of("lines", |_| {}, "HashJoinExec", 1_000, "a");
+    let plan = json!({"query_id": 2, "node": "lines", "outcome": "completed", "metrics": {"wall_ms": 900.0, "operators": [
+        {"id": 0, "name": "DataSourceExec", "table": "events", "is_scan": true, "output_rows": 1_000_000,
+            "partitions": 4, "elapsed_compute_ms": 880.0,
+            "metrics": {"output_rows_skew.part": (part * 10_000.0) as u64, "output_rows_skew.total": 10_000}}]}});
+    fs::write(bundle.plan_file(Some("lines"), "aaaaaaaaaaaaaaaa"), plan.to_string()).unwrap();
+    ComparedRun::read(&bundle).unwrap()
+}
+
+#[test]
+fn what_is_on_the_edge_of_its_threshold_neither_comes_nor_goes() {
+    let counts = |before: &ComparedRun, after: &ComparedRun| {
+        let comparison = Comparison::new(std::slice::from_ref(before), after).unwrap();
+        check(
+            &comparison,
+            "finding=partition-skew",
+            &["in few of its 4 partitions"][..comparison.findings_came.len()],
+        );
+        (comparison.findings_came.len(), comparison.findings_went.len())
+    };
+    let (even, below, above) = (skewed(0.1), skewed(0.59), skewed(0.61));
+    assert_eq!([&even, &below, &above].map(|run| run.report.findings.len()), [0, 0, 1]);
+    assert_eq!((counts(&below, &above), counts(&above, &below)), ((0, 0), (0, 0)));
+    assert_eq!((counts(&even, &above), counts(&above, &even)), ((1, 0), (0, 1)));
+}
+
+#[test]
+fn a_plus_minus_is_what_a_change_must_exceed() {
+    let run = |ms: i64| {
+        run(
+            |manifest| manifest.ended_at = Some(fixture::start() + chrono::TimeDelta::milliseconds(ms)),
+            "HashJoinExec",
+            1_000,
+            "a",
+        )
+    };
+    let baselines = [1_000, 1_010, 990].map(run);
+    for (after, is_slower) in [(1_044, false), (1_046, true)] {
+        let comparison = Comparison::new(&baselines, &run(after)).unwrap();
+        let text = comparison.to_text();
+        assert!(text.contains("was 1.00 s ±44 ms"), "{text}");
+        assert_eq!(text.matches("3 standard deviations").count(), 1, "{text}");
+        assert!(comparison.to_html().contains("1.00 s ±44 ms"));
+        let slower = comparison.meets(&"slower=0%".parse::<Criterion>().unwrap(), 0.0);
+        assert_eq!(!slower.is_empty(), is_slower, "{after}");
+    }
+}
+
 #[test]
 fn the_same_run_again_meets_no_criterion() {
     let comparison = Comparison::new(&[good(), good()], &good()).unwrap();
@@ -192,7 +242,7 @@ fn what_is_within_the_spread_of_the_baselines_is_not_slower() {
         let baselines: Vec<_> = baselines.iter().map(|ms| of(*ms)).collect();
         Comparison::new(&baselines, &of(150)).unwrap()
     };
-    check(&comparison(&[100, 101, 99]), "slower=20%", &["the run took 150 ms, was 100 ms ±1.0 ms (+50 %)"]);
+    check(&comparison(&[100, 101, 99]), "slower=20%", &["the run took 150 ms, was 100 ms ±4.4 ms (+50 %)"]);
     check(&comparison(&[100, 120, 80]), "slower=20%", &[]);
 }
 
