@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use daglight_run_bundle::NodeStatus;
 use maud::{Markup, html};
 
-use crate::{display, report::NodeReport};
+use crate::{
+    display,
+    drawn_nodes::{MAX_DRAWN, drawn_nodes},
+    report::NodeReport,
+};
 
-/// Nodes beyond which a drawing shows nothing.
-pub(crate) const MAX_DRAWN: usize = 300;
 /// A box, and what is between two of them, in pixels.
 const BOX: (f64, f64) = (176.0, 38.0);
 const GAP: (f64, f64) = (54.0, 12.0);
@@ -25,7 +27,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(nodes: &[NodeReport]) -> Self {
+    fn of(nodes: &[&NodeReport]) -> Self {
         let positions: HashMap<&str, usize> =
             nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
         let mut inputs: Vec<Vec<usize>> = nodes
@@ -80,12 +82,10 @@ impl Layout {
     }
 }
 
-/// The drawing; nothing for nodes of which none reads another, and for too many of them.
-pub(crate) fn drawing(nodes: &[NodeReport]) -> Option<Markup> {
-    if nodes.len() > MAX_DRAWN {
-        return None;
-    }
-    let layout = Layout::of(nodes);
+/// The drawing; nothing for nodes of which none reads another. Of too many it has those that somebody looks for.
+pub(crate) fn drawing(all: &[NodeReport]) -> Option<Markup> {
+    let nodes = drawn_nodes(all);
+    let layout = Layout::of(&nodes);
     if layout.inputs.iter().all(Vec::is_empty) {
         return None;
     }
@@ -105,6 +105,13 @@ pub(crate) fn drawing(nodes: &[NodeReport]) -> Option<Markup> {
     let edges =
         layout.inputs.iter().enumerate().flat_map(|(to, inputs)| inputs.iter().map(move |from| (*from, to)));
     Some(html! {
+        @if all.len() > MAX_DRAWN {
+            p.lead {
+                "Drawn are " (display::count(nodes.len() as u64)) " of " (display::plural(all.len() as u64, "node"))
+                ": those that did not end well, steps of the longest chain, the slowest, and some beside them. "
+                (display::count((all.len() - nodes.len()) as u64)) " are left out."
+            }
+        }
         div.dag {
             svg width=(width) height=(height) viewBox=(format!("0 0 {width} {height}")) {
                 @for (from, to) in edges {
@@ -167,13 +174,9 @@ mod tests {
 
     #[test]
     fn a_node_is_drawn_after_everything_that_it_reads() {
-        let layout = Layout::of(&nodes(&[
-            ("d", &["c", "b"]),
-            ("a", &[]),
-            ("b", &["a"]),
-            ("c", &["b", "gone"]),
-            ("e", &[]),
-        ]));
+        let nodes =
+            nodes(&[("d", &["c", "b"]), ("a", &[]), ("b", &["a"]), ("c", &["b", "gone"]), ("e", &[])]);
+        let layout = Layout::of(&nodes.iter().collect::<Vec<_>>());
         assert_eq!(layout.places, [(3, 0), (0, 0), (1, 0), (2, 0), (0, 1)]);
         assert_eq!(layout.inputs, [vec![3, 2], vec![], vec![1], vec![2], vec![]]);
     }
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_is_drawn_at_once_and_too_many_nodes_are_not() {
+    fn a_long_chain_is_drawn_at_once_and_of_too_many_nodes_it_is_said_how_many_are_not() {
         let names: Vec<String> = (0..=MAX_DRAWN).map(|number| format!("n{number}")).collect();
         let chain = |count: usize| -> Vec<NodeReport> {
             let mut chain = nodes(&vec![("x", &[] as &[&str]); count]);
@@ -201,6 +204,13 @@ mod tests {
         };
         let drawn = drawing(&chain(MAX_DRAWN)).unwrap().into_string();
         assert_eq!(drawn.matches("<path").count(), MAX_DRAWN - 1);
-        assert!(drawing(&chain(MAX_DRAWN + 1)).is_none());
+        assert!(!drawn.contains("left out"));
+        let drawn = drawing(&chain(MAX_DRAWN + 1)).unwrap().into_string();
+        assert_eq!(drawn.matches("<rect").count(), MAX_DRAWN);
+        assert!(
+            drawn.contains("Drawn are 300 of 301 nodes") && drawn.contains(" 1 are left out."),
+            "{}",
+            &drawn[..400]
+        );
     }
 }

@@ -60,6 +60,7 @@ mod data_section;
 mod since_section;
 mod charts;
 mod waterfall;
+mod drawn_nodes;
 mod dag;
 mod plan_tree;
 mod markdown;

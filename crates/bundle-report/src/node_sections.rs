@@ -156,8 +156,8 @@ fn idle_gaps(timeline: &Timeline) -> Option<Block<'_>> {
     ];
     let rows = timeline.idle_gaps.iter().map(|gap| {
         vec![
-            gap.after.as_deref().map_or(words("no node yet"), |node| name(node)),
-            gap.before.as_deref().map_or(words("no node any more"), |node| name(node)),
+            gap.after.as_deref().map_or(words("no node yet"), name),
+            gap.before.as_deref().map_or(words("no node any more"), name),
             shown(gap.start_ms, since_start),
             shown(gap.duration_ms, display::duration),
         ]

@@ -67,6 +67,13 @@
     const count = (things, shows) => things.reduce((sum, thing) => sum + shows(thing), 0);
     const total = count(units, show) + count(folds, showFold);
     for (const box of boxes) box.element.classList.toggle("dim", !has(box.text));
+    // A drawing is larger than what is seen of it. It is moved, and not the page, in which somebody types.
+    const first = words.length ? boxes.find((box) => has(box.text)) : undefined;
+    if (first) {
+      const dag = first.element.closest(".dag");
+      const { x, y, width: wide, height: high } = first.element.getBBox();
+      dag.scrollTo(x + wide / 2 - dag.clientWidth / 2, y + high / 2 - dag.clientHeight / 2);
+    }
     // A heading stands only above something.
     const isSeen = (element) => !element.closest(".hidden");
     for (const table of tables) {
