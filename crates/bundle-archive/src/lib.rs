@@ -8,6 +8,7 @@
 //! What lies in a bundle, and whether it is whole, belongs to `daglight-run-bundle`.
 
 mod error_texts;
+mod names;
 mod pack;
 mod temporary;
 mod unpack;

@@ -8,7 +8,10 @@ use daglight_run_bundle::{
 use daglight_semantic_conventions::key::DB_QUERY_TEXT;
 use serde_json::Value;
 
-use crate::error_texts;
+use crate::{
+    error_texts,
+    names::{Names, without_literals},
+};
 
 /// What stands for a line that cannot be read. It cannot be read either.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
@@ -20,30 +23,43 @@ pub(crate) fn is_left_out(path: &str) -> bool {
 
 /// Whether a file is packed without a part of it.
 pub(crate) fn is_changed(path: &str) -> bool {
-    // Records of the log quote statements.
-    matches!(BundlePart::of(path), BundlePart::Plan | BundlePart::Traces | BundlePart::Logs)
+    // Records of the log quote statements, and columns are named after expressions.
+    matches!(
+        BundlePart::of(path),
+        BundlePart::Plan | BundlePart::Traces | BundlePart::Logs | BundlePart::Artifacts
+    )
 }
 
 /// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced: what is in
 /// it is not known, and whoever unpacks the file must see that it was damaged.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
-    if BundlePart::of(path) == BundlePart::Plan {
-        let mut text = Vec::new();
-        from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
-        // What cannot be parsed is left out as a whole: the half of a plan that a crash has left may be all SQL.
-        if let Ok(mut plan) = serde_json::from_slice(&text) {
-            strip_plan(&mut plan);
-            serde_json::to_writer(&mut to, &plan)?;
-        }
-        return to.flush();
+    let strip_document: fn(&mut Value) = match BundlePart::of(path) {
+        BundlePart::Plan => |plan| {
+            Names::new().of_plan(plan);
+            strip_plan(plan);
+        },
+        BundlePart::Artifacts => |artifacts| Names::new().of_artifacts(artifacts),
+        _ => return strip_lines(from, to),
+    };
+    let mut text = Vec::new();
+    from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
+    // What cannot be parsed is left out as a whole: the half of a plan that a crash has left may be all SQL.
+    if let Ok(mut document) = serde_json::from_slice(&text) {
+        strip_document(&mut document);
+        serde_json::to_writer(&mut to, &document)?;
     }
+    to.flush()
+}
+
+fn strip_lines(from: impl Read, mut to: impl Write) -> io::Result<()> {
     let mut lines = JsonLines::of(from);
     while let Some(NumberedLine { line, .. }) = lines.next_with(|line| serde_json::from_str(line))? {
         match line {
             JsonLine::Value(mut spans) => {
                 strip_attributes(&mut spans);
                 error_texts::of_signals(&mut spans);
+                without_literals(&mut spans);
                 serde_json::to_writer(&mut to, &spans)?;
                 to.write_all(b"\n")?;
             }

@@ -85,6 +85,8 @@ pub enum BundlePart {
     Traces,
     /// Records of the log.
     Logs,
+    /// What was written, with its columns.
+    Artifacts,
     /// What the data was like.
     DataSummaries,
     /// A report, which shows all the rest.
@@ -102,6 +104,7 @@ impl BundlePart {
             None if path.starts_with(LINEAGE_EVENTS) => Self::Tracker,
             None if [TRACES, OPEN_TRACES].contains(&path) => Self::Traces,
             None if path == LOGS => Self::Logs,
+            None if path == "artifacts.json" => Self::Artifacts,
             None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,
             _ => Self::Other,

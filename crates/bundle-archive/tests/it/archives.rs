@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, unpack};
-use daglight_run_bundle::{Bundle, Fault, FileEntry, Manifest, SignalFiles};
+use daglight_run_bundle::{ArtifactCatalog, Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
@@ -76,6 +76,11 @@ impl Scratch {
         let plan = json!({
             "query_id": 1, "sql": "SELECT 'marker'", "logical_plan": "marker", "physical_plan": "marker",
             "preview": {"columns": ["a"], "rows": [["marker"]]},
+            "schema": [{"name": "orders.status = Utf8(\"marker\")", "type": "Boolean"}],
+            "lineage": {
+                "columns": [{"name": "count(*) FILTER (WHERE a = Utf8(\"marker\"))", "sources": [{"table": "orders", "column": "status"}]}],
+                "unresolved": ["Utf8(\"marker\") of a window"],
+            },
             "metrics": {"operators": [{"id": 0, "name": "FilterExec", "detail": "a = marker", "output_rows": 7}]},
         });
         fs::write(bundle.dir().join(PLAN), plan.to_string()).unwrap();
@@ -233,7 +238,25 @@ fn without_sql_no_file_has_any() {
     }
     let plan = fs::read_to_string(unpacked.dir().join(PLAN)).unwrap();
     assert!(plan.contains("FilterExec") && plan.contains("output_rows"), "{plan}");
+    assert!(plan.contains(r#""orders.status = Utf8(?)""#) && plan.contains(r#""column":"status""#), "{plan}");
     assert_eq!(fs::read_to_string(unpacked.traces()).unwrap().matches("daglight.node").count(), 2);
+}
+
+#[test]
+fn without_sql_columns_that_are_named_after_an_expression_have_no_literals() {
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle();
+    let run_id = bundle.recorded_run().unwrap();
+    let catalog = json!({"format_version": 1, "artifacts": [{
+        "name": "orders", "materialization": "table", "run_id": run_id, "written_at": "2026-11-21T08:00:00Z",
+        "schema": [{"name": "a LIKE Utf8(\"marker%\")", "type": "Boolean", "nullable": false}],
+    }]});
+    fs::write(bundle.artifacts(), catalog.to_string()).unwrap();
+    let archive = scratch.at("run.tar.gz");
+    pack(&bundle, &archive, PackOptions::default().without_sql(true)).unwrap();
+    let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
+    let artifact = ArtifactCatalog::read(&unpacked).unwrap().artifacts.remove(0);
+    assert_eq!((&*artifact.name, &*artifact.schema[0].name), ("orders", "a LIKE Utf8(?)"));
 }
 
 #[test]
