@@ -119,8 +119,7 @@ fn status(report: &Report, findings: &mut Findings) {
     findings.add(level, text + ".");
     // A run that has ended says so itself: its last heartbeat may not have found space on the disk.
     let is_open = report.status == ReportStatus::ProcessEnded || has_died(report);
-    let was_killed = |heartbeat: &&HeartbeatReport| is_open && heartbeat.process == Some(Liveness::Gone);
-    if let Some(heartbeat) = report.heartbeat.as_ref().filter(was_killed) {
+    if let Some(heartbeat) = report.heartbeat.as_ref().filter(|heartbeat| is_open && is_gone(heartbeat)) {
         let seen_at = report.ended_at.map_or(heartbeat.last_beat_at, |end| end.max(heartbeat.last_beat_at));
         let text = format!(
             "Process {} was last seen at {}; {}.",
@@ -143,6 +142,15 @@ fn died(seen_for: Option<&str>) -> String {
     let ended = "The process ended before it could end the run";
     seen_for
         .map_or_else(|| ended.to_owned(), |seen_for| format!("{ended}, and was last seen after {seen_for}"))
+}
+
+fn is_gone(heartbeat: &HeartbeatReport) -> bool {
+    heartbeat.process == Some(Liveness::Gone)
+}
+
+/// Whether the nodes that ran when the process ended are named with it.
+fn is_named_with_process(report: &Report) -> bool {
+    has_died(report) && report.heartbeat.as_ref().is_some_and(is_gone)
 }
 
 /// What a process did that was killed: nodes that had begun and not ended, by its heartbeat and by everything else.
@@ -174,15 +182,22 @@ fn interrupted(report: &Report, duration: Option<&str>) -> String {
 fn failures(report: &Report, findings: &mut Findings) {
     let failed: Vec<&NodeReport> =
         report.nodes.iter().filter(|node| node.status == NodeStatus::Failure).collect();
-    for node in failed.iter().take(MAX_NAMED) {
+    // Those that ran when the process ended have been named with it.
+    let (with_process, by_themselves): (Vec<&NodeReport>, Vec<&NodeReport>) =
+        failed.iter().partition(|node| node.process_ended && is_named_with_process(report));
+    for node in by_themselves.iter().take(MAX_NAMED) {
         let error = node.error.as_deref().map(one_line).filter(|error| !error.is_empty());
         let error = error.unwrap_or_else(|| "it did not say why".to_owned());
         findings.add(Level::Bad, format!("Node {} failed: {error}", node.name));
     }
-    if failed.len() > MAX_NAMED {
-        findings.add(Level::Bad, format!("{} more nodes failed.", failed.len() - MAX_NAMED));
+    if by_themselves.len() > MAX_NAMED {
+        findings.add(Level::Bad, format!("{} more nodes failed.", by_themselves.len() - MAX_NAMED));
     }
-    if failed.is_empty() && report.status == ReportStatus::Failure && !has_died(report) {
+    if with_process.is_empty()
+        && by_themselves.is_empty()
+        && report.status == ReportStatus::Failure
+        && !has_died(report)
+    {
         let of_span = report.problems.iter().find(|problem| problem.severity == Severity::Error);
         if let Some(error) = report.error.as_deref().or(of_span.map(|problem| problem.message.as_str())) {
             findings.add(Level::Bad, format!("The run failed: {}", one_line(error)));

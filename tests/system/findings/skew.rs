@@ -20,7 +20,7 @@ fn a_key_that_few_partitions_have_is_found() {
         0,
         "partition-skew",
         Some("joined"),
-        "RepartitionExec in node joined had most of its 600,000 rows in few of its 4 partitions (skew 99 %)",
+        " of its 600,000 rows in one of its 4 partitions (skew 99 %)",
         &[],
     );
 }

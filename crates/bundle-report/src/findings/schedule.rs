@@ -2,7 +2,7 @@
 
 use daglight_finding_thresholds::FindingThresholds;
 
-use super::{Finding, FindingKind, Unit};
+use super::{Finding, FindingKind};
 use crate::{
     display,
     level::Level,
@@ -37,7 +37,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
             Finding::new(FindingKind::SerialNodes, Level::Note, summary)
                 .milliseconds("nodes ran", timeline.busy_ms)
                 .milliseconds("longest chain", timeline.critical_path_ms)
-                .evidence("nodes at once", timeline.parallelism, Unit::Part)
+                .count("nodes at once", timeline.parallelism.round() as u64)
                 .at_stake(could_save_ms),
         );
     }

@@ -20,15 +20,21 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         }
         let (Some(score), Some(partitions)) = (score(operator), operator.partitions) else { continue };
         let rows = operator.output_rows.unwrap_or(0);
+        let most = of_partitions(operator, rows_of).into_iter().max().filter(|most| *most > 0);
+        let had = match most {
+            Some(most) if most >= rows => "all of".to_owned(),
+            Some(most) => format!("{} of", display::count(most)),
+            None => "most of".to_owned(),
+        };
+        let which = if most.is_some() { "one" } else { "few" };
         let summary = format!(
-            "{} in {} had most of its {} in few of its {partitions} partitions (skew {}).",
+            "{} in {} had {had} its {} in {which} of its {partitions} partitions (skew {}).",
             plan.name(position),
             plan.place(),
             display::plural(rows, "row"),
             display::percent(score)
         );
         let finding = Finding::of_plan(FindingKind::PartitionSkew, plan, Some(position), summary);
-        let most = of_partitions(operator, rows_of).into_iter().max();
         let finding = most
             .into_iter()
             .fold(finding, |finding, most| finding.count("rows of the largest partition", most));
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_key_of_few_values_is_found_where_the_rows_are_spread_by_it() {
-        let parts = ["had most of its 100,000 rows in few of its 4 partitions (skew 60 %)"];
+        let parts = ["had 70,000 of its 100,000 rows in one of its 4 partitions (skew 60 %)"];
         check(
             keyed([70_000, 10_000, 10_000, 10_000], [800, 0, 0, 0]),
             FindingKind::PartitionSkew,
@@ -136,6 +142,11 @@ mod tests {
         );
         let found = found([keyed([100_000, 0, 0, 0], [1_000, 200, 0, 0])]);
         assert_eq!((found.len(), found[0].at_stake_ms), (1, Some(700.0)));
+        assert!(
+            found[0].summary.contains("had all of its 100,000 rows in one of its 4"),
+            "{}",
+            found[0].summary
+        );
         check_quiet(keyed([69_000, 11_000, 10_000, 10_000], [800, 0, 0, 0]));
         // Uneven, and nobody waited for it.
         check_quiet(keyed([100_000, 0, 0, 0], [10, 0, 0, 0]));

@@ -463,6 +463,7 @@ fn a_run_that_was_closed_for_its_process_is_known_by_its_manifest_or_its_root_sp
     let closed = |manifest: &mut Manifest| {
         manifest.status = RunStatus::Failure;
         manifest.error = Some("a text that says nothing".into());
+        manifest.nodes[0].status = NodeStatus::Failure;
     };
     let check = |run: &Run| {
         let report = run.report();
@@ -474,6 +475,9 @@ fn a_run_that_was_closed_for_its_process_is_known_by_its_manifest_or_its_root_sp
                 "running then: orders, totals",
             ],
         );
+        // It is said once.
+        let said = report.headline.iter().filter(|sentence| sentence.text.contains("orders")).count();
+        assert_eq!(said, 1, "{:#?}", report.headline);
     };
     let closed_span = |name: &'static str, node: &str| {
         let span =
