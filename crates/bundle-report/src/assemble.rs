@@ -183,7 +183,7 @@ pub(crate) fn report(
         since,
         problems: problems.into_found(),
         heartbeat: evidence.as_ref().map(|evidence| {
-            let silence = (status == ReportStatus::Running).then(|| now - evidence.seen_at());
+            let silence = (status == ReportStatus::Running).then(|| now - evidence.signed_at());
             heartbeat(evidence, liveness, silence, thresholds)
         }),
         delivery,

@@ -78,6 +78,8 @@ impl Beating {
         let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         Self {
             shared,
+        let mut evidence = ProcessEvidence::for_self(clock::utc_now(), interval.as_secs_f64());
+        evidence.signed_at = Some(Utc::now());
             interval,
             progress,
             on_beat,
@@ -123,7 +125,8 @@ impl Beating {
     /// Says between two beats that the process lives, and what it does.
     fn sign_of_life(&mut self) {
         let (stage, active_tasks) = self.shared.board.state();
-        self.evidence.last_seen_at = Some(Utc::now());
+        self.evidence.last_seen_at = Some(clock::utc_now());
+        self.evidence.signed_at = Some(Utc::now());
         self.evidence.stage = stage;
         self.evidence.active_tasks = active_tasks;
         // What goes wrong here goes wrong at the next beat too, which reports it.
@@ -210,6 +213,7 @@ impl Beating {
         evidence.beats = beat.sequence;
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
+        evidence.signed_at = Some(Utc::now());
         self.record_resources(beat.process);
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls)
     }

@@ -38,9 +38,13 @@ pub struct ProcessEvidence {
     pub started_at: DateTime<Utc>,
     /// The last beat, or the start before the first.
     pub last_beat_at: DateTime<Utc>,
-    /// When the process was last seen, between two beats too. `None` in files of older versions.
+    /// When the process was last seen, between two beats too, by the clock of the run. `None` in files of older versions.
     #[serde(default)]
     pub last_seen_at: Option<DateTime<Utc>>,
+    /// The same by the clock of the system, which may have been set since the run began: what other processes compare with
+    /// theirs. `None` in files of older versions.
+    #[serde(default)]
+    pub signed_at: Option<DateTime<Utc>>,
     /// When the heartbeat was stopped in good order; `None` while it beats, and when the process was killed.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Beats so far.
@@ -302,7 +306,12 @@ impl ProcessEvidence {
         }
     }
 
-    /// When the process was last seen.
+    /// When the process was last seen, by the clock of the system.
+    pub fn signed_at(&self) -> DateTime<Utc> {
+        self.signed_at.unwrap_or_else(|| self.seen_at())
+    }
+
+    /// When the process was last seen, by the clock of the run.
     pub fn seen_at(&self) -> DateTime<Utc> {
         self.last_seen_at.map_or(self.last_beat_at, |seen| seen.max(self.last_beat_at))
     }
@@ -359,6 +368,7 @@ impl ProcessEvidence {
 }
 
 #[cfg(test)]
+            signed_at: None,
 mod tests {
     use std::fs;
 

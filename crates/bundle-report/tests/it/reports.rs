@@ -606,6 +606,26 @@ fn no_node_takes_more_than_the_run() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a report is made by the clock of the system")]
+fn a_heart_is_silent_by_the_clock_of_the_system() {
+    let silence = |signed_at| {
+        let run =
+            Run::new().manifest(|manifest| (manifest.status, manifest.ended_at) = (RunStatus::Running, None));
+        fs::write(run.bundle.traces(), "").unwrap();
+        let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
+        (evidence.beats, evidence.signed_at) = (9, signed_at);
+        evidence.write(&run.bundle.heartbeat()).unwrap();
+        let report = run.report();
+        assert_eq!(report.status, ReportStatus::Running);
+        report.heartbeat.unwrap().silent_seconds
+    };
+    // The clock of the run stands behind, as after a night in which the machine slept.
+    assert_eq!(silence(Some(chrono::Utc::now())), None);
+    assert!(silence(Some(chrono::Utc::now() - TimeDelta::hours(1))).is_some_and(|seconds| seconds > 3_599.0));
+    assert!(silence(None).is_some(), "as older versions have it");
+}
+
+#[test]
 fn a_stall_is_reported_once() {
     let run = Run::new().killed_while("totals").manifest(|_| {});
     let text = "no progress for 30 s: node totals, operator SortExec";
