@@ -77,14 +77,62 @@ fn a_query_whose_source_never_answers_fails_and_what_depends_on_it_does_not_run(
     let report = finished.report(1);
     assert_eq!(statuses(&report), ["success", "success", "failure", "not_run"], "{report:#}");
     let error = report["error"]["message"].as_str().unwrap_or_default();
-    for part in
-        ["no progress for", "operator StreamingTableExec", "(a pipe)", "class source", "heartbeat.on_stall"]
-    {
+    for part in [
+        "no progress for",
+        "operator StreamingTableExec",
+        "(a pipe)",
+        "class source",
+        "heartbeat.on_stall",
+        "StreamConfig::reader",
+    ] {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
     assert_eq!((&report["error"]["node"], &report["error"]["line"]), (&json!("joined"), &json!(5)));
     assert_eq!(manifest(&checkout)["status"], "failure");
     assert!(finished.stderr.contains("no progress for"), "{}", finished.stderr);
+}
+
+/// The thread that reads is seen where it is blocked, with who called.
+#[test]
+fn the_calls_of_a_thread_that_waits_for_its_source_are_in_the_evidence_and_the_report() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let run = Daglight::run(&checkout, &checkout.pipeline("silent.sql", SILENT)).args(["--profile", "prod"]);
+    given_up(run).finish().report(1);
+    let bundle = bundle(&checkout);
+    let reader = "datafusion_catalog::stream::FileStreamProvider";
+    let episode = read(&bundle.join("heartbeat.json"))["stalls"]["episodes"][0].clone();
+    let stack = &episode["threads"][0]["stack"];
+    assert_eq!(stack["end"], "whole", "{episode:#}");
+    let frames: Vec<&str> =
+        stack["frames"].as_array().expect("frames").iter().filter_map(Value::as_str).collect();
+    assert!(frames.iter().any(|frame| frame.contains(reader)), "{frames:#?}");
+    let is_outer = |frame: &&str| frame.starts_with("tokio::") || frame.starts_with("libc.so");
+    assert!(!frames.last().is_some_and(is_outer), "{frames:#?}");
+    let report = read(&bundle.join("run_diagnostics_report.json"));
+    assert_eq!(&report["heartbeat"]["stalls"][0]["threads"][0]["stack"], stack);
+    for file in ["run_diagnostics_report.md", "run_diagnostics_report.html"] {
+        let text = fs::read_to_string(bundle.join(file)).expect("a report");
+        let is_shown = text.contains(reader) && text.contains("The calls of ");
+        assert!(is_shown, "{file}: {text}");
+    }
+    let root = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+    let root = root.iter().find(|span| span["name"] == "pipeline.execute").expect("a root");
+    assert!(root["events"][0].to_string().contains(reader), "{root:#}");
+    let logs = decode_strictly(&bundle.join("otel_logs.json"), "logs");
+    let warning = logs.iter().map(attributes).find(|log| log.contains_key("stall.since")).expect("a warning");
+    assert!(warning["stall.threads"].to_string().contains(reader), "{warning:#?}");
+}
+
+#[test]
+fn without_stacks_the_evidence_is_as_it_is() {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let run = Daglight::run(&checkout, &checkout.pipeline("silent.sql", SILENT));
+    given_up(run).env("DAGLIGHT_STALL_STACKS", "false").finish().report(1);
+    let episode = read(&bundle(&checkout).join("heartbeat.json"))["stalls"]["episodes"][0].clone();
+    let thread = &episode["threads"][0];
+    assert_eq!((&thread["stack"], &episode["class"]), (&Value::Null, &json!("source")), "{episode:#}");
 }
 
 /// One of two nodes waits for its source, and the other one keeps a thread of the runtime computing.

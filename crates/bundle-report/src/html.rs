@@ -140,6 +140,9 @@ impl Render for Block<'_> {
                     details.error open { summary { (All(title)) } pre { (text) } }
                 },
                 Block::TextOnly(..) => {},
+                Block::Calls { title, all, .. } => {
+                    details.plan { summary { (All(title)) } pre { (all) } }
+                },
                 Block::Changes(title, lines) => {
                     details.plan open {
                         summary { (All(title)) }

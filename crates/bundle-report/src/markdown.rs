@@ -62,6 +62,7 @@ impl Page {
             }
             Block::Failure(title, error) => self.verbatim(title, error),
             Block::TextOnly(title, lines) => self.verbatim(title, lines),
+            Block::Calls { title, first, .. } => self.verbatim(title, first),
             Block::Plan { plan, .. } => {
                 let title = vec![Piece::words(plan.title()), Piece::words(" "), code_piece(&plan.plan_file)];
                 self.verbatim(&title, &plan.to_lines().join("\n"));

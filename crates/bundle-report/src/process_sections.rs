@@ -1,15 +1,18 @@
 //! The sections about the process: what it used, over time as well, and where it stood still.
 
-use daglight_run_bundle::StallClass;
+use daglight_run_bundle::{Stall, StallClass, StalledThread, ThreadStack};
 
 use crate::{
     charts::charts,
     display,
     report::{Report, StallReport},
     section::{Block, Cell, Column, Piece, Section, name, words},
-    section_parts::{section, table, table_section},
+    section_parts::{section, table},
     waterfall::Axis,
 };
+
+/// Calls of a stack that text shows: a page has all.
+const CALLS_IN_TEXT: usize = 6;
 
 pub(crate) fn process(report: &Report) -> Section<'_> {
     let Some(heartbeat) = &report.heartbeat else { return section("Process", Vec::new()) };
@@ -35,7 +38,39 @@ pub(crate) fn stalls(report: &Report) -> Section<'_> {
     let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
     let columns =
         ["node", "where", "when", "why", "threads", "what helps"].into_iter().map(Column::text).collect();
-    table_section("Stalls", columns, heartbeat.stalls.iter().map(stall_row))
+    let rows = table(columns, heartbeat.stalls.iter().map(stall_row));
+    section("Stalls", rows.into_iter().chain(heartbeat.stalls.iter().flat_map(calls)).collect())
+}
+
+/// In which calls the threads of a stall were blocked, those with the same ones together.
+fn calls(StallReport { stall, .. }: &StallReport) -> Vec<Block<'_>> {
+    let mut stacks: Vec<(&ThreadStack, Vec<&StalledThread>)> = Vec::new();
+    for thread in &stall.threads {
+        let Some(stack) = &thread.stack else { continue };
+        match stacks.iter_mut().find(|(other, _)| *other == stack) {
+            Some((_, threads)) => threads.push(thread),
+            None => stacks.push((stack, vec![thread])),
+        }
+    }
+    stacks.into_iter().map(|(stack, threads)| calls_of(stall, stack, &threads)).collect()
+}
+
+fn calls_of<'r>(stall: &'r Stall, stack: &'r ThreadStack, threads: &[&'r StalledThread]) -> Block<'r> {
+    let mut title = vec![Piece::words("The calls of ")];
+    title.extend(threads.first().map(|thread| Piece::words(thread.name.as_str())));
+    if threads.len() > 1 {
+        let others = display::plural(threads.len() as u64 - 1, "other thread");
+        title.push(Piece::words(format!(" and {others}")));
+    }
+    title.push(Piece::words(format!(" at {}", display::time(stall.since))));
+    let what = name(stall.node.as_deref().or(stall.statement.as_deref()));
+    title.extend(what.into_iter().flat_map(|name| [Piece::words(", in "), name]));
+    let all = stack.frames.iter().map(String::as_str).chain(stack.end.in_words());
+    Block::Calls { title, all: lines(all), first: lines(stack.own().take(CALLS_IN_TEXT)) }
+}
+
+fn lines<'l>(lines: impl Iterator<Item = &'l str>) -> String {
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>> {

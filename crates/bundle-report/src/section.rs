@@ -48,6 +48,12 @@ pub(crate) enum Block<'r> {
     Failure(Cell<'r>, &'r str),
     /// Lines that a page has elsewhere, such as above a word that the mouse points to.
     TextOnly(Cell<'r>, String),
+    /// The calls in which a thread was blocked, one in a line: all of them for a page, the first for text.
+    Calls {
+        title: Cell<'r>,
+        all: String,
+        first: String,
+    },
     /// The plan of a query, as a tree of operators; the first one is open on a page.
     Plan {
         plan: &'r PlanReport,

@@ -22,6 +22,7 @@ use crate::{
     open_stalls::{OpenStalls, StallChanges},
     process::{self, ProcessFacts, ProcessWatch},
     progress::{Moved, NodeProgress, Progress, QueryProgress, Sample, StatementProgress},
+    stacks::StackSampler,
     stall::StallDetector,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Beating {
     sequence: u64,
     stalls: StallDetector,
     open_stalls: OpenStalls,
+    stacks: StackSampler,
     process: ProcessWatch,
     /// What had moved at the last beat, and when that was.
     moved: Option<(Instant, Moved)>,
@@ -76,10 +78,10 @@ impl Beating {
         on_beat: Box<dyn Fn(&Beat) + Send>,
     ) -> Self {
         let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
-        Self {
-            shared,
         let mut evidence = ProcessEvidence::for_self(clock::utc_now(), interval.as_secs_f64());
         evidence.signed_at = Some(Utc::now());
+        Self {
+            shared,
             interval,
             progress,
             on_beat,
@@ -87,10 +89,11 @@ impl Beating {
             sequence: 0,
             stalls: StallDetector::new(config.stall_after),
             open_stalls: OpenStalls::default(),
+            stacks: StackSampler::new(config.stacks),
             process: ProcessWatch::new(),
             moved: None,
             last_taken: None,
-            evidence: ProcessEvidence::for_self(Utc::now(), interval.as_secs_f64()),
+            evidence,
             evidence_path: config.evidence,
             warned: Warned::default(),
         }
@@ -215,7 +218,8 @@ impl Beating {
         evidence.active_tasks.clone_from(&beat.active_tasks);
         evidence.signed_at = Some(Utc::now());
         self.record_resources(beat.process);
-        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls)
+        let sample = |stall: &mut Stall| self.stacks.sample(&mut stall.threads);
+        self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls, sample)
     }
 
     /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
@@ -225,7 +229,7 @@ impl Beating {
         self.evidence.active_tasks.clear();
         let process = self.process.facts();
         self.record_resources(process);
-        self.open_stalls.record(&mut self.evidence.stalls, now, &mut []);
+        self.open_stalls.record(&mut self.evidence.stalls, now, &mut [], |_| {});
     }
 
     fn record_resources(&mut self, process: ProcessFacts) {

@@ -253,6 +253,7 @@ mod tests {
             interval: MIN_INTERVAL,
             stall_after: StallAfter { idle: MIN_INTERVAL, ..StallAfter::default() },
             evidence: Some(path.clone()),
+            ..HeartbeatConfig::default()
         };
         let (heartbeat, beats) = started(config, Stuck);
         let stall = beats.iter().find_map(|beat| beat.stalls.into_iter().next()).unwrap();

@@ -21,6 +21,7 @@ mod stall_class;
 mod stalled_operator;
 mod open_stalls;
 #[cfg(test)]
+mod stacks;
 mod planted;
 
 pub use beat::{Beat, Rates};

@@ -1,7 +1,7 @@
 //! The stalls that last, and which of them began or ended with a beat.
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::{Stall, StallClass, StallEpisode, StallLog};
+use daglight_run_bundle::{Stall, StallClass, StallEpisode, StallLog, StalledThread};
 use serde::{Deserialize, Serialize};
 
 /// The stalls that last, of which a [`StallLog`] is kept in bounded memory.
@@ -21,30 +21,36 @@ impl OpenStalls {
 
     /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
     /// reported again. One that has another class than before gets it when two beats in a row have seen it, because a single
-    /// beat may fall between two steps of what is just going on. Until then `stalls` has what is known of it.
+    /// beat may fall between two steps of what is just going on. Until then `stalls` has what is known of it. `look` is called
+    /// with each that begins or gets another class, to find out more of it; what it finds stays for as long as the stall lasts.
     pub(crate) fn record(
         &mut self,
         log: &mut StallLog,
         now: DateTime<Utc>,
         stalls: &mut [Stall],
+        mut look: impl FnMut(&mut Stall),
     ) -> StallChanges {
         let mut before = std::mem::take(&mut self.0);
         let mut changes = StallChanges::default();
         for stall in stalls {
             let known = before.iter().position(|known| known.stall.id() == stall.id());
             let Some(known) = known.map(|known| before.swap_remove(known)) else {
+                look(stall);
                 changes.began.push(stall.clone());
                 self.0.push(OpenStall { stall: stall.clone(), doubt: None });
                 continue;
             };
             let doubt = stall.class.filter(|class| Some(*class) != known.stall.class);
             if doubt.is_some() && doubt == known.doubt {
+                look(stall);
                 changes.corrected.push(stall.clone());
                 self.0.push(OpenStall { stall: stall.clone(), doubt: None });
                 continue;
             }
             if doubt.is_some() {
                 *stall = Stall { cpu_seconds: stall.cpu_seconds, ..known.stall };
+            } else {
+                keep_stacks(&known.stall.threads, &mut stall.threads);
             }
             self.0.push(OpenStall { stall: stall.clone(), doubt });
         }
@@ -62,6 +68,14 @@ impl OpenStalls {
         let kept = changes.began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
         log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
         changes
+    }
+}
+
+/// Gives threads the stacks that they had when the stall began.
+fn keep_stacks(before: &[StalledThread], now: &mut [StalledThread]) {
+    for thread in now {
+        let known = before.iter().find(|known| known.number == thread.number);
+        thread.stack = known.and_then(|known| known.stack.clone());
     }
 }
 
@@ -92,7 +106,7 @@ mod tests {
         let mut log = StallLog::default();
         let mut open = OpenStalls::default();
         let mut changes = |second, stalls: &[Stall]| {
-            let changes = open.record(&mut log, at(second), &mut stalls.to_vec());
+            let changes = open.record(&mut log, at(second), &mut stalls.to_vec(), |_| {});
             let ids = |stalls: Vec<Stall>| stalls.into_iter().map(|stall| stall.query_id).collect::<Vec<_>>();
             (ids(changes.began).join(" "), ids(changes.ended).join(" "))
         };
@@ -104,8 +118,8 @@ mod tests {
         assert_eq!((log.count, ends), (2, vec![Some(at(12)), None]));
 
         let mut many: Vec<_> = (0..150).map(stall).collect();
-        open.record(&mut log, at(13), &mut many);
-        open.record(&mut log, at(14), &mut many);
+        open.record(&mut log, at(13), &mut many, |_| {});
+        open.record(&mut log, at(14), &mut many, |_| {});
         assert_eq!((log.count, log.episodes.len()), (151, 100));
     }
 
@@ -117,7 +131,7 @@ mod tests {
         let mut beat = |second, seen: Option<StallClass>| {
             let stall = |class| Stall { class: Some(class), since: at(0), ..Stall::default() };
             let mut stalls: Vec<_> = seen.map(stall).into_iter().collect();
-            let changes = open.record(&mut log, at(second), &mut stalls);
+            let changes = open.record(&mut log, at(second), &mut stalls, |_| {});
             let classes = |stalls: Vec<Stall>| stalls.first().and_then(|stall| stall.class);
             let shown = (classes(stalls), classes(changes.corrected), classes(changes.ended));
             (shown.0, shown.1, shown.2, log.episodes[0].stall.class)

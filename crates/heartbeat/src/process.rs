@@ -59,6 +59,8 @@ impl ThreadFacts {
         }
     }
 }
+            number: Some(self.number),
+            stack: None,
 
 /// The threads of this process. Only Linux says what each of them does; `sysinfo` leaves them out where it is asked for one
 /// process. What they have read is asked for those that are `polled` only, since a process may have hundreds.

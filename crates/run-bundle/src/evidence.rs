@@ -250,6 +250,66 @@ pub struct StallEpisode {
     /// When it went on, or ended; `None` while it lasts.
     pub ended: Option<DateTime<Utc>>,
 }
+    /// The number by which the system knows it. `None` in files of older versions.
+    #[serde(default)]
+    pub number: Option<u64>,
+    /// The calls in which it was blocked when the stall began. `None` where it ran, and where the platform does not say.
+    #[serde(default)]
+    pub stack: Option<ThreadStack>,
+}
+
+/// The calls in which a thread was blocked at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ThreadStack {
+    /// The innermost call first, no more than 64: names of functions, or the name of the file of the program or library with
+    /// the address in it, as in `libc.so.6+0x86f16`, where that has no names.
+    pub frames: Vec<String>,
+    /// Where it ends.
+    pub end: StackEnd,
+}
+
+impl ThreadStack {
+    /// The calls that somebody can do something about: without those of the standard library. All of them where there is nothing
+    /// else.
+    pub fn own(&self) -> impl Iterator<Item = &str> {
+        let has_own = self.frames.iter().any(|frame| !is_of_standard_library(frame));
+        self.frames.iter().map(String::as_str).filter(move |frame| !has_own || !is_of_standard_library(frame))
+    }
+
+    /// The first so many of them, each with its caller behind it.
+    pub fn in_short(&self, calls: usize) -> String {
+        self.own().take(calls).collect::<Vec<_>>().join(" < ")
+    }
+}
+
+/// Whether a function is of Rust's standard library, or of a C library, whose functions have no paths.
+fn is_of_standard_library(function: &str) -> bool {
+    let path = function.trim_start_matches(['<', '&', '[']);
+    !path.contains("::") || ["std::", "core::", "alloc::"].iter().any(|library| path.starts_with(library))
+}
+
+/// Where the stack of a thread ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StackEnd {
+    /// Where the thread began.
+    Whole,
+    /// It has more calls than are followed.
+    TooDeep,
+    /// A call from which its caller is not found.
+    Lost,
+}
+
+impl StackEnd {
+    /// What follows the last call, in words; `None` where nothing does.
+    pub const fn in_words(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::TooDeep => Some("and more calls"),
+            Self::Lost => Some("whose caller is not known"),
+        }
+    }
 
 /// The stalls of a run, in bounded memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -423,6 +483,25 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_why() {
+    #[test]
+    fn a_stack_in_short_has_what_calls_the_standard_library() {
+        let check = |frames: &[&str], expected: &str| {
+            let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
+            assert_eq!(ThreadStack { frames, end: StackEnd::Whole }.in_short(2), expected);
+        };
+        let sleep = ["clock_nanosleep", "std::thread::sleep", "<shop::Rows as core::iter::Iterator>::next"];
+        let call = "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once";
+        check(
+            &[sleep[0], sleep[1], sleep[2], call, "shop::read", "main"],
+            &format!("{} < shop::read", sleep[2]),
+        );
+        check(
+            &["read", "<std::fs::File as std::io::Read>::read"],
+            "read < <std::fs::File as std::io::Read>::read",
+        );
+        check(&[], "");
+    }
+
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("heartbeat.json");
         let error = |text: &str| {

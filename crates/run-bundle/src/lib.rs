@@ -85,8 +85,8 @@ pub use delivery_counts::{
     Delivery, DeliveryCounts, ItemsByKind, LedgerDestination, LedgerSignal, SignalLedger,
 };
 pub use evidence::{
-    ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, Stall, StallClass,
-    StallEpisode, StallId, StallLog, StalledThread,
+    ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, StackEnd, Stall,
+    StallClass, StallEpisode, StallId, StallLog, StalledThread, ThreadStack,
 };
 pub use file_entry::{FileEntry, FileUse};
 pub use json_lines::{

@@ -18,6 +18,9 @@ use crate::{
     run_state::RunState,
 };
 
+/// Calls of a stack that stand in a line.
+const CALLS: usize = 3;
+
 /// Says which stalls began and which ended with a beat.
 pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let policy = &state.context.policy;
@@ -26,6 +29,8 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         let since = field(policy.capture(stall.since.to_rfc3339()));
         let waits_for = known(stall.waits_for.as_ref().map(|what| policy.capture(what.as_str())));
         let cpu_seconds = known(stall.cpu_seconds);
+        let threads = threads_in_words(stall);
+        let threads = known((!threads.is_empty()).then(|| policy.capture(threads)));
         let text = policy.capture(format!(
             "no progress for {}: {}{}",
             lasts(beat, stall),
@@ -41,6 +46,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
             stall.waits_for = waits_for,
             stall.cpu_seconds = cpu_seconds,
             stall.since = since,
+            stall.threads = threads,
         );
         // On the root span, because the span of the query is exported only when it ends, which a stalled one does
         // not.
@@ -115,7 +121,10 @@ pub(crate) fn in_full(beat: &Beat, stall: &Stall) -> String {
     let cpu =
         stall.cpu_seconds.map(|seconds| format!("{seconds:.1} s of processor time since the last beat"));
     let threads = stall.threads.iter().map(|thread| format!("thread {}", thread_in_words(thread)));
-    let evidence: Vec<String> = class.into_iter().chain(cpu).chain(threads).collect();
+    // Of one thread, because a whole runtime may be blocked alike.
+    let shown = stall.threads.iter().find(|thread| thread.stack.is_some());
+    let shown = shown.map(|thread| format!("{}{}", thread.name, calls(thread)));
+    let evidence: Vec<String> = class.into_iter().chain(cpu).chain(threads).chain(shown).collect();
     format!(
         "no progress for {}{} ({}); given up, because heartbeat.on_stall is \"cancel\"",
         lasts(beat, stall),
@@ -127,7 +136,7 @@ pub(crate) fn in_full(beat: &Beat, stall: &Stall) -> String {
 fn attributes(beat: &Beat, stall: &Stall, policy: &Policy) -> Vec<(AttributeKey, AttributeValue)> {
     let shown = |text: &str| AttributeValue::from(policy.capture(text));
     let seconds = (beat.at - stall.since).as_seconds_f64();
-    let threads: Vec<String> = stall.threads.iter().map(thread_in_words).collect();
+    let threads = threads_in_words(stall);
     let facts = [
         (Key::Node, stall.node.as_deref().map(shown)),
         (Key::QueryId, stall.query_id.parse::<u64>().ok().map(Into::into)),
@@ -142,9 +151,18 @@ fn attributes(beat: &Beat, stall: &Stall, policy: &Policy) -> Vec<(AttributeKey,
     facts.into_iter().filter_map(|(key, value)| Some((key.into(), value?))).collect()
 }
 
+/// Each thread, with the calls in which it was blocked.
+fn threads_in_words(stall: &Stall) -> Vec<String> {
+    stall.threads.iter().map(|thread| format!("{}{}", thread_in_words(thread), calls(thread))).collect()
+}
+
 fn thread_in_words(thread: &StalledThread) -> String {
     let place = thread.waits_in.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
     format!("{}: {}{place}, {:.1} s of processor time", thread.name, thread.state, thread.cpu_seconds)
+}
+
+fn calls(thread: &StalledThread) -> String {
+    thread.stack.as_ref().map_or_else(String::new, |stack| format!(", in {}", stack.in_short(CALLS)))
 }
 
 /// Which node or query it is, and where.

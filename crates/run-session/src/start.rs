@@ -205,6 +205,7 @@ fn beat(state: &Arc<RunState>) -> Heartbeat {
     let config = HeartbeatConfig {
         interval: settings.interval(),
         stall_after: StallAfter { idle: settings.stall_after(), busy: settings.busy_after() },
+        stacks: settings.stacks,
         evidence: state.context.bundle.as_ref().map(Bundle::heartbeat),
     };
     let progress = LiveProgress { run: Arc::clone(state) };

@@ -399,8 +399,8 @@ keys! {
     StallSeconds = "stall.seconds",
     /// On the event of a stall: processor time of the process between the last two beats, in seconds.
     StallCpuSeconds = "stall.cpu_seconds",
-    /// On the event of a stall: the threads that hold it up, each with its name, its state and the place in the kernel in which
-    /// it sleeps.
+    /// On the event of a stall: the threads that hold it up, each with its name, its state, the place in the kernel in which
+    /// it sleeps, and the first calls of its stack.
     StallThreads = "stall.threads",
     /// On the root span: the profile of the capture policy.
     PolicyProfile = "policy.profile",

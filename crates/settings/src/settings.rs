@@ -236,6 +236,9 @@ settings! {
         /// fails, then its node is given up, and where its code does not give way, the run is closed and the process ends with
         /// exit code 1 (`cancel`).
         on_stall: OnStall = [OnStall::Warn; 3] => [DAGLIGHT_ON_STALL OneOf(&["warn", "cancel"])];
+        /// Whether the evidence of a stall has the stacks of the threads that hold it up, as names of functions. They are sampled
+        /// once, when it begins, without stopping a thread; on Linux on x86-64 and aarch64.
+        stacks: bool = [true; 3] => [DAGLIGHT_STALL_STACKS Flag];
     }
 }
 

@@ -222,6 +222,10 @@ fn a_function_that_sleeps() {
     if cfg!(target_os = "linux") {
         assert!(!stall["threads"].as_array().unwrap().is_empty(), "{stall:#}");
     }
+    if cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))) {
+        let frames = &stall["threads"][0]["stack"]["frames"];
+        assert!(frames.to_string().contains("stall_causes::Planted::function::{{closure}}"), "{stall:#}");
+    }
 }
 
 #[test]

@@ -1,0 +1,182 @@
+use std::{
+    fs,
+    hint::black_box,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+
+use super::*;
+
+/// The stack of a thread that does this, once it has a frame of the function in it.
+#[track_caller]
+fn check(function: &str, work: impl FnOnce() + Send + 'static) {
+    let number = started(work);
+    let begun = Instant::now();
+    let mut last = None;
+    while begun.elapsed() < Duration::from_secs(20) {
+        let stack = stacks_of(&[number], Instant::now() + Duration::from_secs(60)).remove(&number);
+        let is_in = |stack: &ThreadStack| stack.frames.iter().any(|frame| frame.contains(function));
+        if stack.as_ref().is_some_and(is_in) {
+            return;
+        }
+        last = stack;
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("no {function} in {last:#?}");
+}
+
+/// The number of a new thread that does this.
+fn started(work: impl FnOnce() + Send + 'static) -> u64 {
+    let (sender, number) = mpsc::channel();
+    thread::spawn(move || {
+        sender.send(own_number()).unwrap();
+        work();
+    });
+    number.recv().unwrap()
+}
+
+fn own_number() -> u64 {
+    let link = fs::read_link("/proc/thread-self").unwrap();
+    link.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[inline(never)]
+fn sleeps_for_long() {
+    thread::sleep(Duration::from_secs(black_box(3_600)));
+    black_box(());
+}
+
+#[inline(never)]
+fn waits_for_a_lock(lock: &Mutex<u8>) {
+    let _guard = black_box(lock.lock().unwrap());
+}
+
+#[inline(never)]
+fn reads_a_pipe(mut pipe: impl std::io::Read) {
+    black_box(pipe.read(&mut [0; 8]).unwrap());
+}
+
+#[test]
+fn a_thread_that_sleeps_shows_who_called() {
+    check("sleeps_for_long", sleeps_for_long);
+}
+
+#[test]
+fn a_thread_that_waits_for_a_lock_shows_who_called() {
+    let lock = Arc::new(Mutex::new(0));
+    let of_thread = Arc::clone(&lock);
+    let _held = lock.lock().unwrap();
+    check("waits_for_a_lock", move || waits_for_a_lock(&of_thread));
+}
+
+#[test]
+fn a_thread_that_reads_shows_who_called() {
+    let (reader, _writer) = std::io::pipe().unwrap();
+    check("reads_a_pipe", move || reads_a_pipe(reader));
+}
+
+#[test]
+fn a_thread_that_runs_and_one_that_has_ended_have_no_stack() {
+    let (sender, number) = mpsc::channel();
+    let ended = thread::spawn(move || sender.send(own_number()).unwrap());
+    ended.join().unwrap();
+    let go_on = Arc::new(AtomicBool::new(false));
+    let of_thread = Arc::clone(&go_on);
+    let runs = started(move || {
+        while !of_thread.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+    });
+    let numbers = [runs, number.recv().unwrap()];
+    // It may still be saying its number when it is looked at first.
+    let begun = Instant::now();
+    while !stacks_of(&numbers, Instant::now() + Duration::from_secs(60)).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    go_on.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn names_that_are_not_found_in_time_are_places_in_files() {
+    let number = started(sleeps_for_long);
+    let begun = Instant::now();
+    let stack = loop {
+        let memory_only =
+            linux::of_threads_within(&[number], Instant::now() + Duration::from_secs(60), Instant::now());
+        match memory_only.into_values().next() {
+            Some(stack) if stack.frames.len() > 8 => break stack,
+            _ => assert!(begun.elapsed() < Duration::from_secs(20)),
+        }
+    };
+    assert!(stack.frames.iter().all(|frame| frame.contains("+0x") && !frame.contains('/')), "{stack:#?}");
+    assert_eq!(stack.end, StackEnd::Whole);
+}
+
+#[test]
+fn each_of_many_threads_has_its_own_stack() {
+    let numbers: Vec<u64> = (0..500).map(|_| started(sleeps_for_long)).collect();
+    let begun = Instant::now();
+    let sleep = |stack: &ThreadStack| stack.frames.iter().any(|frame| frame.contains("sleeps_for_long"));
+    loop {
+        let stacks = stacks_of(&numbers, Instant::now() + Duration::from_secs(60));
+        if stacks.len() == numbers.len() && stacks.values().all(sleep) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} of {}", stacks.len(), numbers.len());
+    }
+}
+
+#[test]
+fn what_every_thread_has_is_left_out() {
+    let check = |frames: &[&str], expected: usize| {
+        let all: Vec<_> = frames.iter().map(|frame| (*frame).to_owned()).collect();
+        assert_eq!(without_runtime(all.clone()), all[..expected], "{frames:#?}");
+    };
+    let begin = [PROGRAM_BEGINS, "std::panicking::catch_unwind::do_call", "libc.so.6+0x891f4"];
+    check(&["read", "shop::read", begin[0], begin[1], begin[2]], 2);
+    let poll = ["<tokio::runtime::task::Core<T,S> as core::future::Future>::poll", "__rust_try"];
+    check(&["read", "shop::read", poll[0], poll[1], begin[0], begin[1]], 2);
+    // What the program calls tokio for stays.
+    check(&["read", poll[0], "shop::main", begin[0]], 3);
+    check(&[poll[0], poll[1], begin[0], begin[1]], 4);
+    check(&["read", "shop::read"], 2);
+}
+
+#[test]
+fn what_cannot_be_looked_at_in_time_is_not_asked_for_again() {
+    let mut sampler = StackSampler::new(true);
+    let (_never, hangs) = mpsc::channel::<()>();
+    let found = sampler.within_time(move |_| {
+        let _ = hangs.recv();
+        BTreeMap::new()
+    });
+    assert!(found.is_empty() && !sampler.is_on);
+}
+
+#[test]
+fn the_stacks_of_a_run_have_a_limit() {
+    let mut sampler = StackSampler::new(true);
+    let number = started(sleeps_for_long);
+    let mut sampled = |frames| {
+        sampler.frames = frames;
+        let mut threads = [StalledThread {
+            name: String::new(),
+            state: String::new(),
+            waits_in: None,
+            writes_to: None,
+            cpu_seconds: 0.0,
+            number: Some(number),
+            stack: None,
+        }];
+        sampler.sample(&mut threads);
+        threads[0].stack.is_some()
+    };
+    let begun = Instant::now();
+    while !sampled(0) {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    assert!(!sampled(MOST_OF_RUN));
+}
