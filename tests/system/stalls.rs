@@ -240,6 +240,67 @@ fn a_statement_of_no_node_is_a_stall_while_it_is_planned() {
     assert!(findings.iter().any(said), "{findings:#?}");
 }
 
+/// A source that nobody writes to is the cause also where no query asks for it yet: its columns are looked for, on a thread of
+/// which nothing else is known.
+#[track_caller]
+fn check_planned(sql: &str) {
+    let checkout = Checkout::new();
+    pipe(&checkout, "events.csv");
+    let run = given_up(Daglight::run(&checkout, &checkout.pipeline("silent.sql", sql)));
+    let running = run.env("DAGLIGHT_ON_STALL", "warn").start();
+    let begun = Instant::now();
+    let episode = loop {
+        let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).into_iter().flatten();
+        let evidence =
+            bundles.flatten().find_map(|bundle| fs::read(bundle.path().join("heartbeat.json")).ok());
+        let evidence: Option<Value> = evidence.and_then(|text| serde_json::from_slice(&text).ok());
+        match evidence.map(|evidence| evidence["stalls"]["episodes"][0].clone()) {
+            Some(episode) if episode.is_object() => break episode,
+            _ => assert!(begun.elapsed() < LONG, "no stall"),
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    running.signal("TERM");
+    running.finish().ended_with(143);
+    assert_eq!(
+        (&episode["class"], &episode["waits_for"]),
+        (&json!("source"), &json!("a pipe")),
+        "{episode:#}"
+    );
+    let frames = episode["threads"][0]["stack"]["frames"].to_string();
+    assert!(frames.contains("object_store::local"), "{episode:#}");
+}
+
+#[test]
+fn a_query_of_a_file_that_never_answers_waits_for_its_source_while_it_is_planned() {
+    check_planned("-- node: events\nSELECT * FROM 'events.csv';\n");
+}
+
+#[test]
+fn a_table_on_a_file_that_never_answers_waits_for_its_source() {
+    check_planned("CREATE EXTERNAL TABLE events STORED AS CSV LOCATION 'events.csv';\n");
+}
+
+/// The program at the other end of the pipe does not read, for a while.
+#[test]
+fn output_that_nobody_reads_is_what_a_run_waits_for() {
+    let checkout = Checkout::new();
+    let sql = "-- node: numbers\nSELECT value, repeat('x', 100) AS pad FROM generate_series(1, 30000);\n";
+    checkout.pipeline("printed.sql", sql);
+    let run = Daglight::new(&checkout, ["run", "printed.sql", "--output-dir", "out", "--format", "csv"]);
+    let run = given_up(run).env("DAGLIGHT_ON_STALL", "warn");
+    let finished = run.through("/bin/sh", &["-c", r#""$@" | sleep 6"#, "sh"]).finish().ended_with(0);
+    assert!(finished.stderr.contains("succeeded"), "{}", finished.stderr);
+    let episode = read(&bundle(&checkout).join("heartbeat.json"))["stalls"]["episodes"][0].clone();
+    assert_eq!(
+        (&episode["class"], &episode["waits_for"], &episode["operator"]),
+        (&json!("output"), &json!("standard output, a pipe"), &Value::Null),
+        "{episode:#}"
+    );
+    let warning = "node numbers, waits for the reader of its output (standard output, a pipe)";
+    assert!(finished.stderr.contains(warning), "{}", finished.stderr);
+}
+
 /// The same where it executes a query.
 #[test]
 fn the_query_of_a_statement_of_no_node_is_named_by_the_statement() {

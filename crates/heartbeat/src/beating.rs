@@ -213,10 +213,10 @@ impl Beating {
         evidence.longest_gap_seconds = evidence.longest_gap_seconds.max(gap_seconds);
         evidence.last_beat_at = beat.at;
         evidence.last_seen_at = Some(beat.at);
+        evidence.signed_at = Some(Utc::now());
         evidence.beats = beat.sequence;
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
-        evidence.signed_at = Some(Utc::now());
         self.record_resources(beat.process);
         let sample = |stall: &mut Stall| self.stacks.sample(&mut stall.threads);
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls, sample)

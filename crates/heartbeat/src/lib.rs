@@ -15,13 +15,14 @@ mod beating;
 mod beat;
 mod progress;
 mod process;
+mod written_output;
 mod thread_use;
 mod stall;
 mod stall_class;
 mod stalled_operator;
 mod open_stalls;
-#[cfg(test)]
 mod stacks;
+#[cfg(test)]
 mod planted;
 
 pub use beat::{Beat, Rates};

@@ -10,6 +10,8 @@ use daglight_run_bundle::{IoCounters, StalledThread};
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
+use crate::written_output::written_by;
+
 /// What a process uses at one moment. Each is `None` where the system does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessFacts {
@@ -55,12 +57,13 @@ impl ThreadFacts {
             name: self.name.clone(),
             state: self.state.clone(),
             waits_in: place,
+            writes_to: written_by(self.number),
             cpu_seconds: self.cpu_seconds,
+            number: Some(self.number),
+            stack: None,
         }
     }
 }
-            number: Some(self.number),
-            stack: None,
 
 /// The threads of this process. Only Linux says what each of them does; `sysinfo` leaves them out where it is asked for one
 /// process. What they have read is asked for those that are `polled` only, since a process may have hundreds.

@@ -1,6 +1,9 @@
 //! What makes no progress in a run, and why.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_run_bundle::{Stall, StallClass, StalledThread};
@@ -10,7 +13,7 @@ use crate::{
     progress::{NodeProgress, Poll, QueryProgress, Sample, StatementProgress},
     stall_class::{self, Cause},
     stalled_operator::stalled_position,
-    thread_use::{LastSample, ThreadUse},
+    thread_use::{LastSample, MOST_THREADS, ThreadUse},
 };
 
 /// When something counts as stalled.
@@ -35,7 +38,15 @@ pub struct StallDetector {
     after: StallAfter,
     seen: HashMap<Subject, Seen>,
     last: Option<LastSample>,
+    /// The names of threads that run tasks, which those for calls that block have, too.
+    runtime_threads: BTreeSet<String>,
 }
+
+/// The name that tokio gives to threads where the program says nothing.
+const USUAL_NAME: &str = "tokio-rt-worker";
+
+/// Names of threads that are remembered.
+const MOST_NAMES: usize = 16;
 
 /// What is watched: a query, or a node or a statement that has none at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -186,10 +197,24 @@ impl<'s> Watched<'s> {
     }
 }
 
+/// What stands still.
+struct Found {
+    stall: Stall,
+    /// Whether it may wait for a node whose code it has called.
+    may_wait: bool,
+    /// Whether its threads are known.
+    is_explained: bool,
+}
+
 impl StallDetector {
     /// A detector that knows nothing yet.
     pub fn new(after: StallAfter) -> Self {
-        Self { after, seen: HashMap::new(), last: None }
+        Self {
+            after,
+            seen: HashMap::new(),
+            last: None,
+            runtime_threads: BTreeSet::from([USUAL_NAME.to_owned()]),
+        }
     }
 
     /// Takes a sample of `now` and says what stalls. What is not in the sample is forgotten.
@@ -226,6 +251,8 @@ impl StallDetector {
                 };
                 let operator = cause.operator.and_then(|position| operators.get(position));
                 let may_wait = watched.may_wait_for_nodes() && cause.is_unseen();
+                // Of threads that are held and wait for a lock, nothing more is to be found out.
+                let is_explained = !cause.threads.is_empty() || cause.class == StallClass::Spinning;
                 let stall = Stall {
                     operator: operator.map(|operator| operator.name.clone()),
                     detail: operator.map(|operator| operator.detail.clone()),
@@ -236,13 +263,37 @@ impl StallDetector {
                     threads: cause.threads,
                     ..watched.named(sample)
                 };
-                stalls.push((stall, may_wait));
+                stalls.push(Found { stall, may_wait, is_explained });
             }
             self.seen.insert(watched.subject, seen);
         }
         // Code that waits for another node, whose code it has called, is not stalled as long as that one moves.
-        stalls.retain(|(_, may_wait)| !may_wait || !something_moves);
-        stalls.into_iter().map(|(stall, _)| stall).collect()
+        stalls.retain(|found| !found.may_wait || !something_moves);
+        self.explain(&mut stalls, sample, &used);
+        stalls.into_iter().map(|found| found.stall).collect()
+    }
+
+    /// Names the threads that block for stalls of which none was seen: calls on threads that are made for them show only there.
+    fn explain(&mut self, stalls: &mut [Found], sample: &Sample, used: &ThreadUse<'_>) {
+        self.runtime_threads.extend(used.names(sample.all_polls()));
+        while self.runtime_threads.len() > MOST_NAMES {
+            self.runtime_threads.pop_last();
+        }
+        let unexplained = stalls.iter().filter(|found| !found.is_explained).count();
+        if unexplained == 0 {
+            return;
+        }
+        let seen = sample.all_polls().filter_map(|poll| poll.thread).collect();
+        let mut threads = used.idle_beside(&self.runtime_threads, &seen);
+        threads.retain(stall_class::waits_for_world);
+        // Which of several stalls a thread belongs to is not known, unless all of them have one.
+        if threads.is_empty() || threads.len() < unexplained {
+            return;
+        }
+        threads.truncate(MOST_THREADS);
+        for found in stalls.iter_mut().filter(|found| !found.is_explained) {
+            stall_class::explain(&mut found.stall, &threads);
+        }
     }
 
     /// What is watched, with what it has done since the sample before. What has ended is forgotten.

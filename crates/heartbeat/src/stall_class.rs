@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use daglight_run_bundle::{StallClass, StalledThread};
+use daglight_run_bundle::{Stall, StallClass, StalledThread};
 
 use crate::{
     process::WAITING_FOR_DISK,
@@ -35,6 +35,25 @@ impl Cause {
     }
 }
 
+/// Gives a stall of which no thread is seen those that block beside everything that is seen.
+pub(crate) fn explain(stall: &mut Stall, threads: &[StalledThread]) {
+    if let Some(output) = threads.iter().find_map(|thread| thread.writes_to.clone()) {
+        (stall.class, stall.waits_for) = (Some(StallClass::Output), Some(output));
+        (stall.operator, stall.detail) = (None, None);
+    } else if stall.class != Some(StallClass::Source) {
+        stall.class = Some(StallClass::Source);
+        stall.waits_for = threads.iter().find_map(|thread| thread.waits_in.as_deref()).map(in_words);
+    }
+    stall.threads = threads.to_vec();
+}
+
+/// Whether a thread for calls that block waits for the world, and not for something to do.
+pub(crate) fn waits_for_world(thread: &StalledThread) -> bool {
+    let waits = |place: &str| is_input(place) && !place.contains("epoll") && !place.contains("ep_poll");
+    let place = thread.waits_in.as_deref();
+    thread.writes_to.is_some() || place.map_or(thread.state == WAITING_FOR_DISK, waits)
+}
+
 /// The cause of a query that stands still for `stalled`. `polls` are those of the query and of its node.
 pub(crate) fn of_query(
     query: &QueryProgress,
@@ -45,6 +64,8 @@ pub(crate) fn of_query(
 ) -> Cause {
     let position = stalled_position(query);
     if let Some(cause) = of_polls(polls, sample, used, stalled) {
+        // Of rows that nobody takes no operator is to blame.
+        let position = position.filter(|_| cause.class != StallClass::Output);
         let of_source = of_source(query, position, &cause, &held(polls, stalled));
         return of_source.unwrap_or(Cause { operator: position, ..cause });
     }
@@ -164,6 +185,9 @@ fn of_polls(polls: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Dura
         let what = format!("{} bytes of memory for {}", wait.bytes, wait.consumer);
         return Some(Cause { class: StallClass::Memory, waits_for: Some(what), operator: None, threads });
     }
+    if let Some(output) = threads.iter().find_map(|thread| thread.writes_to.clone()) {
+        return Some(Cause { class: StallClass::Output, waits_for: Some(output), operator: None, threads });
+    }
     let waits_for = threads.iter().find_map(|thread| thread.waits_in.as_deref()).map(in_words);
     // Every lock and condition variable of Linux sleeps there, so it is tasks that wait for each other rather than a call that
     // waits for the world.
@@ -243,6 +267,56 @@ fn in_words(place: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn thread(waits_in: &str, writes_to: Option<&str>) -> StalledThread {
+        StalledThread {
+            name: "tokio-rt-worker".to_owned(),
+            state: "sleeping".to_owned(),
+            waits_in: Some(waits_in.to_owned()),
+            writes_to: writes_to.map(str::to_owned),
+            cpu_seconds: 0.1,
+            number: Some(7),
+            stack: None,
+        }
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_something_to_do_explains_nothing() {
+        let check = |place: &str, expected: bool| {
+            assert_eq!(waits_for_world(&thread(place, None)), expected, "{place}");
+        };
+        check("wait_for_partner", true);
+        check("folio_wait_bit_common", true);
+        check("do_sys_poll", true);
+        check("do_epoll_wait", false);
+        check("ep_poll", false);
+        check("futex_do_wait", false);
+        check("anon_pipe_write", false);
+        assert!(waits_for_world(&thread("anon_pipe_write", Some("standard output, a pipe"))));
+    }
+
+    #[test]
+    fn a_stall_of_which_nothing_is_seen_is_explained_by_a_thread_that_blocks() {
+        let check = |class, thread: StalledThread, expected: (StallClass, &str, Option<&str>)| {
+            let mut stall = Stall {
+                class: Some(class),
+                operator: Some("SortExec".to_owned()),
+                waits_for: Some("rows of orders".to_owned()),
+                ..Stall::default()
+            };
+            explain(&mut stall, std::slice::from_ref(&thread));
+            let found =
+                (stall.class.unwrap(), stall.waits_for.as_deref().unwrap(), stall.operator.as_deref());
+            assert_eq!((found, stall.threads), (expected, vec![thread]));
+        };
+        let (opens, writes) =
+            (thread("wait_for_partner", None), thread("anon_pipe_write", Some("standard output, a pipe")));
+        let operator = Some("SortExec");
+        check(StallClass::Outside, opens.clone(), (StallClass::Source, "a pipe", operator));
+        check(StallClass::Tasks, opens.clone(), (StallClass::Source, "a pipe", operator));
+        check(StallClass::Source, opens, (StallClass::Source, "rows of orders", operator));
+        check(StallClass::Outside, writes, (StallClass::Output, "standard output, a pipe", None));
+    }
 
     #[test]
     fn a_thread_that_reads_is_distinguished_from_one_that_writes_or_waits_for_something_else() {

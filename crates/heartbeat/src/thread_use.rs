@@ -17,7 +17,10 @@ use crate::{
 const BUSY_SHARE: f64 = 0.2;
 
 /// Threads that the evidence of a stall names.
-const MOST_THREADS: usize = 16;
+pub(crate) const MOST_THREADS: usize = 16;
+
+/// Threads of which it is asked in what they block: a runtime may have hundreds.
+const MOST_LOOKED_AT: usize = 64;
 
 /// What is remembered of the sample before.
 #[derive(Debug)]
@@ -113,6 +116,29 @@ impl<'u> ThreadUse<'u> {
         let numbers: BTreeSet<u64> = polls.iter().filter_map(|poll| poll.thread).collect();
         let facts = self.threads.iter().filter(|thread| numbers.contains(&thread.number));
         facts.take(MOST_THREADS).map(ThreadFacts::stalled).collect()
+    }
+
+    /// Threads of these names on which nothing is seen, and which have done nothing since the sample before: among them are
+    /// those that are made for calls that block.
+    pub(crate) fn idle_beside(&self, names: &BTreeSet<String>, seen: &BTreeSet<u64>) -> Vec<StalledThread> {
+        let Some(last) = self.last else { return Vec::new() };
+        let stands = |thread: &&ThreadFacts| {
+            last.thread_cpu.get(&thread.number).is_some_and(|before| *before >= thread.cpu_seconds)
+        };
+        let is_beside = |thread: &&ThreadFacts| {
+            names.contains(&thread.name) && !seen.contains(&thread.number) && thread.state != RUNNABLE
+        };
+        let candidates = self.threads.iter().filter(is_beside).filter(stands).take(MOST_LOOKED_AT);
+        candidates.map(ThreadFacts::stalled).collect()
+    }
+
+    /// The names of the threads of some polls, but for the first thread of the process.
+    pub(crate) fn names<'p>(&self, polls: impl Iterator<Item = &'p Poll>) -> BTreeSet<String> {
+        let numbers: BTreeSet<u64> = polls.filter_map(|poll| poll.thread).collect();
+        let is_of_runtime = |thread: &&ThreadFacts| {
+            numbers.contains(&thread.number) && thread.number != u64::from(process::id())
+        };
+        self.threads.iter().filter(is_of_runtime).map(|thread| thread.name.clone()).collect()
     }
 
     fn has_elapsed(&self) -> bool {

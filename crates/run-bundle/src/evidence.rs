@@ -13,8 +13,8 @@ use crate::{
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `idle_share`, and of stalls
-///   `class`, `waits_for`, `cpu_seconds`, `threads` and `statement`, and `checksum` of the file, which readers that do not know them pass over.
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, and of stalls
+///   `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`, `stack` and `writes_to`, and `statement`, and `checksum` of the file, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
 /// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
@@ -163,6 +163,8 @@ pub enum StallClass {
     Source,
     /// An operator waits until the memory pool has room.
     Memory,
+    /// What was written to standard output or standard error is not read by the program at the other end.
+    Output,
     /// A call holds a thread and does not use it.
     BlockedCall,
     /// Such calls hold every thread of the async runtime.
@@ -181,6 +183,7 @@ impl StallClass {
         match self {
             Self::Source => "source",
             Self::Memory => "memory",
+            Self::Output => "output",
             Self::BlockedCall => "blocked_call",
             Self::BlockedRuntime => "blocked_runtime",
             Self::Spinning => "spinning",
@@ -194,6 +197,7 @@ impl StallClass {
         match self {
             Self::Source => "waits for a source",
             Self::Memory => "waits for memory",
+            Self::Output => "waits for the reader of its output",
             Self::BlockedCall => "a blocking call holds its thread",
             Self::BlockedRuntime => "blocking calls hold all threads of the runtime",
             Self::Spinning => "is busy without output",
@@ -210,6 +214,9 @@ impl StallClass {
             }
             Self::Memory => {
                 "Give the memory pool more room, run fewer nodes at the same time, or find who holds what is reserved."
+            }
+            Self::Output => {
+                "Look at the program at the other end of the pipe or the terminal, or write to a file: what it does not read holds up the run."
             }
             Self::BlockedCall => "Move the call to `spawn_blocking`, or give it a timeout.",
             Self::BlockedRuntime => {
@@ -237,19 +244,12 @@ pub struct StalledThread {
     pub state: String,
     /// The place in the kernel in which it sleeps, where that may be known.
     pub waits_in: Option<String>,
+    /// Where it writes to, where that is the output of the process: `standard output` or `standard error`, with a pipe, a socket
+    /// or a terminal behind it.
+    #[serde(default)]
+    pub writes_to: Option<String>,
     /// Processor time since it started.
     pub cpu_seconds: f64,
-}
-
-/// A stall with its end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StallEpisode {
-    /// What stalled.
-    #[serde(flatten)]
-    pub stall: Stall,
-    /// When it went on, or ended; `None` while it lasts.
-    pub ended: Option<DateTime<Utc>>,
-}
     /// The number by which the system knows it. `None` in files of older versions.
     #[serde(default)]
     pub number: Option<u64>,
@@ -310,6 +310,17 @@ impl StackEnd {
             Self::Lost => Some("whose caller is not known"),
         }
     }
+}
+
+/// A stall with its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StallEpisode {
+    /// What stalled.
+    #[serde(flatten)]
+    pub stall: Stall,
+    /// When it went on, or ended; `None` while it lasts.
+    pub ended: Option<DateTime<Utc>>,
+}
 
 /// The stalls of a run, in bounded memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -352,6 +363,7 @@ impl ProcessEvidence {
             started_at: now,
             last_beat_at: now,
             last_seen_at: Some(now),
+            signed_at: None,
             stopped_at: None,
             beats: 0,
             interval_seconds,
@@ -428,7 +440,6 @@ impl ProcessEvidence {
 }
 
 #[cfg(test)]
-            signed_at: None,
 mod tests {
     use std::fs;
 
@@ -473,17 +484,6 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_read_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("heartbeat.json");
-        evidence().write(&path).unwrap();
-        assert_eq!(ProcessEvidence::read(&path).unwrap(), evidence());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_why() {
-    #[test]
     fn a_stack_in_short_has_what_calls_the_standard_library() {
         let check = |frames: &[&str], expected: &str| {
             let frames = frames.iter().map(|frame| (*frame).to_owned()).collect();
@@ -502,6 +502,17 @@ mod tests {
         check(&[], "");
     }
 
+    #[test]
+    fn evidence_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("heartbeat.json");
+        evidence().write(&path).unwrap();
+        assert_eq!(ProcessEvidence::read(&path).unwrap(), evidence());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("heartbeat.json");
         let error = |text: &str| {
