@@ -51,6 +51,7 @@ mod stalls;
 mod statements;
 mod strangers;
 mod stress;
+mod tables;
 mod terminal;
 mod tracking;
 mod upkeep;

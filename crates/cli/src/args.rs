@@ -48,7 +48,9 @@ pub(crate) enum Command {
     /// The pages are for this machine only: they can be read at 127.0.0.1 and localhost, and pages of other sites cannot
     /// request them.
     Serve(ServeArgs),
-    /// Write the spans of a bundle in the format of another viewer.
+    /// Ask bundles by SQL: their runs, nodes, queries, operators, spans, logs, artifacts, summaries and findings are tables.
+    Query(QueryArgs),
+    /// Write the spans of a bundle in the format of another viewer, or all that it holds as Parquet.
     Export(ExportArgs),
     /// Send the traces, metrics and logs of a bundle to an OpenTelemetry backend.
     Replay(ReplayArgs),
@@ -76,6 +78,7 @@ impl Command {
             | Self::Config(ConfigArgs { json, .. }) => *json,
             Self::Bundle(_)
             | Self::Serve(_)
+            | Self::Query(_)
             | Self::Export(_)
             | Self::Sync(_)
             | Self::Replay(_)
@@ -300,19 +303,38 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  daglight query out/run_bundle
+  daglight query out/run_bundle \"SELECT run_id, status, duration_ms FROM runs ORDER BY started_at DESC\"
+  daglight query out/run_bundle \"SELECT operator, sum(compute_ms) AS ms FROM operators GROUP BY operator ORDER BY ms DESC\"")]
+pub(crate) struct QueryArgs {
+    /// A bundle, a packed one, or a folder with bundles below it.
+    pub(crate) dir: PathBuf,
+    /// One query, in the SQL of DataFusion; `-` reads it from standard input. Without it, the tables are listed with their columns.
+    pub(crate) sql: Option<String>,
+    /// How the rows are printed.
+    #[arg(long, value_name = "FORMAT", default_value = "table", allow_hyphen_values = true)]
+    pub(crate) format: RowFormat,
+    /// How many rows are printed. Default: 20 of a table, all in the other formats.
+    #[arg(long, value_name = "COUNT", value_parser = count::<usize>, allow_hyphen_values = true)]
+    pub(crate) max_rows: Option<usize>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
     /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
     /// the output folder.
     pub(crate) bundle: PathBuf,
     /// perfetto: the trace event format, for ui.perfetto.dev. speedscope: for speedscope.app. otlp: one OTLP/JSON document, for
-    /// Jaeger and other backends.
+    /// Jaeger and other backends. parquet: the tables of `daglight query`, a file each, in a new folder.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) format: FormatName,
     /// The signal of the format otlp.
     #[arg(long, value_name = "NAME", default_value = "traces", allow_hyphen_values = true)]
     pub(crate) signal: SignalName,
-    /// The new file. Default: standard output.
-    #[arg(long, value_name = "FILE")]
+    /// The new file, or the new folder of parquet. Default: standard output, which parquet cannot be written to.
+    #[arg(long, value_name = "PATH")]
     pub(crate) to: Option<PathBuf>,
 }
 
@@ -322,6 +344,7 @@ pub(crate) enum FormatName {
     Perfetto,
     Speedscope,
     Otlp,
+    Parquet,
 }
 
 /// A signal of `daglight export --format otlp`.

@@ -1,4 +1,4 @@
-//! `daglight export`: the spans of a bundle for other viewers.
+//! `daglight export`: the spans of a bundle for other viewers, and its tables.
 
 use std::{
     fs,
@@ -15,6 +15,7 @@ use daglight::bundle::{
 use crate::{
     args::{ExportArgs, FormatName, SignalName},
     bundles::one_bundle,
+    export_tables::export_tables,
     failure::Failure,
     printable_output::PrintableOutput,
     private_file,
@@ -22,17 +23,11 @@ use crate::{
 };
 
 pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
+    let Some(format) = format_of_spans(args) else {
+        return export_tables(&args.bundle, args.to.as_deref());
+    };
     let bundle = one_bundle(&args.bundle)?;
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
-    let format = match args.format {
-        FormatName::Perfetto => ExportFormat::Perfetto,
-        FormatName::Speedscope => ExportFormat::Speedscope,
-        FormatName::Otlp => ExportFormat::Otlp(match args.signal {
-            SignalName::Traces => ExportSignal::Traces,
-            SignalName::Metrics => ExportSignal::Metrics,
-            SignalName::Logs => ExportSignal::Logs,
-        }),
-    };
     let mut to: Box<dyn Write> = match &args.to {
         Some(path) => {
             // An export can be made again, and what stands there perhaps not.
@@ -79,4 +74,18 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
         note!("written: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The format of spans; `None` for that of tables.
+fn format_of_spans(args: &ExportArgs) -> Option<ExportFormat> {
+    Some(match args.format {
+        FormatName::Perfetto => ExportFormat::Perfetto,
+        FormatName::Speedscope => ExportFormat::Speedscope,
+        FormatName::Otlp => ExportFormat::Otlp(match args.signal {
+            SignalName::Traces => ExportSignal::Traces,
+            SignalName::Metrics => ExportSignal::Metrics,
+            SignalName::Logs => ExportSignal::Logs,
+        }),
+        FormatName::Parquet => return None,
+    })
 }

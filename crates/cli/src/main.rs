@@ -6,6 +6,7 @@
 mod args;
 mod bundle;
 mod bundles;
+mod bundle_session;
 mod cache_functions;
 mod compare;
 mod config;
@@ -13,6 +14,7 @@ mod console;
 mod doctor;
 mod ending;
 mod export;
+mod export_tables;
 mod failure;
 mod history;
 mod map_keys;
@@ -23,6 +25,7 @@ mod printable_output;
 mod private_file;
 mod progress;
 mod prune;
+mod query;
 mod refused;
 mod replay;
 mod report;
@@ -78,6 +81,7 @@ fn command() -> ExitCode {
         Command::Compare(compare) => compare::compare(&compare),
         Command::History(history) => history::history(&history),
         Command::Serve(serve) => serve::serve(&serve),
+        Command::Query(query) => query::query(&query),
         Command::Export(export) => export::export(&export),
         Command::Replay(replay) => replay::replay(&replay),
         Command::Sync(sync) => sync::sync(&sync),

@@ -1,7 +1,7 @@
 //! Files that show what a run has recorded: they are their user's alone, as those of its bundle are.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     path::Path,
 };
@@ -9,6 +9,14 @@ use std::{
 /// Makes a file where there is none.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     private().create_new(true).open(path)
+}
+
+/// Makes a folder where there is none.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// Replaces what is in a file. One that was there keeps who may read it, as its user has set it.

@@ -47,7 +47,7 @@ const SELECT_TAG: &str = "select";
 const EXCLUDE_TAG: &str = "exclude";
 
 /// Rows of each query that a table shows.
-const TABLE_ROWS: usize = 20;
+pub(crate) const TABLE_ROWS: usize = 20;
 
 /// Those who hold most of the memory, named in an error of too little.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");

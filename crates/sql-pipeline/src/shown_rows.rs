@@ -42,6 +42,13 @@ pub struct ShownRows {
     pub(crate) cells: Cells,
 }
 
+impl ShownRows {
+    /// Rows of data, of which the first are shown.
+    pub fn of_values(schema: SchemaRef, first: Vec<RecordBatch>, total_rows: u64) -> Self {
+        Self { schema, first, total_rows, cells: Cells::Values }
+    }
+}
+
 /// What the cells of a table are shown as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cells {

@@ -1,0 +1,330 @@
+//! The rows that the files of a bundle have for each table.
+
+use std::{io, path::Path};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use daglight_guarded_files::FileBelow;
+use daglight_run_bundle::{
+    ArtifactCatalog, Bundle, Manifest, NodeSummary, PlanBundle, PlanOperator, SignalFiles, milliseconds,
+    read_lines,
+};
+use daglight_semantic_conventions::Key;
+use serde_json::{Value, json};
+
+use crate::{
+    otlp_values::{attributes, nanoseconds, plain},
+    sink::RowSink,
+};
+
+/// A larger report is not one that Daglight writes: 256 MiB.
+const MAX_REPORT_BYTES: u64 = 256 << 20;
+
+pub(crate) fn run(manifest: &Manifest, bundle: &Bundle, to: &mut RowSink<'_>) {
+    let identity = &manifest.identity;
+    to.row(json!({
+        "status": manifest.status,
+        "started_at": time(manifest.started_at),
+        "ended_at": manifest.ended_at.map(time),
+        "duration_ms": manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),
+        "error": manifest.error,
+        "nodes": manifest.nodes.len(),
+        "profile": manifest.profile,
+        "daglight_version": manifest.daglight_version,
+        "dag_hash": identity.dag_hash,
+        "code_hash": identity.code_hash,
+        "trace_id": identity.trace_id,
+        "execution_run_id": identity.execution_run_id,
+        "project_id": identity.project_id,
+        "tags": as_text(&json!(identity.tags)),
+        "own_time_ms": manifest.own_time.as_ref().map(|own| own.parts().map(|(_, ms)| ms).sum::<f64>()),
+        "bundle": bundle.shown(bundle.dir()).to_string_lossy(),
+    }));
+}
+
+pub(crate) fn nodes(manifest: &Manifest, to: &mut RowSink<'_>) {
+    for node in &manifest.nodes {
+        to.row(json!({
+            "node": node.name,
+            "kind": node.kind,
+            "status": node.status,
+            "started_at": node.started_at.map(time),
+            "duration_ms": node.duration_ms,
+            "rows": node.rows,
+            "bytes": node.bytes,
+            "error": node.error,
+            "attempts": node.attempts,
+            "dependencies": as_text(&json!(node.dependencies)),
+        }));
+    }
+}
+
+pub(crate) fn queries(bundle: &Bundle, to: &mut RowSink<'_>) {
+    plans(bundle, to, |file, plan, to| {
+        let (metrics, planning) = (&plan.metrics, plan.planning.as_ref());
+        let rows_read = metrics.rows_read();
+        to.row(json!({
+            "node": plan.node,
+            "plan_hash": plan.plan_hash,
+            "logical_hash": plan.logical_hash,
+            "operation": plan.operation,
+            "outcome": plan.outcome,
+            "sql": plan.sql,
+            "source_tables": as_text(&json!(plan.source_tables)),
+            "executions": plan.executions.as_ref().map_or(1, |all| all.started),
+            "started_at": since_epoch(metrics.started_at_ms),
+            "wall_ms": metrics.wall_ms,
+            "total_wall_ms": plan.executions.as_ref().map_or(metrics.wall_ms, |all| all.wall_ms),
+            "planning_ms": metrics.planning_ms,
+            "analysis_ms": planning.map(|planning| planning.analysis_ms),
+            "optimization_ms": planning.map(|planning| planning.optimization_ms),
+            "physical_planning_ms": planning.map(|planning| planning.physical_ms),
+            "rows": metrics.rows,
+            "rows_read": rows_read.all_counted.then_some(rows_read.counted),
+            "bytes_scanned": metrics.bytes_scanned,
+            "bytes_written": metrics.bytes_written,
+            "bytes_spilled": metrics.operators.iter().filter_map(|operator| operator.spilled_bytes).sum::<u64>(),
+            "plan_file": file,
+        }));
+    });
+}
+
+pub(crate) fn operators(bundle: &Bundle, to: &mut RowSink<'_>) {
+    plans(bundle, to, |_, plan, to| {
+        for operator in &plan.metrics.operators {
+            to.row(operator_row(&plan, operator));
+        }
+    });
+}
+
+fn operator_row(plan: &PlanBundle, operator: &PlanOperator) -> Value {
+    json!({
+        "node": plan.node,
+        "plan_hash": plan.plan_hash,
+        "operator_id": operator.id,
+        "parent_id": operator.parent,
+        "operator": operator.name,
+        "detail": operator.detail,
+        "table_name": operator.table,
+        "estimated_rows": operator.estimated_rows,
+        "rows": operator.output_rows,
+        "output_bytes": operator.output_bytes,
+        "compute_ms": operator.elapsed_compute_ms,
+        "start_ms": operator.start_ms,
+        "end_ms": operator.end_ms,
+        "partitions": operator.partitions,
+        "memory_bytes": operator.memory_bytes,
+        "spilled_bytes": operator.spilled_bytes,
+        "metrics": as_text(&json!(operator.metrics)),
+    })
+}
+
+fn plans(bundle: &Bundle, to: &mut RowSink<'_>, mut row: impl FnMut(String, PlanBundle, &mut RowSink<'_>)) {
+    let folder = bundle.plans_dir();
+    let unreadable = PlanBundle::read_all(bundle, |file, plan| {
+        let folder = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        row(format!("{folder}/{file}"), plan, to);
+    });
+    for (file, error) in unreadable {
+        to.damaged(&folder.join(file), error.to_string());
+    }
+}
+
+/// The spans that have ended, and of a run that goes on or was killed those that have not.
+pub(crate) fn spans(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSink<'_>) {
+    let namespace = manifest.map_or("daglight", |manifest| manifest.namespace.as_str());
+    let key = |key: Key| format!("{namespace}.{}", key.suffix());
+    let (stage, node) = (key(Key::Stage), key(Key::Node));
+    let open = SignalFiles::in_folder(bundle.dir()).open_spans();
+    for file in [bundle.traces(), open] {
+        records(&file, ["resourceSpans", "scopeSpans", "spans"], to, |span, to| {
+            let attributes = attributes(span);
+            let (start, end) =
+                (nanoseconds(&span["startTimeUnixNano"]), nanoseconds(&span["endTimeUnixNano"]));
+            to.row(json!({
+                "trace_id": span["traceId"],
+                "span_id": span["spanId"],
+                "parent_span_id": text(&span["parentSpanId"]),
+                "name": span["name"],
+                "stage": attributes.get(&stage).and_then(Value::as_str),
+                "node": attributes.get(&node).and_then(Value::as_str),
+                "started_at": start.map(moment),
+                "ended_at": end.map(moment),
+                "duration_ms": start.zip(end).map(|(start, end)| end.saturating_sub(start) as f64 / 1e6),
+                "is_error": is_error(&span["status"]["code"]),
+                "message": text(&span["status"]["message"]),
+                "events": span["events"].as_array().filter(|events| !events.is_empty()).map(|events| of_events(events)),
+                "attributes": Value::Object(attributes).to_string(),
+            }));
+        });
+    }
+}
+
+fn of_events(events: &[Value]) -> String {
+    let event = |event: &Value| {
+        let at = nanoseconds(&event["timeUnixNano"]).map(moment);
+        json!({ "name": event["name"], "at": at, "attributes": attributes(event) })
+    };
+    events.iter().map(event).collect::<Value>().to_string()
+}
+
+/// 2, or its name; protobuf's JSON mapping allows both.
+fn is_error(code: &Value) -> bool {
+    code.as_u64() == Some(2) || code.as_str() == Some("STATUS_CODE_ERROR")
+}
+
+pub(crate) fn logs(bundle: &Bundle, to: &mut RowSink<'_>) {
+    records(&bundle.logs(), ["resourceLogs", "scopeLogs", "logRecords"], to, |record, to| {
+        let at =
+            nanoseconds(&record["timeUnixNano"]).or_else(|| nanoseconds(&record["observedTimeUnixNano"]));
+        to.row(json!({
+            "at": at.map(moment),
+            "severity_number": record["severityNumber"].as_u64(),
+            "severity": text(&record["severityText"]),
+            "body": as_text(&plain(&record["body"])),
+            "trace_id": text(&record["traceId"]),
+            "span_id": text(&record["spanId"]),
+            "attributes": Value::Object(attributes(record)).to_string(),
+        }));
+    });
+}
+
+/// The records of a file of OTLP/JSON, which stand three levels deep in each line.
+fn records(
+    file: &Path,
+    [resources, scopes, items]: [&str; 3],
+    to: &mut RowSink<'_>,
+    mut take: impl FnMut(&Value, &mut RowSink<'_>),
+) {
+    // A run without open spans has no file of them, and one that has just begun has none at all.
+    if is_missing(file) {
+        return;
+    }
+    let reading = read_lines(file, |line| {
+        if !to.wants_more() {
+            return Ok(());
+        }
+        let line: Value = serde_json::from_str(line)?;
+        let below = |values: &Value, name: &str| values[name].as_array().cloned().unwrap_or_default();
+        for resource in below(&line, resources) {
+            for scope in below(&resource, scopes) {
+                for item in below(&scope, items) {
+                    take(&item, to);
+                }
+            }
+        }
+        Ok(())
+    });
+    if let Some(problem) = reading.problem {
+        to.damaged(file, problem);
+    }
+}
+
+pub(crate) fn artifacts(bundle: &Bundle, to: &mut RowSink<'_>) {
+    if is_missing(&bundle.artifacts()) {
+        return;
+    }
+    match ArtifactCatalog::read(bundle) {
+        Ok(catalog) => {
+            for artifact in catalog.artifacts {
+                to.row(json!({
+                    "name": artifact.name,
+                    "node": artifact.node,
+                    "materialization": artifact.materialization,
+                    "location": artifact.location,
+                    "format": artifact.format,
+                    "rows": artifact.rows,
+                    "bytes": artifact.bytes,
+                    "files": artifact.files,
+                    "schema_hash": artifact.schema_hash,
+                }));
+            }
+        }
+        Err(error) => to.damaged(&bundle.artifacts(), error.to_string()),
+    }
+}
+
+pub(crate) fn summaries(bundle: &Bundle, to: &mut RowSink<'_>) {
+    let reading = NodeSummary::read_all(bundle, |summary| {
+        for (name, column) in summary.columns.as_object().into_iter().flatten() {
+            to.row(json!({
+                "node": summary.node,
+                "column_name": name,
+                "position": column["pos"].as_u64(),
+                "data_type": text(&column["data_type"]),
+                "rows": column["count"].as_u64(),
+                "missing": column["missing"].as_u64(),
+                "distinct_values": column["distinct"].as_u64(),
+                "min": as_text(&column["min"]),
+                "max": as_text(&column["max"]),
+                "mean": column["mean"].as_f64(),
+                "std": column["std"].as_f64(),
+                "summary": column.to_string(),
+            }));
+        }
+    });
+    if let Some(problem) = reading.and_then(|reading| reading.problem) {
+        to.damaged(&bundle.data_summaries(), problem);
+    }
+}
+
+/// Those of the report that the run has written. A run that goes on has none yet.
+pub(crate) fn findings(bundle: &Bundle, to: &mut RowSink<'_>) {
+    let path = bundle.report_json();
+    if is_missing(&path) {
+        return;
+    }
+    let report = FileBelow::at(&path).open().and_then(|file| {
+        let report: Value =
+            serde_json::from_reader(io::BufReader::new(io::Read::take(file, MAX_REPORT_BYTES)))?;
+        Ok(report)
+    });
+    match report {
+        Ok(report) => {
+            for finding in report["findings"].as_array().into_iter().flatten() {
+                to.row(json!({
+                    "kind": text(&finding["kind"]),
+                    "level": text(&finding["level"]),
+                    "node": text(&finding["node"]),
+                    "operator": text(&finding["operator"]),
+                    "at_stake_ms": finding["at_stake_ms"].as_f64(),
+                    "summary": text(&finding["summary"]),
+                    "remedy": text(&finding["remedy"]),
+                    "evidence": as_text(&finding["evidence"]),
+                }));
+            }
+        }
+        Err(error) => to.damaged(&path, error.to_string()),
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// A text that is not empty.
+fn text(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| !text.is_empty())
+}
+
+/// A value of any type in a column of texts: a text as it is, everything else as JSON.
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        value => Some(value.to_string()),
+    }
+}
+
+fn time(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn moment(nanoseconds: i64) -> String {
+    time(DateTime::from_timestamp_nanos(nanoseconds))
+}
+
+/// A moment in milliseconds since the Unix epoch; `None` where it was never set, or is beyond what a clock shows.
+fn since_epoch(milliseconds: f64) -> Option<String> {
+    let since = TimeDelta::try_milliseconds(milliseconds as i64).filter(|since| !since.is_zero())?;
+    DateTime::UNIX_EPOCH.checked_add_signed(since).map(time)
+}

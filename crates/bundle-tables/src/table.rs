@@ -1,0 +1,249 @@
+//! The tables, with their columns.
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use daglight_run_bundle::{Bundle, Manifest};
+use serde_json::{Map, Value};
+
+use crate::{
+    columns::{
+        Column::{self, Count, Flag, Real, Text, Time},
+        schema,
+    },
+    damage::Damage,
+    rows,
+    sink::{RowSink, TableError},
+};
+
+/// A table that bundles have rows for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BundleTable {
+    /// One row for each run.
+    Runs,
+    /// One row for each node of the DAG of each run.
+    Nodes,
+    /// One row for each distinct plan of a node: sums over the queries that executed it, and what was measured of the slowest.
+    Queries,
+    /// One row for each operator of those plans.
+    Operators,
+    /// One row for each span.
+    Spans,
+    /// One row for each log record.
+    Logs,
+    /// One row for each thing that a run has written.
+    Artifacts,
+    /// One row for each column of the data of a node.
+    Summaries,
+    /// One row for each finding of the report of a run.
+    Findings,
+}
+
+impl BundleTable {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Runs,
+        Self::Nodes,
+        Self::Queries,
+        Self::Operators,
+        Self::Spans,
+        Self::Logs,
+        Self::Artifacts,
+        Self::Summaries,
+        Self::Findings,
+    ];
+
+    /// Its name in SQL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Nodes => "nodes",
+            Self::Queries => "queries",
+            Self::Operators => "operators",
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+            Self::Artifacts => "artifacts",
+            Self::Summaries => "summaries",
+            Self::Findings => "findings",
+        }
+    }
+
+    /// Its columns. All may be null.
+    pub fn schema(self) -> SchemaRef {
+        schema(self.columns())
+    }
+
+    const fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Runs => &[
+                Text("status"),
+                Time("started_at"),
+                Time("ended_at"),
+                Real("duration_ms"),
+                Text("error"),
+                Count("nodes"),
+                Text("profile"),
+                Text("daglight_version"),
+                Text("dag_hash"),
+                Text("code_hash"),
+                Text("trace_id"),
+                Text("execution_run_id"),
+                Text("project_id"),
+                Text("tags"),
+                Real("own_time_ms"),
+                Text("bundle"),
+            ],
+            Self::Nodes => &[
+                Text("node"),
+                Text("kind"),
+                Text("status"),
+                Time("started_at"),
+                Real("duration_ms"),
+                Count("rows"),
+                Count("bytes"),
+                Text("error"),
+                Count("attempts"),
+                Text("dependencies"),
+            ],
+            Self::Queries => &[
+                Text("node"),
+                Text("plan_hash"),
+                Text("logical_hash"),
+                Text("operation"),
+                Text("outcome"),
+                Text("sql"),
+                Text("source_tables"),
+                Count("executions"),
+                Time("started_at"),
+                Real("wall_ms"),
+                Real("total_wall_ms"),
+                Real("planning_ms"),
+                Real("analysis_ms"),
+                Real("optimization_ms"),
+                Real("physical_planning_ms"),
+                Count("rows"),
+                Count("rows_read"),
+                Count("bytes_scanned"),
+                Count("bytes_written"),
+                Count("bytes_spilled"),
+                Text("plan_file"),
+            ],
+            Self::Operators => &[
+                Text("node"),
+                Text("plan_hash"),
+                Count("operator_id"),
+                Count("parent_id"),
+                Text("operator"),
+                Text("detail"),
+                Text("table_name"),
+                Count("estimated_rows"),
+                Count("rows"),
+                Count("output_bytes"),
+                Real("compute_ms"),
+                Real("start_ms"),
+                Real("end_ms"),
+                Count("partitions"),
+                Count("memory_bytes"),
+                Count("spilled_bytes"),
+                Text("metrics"),
+            ],
+            Self::Spans => &[
+                Text("trace_id"),
+                Text("span_id"),
+                Text("parent_span_id"),
+                Text("name"),
+                Text("stage"),
+                Text("node"),
+                Time("started_at"),
+                Time("ended_at"),
+                Real("duration_ms"),
+                Flag("is_error"),
+                Text("message"),
+                Text("attributes"),
+                Text("events"),
+            ],
+            Self::Logs => &[
+                Time("at"),
+                Count("severity_number"),
+                Text("severity"),
+                Text("body"),
+                Text("trace_id"),
+                Text("span_id"),
+                Text("attributes"),
+            ],
+            Self::Artifacts => &[
+                Text("name"),
+                Text("node"),
+                Text("materialization"),
+                Text("location"),
+                Text("format"),
+                Count("rows"),
+                Count("bytes"),
+                Count("files"),
+                Text("schema_hash"),
+            ],
+            Self::Summaries => &[
+                Text("node"),
+                Text("column_name"),
+                Count("position"),
+                Text("data_type"),
+                Count("rows"),
+                Count("missing"),
+                Count("distinct_values"),
+                Text("min"),
+                Text("max"),
+                Real("mean"),
+                Real("std"),
+                Text("summary"),
+            ],
+            Self::Findings => &[
+                Text("kind"),
+                Text("level"),
+                Text("node"),
+                Text("operator"),
+                Real("at_stake_ms"),
+                Text("summary"),
+                Text("remedy"),
+                Text("evidence"),
+            ],
+        }
+    }
+
+    /// Gives the rows that a bundle has for the table to `take`, in batches, until that returns false. Returns what could not
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// When values of the bundle do not fit the columns.
+    pub fn read(
+        self,
+        bundle: &Bundle,
+        mut take: impl FnMut(RecordBatch) -> bool,
+    ) -> Result<Vec<Damage>, TableError> {
+        let failed = |error| TableError::new(self.name(), bundle.dir(), error);
+        let manifest = Manifest::read(bundle);
+        let mut of_all = Map::new();
+        if let Ok(Manifest { identity, .. }) = &manifest {
+            of_all.insert("run_id".to_owned(), Value::String(identity.run_id.to_string()));
+            of_all.insert("dag_name".to_owned(), Value::String(identity.dag_name.clone()));
+        } else if let Some(run) = bundle.run_id() {
+            // By its folder.
+            of_all.insert("run_id".to_owned(), Value::String(run.to_string()));
+        }
+        let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
+        if let Err(error) = &manifest {
+            sink.damaged(&bundle.manifest(), error.to_string());
+        }
+        let manifest = manifest.ok();
+        match self {
+            Self::Runs => manifest.iter().for_each(|manifest| rows::run(manifest, bundle, &mut sink)),
+            Self::Nodes => manifest.iter().for_each(|manifest| rows::nodes(manifest, &mut sink)),
+            Self::Queries => rows::queries(bundle, &mut sink),
+            Self::Operators => rows::operators(bundle, &mut sink),
+            Self::Spans => rows::spans(bundle, manifest.as_ref(), &mut sink),
+            Self::Logs => rows::logs(bundle, &mut sink),
+            Self::Artifacts => rows::artifacts(bundle, &mut sink),
+            Self::Summaries => rows::summaries(bundle, &mut sink),
+            Self::Findings => rows::findings(bundle, &mut sink),
+        }
+        sink.end().map_err(failed)
+    }
+}

@@ -1,0 +1,122 @@
+//! `daglight query`: SQL over the tables of bundles.
+
+use std::{
+    io::{self, IsTerminal as _, Read as _},
+    process::ExitCode,
+};
+
+use daglight::{bundle::Bundle, sql::ShownRows};
+use daglight_bundle_tables::BundleTable;
+use datafusion::{
+    arrow::datatypes::DataType, error::DataFusionError, execution::context::SQLOptions,
+    physical_plan::SendableRecordBatchStream,
+};
+use futures::TryStreamExt as _;
+
+use crate::{
+    args::{QueryArgs, RowFormat},
+    bundle_session::BundleSession,
+    bundles::{bundles_at, no_runs},
+    failure::Failure,
+    row_writer::RowWriter,
+    run::TABLE_ROWS,
+    say::{self, note},
+    threads,
+};
+
+pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
+    let bundles = bundles_at(&args.dir)?;
+    let Some(sql) = sql(args)? else {
+        say::document(&tables());
+        return Ok(ExitCode::SUCCESS);
+    };
+    if bundles.is_empty() {
+        note!("{}", no_runs(&args.dir));
+    }
+    let folders: Vec<Bundle> = bundles.iter().map(|bundle| Bundle::clone(bundle)).collect();
+    let session = BundleSession::new(&folders).map_err(Failure::work)?;
+    let done = threads::runtime(None)?.block_on(async {
+        let frame = session.context.sql_with_options(&sql, read_only()).await;
+        let frame = frame.map_err(Failure::of_engine)?;
+        let rows = frame.execute_stream().await.map_err(Failure::of_engine)?;
+        print(args, rows).await.map_err(Failure::work)
+    });
+    for damage in session.damages() {
+        let bundle = folders.iter().find(|bundle| damage.file.starts_with(bundle.dir()));
+        let file = bundle.map_or_else(|| damage.file.clone(), |bundle| bundle.shown(&damage.file));
+        note!("warning: {}: {}", file.display(), damage.problem);
+    }
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn sql(args: &QueryArgs) -> Result<Option<String>, Failure> {
+    match args.sql.as_deref() {
+        Some("-") if io::stdin().is_terminal() => Err(Failure::input(
+            "standard input is a terminal: expected a query through a pipe, or as an argument",
+        )),
+        Some("-") => {
+            let mut sql = String::new();
+            let read = io::stdin().read_to_string(&mut sql);
+            read.map_err(|error| {
+                Failure::input(format!("cannot read a query from standard input: {error}"))
+            })?;
+            Ok(Some(sql))
+        }
+        sql => Ok(sql.map(str::to_owned)),
+    }
+}
+
+/// What has been recorded is not changed by questions.
+fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// The tables with their columns and types.
+fn tables() -> String {
+    let mut text = String::new();
+    for table in BundleTable::ALL {
+        text.push_str(table.name());
+        text.push('\n');
+        for field in table.schema().fields() {
+            text.push_str(&format!("  {:<22} {}\n", field.name(), sql_type(field.data_type())));
+        }
+    }
+    text
+}
+
+/// The type as SQL has it.
+fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 => "VARCHAR".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP WITH TIME ZONE".to_owned(),
+        other => other.to_string().to_uppercase(),
+    }
+}
+
+async fn print(args: &QueryArgs, mut rows: SendableRecordBatchStream) -> Result<(), DataFusionError> {
+    let schema = rows.schema();
+    let is_table = args.format == RowFormat::Table;
+    let mut left = args.max_rows.unwrap_or(if is_table { TABLE_ROWS } else { usize::MAX });
+    let (mut first, mut total_rows) = (Vec::new(), 0);
+    let writer = RowWriter::new(args.format);
+    writer.start(&schema);
+    while let Some(batch) = rows.try_next().await? {
+        total_rows += batch.num_rows() as u64;
+        let shown = batch.slice(0, batch.num_rows().min(left));
+        left -= shown.num_rows();
+        match is_table {
+            true => first.push(shown),
+            false => writer.batch(&shown),
+        }
+        if left == 0 && !is_table {
+            break;
+        }
+    }
+    writer.end();
+    if is_table {
+        say::document(&say::table(&ShownRows::of_values(schema, first, total_rows)));
+    }
+    Ok(())
+}
