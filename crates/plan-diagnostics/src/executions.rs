@@ -2,10 +2,7 @@
 
 use std::{
     any::Any,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
@@ -16,19 +13,13 @@ use futures::task::AtomicWaker;
 use crate::{
     hooked_exec::{ExecuteHook, HookedExec},
     observer::{Observation, QueryObserver},
-    planned_query::PlannedQuery,
+    planned_query::{PlannedQuery, next_query_id},
     planning::PlanningTimes,
     progress::LiveQueries,
     query_run::{Claim, QueryRun},
     tap::{DataReceiver, RunSlot, rewired, wired},
     watched_stream::{StreamEnd, StreamWatch},
 };
-
-/// The id of the next query of this process.
-pub(crate) fn next_query_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 /// The plan with its executions observed, the first one as `observation` says.
 pub(crate) fn observed(

@@ -10,15 +10,13 @@ use std::{
 use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
 
 use crate::{
-    executions::next_query_id,
     failed_planning::FailedPlanning,
     fingerprint::Fingerprints,
     observer::QueryObserver,
-    planned_query::{PlannedQuery, PlanningState, PlanningTurn},
+    planned_query::{PlannedQuery, PlanningState, PlanningTurn, next_query_id},
     planning::{PlanningPart, PlanningTimes},
-    shield::shielded,
+    shield::{OBSERVING, shielded},
     source_plan::SourcePlan,
-    watched_session::OBSERVING,
 };
 
 /// A query that is being planned.

@@ -1,6 +1,9 @@
 //! A query that was planned: what it does, what it reads, and what makes it the same as another.
 
-use std::sync::{Arc, Weak};
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{config::ConfigOptions, execution::memory_pool::MemoryPool, logical_expr::LogicalPlan};
@@ -79,6 +82,12 @@ pub struct PlannedQuery {
     /// The operators of its physical plan, in pre-order, as they were planned.
     pub(crate) operators: Arc<[PlannedOperator]>,
     pub(crate) data: Arc<DataPlan>,
+}
+
+/// The id of the next query of this process.
+pub(crate) fn next_query_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl PlannedQuery {

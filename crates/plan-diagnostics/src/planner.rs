@@ -30,10 +30,10 @@ use crate::{
     query_run::partition_count,
     rules::wrap_rules,
     shape::shape,
-    shield::{message_of, shielded},
+    shield::{OBSERVING, message_of, shielded},
     source_plan::{SourcePlan, data_schema},
     sources::{Leaf, leaves, rows_to_change},
-    watched_session::{OBSERVING, WatchedSession},
+    watched_session::WatchedSession,
 };
 
 /// Lets `observer` see every query of the session that is built from `builder`, and `live` follow those that run.

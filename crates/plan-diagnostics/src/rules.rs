@@ -20,8 +20,8 @@ use crate::{
     planning::{PlanningPart, Rule},
     planning_scope::{Entered, enter},
     rule_differences::TextBefore,
-    shield::{message_of, shielded},
-    watched_session::{OBSERVING, WatchedSession},
+    shield::{OBSERVING, message_of, shielded},
+    watched_session::WatchedSession,
 };
 
 type Analyzing = Arc<dyn AnalyzerRule + Send + Sync>;

@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use daglight_run_bundle::WarningCode;
 use datafusion::error::DataFusionError;
 
+/// What a warning says has panicked, where a session's observer has.
+pub(crate) const OBSERVING: &str = "what observes the queries of a session";
+
 /// Runs code that observes a query, which goes on without it should it panic. `what` names it in the warning.
 pub(crate) fn shielded<T>(what: &'static str, observe: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(observe)) {

@@ -6,12 +6,9 @@ use crate::{
     observer::QueryObserver,
     open_planning::OpenPlanning,
     progress::LiveQueries,
-    shield::shielded,
+    shield::{OBSERVING, shielded},
     source_plan::{KnownPlans, SourcePlan},
 };
-
-/// What a warning says has panicked, where a session's observer has.
-pub(crate) const OBSERVING: &str = "what observes the queries of a session";
 
 /// A session whose queries are seen.
 #[derive(Debug)]
