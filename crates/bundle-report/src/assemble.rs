@@ -14,7 +14,7 @@ use crate::{
     display,
     findings::{self, is_long_pause},
     headline,
-    hidden::hidden,
+    hidden::{Counts, hidden},
     inputs::{Deliverable, Inputs},
     judged_plans::JudgedPlans,
     nodes,
@@ -29,6 +29,9 @@ use crate::{
     signals::{SeenSlow, SeenSpan, SeenStage, Signals},
     timeline::timeline,
 };
+
+/// The kind of nodes whose values are given.
+const INPUT: &str = "input";
 
 /// The report of a bundle, of which `inputs` was read at `now` and whose plans came to `plans`.
 pub(crate) fn report(
@@ -49,7 +52,7 @@ pub(crate) fn report(
         last_run,
         unreadable,
     } = inputs;
-    let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, .. } = plans;
+    let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, statements, .. } = plans;
     let Signals { root, nodes: mut seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
     let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
@@ -123,7 +126,19 @@ pub(crate) fn report(
     // Bundles of older versions say it in the spans alone.
     let process_ended = manifest.as_ref().is_some_and(|manifest| manifest.process_ended_at.is_some())
         || signals.root_is_closed_for_it;
-    let hidden = manifest.as_ref().map(hidden).unwrap_or_default();
+    let (data, data_left_out) = data.into_reports();
+    let is_input = |node: &&NodeReport| node.kind.as_ref().is_some_and(|kind| kind.name() == INPUT);
+    let counts = Counts {
+        problems: totals.errors.saturating_add(totals.warnings),
+        inputs: nodes.iter().filter(is_input).count() as u64,
+        nodes_with_rows: nodes.iter().filter(|node| node.rows_out.is_some()).count() as u64,
+        queries: totals.queries,
+        columns: data.iter().map(|data| data.columns.len() as u64).sum(),
+        places: artifacts.iter().filter(|artifact| artifact.location.is_some()).count() as u64,
+        statements,
+    };
+    let hidden = manifest.as_ref().map(|manifest| hidden(manifest, &counts));
+    let (hidden, hidden_counts) = hidden.unwrap_or_default();
     let (identity, links, profile, daglight_version, error) = match manifest {
         Some(manifest) => (
             Some(manifest.identity),
@@ -139,7 +154,6 @@ pub(crate) fn report(
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
     let summed = sums.into_summed();
-    let (data, data_left_out) = data.into_reports();
     let since = last_run.map(|both| since(both, &nodes, duration_ms, thresholds));
     let queries = queries::query_reports(signals.queries, planned, &node_of);
     let report = Report {
@@ -152,6 +166,7 @@ pub(crate) fn report(
         links,
         profile,
         hidden,
+        hidden_counts,
         daglight_version,
         started_at,
         ended_at,

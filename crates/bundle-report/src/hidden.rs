@@ -1,29 +1,97 @@
-//! What the policy of a run kept out of its bundle, as its settings say it.
+//! What the policy of a run kept out of its bundle, as its settings say it, and how much of the run that is.
 
-use daglight_run_bundle::Manifest;
+use daglight_capture_policy::REDACTED;
+use daglight_run_bundle::{Manifest, PlanBundle};
 
-/// Settings of the policy with the values under which something is not shown, and what that is.
-const HIDDEN: &[(&str, &str, &str)] = &[
-    ("sql_text", "none", "SQL"),
-    ("sql_text", "without_literals", "literals of SQL"),
-    ("error_values", "false", "values in errors"),
-    ("inputs", "false", "values of inputs and parameters"),
-    ("documentation", "false", "documentation of nodes"),
-    ("paths", "none", "paths"),
-    ("paths", "file_name", "folders of paths"),
-    ("paths", "without_values", "values in paths"),
-    ("data_statistics", "false", "summaries of data"),
-    ("top_values", "false", "most frequent values"),
-    ("text_min_max", "false", "least and greatest texts"),
-    ("preview_rows", "0", "first rows"),
-    ("command_line", "false", "command line"),
-    ("host_facts", "false", "facts of the machine"),
+use crate::report::HiddenCount;
+
+/// What stands in a statement where a literal was.
+const LITERAL: char = '?';
+/// What the counts of statements are of.
+const IN_STATEMENTS: &str = "in the statements of plans";
+
+/// What of a run something may be hidden in.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    /// Errors and warnings.
+    pub(crate) problems: u64,
+    /// Nodes that are inputs or parameters.
+    pub(crate) inputs: u64,
+    /// Nodes that have returned rows.
+    pub(crate) nodes_with_rows: u64,
+    /// Queries that were executed.
+    pub(crate) queries: u64,
+    /// Columns of which there is a summary.
+    pub(crate) columns: u64,
+    /// Outputs that were written somewhere.
+    pub(crate) places: u64,
+    /// Literals and credentials of statements.
+    pub(crate) statements: StatementCounts,
+}
+
+/// What was hidden in the statements of the plans so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct StatementCounts {
+    literals: u64,
+    credentials: u64,
+}
+
+impl StatementCounts {
+    pub(crate) fn add(&mut self, plan: &PlanBundle) {
+        let sql = plan.sql.as_deref().unwrap_or_default();
+        self.literals = self.literals.saturating_add(sql.matches(LITERAL).count() as u64);
+        self.credentials = self.credentials.saturating_add(sql.matches(REDACTED).count() as u64);
+    }
+}
+
+/// How many there are of something, and what that is.
+type Counted = (fn(&Counts) -> u64, &'static str);
+
+/// Settings of the policy with the values under which something is not shown, what that is, and in how much of the run.
+const HIDDEN: &[(&str, &str, &str, Option<Counted>)] = &[
+    ("sql_text", "none", "SQL", Some((|counts| counts.queries, "queries"))),
+    (
+        "sql_text",
+        "without_literals",
+        "literals of SQL",
+        Some((|counts| counts.statements.literals, IN_STATEMENTS)),
+    ),
+    ("error_values", "false", "values in errors", Some((|counts| counts.problems, "errors and warnings"))),
+    ("inputs", "false", "values of inputs and parameters", Some((|counts| counts.inputs, "inputs"))),
+    ("documentation", "false", "documentation of nodes", None),
+    ("paths", "none", "paths", Some((|counts| counts.places, "outputs"))),
+    ("paths", "file_name", "folders of paths", Some((|counts| counts.places, "outputs"))),
+    ("paths", "without_values", "values in paths", Some((|counts| counts.places, "outputs"))),
+    (
+        "data_statistics",
+        "false",
+        "summaries of data",
+        Some((|counts| counts.nodes_with_rows, "nodes with rows")),
+    ),
+    ("top_values", "false", "most frequent values", Some((|counts| counts.columns, "columns"))),
+    ("text_min_max", "false", "least and greatest texts", Some((|counts| counts.columns, "columns"))),
+    ("preview_rows", "0", "first rows", Some((|counts| counts.queries, "queries"))),
+    ("command_line", "false", "command line", None),
+    ("host_facts", "false", "facts of the machine", None),
 ];
 
-/// What was not shown, in words.
-pub(crate) fn hidden(manifest: &Manifest) -> Vec<String> {
-    let is_set = |(setting, value, _): &&(&str, &str, &str)| manifest.policy[*setting] == *value;
-    HIDDEN.iter().filter(is_set).map(|(.., what)| (*what).to_owned()).collect()
+/// What was not shown, in words, and how much of the run that is about, where that can be counted and is anything.
+pub(crate) fn hidden(manifest: &Manifest, counts: &Counts) -> (Vec<String>, Vec<HiddenCount>) {
+    let of = |what: &str, count: u64, unit: &str| {
+        (count > 0).then(|| HiddenCount { what: what.to_owned(), count, of: unit.to_owned() })
+    };
+    let is_set = |(setting, value, ..): &&(&str, &str, &str, _)| manifest.policy[*setting] == *value;
+    let (mut words, mut counted) = (Vec::new(), Vec::new());
+    for (_, _, what, count) in HIDDEN.iter().filter(is_set) {
+        words.push((*what).to_owned());
+        counted.extend(count.and_then(|(count, unit)| of(what, count(counts), unit)));
+    }
+    // Under every policy.
+    if let Some(credentials) = of("credentials", counts.statements.credentials, IN_STATEMENTS) {
+        words.push(credentials.what.clone());
+        counted.push(credentials);
+    }
+    (words, counted)
 }
 
 #[cfg(test)]
@@ -45,12 +113,38 @@ mod tests {
 
     #[test]
     fn what_a_profile_hides_is_named() {
+        let hidden = |manifest: &Manifest| hidden(manifest, &Counts::default()).0;
         assert_eq!(hidden(&under(Profile::Dev)), ["command line"]);
         let of_prod = hidden(&under(Profile::Prod));
         for what in ["literals of SQL", "values in errors", "values in paths", "documentation of nodes"] {
             assert!(of_prod.contains(&what.to_owned()), "{what}: {of_prod:?}");
         }
         assert_eq!(hidden(&Manifest { policy: json!(null), ..fixture::manifest() }), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_hidden_is_counted_by_its_kind() {
+        let mut statements = StatementCounts::default();
+        for sql in ["SELECT ? WHERE a = ?", "SET password = '[redacted]'"] {
+            statements.add(&PlanBundle { sql: Some(sql.to_owned()), ..PlanBundle::default() });
+        }
+        let counts = Counts { problems: 3, queries: 2, columns: 0, statements, ..Counts::default() };
+        let counted = |profile| {
+            let (_, counted) = hidden(&under(profile), &counts);
+            counted
+                .iter()
+                .map(|hidden| format!("{}: {} {}", hidden.what, hidden.count, hidden.of))
+                .collect::<Vec<_>>()
+        };
+        let credentials = "credentials: 1 in the statements of plans";
+        assert_eq!(counted(Profile::Dev), [credentials]);
+        let of_prod = [
+            "literals of SQL: 2 in the statements of plans",
+            "values in errors: 3 errors and warnings",
+            "first rows: 2 queries",
+            credentials,
+        ];
+        assert_eq!(counted(Profile::Prod), of_prod);
     }
 
     #[test]

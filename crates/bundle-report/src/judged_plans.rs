@@ -3,7 +3,10 @@
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
-use crate::{findings::PlanFindings, plan_sums::PlanSums, plans::SlowestPlans, queries::PlannedQueries};
+use crate::{
+    findings::PlanFindings, hidden::StatementCounts, plan_sums::PlanSums, plans::SlowestPlans,
+    queries::PlannedQueries,
+};
 
 /// What came of the plans that were read so far, in bounded memory.
 #[derive(Debug)]
@@ -12,6 +15,7 @@ pub(crate) struct JudgedPlans {
     pub(crate) slowest: SlowestPlans,
     pub(crate) sums: PlanSums,
     pub(crate) findings: PlanFindings,
+    pub(crate) statements: StatementCounts,
     thresholds: FindingThresholds,
 }
 
@@ -22,6 +26,7 @@ impl JudgedPlans {
             slowest: SlowestPlans::default(),
             sums: PlanSums::default(),
             findings: PlanFindings::new(thresholds.clone()),
+            statements: StatementCounts::default(),
             thresholds,
         }
     }
@@ -30,6 +35,7 @@ impl JudgedPlans {
     pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
         self.findings.add(&file, &plan);
         self.sums.add(&plan);
+        self.statements.add(&plan);
         self.slowest.add(&file, &plan, &self.thresholds);
         self.queries.add(file, plan);
     }

@@ -89,9 +89,9 @@ pub use level::Level;
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
     ActiveTaskReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
-    DeliveryReport, HeadlineSentence, HeartbeatReport, IdleGap, LineageReport, NodeReport, OperatorReport,
-    OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION, Report,
-    ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanBand, SpanReport,
+    DeliveryReport, HeadlineSentence, HeartbeatReport, HiddenCount, IdleGap, LineageReport, NodeReport,
+    OperatorReport, OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION,
+    Report, ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanBand, SpanReport,
     StageReport, StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile,
     ValueReport,
 };

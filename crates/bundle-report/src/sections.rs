@@ -384,6 +384,17 @@ fn unreadable(report: &Report) -> Section<'_> {
     table_section("Unreadable files", columns, signals.chain(others))
 }
 
+fn hidden_in_words(report: &Report) -> String {
+    let in_words = |what: &String| {
+        let counted = report.hidden_counts.iter().find(|counted| counted.what == *what);
+        counted.map_or_else(
+            || what.clone(),
+            |counted| format!("{what} ({} {})", display::count(counted.count), counted.of),
+        )
+    };
+    report.hidden.iter().map(in_words).collect::<Vec<_>>().join(", ")
+}
+
 fn identity(report: &Report) -> Section<'_> {
     let Some(identity) = &report.identity else { return section("Identity", Vec::new()) };
     let made = |text: String| vec![Piece::Code(text.into())];
@@ -391,7 +402,7 @@ fn identity(report: &Report) -> Section<'_> {
         ("run", made(identity.run_id.to_string())),
         ("started", report.started_at.map(display::time).map(made).unwrap_or_default()),
         ("profile", code(report.profile.as_deref())),
-        ("hidden by the policy", words(report.hidden.join(", "))),
+        ("hidden by the policy", words(hidden_in_words(report))),
         ("Hamilton run", code(identity.execution_run_id.as_deref())),
         ("Hamilton project", code(identity.project_id.as_deref())),
         ("trace", code(identity.trace_id.as_deref())),

@@ -4,6 +4,7 @@ mod data;
 mod delivery;
 mod node;
 mod plan;
+mod hidden;
 mod problem;
 mod process;
 mod query;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 pub use data::{ColumnReport, DataReport, ValueReport};
 pub use delivery::DeliveryReport;
+pub use hidden::HiddenCount;
 pub use node::NodeReport;
 pub(crate) use node::by_name;
 pub use plan::{PlanOperatorReport, PlanReport};
@@ -49,7 +51,7 @@ use crate::{findings::Finding, level::Level};
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
-///   `timeline.short_gaps`.
+///   `timeline.short_gaps`, and then `hidden_counts`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -78,6 +80,9 @@ pub struct Report {
     /// What the policy did not let into the bundle, in words.
     #[serde(default)]
     pub hidden: Vec<String>,
+    /// How much of the run that is about, of the kinds of which that can be counted.
+    #[serde(default)]
+    pub hidden_counts: Vec<HiddenCount>,
     /// The version of Daglight that made the run.
     pub daglight_version: Option<String>,
     /// When the run started.
