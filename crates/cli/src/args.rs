@@ -277,7 +277,7 @@ pub(crate) struct PackArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
+    /// A folder with bundles below it or packed in it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// Show only runs of this pipeline.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -292,7 +292,7 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// A folder with bundles below it, a bundle, or a packed one. Default: the setting bundle.output_dir.
+    /// A folder with bundles below it or packed in it, a bundle, or a packed one. Default: the setting bundle.output_dir.
     pub(crate) dir: Option<PathBuf>,
     /// The port; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]

@@ -98,6 +98,15 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
     Ok(bundles)
 }
 
+/// The bundle at a path, packed or not, or all of them below it that are not packed: for commands that change what they find, or say
+/// what these would do. What they did to a packed one they would do again the next time.
+pub(crate) fn unpacked_or_named(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
+    if is_archive(path) {
+        return Ok(vec![unpacked(path)?]);
+    }
+    Ok(folders_at(path)?.into_iter().map(NamedBundle::from).collect())
+}
+
 /// The last of the bundles at a path, and the one before it that `is_wanted`.
 pub(crate) fn last_and_before(
     path: &Path,

@@ -13,7 +13,7 @@ use daglight::{
 
 use crate::{
     args::StatusArgs,
-    bundles::{bundles_at, no_runs, runs_folder},
+    bundles::{no_runs, runs_folder, unpacked_or_named},
     failure::Failure,
     say::{self, say},
     summary::waiting_records,
@@ -22,7 +22,7 @@ use crate::{
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let folder = runs_folder(args.dir.as_deref())?;
     let mut statuses: Vec<BundleStatus> =
-        bundles_at(&folder)?.iter().map(|bundle| BundleStatus::of(bundle)).collect();
+        unpacked_or_named(&folder)?.iter().map(|bundle| BundleStatus::of(bundle)).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
         say::document(&serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);

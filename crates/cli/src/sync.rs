@@ -21,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
-    bundles::{bundles_at, how_to_close, is_unclosed, no_runs},
+    bundles::{how_to_close, is_unclosed, no_runs, unpacked_or_named},
     config::process_settings,
     failure::Failure,
     say::say,
@@ -31,7 +31,7 @@ use crate::{
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
     let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
-    let bundles = bundles_at(folder)?;
+    let bundles = unpacked_or_named(folder)?;
     if bundles.is_empty() {
         say!("{}", no_runs(folder));
         return Ok(ExitCode::SUCCESS);

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use daglight_bundle_archive::{Limits, is_archive, unpack};
+use daglight_bundle_archive::{Limits, is_archive, packed_folder, unpack};
 use daglight_fuzz::scratch;
 use flate2::{Compression, write::GzEncoder};
 use libfuzzer_sys::fuzz_target;
@@ -31,6 +31,9 @@ fuzz_target!(|input: &[u8]| {
         }
     }
     let _ = is_archive(&archive);
+    if let Some(folder) = packed_folder(&archive) {
+        assert!(!folder.contains('/') && !["", ".", ".."].contains(&&*folder), "{folder}");
+    }
     let _ = unpack(&archive, &into, LIMITS);
     let (files, bytes) = size(&into);
     assert!(files <= LIMITS.files && bytes <= LIMITS.bytes, "{files} files, {bytes} bytes");

@@ -7,7 +7,9 @@
 
 use std::{cell::OnceCell, fs, io};
 
-use daglight_bundle_report::{ComparedRun, Comparison, ExportError, ExportFormat, ExportSignal, Report, export};
+use daglight_bundle_report::{
+    ComparedRun, Comparison, ExportError, ExportFormat, ExportSignal, Report, export,
+};
 use daglight_fuzz::{fill, scratch};
 use daglight_run_bundle::Bundle;
 use daglight_run_identity::RunId;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, unpack};
+use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, packed_folder, unpack};
 use daglight_run_bundle::{ArtifactCatalog, Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
 use flate2::{Compression, write::GzEncoder};
@@ -198,6 +198,21 @@ fn an_archive_of_a_damaged_bundle_is_damaged() {
             let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
             assert_eq!(damaged_files(&unpacked), BTreeSet::from([file.to_owned()]), "{without_sql}");
         }
+    }
+}
+
+#[test]
+fn a_packed_bundle_is_known_by_its_first_file() {
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle();
+    let archive = scratch.at("run.tar.gz");
+    pack(&bundle, &archive, PackOptions::default()).unwrap();
+    assert_eq!(packed_folder(&archive), bundle.recorded_run().map(|run| run.to_string()));
+    assert_eq!(packed_folder(&bundle.manifest()), None);
+    assert_eq!(packed_folder(&scratch.at("gone.tar.gz")), None);
+    for name in ["../manifest.json", "/manifest.json", "manifest.json", "a/passwd", "a/../manifest.json"] {
+        let foreign = scratch.archive(&[(EntryType::Regular, name, b"{}")]);
+        assert_eq!(packed_folder(&foreign), None, "{name}");
     }
 }
 
