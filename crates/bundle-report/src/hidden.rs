@@ -8,7 +8,7 @@ use crate::report::HiddenCount;
 /// What stands in a statement where a literal was.
 const LITERAL: char = '?';
 /// What the counts of statements are of.
-const IN_STATEMENTS: &str = "in the statements of plans";
+const IN_STATEMENTS: [&str; 2] = ["in the statements of plans"; 2];
 
 /// What of a run something may be hidden in.
 #[derive(Debug, Default, Clone, Copy)]
@@ -44,41 +44,57 @@ impl StatementCounts {
     }
 }
 
-/// How many there are of something, and what that is.
-type Counted = (fn(&Counts) -> u64, &'static str);
+/// How many there are of something, and what one and several of them are called.
+type Counted = (fn(&Counts) -> u64, [&'static str; 2]);
 
 /// Settings of the policy with the values under which something is not shown, what that is, and in how much of the run.
 const HIDDEN: &[(&str, &str, &str, Option<Counted>)] = &[
-    ("sql_text", "none", "SQL", Some((|counts| counts.queries, "queries"))),
+    ("sql_text", "none", "SQL", Some((|counts| counts.queries, ["query", "queries"]))),
     (
         "sql_text",
         "without_literals",
         "literals of SQL",
         Some((|counts| counts.statements.literals, IN_STATEMENTS)),
     ),
-    ("error_values", "false", "values in errors", Some((|counts| counts.problems, "errors and warnings"))),
-    ("inputs", "false", "values of inputs and parameters", Some((|counts| counts.inputs, "inputs"))),
+    (
+        "error_values",
+        "false",
+        "values in errors",
+        Some((|counts| counts.problems, ["error or warning", "errors and warnings"])),
+    ),
+    (
+        "inputs",
+        "false",
+        "values of inputs and parameters",
+        Some((|counts| counts.inputs, ["input", "inputs"])),
+    ),
     ("documentation", "false", "documentation of nodes", None),
-    ("paths", "none", "paths", Some((|counts| counts.places, "outputs"))),
-    ("paths", "file_name", "folders of paths", Some((|counts| counts.places, "outputs"))),
-    ("paths", "without_values", "values in paths", Some((|counts| counts.places, "outputs"))),
+    ("paths", "none", "paths", Some((|counts| counts.places, ["output", "outputs"]))),
+    ("paths", "file_name", "folders of paths", Some((|counts| counts.places, ["output", "outputs"]))),
+    ("paths", "without_values", "values in paths", Some((|counts| counts.places, ["output", "outputs"]))),
     (
         "data_statistics",
         "false",
         "summaries of data",
-        Some((|counts| counts.nodes_with_rows, "nodes with rows")),
+        Some((|counts| counts.nodes_with_rows, ["node with rows", "nodes with rows"])),
     ),
-    ("top_values", "false", "most frequent values", Some((|counts| counts.columns, "columns"))),
-    ("text_min_max", "false", "least and greatest texts", Some((|counts| counts.columns, "columns"))),
-    ("preview_rows", "0", "first rows", Some((|counts| counts.queries, "queries"))),
+    ("top_values", "false", "most frequent values", Some((|counts| counts.columns, ["column", "columns"]))),
+    (
+        "text_min_max",
+        "false",
+        "least and greatest texts",
+        Some((|counts| counts.columns, ["column", "columns"])),
+    ),
+    ("preview_rows", "0", "first rows", Some((|counts| counts.queries, ["query", "queries"]))),
     ("command_line", "false", "command line", None),
     ("host_facts", "false", "facts of the machine", None),
 ];
 
 /// What was not shown, in words, and how much of the run that is about, where that can be counted and is anything.
 pub(crate) fn hidden(manifest: &Manifest, counts: &Counts) -> (Vec<String>, Vec<HiddenCount>) {
-    let of = |what: &str, count: u64, unit: &str| {
-        (count > 0).then(|| HiddenCount { what: what.to_owned(), count, of: unit.to_owned() })
+    let of = |what: &str, count: u64, [one, several]: [&str; 2]| {
+        let of = if count == 1 { one } else { several };
+        (count > 0).then(|| HiddenCount { what: what.to_owned(), count, of: of.to_owned() })
     };
     let is_set = |(setting, value, ..): &&(&str, &str, &str, _)| manifest.policy[*setting] == *value;
     let (mut words, mut counted) = (Vec::new(), Vec::new());
@@ -128,7 +144,7 @@ mod tests {
         for sql in ["SELECT ? WHERE a = ?", "SET password = '[redacted]'"] {
             statements.add(&PlanBundle { sql: Some(sql.to_owned()), ..PlanBundle::default() });
         }
-        let counts = Counts { problems: 3, queries: 2, columns: 0, statements, ..Counts::default() };
+        let counts = Counts { problems: 3, queries: 1, columns: 0, statements, ..Counts::default() };
         let counted = |profile| {
             let (_, counted) = hidden(&under(profile), &counts);
             counted
@@ -141,7 +157,7 @@ mod tests {
         let of_prod = [
             "literals of SQL: 2 in the statements of plans",
             "values in errors: 3 errors and warnings",
-            "first rows: 2 queries",
+            "first rows: 1 query",
             credentials,
         ];
         assert_eq!(counted(Profile::Prod), of_prod);
