@@ -113,7 +113,7 @@ fn the_calls_of_a_thread_that_waits_for_its_source_are_in_the_evidence_and_the_r
     assert_eq!(&report["heartbeat"]["stalls"][0]["threads"][0]["stack"], stack);
     for file in ["run_diagnostics_report.md", "run_diagnostics_report.html"] {
         let text = fs::read_to_string(bundle.join(file)).expect("a report");
-        let is_shown = text.contains(reader) && text.contains("The calls of ");
+        let is_shown = text.contains(reader) && text.contains("The calls of thread ");
         assert!(is_shown, "{file}: {text}");
     }
     let root = decode_strictly(&bundle.join("otel_traces.json"), "traces");
@@ -288,7 +288,7 @@ fn output_that_nobody_reads_is_what_a_run_waits_for() {
     let sql = "-- node: numbers\nSELECT value, repeat('x', 100) AS pad FROM generate_series(1, 30000);\n";
     checkout.pipeline("printed.sql", sql);
     let run = Daglight::new(&checkout, ["run", "printed.sql", "--output-dir", "out", "--format", "csv"]);
-    let run = given_up(run).env("DAGLIGHT_ON_STALL", "warn");
+    let run = given_up(run).env("DAGLIGHT_ON_STALL", "warn").env("DAGLIGHT_HEARTBEAT_SECONDS", "2");
     let finished = run.through("/bin/sh", &["-c", r#""$@" | sleep 6"#, "sh"]).finish().ended_with(0);
     assert!(finished.stderr.contains("succeeded"), "{}", finished.stderr);
     let episode = read(&bundle(&checkout).join("heartbeat.json"))["stalls"]["episodes"][0].clone();
@@ -299,6 +299,8 @@ fn output_that_nobody_reads_is_what_a_run_waits_for() {
     );
     let warning = "node numbers, waits for the reader of its output (standard output, a pipe)";
     assert!(finished.stderr.contains(warning), "{}", finished.stderr);
+    // The node ends before another beat comes.
+    assert!(finished.stderr.contains("progress again, after"), "{}", finished.stderr);
 }
 
 /// The same where it executes a query.

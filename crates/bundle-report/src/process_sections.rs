@@ -56,7 +56,7 @@ fn calls(StallReport { stall, .. }: &StallReport) -> Vec<Block<'_>> {
 }
 
 fn calls_of<'r>(stall: &'r Stall, stack: &'r ThreadStack, threads: &[&'r StalledThread]) -> Block<'r> {
-    let mut title = vec![Piece::words("The calls of ")];
+    let mut title = vec![Piece::words("The calls of thread ")];
     title.extend(threads.first().map(|thread| Piece::words(thread.name.as_str())));
     if threads.len() > 1 {
         let others = display::plural(threads.len() as u64 - 1, "other thread");

@@ -21,6 +21,9 @@ use crate::{
 /// Calls of a stack that stand in a line.
 const CALLS: usize = 3;
 
+/// What is said of a stall that is over.
+const GOES_ON: &str = "progress again";
+
 /// Says which stalls began and which ended with a beat.
 pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let policy = &state.context.policy;
@@ -57,9 +60,9 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         state.beats.stalls.correct(&stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.ended {
-        let end = match stall.node.as_deref().is_some_and(|node| has_failed(state, node)) {
-            true => "the node failed during a stall",
-            false => "progress again",
+        let end = match status(state, stall) {
+            Some(NodeStatus::Failure) => "the node failed during a stall",
+            _ => GOES_ON,
         };
         ended(state, beat, stall, end);
     }
@@ -79,7 +82,14 @@ pub(crate) fn close(state: &RunState, ended_at: DateTime<Utc>) {
         let _guard = state.context.root.context.clone().attach();
         // From the last beat and not a fresh look: the end of the run is bounded, and looking at threads is not.
         let end = Beat { at: ended_at, ..last };
-        end.stalls.iter().for_each(|stall| ended(state, &end, stall, "the run ended during a stall"));
+        for stall in &end.stalls {
+            // No beat has seen what came between the stall and the end.
+            let text = match status(state, stall) {
+                Some(NodeStatus::Success) => GOES_ON,
+                _ => "the run ended during a stall",
+            };
+            ended(state, &end, stall, text);
+        }
     }
 }
 
@@ -106,9 +116,10 @@ fn in_tag(stall: &Stall, policy: &Policy) -> String {
     policy.capture(format!("{}{}", describe(stall), why(stall))).to_text()
 }
 
-fn has_failed(state: &RunState, node: &str) -> bool {
+/// How the node of a stall has ended, if it has.
+fn status(state: &RunState, stall: &Stall) -> Option<NodeStatus> {
     let records = state.log.records();
-    records.nodes.get(node).is_some_and(|node| node.status == NodeStatus::Failure)
+    records.nodes.get(stall.node.as_deref()?).map(|node| node.status)
 }
 
 fn lasts(beat: &Beat, stall: &Stall) -> String {

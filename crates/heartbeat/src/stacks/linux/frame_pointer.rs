@@ -52,7 +52,44 @@ fn frame_bytes(_: &[u8]) -> Option<u64> {
 
 /// Whether the instruction in front of an address is a call.
 fn is_behind_call(memory: &Memory, address: u64) -> bool {
-    let Some(code) = address.checked_sub(7).and_then(|from| memory.bytes(from, 7)) else { return false };
+    let code = address.checked_sub(7).and_then(|from| memory.bytes(from, 7));
+    code.is_some_and(|code| ends_with_call(&code))
+}
+
+fn ends_with_call(code: &[u8]) -> bool {
     // A call of an address relative to it; or `ff` with a second byte that says call, of two to seven bytes.
-    code[2] == 0xe8 || (0..=5).any(|at| code[at] == 0xff && code[at + 1] >> 3 & 7 == 2)
+    matches!(code, [_, _, 0xe8, ..])
+        || code.windows(2).any(|pair| matches!(pair, [0xff, second] if second >> 3 & 7 == 2))
+}
+
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_says_how_large_its_frame_is() {
+        let check = |code: &[u8], expected: Option<u64>| assert_eq!(frame_bytes(code), expected, "{code:x?}");
+        // push rbp; mov rbp, rsp; push r15; push rbx; sub rsp, 0x18; ...
+        check(&[0x55, 0x48, 0x89, 0xe5, 0x41, 0x57, 0x53, 0x48, 0x83, 0xec, 0x18, 0x90], Some(0x28));
+        // endbr64 in front of it; sub rsp, 0x1234
+        let large = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x81, 0xec, 0x34, 0x12, 0, 0];
+        check(&[&[0xf3, 0x0f, 0x1e, 0xfa], large.as_slice()].concat(), Some(0x1234));
+        check(&[0x55, 0x48, 0x89, 0xe5, 0x90], Some(0));
+        // sub rsp, 8: it has no frame pointer.
+        check(&[0x48, 0x83, 0xec, 0x08], None);
+    }
+
+    #[test]
+    fn calls_of_every_kind_are_known() {
+        let check = |code: [u8; 7], expected: bool| assert_eq!(ends_with_call(&code), expected, "{code:x?}");
+        check([0x90, 0x90, 0xe8, 1, 2, 3, 4], true);
+        // call rax; call [rax + 0x18]; call [rip + ...]
+        check([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xd0], true);
+        check([0x90, 0x90, 0x90, 0x90, 0xff, 0x50, 0x18], true);
+        check([0x90, 0xff, 0x15, 1, 2, 3, 4], true);
+        // jmp rax, and none.
+        check([0x90, 0x90, 0x90, 0x90, 0x90, 0xff, 0xe0], false);
+        check([0x90; 7], false);
+    }
 }

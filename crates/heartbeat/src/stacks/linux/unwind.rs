@@ -132,7 +132,7 @@ impl Entry {
         let mut own = record(memory, at)?;
         // The second word says how far in front of it the shared part begins.
         let back = u32::from_ne_bytes(own.get(4..8)?.try_into().ok()?);
-        let mut bytes = record(memory, (at + 4).checked_sub(u64::from(back))?)?;
+        let mut bytes = record(memory, at.checked_add(4)?.checked_sub(u64::from(back))?)?;
         let begin = bytes.len();
         own[4..8].copy_from_slice(&u32::try_from(begin + 4).ok()?.to_ne_bytes());
         bytes.extend(own);
@@ -158,18 +158,18 @@ fn function_entry(memory: &Memory, index: u64, address: u64) -> Option<u64> {
     if head != INDEX {
         return None;
     }
-    let count = u64::from(memory.half(index + 8)?);
-    let table = index + 12;
+    let count = u64::from(memory.half(index.checked_add(8)?)?);
+    let table = index.checked_add(12)?;
     let place = |value: u32| index.wrapping_add_signed(i64::from(value.cast_signed()));
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low.midpoint(high);
-        if place(memory.half(table + middle * 8)?) <= address {
+        if place(memory.half(table.checked_add(middle * 8)?)?) <= address {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
     let at = low.checked_sub(1)?;
-    Some(place(memory.half(table + at * 8 + 4)?))
+    Some(place(memory.half(table.checked_add(at * 8 + 4)?)?))
 }
