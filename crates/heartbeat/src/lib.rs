@@ -15,7 +15,7 @@ mod beating;
 mod beat;
 mod progress;
 mod process;
-mod written_output;
+mod standard_streams;
 mod thread_use;
 mod stall;
 mod stall_class;

@@ -10,7 +10,7 @@ use daglight_run_bundle::{IoCounters, StalledThread};
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use crate::written_output::written_by;
+use crate::standard_streams::written_by;
 
 /// What a process uses at one moment. Each is `None` where the system does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

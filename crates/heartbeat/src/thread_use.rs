@@ -11,6 +11,7 @@ use daglight_run_bundle::StalledThread;
 use crate::{
     process::{RUNNABLE, ThreadFacts},
     progress::Poll,
+    standard_streams::reads_input,
 };
 
 /// The share of the time between two samples that code must have used a processor for, to count as busy.
@@ -129,7 +130,7 @@ impl<'u> ThreadUse<'u> {
             names.contains(&thread.name) && !seen.contains(&thread.number) && thread.state != RUNNABLE
         };
         let candidates = self.threads.iter().filter(is_beside).filter(stands).take(MOST_LOOKED_AT);
-        candidates.map(ThreadFacts::stalled).collect()
+        candidates.filter(|thread| !reads_input(thread.number)).map(ThreadFacts::stalled).collect()
     }
 
     /// The names of the threads of some polls, but for the first thread of the process.

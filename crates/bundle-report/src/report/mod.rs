@@ -51,7 +51,7 @@ use crate::{findings::Finding, level::Level};
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
-///   `timeline.short_gaps`, and then `hidden_counts`.
+///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What a run did, what was slow, what failed, and what has not been delivered.

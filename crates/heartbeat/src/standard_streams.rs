@@ -1,4 +1,4 @@
-//! Whether a thread waits until somebody reads what it writes to the output of the process.
+//! What a thread does with the standard streams of the process: whether it waits until somebody reads what it writes there.
 
 /// The output into which a thread is writing, and what is behind it, in words such as `standard output, a pipe`. `None` where it
 /// does something else, or writes into what needs no reader.
@@ -21,6 +21,33 @@ const WRITES: [u32; 6] = [1, 18, 20, 40, 44, 46];
 const WRITES: [u32; 6] = [64, 68, 66, 71, 206, 211];
 #[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 const WRITES: [u32; 0] = [];
+
+/// Whether a thread reads standard input, which a program may do for as long as it runs.
+#[cfg(target_os = "linux")]
+pub(crate) fn reads_input(thread: u64) -> bool {
+    let line = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+    is_read_of_input(&line)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn reads_input(_: u64) -> bool {
+    false
+}
+
+/// The numbers of the calls by which a thread reads: read, pread64, readv, recvfrom and recvmsg.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const READS: [u32; 5] = [0, 17, 19, 45, 47];
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+const READS: [u32; 5] = [63, 67, 65, 207, 212];
+#[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+const READS: [u32; 0] = [];
+
+#[cfg(target_os = "linux")]
+fn is_read_of_input(line: &str) -> bool {
+    let mut fields = line.split_ascii_whitespace();
+    let call: Option<u32> = fields.next().and_then(|call| call.parse().ok());
+    call.is_some_and(|call| READS.contains(&call)) && fields.next() == Some("0x0")
+}
 
 /// The output that a call is about: its number and its first argument, as in `1 0x1 0x7ffd 0x20 ...`.
 #[cfg(target_os = "linux")]
@@ -51,7 +78,7 @@ mod tests {
 
     #[test]
     #[cfg(target_arch = "x86_64")]
-    fn only_what_writes_to_an_output_of_the_process_waits_for_its_reader() {
+    fn calls_on_standard_streams_are_known() {
         let check = |line: &str, expected: Option<u32>| {
             assert_eq!(output_of(line).map(|(_, descriptor)| descriptor), expected, "{line}");
         };
@@ -61,6 +88,10 @@ mod tests {
         check("1 0x10 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", None);
         check("0 0x1 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", None);
         check("running", None);
+        assert!(is_read_of_input("0 0x0 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f"));
+        assert!(!is_read_of_input("0 0x1 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f"));
+        assert!(!is_read_of_input("1 0x0 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f"));
+        assert!(!is_read_of_input("running"));
         check("-1 0x7f256fee7ff0 0x7f25760a038f", None);
     }
 }
