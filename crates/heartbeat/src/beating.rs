@@ -218,6 +218,7 @@ impl Beating {
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
         self.record_resources(beat.process);
+        self.stacks.begin_beat();
         let sample = |stall: &mut Stall| self.stacks.sample(&mut stall.threads);
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls, sample)
     }

@@ -14,7 +14,7 @@ use daglight_run_bundle::{StackEnd, StalledThread, ThreadStack};
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux;
 
-/// The time for the stacks of one stall. Names that are not found by then are left out.
+/// The time for the stacks of all stalls that begin with one beat. Names that are not found by then are left out.
 const TIME: Duration = Duration::from_secs(1);
 
 /// How much longer than that is waited, for a disk that does not answer.
@@ -70,16 +70,24 @@ fn without_runtime(mut frames: Vec<String>) -> Vec<String> {
 pub(crate) struct StackSampler {
     is_on: bool,
     frames: usize,
+    /// Of the time of this beat.
+    time_left: Duration,
 }
 
 impl StackSampler {
     pub(crate) fn new(is_on: bool) -> Self {
-        Self { is_on, frames: 0 }
+        Self { is_on, frames: 0, time_left: TIME }
+    }
+
+    /// Another beat begins, with time of its own: of hundreds of stalls that begin together, the last ones have no stacks.
+    pub(crate) fn begin_beat(&mut self) {
+        self.time_left = TIME;
     }
 
     /// Gives each of these threads that is blocked its stack.
     pub(crate) fn sample(&mut self, threads: &mut [StalledThread]) {
-        if !self.is_on || self.frames >= MOST_OF_RUN || threads.is_empty() {
+        let has_room = self.frames < MOST_OF_RUN && !self.time_left.is_zero();
+        if !self.is_on || !has_room || threads.is_empty() {
             return;
         }
         let numbers: Vec<u64> = threads.iter().filter_map(|thread| thread.number).collect();
@@ -97,13 +105,15 @@ impl StackSampler {
         look: impl FnOnce(Instant) -> BTreeMap<u64, ThreadStack> + Send + 'static,
     ) -> BTreeMap<u64, ThreadStack> {
         let (sender, stacks) = mpsc::channel();
+        let (begun, time) = (Instant::now(), self.time_left);
         let work = move || {
-            let found = look(Instant::now() + TIME);
+            let found = look(begun + time);
             // Nobody waits any more where this took too long.
             let _ = sender.send(found);
         };
         let started = thread::Builder::new().name("daglight-stacks".into()).spawn(work);
-        let found = started.map(|_| stacks.recv_timeout(TIME + GRACE));
+        let found = started.map(|_| stacks.recv_timeout(time + GRACE));
+        self.time_left = time.saturating_sub(begun.elapsed());
         self.is_on = !matches!(found, Ok(Err(RecvTimeoutError::Timeout)));
         found.ok().and_then(Result::ok).unwrap_or_default()
     }

@@ -153,15 +153,19 @@ fn what_cannot_be_looked_at_in_time_is_not_asked_for_again() {
         let _ = hangs.recv();
         BTreeMap::new()
     });
-    assert!(found.is_empty() && !sampler.is_on);
+    assert!(found.is_empty() && !sampler.is_on && sampler.time_left.is_zero());
 }
 
 #[test]
-fn the_stacks_of_a_run_have_a_limit() {
+fn the_stacks_of_a_run_and_of_a_beat_have_a_limit() {
     let mut sampler = StackSampler::new(true);
     let number = started(sleeps_for_long);
-    let mut sampled = |frames| {
+    let mut sampled = |frames, is_late| {
         sampler.frames = frames;
+        sampler.begin_beat();
+        if is_late {
+            sampler.time_left = Duration::ZERO;
+        }
         let mut threads = [StalledThread {
             name: String::new(),
             state: String::new(),
@@ -175,8 +179,9 @@ fn the_stacks_of_a_run_have_a_limit() {
         threads[0].stack.is_some()
     };
     let begun = Instant::now();
-    while !sampled(0) {
+    while !sampled(0, false) {
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
-    assert!(!sampled(MOST_OF_RUN));
+    assert!(!sampled(MOST_OF_RUN, false) && !sampled(0, true));
+    assert!(sampled(0, false));
 }
