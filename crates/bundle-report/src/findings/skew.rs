@@ -4,7 +4,7 @@ use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PartitionMetrics, PlanOperator, saturating_sum};
 
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
-use crate::{display, operator_time::OperatorTime};
+use crate::display;
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
@@ -78,22 +78,14 @@ fn waiting_ms(plan: &PlanView<'_>, position: usize, score: f64) -> f64 {
         // Behind a repartition the rows are spread anew, and what is uneven there has another cause.
         above.partitions == operator.partitions && above.name != "RepartitionExec"
     });
-    [position].into_iter().chain(same_partitions).map(|position| uneven_ms(plan, position)).sum()
+    [position].into_iter().chain(same_partitions).map(|position| uneven_ms(plan.operator(position))).sum()
 }
 
-fn uneven_ms(plan: &PlanView<'_>, position: usize) -> f64 {
-    let operator = plan.operator(position);
-    let partitions = operator.partition_count() as f64;
-    // By the timers of the operator, as far as it is known which ones these are: of a scan or a repartition they are others.
-    if let Some((time, longest_ms)) =
-        OperatorTime::of(plan.bundle, operator).and_then(|time| Some((time, time.longest_ms?)))
-    {
-        return (longest_ms - time.total_ms / partitions).max(0.0);
-    }
+fn uneven_ms(operator: &PlanOperator) -> f64 {
     let times = of_partitions(operator, nanoseconds_of);
     let most = times.iter().copied().max().unwrap_or(0) as f64;
     // The mean is what each partition would take if the rows were spread evenly.
-    let mean = saturating_sum(times) as f64 / partitions;
+    let mean = saturating_sum(times) as f64 / operator.partition_count() as f64;
     (most - mean).max(0.0) / 1e6
 }
 
@@ -114,7 +106,7 @@ fn nanoseconds_of(partition: &PartitionMetrics) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::planted::{self, Plan, check, check_quiet, found};
+    use crate::findings::planted::{Plan, check, check_quiet, found};
 
     #[test]
     fn rows_in_few_partitions_are_skewed() {
@@ -155,13 +147,6 @@ mod tests {
             "{}",
             found[0].summary
         );
-        // What a scan takes is in other timers than the common one.
-        let scan = Plan::new().scan(None, "events", 100_000).compute(1_000.0).partitions(4);
-        let scan = scan.metric("elapsed_compute", 1_000).metric("time_elapsed_processing", 1_000_000_000);
-        let scan = scan.in_partitions([("elapsed_compute", 1_000), ("elapsed_compute", 0)]);
-        let scan = scan.metric_in_partitions("time_elapsed_processing", [1_000_000_000, 0]);
-        let of_scan = planted::found([scan.metric_in_partitions("output_rows", [100_000, 0])]);
-        assert_eq!((of_scan.len(), of_scan[0].at_stake_ms), (1, Some(750.0)), "{of_scan:#?}");
         check_quiet(keyed([69_000, 11_000, 10_000, 10_000], [800, 0, 0, 0]));
         // Uneven, and nobody waited for it.
         check_quiet(keyed([100_000, 0, 0, 0], [10, 0, 0, 0]));
