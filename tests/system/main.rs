@@ -41,6 +41,7 @@ mod proxies;
 mod replay;
 mod report;
 mod report_page;
+mod scraping;
 mod serve;
 mod signal_moments;
 mod signal_values;

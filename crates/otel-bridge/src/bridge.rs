@@ -1,6 +1,6 @@
 //! OpenTelemetry for a process: the providers, where they export to, and the runs that share them.
 
-use std::{collections::BTreeMap, env, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, env, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use daglight_capture_policy::{Captured, Redactor};
 use opentelemetry::{Context, global};
@@ -204,6 +204,12 @@ impl Bridge {
             global::set_meter_provider(meters.clone());
         }
         global::set_text_map_propagator(propagation::together(self.inner.propagators));
+    }
+
+    /// Where Prometheus may ask for the metrics of the process, at `/metrics`. `None` where the variables do not ask for it, or
+    /// nothing listens.
+    pub fn scrape_address(&self) -> Option<SocketAddr> {
+        self.inner.exports.scrape_address()
     }
 
     /// What could not be done as configured.

@@ -262,7 +262,7 @@ pub(crate) mod tests {
             ("OTEL_TRACES_SAMPLER", "traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "7"),
             ("OTEL_PROPAGATORS", "b3"),
-            ("OTEL_METRICS_EXPORTER", "prometheus"),
+            ("OTEL_METRICS_EXPORTER", "graphite"),
             ("OTEL_CONFIG_FILE", "x.yaml"),
             ("OTEL_BLRP_MAX_QUEUE_SIZE", "0"),
         ]);
@@ -271,8 +271,8 @@ pub(crate) mod tests {
         assert_eq!(environment.warnings.len(), 6, "{:?}", environment.warnings);
         assert_eq!(
             environment.warnings[0],
-            "OTEL_METRICS_EXPORTER=\"prometheus\" is not understood: nothing is exported by it, known are \
-             otlp, console, none"
+            "OTEL_METRICS_EXPORTER=\"graphite\" is not understood: nothing is exported by it, known are \
+             otlp, prometheus, console, none"
         );
     }
 }

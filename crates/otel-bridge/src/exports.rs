@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,10 @@ use std::{
 use daglight_capture_policy::{Redactor, with_causes};
 use daglight_http_transport::on_own_thread;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{SdkMeterProvider, Temporality},
+};
 
 use crate::{
     console::Console,
@@ -28,6 +32,7 @@ use crate::{
     origin::Origin,
     otlp_target::{OtlpProtocol, OtlpTarget},
     queue::deadline_in,
+    scrape_server::{ScrapeServer, ScrapeTarget},
     signal_export::SignalExport,
     transport::EndpointError,
 };
@@ -42,6 +47,7 @@ pub(crate) struct Exports {
     pub(crate) logs: Option<Arc<LogQueue>>,
     pub(crate) meter_provider: Option<SdkMeterProvider>,
     metrics: Option<MetricPump>,
+    scrape: Option<ScrapeServer>,
     over_otlp: Vec<Signal>,
     /// What no run made, and all metrics.
     pub(crate) outside: Arc<Origin>,
@@ -91,21 +97,38 @@ impl Exports {
         let metrics = setup.destinations(Signal::Metrics, &environment.metrics, |target, grpc| {
             MetricExport::new(target, door, grpc)
         });
-        let metrics = metrics.and_then(|to| {
+        let pushed = metrics.and_then(|to| {
             let reader = SharedReader::new(environment.temporality);
-            let provider = SdkMeterProvider::builder().with_resource(resource.clone());
-            let provider = provider.with_reader(reader.clone()).build();
             let (interval, origin) = (environment.metric_interval, Arc::clone(&outside));
-            let pump = MetricPump::start(reader, to, interval, origin, door.clone(), last_error.clone());
-            Some((setup.started(Signal::Metrics, pump)?, provider))
+            let (sent, door) = (reader.clone(), door.clone());
+            let pump = MetricPump::start(sent, to, interval, origin, door, last_error.clone());
+            Some((setup.started(Signal::Metrics, pump)?, reader))
         });
-        let (metrics, meter_provider) = metrics.unzip();
+        let scraped = environment.metrics.prometheus.as_ref().and_then(|target| {
+            // What is scraped is a sum since the start, whatever is pushed elsewhere.
+            let reader = SharedReader::new(Temporality::Cumulative);
+            let server = ScrapeServer::start(target, reader.clone(), door.clone());
+            let failed = |error: &io::Error| {
+                let ScrapeTarget { host, port } = target;
+                let text = format!("metrics cannot be scraped: cannot listen at {host}:{port}: {error}");
+                warnings.push(redactor.text(&text));
+            };
+            Some((server.inspect_err(failed).ok()?, reader))
+        });
+        let (metrics, pushed) = pushed.unzip();
+        let (scrape, scraped) = scraped.unzip();
+        let readers: Vec<SharedReader> = pushed.into_iter().chain(scraped).collect();
+        let meter_provider = (!readers.is_empty()).then(|| {
+            let provider = SdkMeterProvider::builder().with_resource(resource.clone());
+            readers.into_iter().fold(provider, |provider, reader| provider.with_reader(reader)).build()
+        });
         warnings.extend(setup.warnings());
         Self {
             spans,
             logs,
             meter_provider,
             metrics,
+            scrape,
             over_otlp: setup.over_otlp,
             outside,
             losses,
@@ -113,6 +136,11 @@ impl Exports {
             last_error,
             ended: AtomicBool::new(false),
         }
+    }
+
+    /// Where Prometheus may ask for metrics.
+    pub(crate) fn scrape_address(&self) -> Option<SocketAddr> {
+        self.scrape.as_ref().map(ScrapeServer::address)
     }
 
     /// Whether a signal goes over OTLP.

@@ -51,7 +51,9 @@ mod exporter_client;
 mod exporter_events;
 mod exporters;
 mod exports;
+mod prometheus_text;
 mod queue;
+mod scrape_server;
 
 // Endpoints, and requests that are sent as they are.
 mod grpc_endpoint;

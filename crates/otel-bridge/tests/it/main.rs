@@ -14,4 +14,5 @@ mod files;
 mod grpc_server;
 mod logs;
 mod otlp;
+mod scraping;
 mod support;

@@ -1,0 +1,64 @@
+//! What Prometheus scrapes: the metrics of this moment, at `/metrics`.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    thread,
+};
+
+use axum::{Router, http::header, response::IntoResponse as _, routing};
+use opentelemetry::Context;
+use tokio::{net::TcpListener as AsyncListener, runtime, sync::oneshot};
+
+use crate::{door::Door, metric_reader::SharedReader, prometheus_text};
+
+/// A server that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ScrapeServer {
+    address: SocketAddr,
+    _end: oneshot::Sender<()>,
+}
+
+/// Where to listen, as the variables say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScrapeTarget {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl ScrapeServer {
+    /// Listens, and answers on a thread of its own.
+    pub(crate) fn start(target: &ScrapeTarget, reader: SharedReader, door: Door) -> io::Result<Self> {
+        let addresses: Vec<SocketAddr> = (target.host.as_str(), target.port).to_socket_addrs()?.collect();
+        let listener = TcpListener::bind(addresses.as_slice())?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel::<()>();
+        thread::Builder::new().name("daglight-scrape".to_owned()).spawn(move || {
+            let _suppressed = Context::enter_telemetry_suppressed_scope();
+            runtime.block_on(async move {
+                let Ok(listener) = AsyncListener::from_std(listener) else { return };
+                let metrics = move || {
+                    let text = reader.snapshot().map(|(metrics, _)| prometheus_text::text(&door.metrics(&metrics)));
+                    // Nothing was measured so far.
+                    let text = text.unwrap_or_default();
+                    async move { ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response() }
+                };
+                let routes = Router::new().route("/metrics", routing::get(metrics));
+                let served = axum::serve(listener, routes);
+                // Not gracefully: a scraper keeps its connection, and must not keep the process.
+                tokio::select! {
+                    _ = served => {}
+                    _ = ended => {}
+                }
+            });
+        })?;
+        Ok(Self { address, _end: end })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
