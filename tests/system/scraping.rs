@@ -50,9 +50,10 @@ fn prometheus_reads_the_metrics_of_a_run_that_goes_on() {
     let running = run(&checkout, address).start();
     let dag = ["hamilton_dag_name", "silent"];
     let mut samples = Vec::new();
-    running.wait_until("a node that has ended", || {
+    // The two that end are the tables.
+    running.wait_until("nodes that have ended", || {
         samples = scrape(address).map(|text| read_samples(&text)).unwrap_or_default();
-        value(&samples, "daglight_completed_tasks", dag) == Some(1.0)
+        value(&samples, "daglight_completed_tasks", dag) == Some(2.0)
     });
     assert_eq!(value(&samples, "daglight_pending_tasks", dag), Some(0.0), "{samples:#?}");
     let target = samples.iter().find(|sample| sample["name"] == "target_info").expect("the resource");

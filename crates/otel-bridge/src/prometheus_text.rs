@@ -149,7 +149,7 @@ fn histogram_of(point: &HistogramDataPoint) -> Histogram {
 fn name(metric: &OtlpMetric, kind: MetricType) -> String {
     let mut name = valid_name(&metric.name);
     let unit = unit_in_words(&metric.unit, kind);
-    if !unit.is_empty() && !name.ends_with(&unit) {
+    if !unit.is_empty() && name.split('_').all(|part| part != unit) {
         name = format!("{name}_{unit}");
     }
     if kind == MetricType::COUNTER && !name.ends_with("_total") {
@@ -259,6 +259,7 @@ mod tests {
             .build()
             .add(3, &by_stage);
         meter.f64_counter("daglight.cpu").with_unit("s").build().add(0.5, &[]);
+        meter.u64_counter("daglight.bytes.read").with_unit("By").build().add(7, &[]);
         meter.u64_gauge("daglight.memory").with_unit("By").build().record(9, &[]);
         meter.i64_up_down_counter("daglight.active").build().add(-2, &[]);
         let histogram =
@@ -272,6 +273,7 @@ mod tests {
             "# TYPE daglight_rows_total counter",
             r#"daglight_rows_total{daglight_stage="a \"b\"\n",db_password="[redacted]",otel_scope_name="daglight"} 3"#,
             r#"daglight_cpu_seconds_total{otel_scope_name="daglight"} 0.5"#,
+            r#"daglight_bytes_read_total{otel_scope_name="daglight"} 7"#,
             "# TYPE daglight_memory_bytes gauge",
             r#"daglight_active{otel_scope_name="daglight"} -2"#,
             r#"daglight_duration_seconds_bucket{otel_scope_name="daglight",le="1"} 1"#,
