@@ -59,7 +59,7 @@ fn prometheus_reads_the_metrics_of_a_run_that_goes_on() {
     let target = samples.iter().find(|sample| sample["name"] == "target_info").expect("the resource");
     assert!(target["labels"]["service_name"].is_string(), "{target}");
     let of = |name: &str| samples.iter().filter(|sample| sample["name"] == name).collect::<Vec<_>>();
-    let ended = of("daglight_stage_duration_seconds_count");
+    let ended = of("daglight_execute_duration_seconds_count");
     assert!(!ended.is_empty() && ended.iter().all(|sample| sample["type"] == "histogram"), "{samples:#?}");
     running.signal("INT");
     running.finish().ended_with(130);
