@@ -27,8 +27,8 @@ fn run(checkout: &Checkout, address: SocketAddr) -> Daglight {
         .env("HAMILTON_TRACKER_ENABLED", "false")
         .env("DAGLIGHT_HEARTBEAT_SECONDS", "0.2")
         .env("OTEL_METRICS_EXPORTER", "prometheus")
-        .env("OTEL_EXPORTER_PROMETHEUS_HOST", &address.ip().to_string())
-        .env("OTEL_EXPORTER_PROMETHEUS_PORT", &address.port().to_string())
+        .env("OTEL_EXPORTER_PROMETHEUS_HOST", address.ip().to_string())
+        .env("OTEL_EXPORTER_PROMETHEUS_PORT", address.port().to_string())
 }
 
 fn pipe(checkout: &Checkout) {
@@ -75,7 +75,7 @@ fn a_port_that_is_taken_is_one_warning_and_the_run_goes_on() {
     let finished = Daglight::run(&checkout, &pipeline)
         .env("HAMILTON_TRACKER_ENABLED", "false")
         .env("OTEL_METRICS_EXPORTER", "prometheus")
-        .env("OTEL_EXPORTER_PROMETHEUS_PORT", &address.port().to_string())
+        .env("OTEL_EXPORTER_PROMETHEUS_PORT", address.port().to_string())
         .env("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
         .finish()
         .ended_with(0);

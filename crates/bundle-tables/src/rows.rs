@@ -1,6 +1,6 @@
 //! The rows that the files of a bundle have for each table.
 
-use std::{io, path::Path};
+use std::{collections::BTreeSet, error::Error, io, path::Path};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use daglight_guarded_files::FileBelow;
@@ -82,7 +82,7 @@ pub(crate) fn queries(bundle: &Bundle, to: &mut RowSink<'_>) {
             "rows_read": rows_read.all_counted.then_some(rows_read.counted),
             "bytes_scanned": metrics.bytes_scanned,
             "bytes_written": metrics.bytes_written,
-            "bytes_spilled": metrics.operators.iter().filter_map(|operator| operator.spilled_bytes).sum::<u64>(),
+            "bytes_spilled": metrics.operators.iter().filter_map(|operator| operator.spilled_bytes).fold(0, u64::saturating_add),
             "plan_file": file,
         }));
     });
@@ -125,7 +125,7 @@ fn plans(bundle: &Bundle, to: &mut RowSink<'_>, mut row: impl FnMut(String, Plan
         row(format!("{folder}/{file}"), plan, to);
     });
     for (file, error) in unreadable {
-        to.damaged(&folder.join(file), error.to_string());
+        to.damaged(&folder.join(file), cause(&error));
     }
 }
 
@@ -134,17 +134,30 @@ pub(crate) fn spans(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSi
     let namespace = manifest.map_or("daglight", |manifest| manifest.namespace.as_str());
     let key = |key: Key| format!("{namespace}.{}", key.suffix());
     let (stage, node) = (key(Key::Stage), key(Key::Node));
-    let open = SignalFiles::in_folder(bundle.dir()).open_spans();
-    for file in [bundle.traces(), open] {
-        records(&file, ["resourceSpans", "scopeSpans", "spans"], to, |span, to| {
+    let open_file = SignalFiles::in_folder(bundle.dir()).open_spans();
+    let levels = ["resourceSpans", "scopeSpans", "spans"];
+    // A span stands there until the file is written anew, also when it has ended since.
+    let mut open = BTreeSet::new();
+    records(&open_file, levels, to, |span, _| _ = open.insert(span["spanId"].to_string()));
+    let ended = &mut BTreeSet::new();
+    for file in [bundle.traces(), open_file] {
+        let is_open_file = file != bundle.traces();
+        records(&file, levels, to, |span, to| {
+            let id = span["spanId"].to_string();
+            if is_open_file && ended.contains(&id) {
+                return;
+            }
+            if open.contains(&id) {
+                ended.insert(id);
+            }
             let attributes = attributes(span);
             let (start, end) =
                 (nanoseconds(&span["startTimeUnixNano"]), nanoseconds(&span["endTimeUnixNano"]));
             to.row(json!({
-                "trace_id": span["traceId"],
-                "span_id": span["spanId"],
+                "trace_id": text(&span["traceId"]),
+                "span_id": text(&span["spanId"]),
                 "parent_span_id": text(&span["parentSpanId"]),
-                "name": span["name"],
+                "name": text(&span["name"]),
                 "stage": attributes.get(&stage).and_then(Value::as_str),
                 "node": attributes.get(&node).and_then(Value::as_str),
                 "started_at": start.map(moment),
@@ -239,7 +252,7 @@ pub(crate) fn artifacts(bundle: &Bundle, to: &mut RowSink<'_>) {
                 }));
             }
         }
-        Err(error) => to.damaged(&bundle.artifacts(), error.to_string()),
+        Err(error) => to.damaged(&bundle.artifacts(), cause(&error)),
     }
 }
 
@@ -295,6 +308,11 @@ pub(crate) fn findings(bundle: &Bundle, to: &mut RowSink<'_>) {
         }
         Err(error) => to.damaged(&path, error.to_string()),
     }
+}
+
+/// Why a file cannot be read. What names the file stands in front of it.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn is_missing(path: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! The tables, with their columns.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use daglight_run_bundle::{Bundle, Manifest};
+use daglight_run_bundle::{Bundle, FileEntry, Manifest};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -69,6 +69,19 @@ impl BundleTable {
     /// Its columns. All may be null.
     pub fn schema(self) -> SchemaRef {
         schema(self.columns())
+    }
+
+    /// Whether a file of a bundle, by its path in it, has rows of the table.
+    fn reads(self, path: &str) -> bool {
+        match self {
+            Self::Runs | Self::Nodes => false,
+            Self::Queries | Self::Operators => path.starts_with("plans/"),
+            Self::Spans => path == "otel_traces.json",
+            Self::Logs => path == "otel_logs.json",
+            Self::Artifacts => path == "artifacts.json",
+            Self::Summaries => path == "data_summaries.jsonl",
+            Self::Findings => path == "run_diagnostics_report.json",
+        }
     }
 
     const fn columns(self) -> &'static [Column] {
@@ -230,9 +243,18 @@ impl BundleTable {
         }
         let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
         if let Err(error) = &manifest {
-            sink.damaged(&bundle.manifest(), error.to_string());
+            sink.damaged(&bundle.manifest(), rows::cause(error));
         }
         let manifest = manifest.ok();
+        for FileEntry { path, size_bytes, .. } in manifest.iter().flat_map(|manifest| &manifest.files) {
+            let file = bundle.dir().join(path);
+            // What a run has not written is not listed.
+            let size = file.symlink_metadata().map_or(0, |file| file.len());
+            if self.reads(path) && size < *size_bytes {
+                let what = if size == 0 { "it is empty or missing" } else { "its end is missing" };
+                sink.damaged(&file, format!("{what}: the run left {size_bytes} bytes"));
+            }
+        }
         match self {
             Self::Runs => manifest.iter().for_each(|manifest| rows::run(manifest, bundle, &mut sink)),
             Self::Nodes => manifest.iter().for_each(|manifest| rows::nodes(manifest, &mut sink)),

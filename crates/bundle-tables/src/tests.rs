@@ -309,3 +309,57 @@ fn a_reader_that_has_seen_enough_is_given_no_more() {
         assert_eq!(seen, batches);
     }
 }
+
+#[test]
+fn a_span_that_has_ended_is_one_row_though_it_still_stands_among_the_open_ones() {
+    let (_out, bundle) = bundle();
+    let line = fs::read_to_string(bundle.traces()).unwrap();
+    let open = line.replace("\"endTimeUnixNano\":\"1793527201500000000\"", "\"endTimeUnixNano\":\"0\"");
+    assert_ne!(line, open);
+    let other = open.replace("5d3f31606a4b3e52", "5d3f31606a4b3e53");
+    fs::write(bundle.dir().join("otel_traces.open.json"), open + &other).unwrap();
+    let spans = rows(BundleTable::Spans, &bundle);
+    let ids: Vec<_> =
+        spans.iter().map(|span| (span["span_id"].clone(), span["duration_ms"].clone())).collect();
+    assert_eq!(ids, [(json!("5d3f31606a4b3e52"), json!(1500.0)), (json!("5d3f31606a4b3e53"), json!(null))]);
+}
+
+#[test]
+fn values_of_the_wrong_type_and_numbers_that_are_too_large_cost_no_other_row() {
+    let (_out, bundle) = bundle();
+    let line = fs::read_to_string(bundle.traces()).unwrap();
+    let wrong =
+        line.replace("\"80458867c90ad544c1e829fc07e095a0\"", "true").replace("\"pipeline.node\"", "-1");
+    fs::write(bundle.traces(), wrong + &line).unwrap();
+    let names: Vec<_> = rows(BundleTable::Spans, &bundle).iter().map(|span| span["name"].clone()).collect();
+    assert_eq!(names, [json!(null), json!("pipeline.node")]);
+    let plan = bundle.plan_file(Some("orders"), "aa");
+    let most = fs::read_to_string(&plan)
+        .unwrap()
+        .replace("\"spilled_bytes\":9", "\"spilled_bytes\":18446744073709551615");
+    let most = most.replace("\"is_scan\":true", "\"is_scan\":true,\"spilled_bytes\":1");
+    fs::write(&plan, most).unwrap();
+    assert_eq!(rows(BundleTable::Queries, &bundle)[0]["bytes_spilled"], u64::MAX);
+}
+
+#[test]
+fn a_file_that_the_run_has_left_and_that_is_gone_or_shorter_is_named() {
+    let (_out, bundle) = bundle();
+    let mut manifest = Manifest::read(&bundle).unwrap();
+    manifest.files = serde_json::from_value(json!([
+        { "path": "artifacts.json", "size_bytes": 10 },
+        { "path": "otel_logs.json", "size_bytes": 100_000 },
+    ]))
+    .unwrap();
+    manifest.write(&bundle).unwrap();
+    fs::remove_file(bundle.artifacts()).unwrap();
+    let damages = |table: BundleTable| table.read(&bundle, |_| true).unwrap();
+    let [artifacts] = &damages(BundleTable::Artifacts)[..] else { panic!("one damage") };
+    assert!(
+        artifacts.file.ends_with("artifacts.json") && artifacts.problem.contains("missing"),
+        "{artifacts:?}"
+    );
+    let [logs] = &damages(BundleTable::Logs)[..] else { panic!("one damage") };
+    assert!(logs.problem.contains("its end is missing"), "{logs:?}");
+    assert_eq!(damages(BundleTable::Spans), []);
+}

@@ -1,8 +1,8 @@
 //! `daglight export --format parquet`: the tables of bundles as files of Parquet.
 
-use std::{fs, io::ErrorKind, path::Path, process::ExitCode};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, process::ExitCode};
 
-use daglight::bundle::Bundle;
+use daglight::bundle::{Bundle, Manifest};
 use daglight_bundle_tables::{BundleTable, Damage};
 use parquet::arrow::ArrowWriter;
 
@@ -20,13 +20,18 @@ pub(crate) fn export_tables(path: &Path, to: Option<&Path>) -> Result<ExitCode, 
     if bundles.is_empty() {
         return Err(Failure::input(no_runs(path)));
     }
+    for bundle in &bundles {
+        Manifest::refuse_newer(bundle).map_err(Failure::work)?;
+    }
     private_file::create_folder(to).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
             Failure::input(format!("{} already exists: choose a new folder", to.display()))
         }
         _ => Failure::work(format!("cannot make the folder {}: {error}", to.display())),
     })?;
-    let written = BundleTable::ALL.into_iter().try_for_each(|table| write(table, &bundles, to));
+    // A manifest that cannot be read is met by each table.
+    let mut named = BTreeSet::new();
+    let written = BundleTable::ALL.into_iter().try_for_each(|table| write(table, &bundles, to, &mut named));
     if let Err(failure) = written {
         // A part of the tables would pass for all of them.
         let _ = fs::remove_dir_all(to);
@@ -36,7 +41,12 @@ pub(crate) fn export_tables(path: &Path, to: Option<&Path>) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(table: BundleTable, bundles: &[NamedBundle], folder: &Path) -> Result<(), Failure> {
+fn write(
+    table: BundleTable,
+    bundles: &[NamedBundle],
+    folder: &Path,
+    named: &mut BTreeSet<Damage>,
+) -> Result<(), Failure> {
     let path = folder.join(format!("{}.parquet", table.name()));
     let failed =
         |error: &dyn std::fmt::Display| Failure::work(format!("cannot write {}: {error}", path.display()));
@@ -51,8 +61,10 @@ fn write(table: BundleTable, bundles: &[NamedBundle], folder: &Path) -> Result<(
         if let Some(error) = error {
             return Err(failed(&error));
         }
-        for Damage { file, problem } in damages.map_err(Failure::work)? {
-            note!("warning: {}: {problem}", Bundle::shown(bundle, &file).display());
+        for damage in damages.map_err(Failure::work)? {
+            if named.insert(damage.clone()) {
+                note!("warning: {}: {}", Bundle::shown(bundle, &damage.file).display(), damage.problem);
+            }
         }
     }
     writer.close().map(drop).map_err(|error| failed(&error))

@@ -89,7 +89,11 @@ impl Failure {
             let text = shown.unwrap_or_else(|| error.to_string());
             next = error.source();
             let is_of_engine = self.is_of_engine && (next.is_none() || !messages.is_empty());
-            messages.push(if is_of_engine { say::shown_of_engine(&text) } else { text });
+            let message = if is_of_engine { say::shown_of_engine(&text) } else { text };
+            // Wrappers of the engine repeat what they wrap.
+            if messages.last() != Some(&message) {
+                messages.push(message);
+            }
         }
         messages
     }

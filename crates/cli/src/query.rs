@@ -24,6 +24,9 @@ use crate::{
     threads,
 };
 
+/// Longer texts are not what somebody asks.
+const MAX_QUERY_BYTES: u64 = 1 << 20;
+
 pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
     let bundles = bundles_at(&args.dir)?;
     let Some(sql) = sql(args)? else {
@@ -56,10 +59,14 @@ fn sql(args: &QueryArgs) -> Result<Option<String>, Failure> {
         )),
         Some("-") => {
             let mut sql = String::new();
-            let read = io::stdin().read_to_string(&mut sql);
+            let read = io::stdin().take(MAX_QUERY_BYTES + 1).read_to_string(&mut sql);
             read.map_err(|error| {
                 Failure::input(format!("cannot read a query from standard input: {error}"))
             })?;
+            if sql.len() as u64 > MAX_QUERY_BYTES {
+                let text = format!("standard input is no query: it has more than {MAX_QUERY_BYTES} bytes");
+                return Err(Failure::input(text));
+            }
             Ok(Some(sql))
         }
         sql => Ok(sql.map(str::to_owned)),

@@ -32,8 +32,8 @@ use crate::{
     origin::Origin,
     otlp_target::{OtlpProtocol, OtlpTarget},
     queue::deadline_in,
-    scrape_server::{ScrapeServer, ScrapeTarget},
-    signal_export::SignalExport,
+    scrape_server::ScrapeServer,
+    signal_export::{ScrapeTarget, SignalExport},
     transport::EndpointError,
 };
 

@@ -10,20 +10,13 @@ use axum::{Router, http::header, response::IntoResponse as _, routing};
 use opentelemetry::Context;
 use tokio::{net::TcpListener as AsyncListener, runtime, sync::oneshot};
 
-use crate::{door::Door, metric_reader::SharedReader, prometheus_text};
+use crate::{door::Door, metric_reader::SharedReader, prometheus_text, signal_export::ScrapeTarget};
 
 /// A server that ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ScrapeServer {
     address: SocketAddr,
     _end: oneshot::Sender<()>,
-}
-
-/// Where to listen, as the variables say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ScrapeTarget {
-    pub(crate) host: String,
-    pub(crate) port: u16,
 }
 
 impl ScrapeServer {

@@ -1,6 +1,6 @@
 //! Where each signal goes besides the bundle, as the `OTEL_*_EXPORTER` variables say.
 
-use crate::{ledger::Signal, otlp_target::OtlpTarget, scrape_server::ScrapeTarget, variables::Variables};
+use crate::{ledger::Signal, otlp_target::OtlpTarget, variables::Variables};
 
 /// Where one signal goes besides the bundle.
 #[derive(Debug, Default)]
@@ -9,6 +9,13 @@ pub(crate) struct SignalExport {
     pub(crate) console: bool,
     /// Where Prometheus may ask for them. Of metrics alone.
     pub(crate) prometheus: Option<ScrapeTarget>,
+}
+
+/// Where to listen, as the variables say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScrapeTarget {
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl SignalExport {
