@@ -74,8 +74,11 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
     }
     // The name that was asked for. A page of another site can make its own name lead to this machine, and its name
     // is then here.
-    let host = text(headers, &header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
-    let Some(host) = host.filter(|host| is_loopback(host)) else {
+    // A request that has the whole address in its first line is one for that host, whatever the header says (RFC 9112, 3.2.2).
+    let of_line = request.uri().authority().map(|host| host.as_str());
+    let of_header = text(headers, &header::HOST);
+    let is_own = of_line.into_iter().chain(of_header).all(is_loopback);
+    let Some(host) = of_line.or(of_header).filter(|_| is_own) else {
         let why = "these pages are for this machine alone: ask for 127.0.0.1 or localhost\n";
         return Some((StatusCode::FORBIDDEN, why).into_response());
     };
@@ -190,6 +193,9 @@ mod tests {
             check(&[("host", host)], "/", None, Some(403));
         }
         check(&[], "/", None, Some(403));
+        check(&[("host", "localhost")], "http://evil.example/", None, Some(403));
+        check(&[("host", "evil.example")], "http://localhost/", None, Some(403));
+        check(&[("host", "localhost:81")], "http://localhost:81/", None, None);
         check(&[("host", "localhost"), ("host", "evil.example")], "/", None, Some(403));
     }
 

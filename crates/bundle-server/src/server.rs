@@ -11,8 +11,8 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
-    http::{StatusCode, header},
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::{StatusCode, Uri, header},
     middleware::from_fn_with_state,
     response::{IntoResponse, Redirect, Response},
     routing::get,
@@ -64,9 +64,13 @@ struct Followed {
     last: Option<(Instant, Duration, LiveRun)>,
 }
 
+/// The address of a comparison.
+const COMPARE: &str = "/compare?before=RUN&run=RUN";
+
 /// Why a request is refused.
 #[derive(Debug)]
 enum Refusal {
+    Asked(String),
     NoRun(String),
     Report(ReportError),
     Work(String),
@@ -129,6 +133,7 @@ impl Server {
                 .route("/runs/{id}/live.json", get(live))
                 .route("/runs/{id}/plans/{file}", get(plan))
                 .route("/compare", get(compare))
+                .fallback(nothing_there)
                 .with_state(Arc::new(shared))
                 .layer(from_fn_with_state(self.token, guarded));
         axum::serve(listener, router).with_graceful_shutdown(until).await
@@ -149,6 +154,22 @@ async fn list(State(shared): State<Arc<Shared>>) -> Response {
 async fn runs(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
     let runs = off_thread(move || locked(&shared.listing).runs()).await?;
     runs.map(|runs| Json(runs).into_response()).map_err(|error| Refusal::Work(error.to_string()))
+}
+
+/// What there is, for an address that leads nowhere.
+async fn nothing_there(asked: Uri) -> Refusal {
+    let addresses = [
+        ("/", "the runs"),
+        ("/runs.json", "the same for programs"),
+        ("/runs/RUN/", "a run, by its id"),
+        ("/runs/RUN/report", "its report, also while it goes on"),
+        ("/runs/RUN/report.json", "the same for programs"),
+        ("/runs/RUN/live.json", "how far a run is that goes on"),
+        ("/runs/RUN/plans/FILE", "a plan of a run"),
+        (COMPARE, "two runs compared"),
+    ];
+    let lines = addresses.map(|(address, what)| format!("\n  {address:<28} {what}"));
+    Refusal::NoRun(format!("there is no page {:?} here; there are\n{}", asked.path(), lines.concat()))
 }
 
 /// The report of a run that has ended, or the page of one that goes on.
@@ -248,7 +269,12 @@ struct Compared {
     run: String,
 }
 
-async fn compare(State(shared): State<Arc<Shared>>, Query(of): Query<Compared>) -> Result<Response, Refusal> {
+async fn compare(
+    State(shared): State<Arc<Shared>>,
+    of: Result<Query<Compared>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(of) =
+        of.map_err(|_| Refusal::Asked(format!("two runs are compared by {COMPARE}, with the ids of both")))?;
     let before = bundle(&shared, of.before).await?;
     let after = bundle(&shared, of.run).await?;
     let page = made(&shared, move |options| {
@@ -302,6 +328,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, why) = match self {
+            Self::Asked(why) => (StatusCode::BAD_REQUEST, why),
             Self::NoRun(why) => (StatusCode::NOT_FOUND, why),
             Self::Report(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             Self::Work(why) => (StatusCode::INTERNAL_SERVER_ERROR, why),
