@@ -20,6 +20,7 @@ mod unreadable;
 
 // From the files of a bundle.
 mod otlp;
+mod otlp_metrics;
 mod trace_lines;
 mod signals;
 mod open_spans;

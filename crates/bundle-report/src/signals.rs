@@ -9,7 +9,8 @@ use crate::{
     coverage::Coverage,
     largest::Largest,
     open_spans::{OpenSpan, OpenSpans},
-    otlp::{MetricsLine, Span},
+    otlp::Span,
+    otlp_metrics::MetricsLine,
     problems::Problems,
     report::{ResourceSample, SpanReport, TimelineSpanKind},
     samples::Samples,
@@ -226,7 +227,7 @@ impl Signals {
         let metrics =
             // Nothing of the report is made of metrics. They are read for their damages alone, which the list of files
             // shows.
-            read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine>(line).map(drop));
+            read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine<'_>>(line).map(drop));
         let logs = read_records(&bundle.logs(), times, |record| {
             signals.record_count += 1;
             signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));

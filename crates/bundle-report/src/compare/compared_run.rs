@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{Bundle, Manifest, NodeStatus};
+use daglight_run_bundle::{ArtifactCatalog, Bundle, Manifest, NodeStatus, RunStatus};
 
 use super::{
     last_run::hashes,
@@ -34,6 +34,8 @@ pub struct ComparedRun {
     /// The fingerprints of the plans of each node that ended well.
     plan_hashes: HashMap<String, Vec<String>>,
     pub(crate) thresholds: FindingThresholds,
+    /// Whether it is known what it has written.
+    pub(crate) knows_outputs: bool,
 }
 
 impl ComparedRun {
@@ -68,9 +70,20 @@ impl ComparedRun {
             |node, columns| take(&mut summaries, node, columns),
         )?;
         // What is wrong with a manifest that cannot be read, the report says.
-        let plan_hashes = Manifest::read(bundle).map(|manifest| hashes(&manifest.nodes)).unwrap_or_default();
+        let manifest = Manifest::read(bundle).ok();
+        let plan_hashes = manifest.as_ref().map(|manifest| hashes(&manifest.nodes)).unwrap_or_default();
         let near = near.of(&report);
-        Ok(Self { near, report, plans, summaries, rows, plan_hashes, thresholds: options.thresholds.clone() })
+        let knows_outputs = !report.artifacts.is_empty() || has_catalog(bundle, manifest.as_ref());
+        Ok(Self {
+            near,
+            report,
+            plans,
+            summaries,
+            rows,
+            plan_hashes,
+            thresholds: options.thresholds.clone(),
+            knows_outputs,
+        })
     }
 
     /// Whether the nodes that ended well in both runs have the same plans, as far as both know them: by their fingerprints, and where
@@ -100,4 +113,14 @@ impl ComparedRun {
             None => true,
         }
     }
+}
+
+/// Whether there is a catalog, or none is missing: a run that has written nothing may have none.
+fn has_catalog(bundle: &Bundle, manifest: Option<&Manifest>) -> bool {
+    let path = bundle.artifacts();
+    let name = path.file_name().and_then(|name| name.to_str());
+    let wants_none = manifest.is_some_and(|manifest| {
+        manifest.status != RunStatus::Running && manifest.files.iter().all(|file| Some(&*file.path) != name)
+    });
+    ArtifactCatalog::read(bundle).is_ok() && (wants_none || path.exists())
 }

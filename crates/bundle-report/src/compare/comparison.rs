@@ -161,6 +161,8 @@ pub enum ComparedPart {
     Plans,
     /// The values of columns.
     Values,
+    /// Outputs.
+    Outputs,
     /// A part that a newer version has.
     #[serde(other)]
     Other,
@@ -201,10 +203,15 @@ impl Comparison {
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
-            outputs: outputs(
-                &baselines.iter().map(|run| run.report.artifacts.as_slice()).collect::<Vec<_>>(),
-                &after.artifacts,
-            ),
+            // What is not known to have been written is not gone.
+            outputs: if last.knows_outputs && run.knows_outputs {
+                outputs(
+                    &baselines.iter().map(|run| run.report.artifacts.as_slice()).collect::<Vec<_>>(),
+                    &after.artifacts,
+                )
+            } else {
+                Vec::new()
+            },
             plan_changes: changes
                 .map(|(node, tree)| PlanChange { node: Some(node).filter(|node| !node.is_empty()), tree })
                 .collect(),
@@ -372,6 +379,9 @@ fn not_compared(before: &ComparedRun, after: &ComparedRun) -> Vec<NotCompared> {
         missing(ComparedPart::Plans, "plans (plans.keep)", &|run| !run.plans.is_empty()),
         missing(ComparedPart::Values, "data summaries (capture.data_statistics)", &|run| {
             !run.summaries.is_empty()
+        }),
+        missing(ComparedPart::Outputs, "readable catalog of outputs (artifacts.json)", &|run| {
+            run.knows_outputs
         }),
     ];
     parts.into_iter().flatten().collect()

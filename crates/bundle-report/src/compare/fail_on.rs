@@ -130,12 +130,8 @@ impl Comparison {
             Criterion::Slower(_) => ComparedPart::Time,
             Criterion::PlanChanged | Criterion::Finding(FindingKind::RowsLost) => ComparedPart::Plans,
             Criterion::Drift => ComparedPart::Values,
-            Criterion::RowsChanged(_)
-            | Criterion::SchemaChanged
-            | Criterion::Finding(_)
-            | Criterion::Failed => {
-                return None;
-            }
+            Criterion::SchemaChanged | Criterion::RowsChanged(_) => ComparedPart::Outputs,
+            Criterion::Finding(_) | Criterion::Failed => return None,
         };
         self.not_compared
             .iter()

@@ -48,9 +48,21 @@ impl Exported {
     /// An export of nothing looks like one of a run in which nothing happened.
     pub(super) fn refuse_nothing(&self) -> Result<(), ExportError> {
         let problem = self.file.problem.as_ref().filter(|_| self.items == 0);
-        problem.map_or(Ok(()), |problem| {
-            Err(ExportError::Unreadable { file: self.file.file.clone(), problem: problem.clone() })
-        })
+        problem.map_or(Ok(()), |problem| Err(self.unreadable(problem.clone())))
+    }
+
+    /// The same where the file is whole and has no spans. There may be none of the other signals.
+    pub(super) fn refuse_no_spans(&self) -> Result<(), ExportError> {
+        self.refuse_nothing()?;
+        // Beats are lines and no items.
+        match self.items == 0 && self.file.lines == 0 {
+            true => Err(self.unreadable("it has no spans".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn unreadable(&self, problem: String) -> ExportError {
+        ExportError::Unreadable { file: self.file.file.clone(), problem }
     }
 }
 

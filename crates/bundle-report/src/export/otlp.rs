@@ -9,7 +9,8 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{ExportError, ExportSignal, Exported, unended::Unended};
 use crate::{
-    otlp::{LogsLine, MetricsLine, TracesLine},
+    otlp::{LogsLine, TracesLine},
+    otlp_metrics::MetricsLine,
     trace_lines::RunTimes,
 };
 
@@ -47,7 +48,7 @@ pub(super) fn export(
                 times.check_line(&spans)?;
                 spans.spans().for_each(|span| unended.seen(span));
             }
-            ExportSignal::Metrics => drop(serde_json::from_str::<MetricsLine>(line)?),
+            ExportSignal::Metrics => drop(serde_json::from_str::<MetricsLine<'_>>(line)?),
             ExportSignal::Logs => times.check_records(&serde_json::from_str::<LogsLine<'_>>(line)?)?,
         }
         // As it stands in the file, and not read and written anew: nothing of it can be lost or rounded.
@@ -74,7 +75,10 @@ pub(super) fn export(
     failed?;
     let exported =
         Exported { items: written, left_out: 0, unended: open, file, open_file: unended.damaged() };
-    exported.refuse_nothing()?;
+    match signal {
+        ExportSignal::Traces => exported.refuse_no_spans(),
+        ExportSignal::Metrics | ExportSignal::Logs => exported.refuse_nothing(),
+    }?;
     if written == 0 {
         write!(to, "{{\"{field}\":[")?;
     }

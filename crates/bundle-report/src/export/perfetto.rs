@@ -28,7 +28,7 @@ pub(super) fn export(
 ) -> Result<Exported, ExportError> {
     let lanes = Lanes::read(bundle, namespace, times);
     let exported = lanes.exported();
-    exported.refuse_nothing()?;
+    exported.refuse_no_spans()?;
     let mut events = Events { to, any: false };
     events.to.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     events.write(&metadata("process_name", 0, json!({"name": run})))?;

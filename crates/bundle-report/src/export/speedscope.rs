@@ -24,7 +24,7 @@ pub(super) fn export(
 ) -> Result<Exported, ExportError> {
     let lanes = Lanes::read(bundle, namespace, times);
     let exported = lanes.exported();
-    exported.refuse_nothing()?;
+    exported.refuse_no_spans()?;
     let begin = lanes.begin;
     let order = lanes.in_order();
     write!(to, "{{\"$schema\":{},\"exporter\":\"daglight\",\"name\":{},", json!(SCHEMA), json!(run))?;

@@ -5,7 +5,7 @@ use std::fs;
 use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Criterion};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
-    ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeStatus, NodeSummary, RunStatus,
+    ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, RunStatus,
 };
 use daglight_run_identity::RunId;
 use serde_json::json;
@@ -230,6 +230,29 @@ fn what_cannot_be_judged_is_reported() {
     let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
     assert_eq!(why("drift"), Some("neither run has data summaries (capture.data_statistics)"));
     assert_eq!((why("plan-changed"), why("slower=1%"), why("failed")), (None, None, None));
+}
+
+#[test]
+fn a_catalog_of_outputs_that_is_lost_or_damaged_is_no_change_of_schemas() {
+    let (_out, bundle) = bundle_of("lines", |_| {}, "HashJoinExec", 1_000, "a");
+    let mut manifest = Manifest::read(&bundle).unwrap();
+    manifest.files = [("artifacts.json", 1)]
+        .map(|(path, size_bytes)| FileEntry { path: path.into(), size_bytes, sha256: None })
+        .into();
+    manifest.write(&bundle).unwrap();
+    fs::write(bundle.artifacts(), "{\"format_ver").unwrap();
+    let damaged = ComparedRun::read(&bundle).unwrap();
+    fs::remove_file(bundle.artifacts()).unwrap();
+    for run in [damaged, ComparedRun::read(&bundle).unwrap()] {
+        let comparison = Comparison::new(&[good()], &run).unwrap();
+        let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
+        check(&comparison, "schema-changed", &[]);
+        assert_eq!(
+            why("schema-changed"),
+            Some("the run has no readable catalog of outputs (artifacts.json)")
+        );
+        assert!(!comparison.to_text().contains("gone"), "{}", comparison.to_text());
+    }
 }
 
 #[test]

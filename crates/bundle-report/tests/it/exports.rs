@@ -249,16 +249,43 @@ const FORMATS: [ExportFormat; 3] =
     [ExportFormat::Perfetto, ExportFormat::Speedscope, ExportFormat::Otlp(ExportSignal::Traces)];
 
 #[test]
-fn a_run_without_spans_is_exported_as_nothing() {
+fn a_run_without_spans_is_not_exported_as_one_in_which_nothing_happened() {
     for format in FORMATS {
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
         fs::write(bundle.traces(), "").unwrap();
         let mut text = Vec::new();
-        let exported = export(&bundle, format, &mut text).unwrap();
-        assert_eq!(exported.items, 0);
-        serde_json::from_slice::<Value>(&text).unwrap();
+        let error = export(&bundle, format, &mut text).unwrap_err();
+        assert_eq!(error.to_string(), "nothing can be exported of otel_traces.json: it has no spans");
+        assert_eq!(text, b"");
     }
+    // There may be no records of the log.
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    fs::write(bundle.logs(), "").unwrap();
+    let mut text = Vec::new();
+    assert_eq!(export(&bundle, ExportFormat::Otlp(ExportSignal::Logs), &mut text).unwrap().items, 0);
+    assert_eq!(serde_json::from_slice::<Value>(&text).unwrap(), serde_json::json!({"resourceLogs": []}));
+}
+
+#[test]
+fn a_line_that_no_backend_takes_for_metrics_is_left_out() {
+    let out = tempfile::tempdir().unwrap();
+    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    let line = |metric: &str| {
+        format!("{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{metric}]}}]}}]}}\n")
+    };
+    let good = line(r#"{"name":"n","sum":{"dataPoints":[{"asInt":"1"}]}}"#);
+    fs::write(
+        bundle.metrics(),
+        [good, line(r#"{"name":true}"#), line(r#"{"gauge":{"dataPoints":[{"asInt":{"a":[]}}]}}"#)].concat(),
+    )
+    .unwrap();
+    let mut text = Vec::new();
+    let exported = export(&bundle, ExportFormat::Otlp(ExportSignal::Metrics), &mut text).unwrap();
+    assert_eq!((exported.items, exported.file.unreadable_lines), (1, 2));
+    assert!(exported.file.problem.is_some_and(|problem| problem.starts_with("line 2 ")));
+    assert_eq!(String::from_utf8(text).unwrap().matches("asInt").count(), 1);
 }
 
 #[test]
