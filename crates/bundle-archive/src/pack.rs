@@ -32,6 +32,8 @@ pub struct Packed {
     pub files: Vec<FileEntry>,
     /// Files that were left out: because there should be no SQL, or because they are not regular files.
     pub left_out: Vec<String>,
+    /// Files that may not be read, with the cause. The archive lists them as missing.
+    pub unreadable: Vec<(String, io::Error)>,
     /// What was wrong with the bundle. The archive has the same faults.
     pub faults: Vec<Fault>,
 }
@@ -125,7 +127,12 @@ fn write(
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let folder = manifest.identity.run_id.to_string();
     let mut archive = Builder::new(GzEncoder::new(archive, Compression::default()));
-    let mut packed = Packed { files: Vec::new(), left_out: bundle.not_files(), faults: bundle.verify() };
+    let mut packed = Packed {
+        files: Vec::new(),
+        left_out: bundle.not_files(),
+        unreadable: Vec::new(),
+        faults: bundle.verify(),
+    };
     let mut files = bundle.files();
     // The manifest is the last one of them, and written here anew.
     let manifest_path = files.pop().unwrap_or_default();
@@ -138,6 +145,10 @@ fn write(
         let mut file = match FileBelow::new(bundle.dir(), &path).open() {
             // A run that ends meanwhile takes it away.
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_transient(&path) => continue,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                packed.unreadable.push((path, error));
+                continue;
+            }
             opened => opened.map_err(unreadable)?,
         };
         let (sha256, size_bytes);

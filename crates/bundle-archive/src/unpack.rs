@@ -175,8 +175,12 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         let Some((_, below)) = below.filter(|(_, below)| seen.insert((*below).to_owned())) else {
             return Err(foreign(&name));
         };
-        let written = write(into, below, &mut entry);
-        let written = written.map_err(|source| UnpackError::Write { name: name.clone(), source })?;
+        let mut content = Content { entry: &mut entry, is_broken: false };
+        let written = write(into, below, &mut content);
+        let written = written.map_err(|source| match content.is_broken {
+            true => unreadable(source),
+            false => UnpackError::Write { name: name.clone(), source },
+        })?;
         if written != size {
             return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -185,6 +189,20 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
     let bundle = Bundle::open(into).map_err(|_| UnpackError::NoBundle { path: path.to_owned() })?;
     Ok(bundle.unpacked_from(path))
+}
+
+/// The content of a file in the archive, and whether the archive broke off in it.
+struct Content<R> {
+    entry: R,
+    is_broken: bool,
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.entry.read(to);
+        self.is_broken |= read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        read
+    }
 }
 
 fn write(into: &Path, below: &str, entry: &mut impl Read) -> io::Result<u64> {
