@@ -58,6 +58,37 @@ fn has(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn what_a_run_was_started_with_is_compared_as_the_policy_shows_it() {
+    let checkout = Checkout::new();
+    let sql = "-- param: n = 5\nCREATE TABLE numbers AS SELECT value AS x FROM generate_series(1, $n);";
+    let pipeline = checkout.pipeline("started.sql", sql);
+    let run = |arguments: &[&str]| {
+        Daglight::run(&checkout, &pipeline).args(arguments).finish().ended_with(0);
+    };
+    run(&[]);
+    run(&["--param", "n=7", "--threads", "1", "--jobs", "2", "--memory-limit", "1GB"]);
+    let said = Daglight::new(&checkout, ["compare", "out"]).finish().ended_with(0).stdout;
+    has(
+        &said,
+        &[
+            "param.n: 7, was 5",
+            "option.threads: 1, was none",
+            "option.jobs: 2, was 1",
+            "option.memory_limit: ",
+        ],
+    );
+    let wide =
+        Daglight::new(&checkout, ["compare", "out", "--min-ms", "1000000"]).finish().ended_with(0).stdout;
+    for title in ["Stages", "Operators"] {
+        assert!(!wide.lines().any(|line| line.starts_with(title)), "{wide}");
+    }
+    run(&["--profile", "prod", "--param", "n=7"]);
+    run(&["--profile", "prod", "--param", "n=8"]);
+    let said = Daglight::new(&checkout, ["compare", "out"]).finish().ended_with(0).stdout;
+    assert!(!said.contains("param.n"), "{said}");
+}
+
+#[test]
 fn what_changed_between_runs_is_reported_in_every_form_and_fails_on_request() {
     let two = Two::new();
     let said = two.call(&["compare", "out"]).ended_with(0).stdout;

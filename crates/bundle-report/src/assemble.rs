@@ -97,6 +97,7 @@ pub(crate) fn report(
     let timeline = timeline(&mut nodes, &setup, duration_ms.unwrap_or(0.0), interrupted_ms);
 
     let planned_totals = planned.totals;
+    let summed = sums.into_summed();
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);
     // By the spans where they say it: plans are kept of some queries alone, spans of all.
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
@@ -113,7 +114,7 @@ pub(crate) fn report(
         queries: signals.query_count.max(planned_totals.queries),
         // Of queries that have not ended there is no span, and their nodes have it from their plans.
         rows_read: reads.rows_read.max(saturating_sum(nodes.iter().filter_map(|node| node.rows_in))),
-        bytes_read: reads.bytes_read,
+        bytes_read: summed.bytes_read(reads.bytes_read),
         bytes_spilled: reads.bytes_spilled,
         spans: signals.span_count,
         log_records: signals.record_count,
@@ -153,7 +154,6 @@ pub(crate) fn report(
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
-    let summed = sums.into_summed();
     let since = last_run.map(|both| since(both, &nodes, duration_ms, thresholds));
     let queries = queries::query_reports(signals.queries, planned, &node_of);
     let report = Report {

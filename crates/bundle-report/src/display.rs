@@ -112,6 +112,8 @@ pub(crate) fn percent(part: f64) -> String {
     match part * 100.0 {
         percent if !percent.is_finite() => "unknown".to_owned(),
         percent @ 0.0001..1.0 => format!("{percent:.1} %"),
+        // What is not the whole is not 100 %, and 99.96 is not 100.0.
+        percent @ 99.5..100.0 => format!("{:.1} %", percent.min(99.9)),
         percent => format!("{percent:.0} %"),
     }
 }
@@ -271,6 +273,10 @@ mod tests {
         check(plural(1_200, "row"), "1,200 rows");
         check(percent(0.293), "29 %");
         check(percent(0.004), "0.4 %");
+        check(percent(4_997.0 / 5_004.0), "99.9 %");
+        check(percent(0.9999999), "99.9 %");
+        check(percent(0.996), "99.6 %");
+        check(percent(1.0), "100 %");
     }
 
     #[test]

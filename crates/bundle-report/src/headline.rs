@@ -6,7 +6,7 @@ use daglight_run_bundle::{Liveness, Materialization, NodeStatus, Tracking, Warni
 
 use crate::{
     display,
-    findings::items,
+    findings::{FindingKind, items},
     level::Level,
     report::{
         HeadlineSentence, HeartbeatReport, NodeReport, OperatorReport, Problem, Report, ReportStatus,
@@ -22,6 +22,10 @@ const MAX_FOUND: usize = 5;
 const MOST: f64 = 0.5;
 /// which is worth a word where computing was this part of the node's time.
 const COMPUTING_SHARE: f64 = 0.1;
+/// What other processes used is worth a word from this part of the processor time of the machine on,
+const OTHERS_SHARE: f64 = 0.4;
+/// in a run that took at least this long: the system counts it in hundredths of a second.
+const OTHERS_RUN_MS: f64 = 1_000.0;
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
 const SLOWEST_MS: f64 = 10.0;
 
@@ -33,6 +37,7 @@ pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     found(report, &mut findings, |level| level >= Level::Warning);
     delivery(report, &mut findings);
     slowest(report, &mut findings);
+    busy_machine(report, &mut findings);
     found(report, &mut findings, |level| level < Level::Warning);
     warnings(report, &mut findings);
     findings.0
@@ -263,6 +268,19 @@ fn slowest(report: &Report, findings: &mut Findings) {
     }
 }
 
+/// A run whose processors others had for most of the time.
+fn busy_machine(report: &Report, findings: &mut Findings) {
+    let Some(share) = report.others_share().filter(|share| *share >= OTHERS_SHARE) else { return };
+    let is_long = report.duration_ms.is_some_and(|run_ms| run_ms >= OTHERS_RUN_MS);
+    if is_long {
+        let text = format!(
+            "Other processes used {} of the processors meanwhile, for which the run may have waited.",
+            display::percent(share)
+        );
+        findings.add(Level::Note, text);
+    }
+}
+
 /// Whether an operator says why a node took so long: most of the computing is its own, and the node has computed for a
 /// considerable part of its time.
 fn is_telling(operator: &OperatorReport, node_ms: f64) -> bool {
@@ -270,11 +288,13 @@ fn is_telling(operator: &OperatorReport, node_ms: f64) -> bool {
 }
 
 fn warnings(report: &Report, findings: &mut Findings) {
+    let has = |kind| report.findings.iter().any(|finding| finding.kind == kind);
     // The finding on delivery says the same, with the path as it is now.
     let is_said = |problem: &Problem| {
         let of_delivery = report.delivery.sync_command.is_some() && problem.code.ends_with_sync();
-        // The findings on stalls say it in full.
-        of_delivery || (report.heartbeat.is_some() && problem.code == WarningCode::Stall)
+        // The findings on checks and stalls say it in full.
+        let of_check = problem.code == WarningCode::CheckNotPassed && has(FindingKind::DataCheck);
+        of_delivery || of_check || (report.heartbeat.is_some() && problem.code == WarningCode::Stall)
     };
     let warnings = || report.problems.iter().filter(|problem| problem.severity == Severity::Warning);
     let said: u64 = warnings().filter(|problem| is_said(problem)).map(|problem| problem.count).sum();
@@ -300,6 +320,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::findings::Finding;
 
     fn operator(compute_ms: f64, share: f64) -> OperatorReport {
         OperatorReport {
@@ -314,6 +335,40 @@ mod tests {
             share,
             rows: None,
         }
+    }
+
+    #[test]
+    fn a_check_is_said_once_and_a_busy_machine_is_named() {
+        let mut report = crate::findings::planted::report();
+        let finding =
+            Finding::new(FindingKind::DataCheck, Level::Warning, "The check a of node b failed: c.");
+        report.findings = vec![finding];
+        report.problems = vec![Problem {
+            severity: Severity::Warning,
+            message: "node b: data check failed: c".into(),
+            code: WarningCode::CheckNotPassed,
+            error_type: None,
+            node: None,
+            source: "manifest".into(),
+            count: 1,
+            first_at: None,
+            trace_id: None,
+            span_id: None,
+        }];
+        report.totals.warnings = 1;
+        report.duration_ms = Some(10_000.0);
+        let heartbeat = report.heartbeat.as_mut().unwrap();
+        // On four cores: 6 of 40 seconds are its own, and 4 were idle.
+        (heartbeat.cpu_seconds, heartbeat.idle_share) = (Some(6.0), Some(0.1));
+        let texts: Vec<String> = headline(&report).into_iter().map(|sentence| sentence.text).collect();
+        let of = |what: &str| texts.iter().filter(|text| text.contains(what)).count();
+        assert_eq!(
+            (of("failed: c"), of("Other processes used 75 % of the processors")),
+            (1, 1),
+            "{texts:#?}"
+        );
+        report.heartbeat.as_mut().unwrap().idle_share = Some(0.5);
+        assert!(!headline(&report).iter().any(|sentence| sentence.text.contains("Other processes")));
     }
 
     #[test]

@@ -126,16 +126,23 @@ pub(crate) fn critical_steps(report: &Report) -> Section<'_> {
         let columns = vec![
             Column::text("step of the longest chain"),
             Column::number("time"),
-            Column::number("to gain at most"),
+            Column::number("ran alone for"),
+            Column::number("chain shorter by"),
         ];
         let rows = timeline.critical_steps.iter().take(MAX_DETAILED).map(|step| {
             vec![
                 name(step.node.as_str()),
                 shown(step.duration_ms, display::duration),
+                shown(step.alone_ms, display::duration),
                 shown(step.gain_ms, display::duration),
             ]
         });
         blocks.extend(table(columns, rows));
+        blocks.push(sentence(
+            "Without a step, the run as it was scheduled would be shorter by the time in which no other node ran, at least. The longest \
+             chain of dependencies would be shorter by the last column, which is all that is gained where nodes start as soon as those \
+             that they read have ended.",
+        ));
         let at_once = timeline.concurrency.iter().map(|at| {
             format!("{} for {}", display::plural(at.nodes, "node"), display::duration(at.duration_ms))
         });

@@ -9,8 +9,8 @@ const TIMERS: [&[&str]; 4] = [
     &["elapsed_compute"],
     // Those of joins, which come into the common one when a partition ends; nested loops and cross joins leave them out of it.
     &["build_time", "join_time"],
-    &["time_elapsed_opening", "time_elapsed_processing"],
-    &["repartition_time", "send_time"],
+    &["time_elapsed_processing"],
+    &["repartition_time"],
 ];
 /// The timers among these that count where the common one says less.
 const JOIN_TIMERS: &[&str] = TIMERS[1];
@@ -26,6 +26,8 @@ pub(crate) struct OperatorTime {
     pub(crate) total_ms: f64,
     /// In the partition that computed longest; `None` where the partitions are not told apart.
     pub(crate) longest_ms: Option<f64>,
+    /// For how long it waited, summed over its partitions; `None` where no timer says.
+    pub(crate) waited_ms: Option<f64>,
     partitions: u64,
     /// Whether it may have computed for longer: a timer counts what it measures when that is over, and neither the query nor the
     /// operator had come to their end.
@@ -35,7 +37,7 @@ pub(crate) struct OperatorTime {
 impl OperatorTime {
     /// That of an operator of a plan; `None` where nothing was measured.
     pub(crate) fn of(plan: &PlanBundle, operator: &PlanOperator) -> Option<Self> {
-        let recorded_ms = operator.elapsed_compute_ms.filter(|ms| ms.is_finite() && *ms >= 0.0);
+        let recorded_ms = operator.computed_ms().filter(|ms| ms.is_finite() && *ms >= 0.0);
         let join_ms = sum_ms(&operator.metrics, JOIN_TIMERS);
         let total_ms = match recorded_ms {
             None if join_ms == 0.0 => return None,
@@ -46,6 +48,7 @@ impl OperatorTime {
         Some(Self {
             total_ms,
             longest_ms: longest_ms(operator, total_ms),
+            waited_ms: operator.waited_ms(),
             partitions: operator.partition_count(),
             is_at_least: !has_ended,
         })
@@ -129,6 +132,15 @@ mod tests {
         let other = other.metric("elapsed_compute", MS).in_partitions([("elapsed_compute", MS)]);
         let time = time_of(other);
         assert_eq!((time.longest_ms, time.in_partition_ms()), (None, 40.0));
+    }
+
+    #[test]
+    fn a_repartition_that_waits_for_those_above_it_computes_nothing() {
+        let blocked = Plan::new().operator(None, "RepartitionExec", 5).compute(140_225.0).partitions(2);
+        let blocked = blocked.metric("repartition_time", 9 * MS).metric("send_time", 140_216 * MS);
+        let blocked = blocked.in_partitions([("repartition_time", 6 * MS), ("repartition_time", 3 * MS)]);
+        let time = time_of(blocked);
+        assert_eq!((time.total_ms, time.longest_ms, time.waited_ms), (9.0, Some(6.0), Some(140_216.0)));
     }
 
     #[test]

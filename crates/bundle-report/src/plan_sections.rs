@@ -57,6 +57,7 @@ pub(crate) fn operators(report: &Report) -> Section<'_> {
         Column::text("operator"),
         Column::text("node"),
         Column::number("computed"),
+        Column::number("waited"),
         Column::number("rows"),
         Column::number("memory"),
         Column::number("spilled"),
@@ -64,7 +65,8 @@ pub(crate) fn operators(report: &Report) -> Section<'_> {
     let shown = report.operators.iter().filter(|operator| operator.compute_ms > 0.0).take(MAX_OPERATORS);
     let table = table(columns, shown.map(operator_row));
     let how =
-        table.is_some().then(|| sentence("Computed in all partitions together, which run at the same time."));
+        table.is_some().then(|| sentence("Computed, and waited for files to be opened or for those that read the rows, in all partitions together, which run at the same \
+             time."));
     section("Time per operator", how.into_iter().chain(table).collect())
 }
 
@@ -73,6 +75,7 @@ fn operator_row(operator: &OperatorTotal) -> Vec<Cell<'_>> {
         name(operator.operator.as_str()),
         name(operator.node.as_deref()),
         shown(operator.compute_ms, display::duration),
+        shown(operator.waited_ms.filter(|ms| *ms >= 1.0), display::duration),
         shown(operator.rows, display::count),
         shown(operator.memory_bytes, display::bytes),
         shown((operator.spilled_bytes > 0).then_some(operator.spilled_bytes), display::bytes),

@@ -49,6 +49,18 @@ pub(crate) struct Summed {
     pub(crate) tables: Vec<TableReport>,
     pub(crate) operators: Vec<OperatorTotal>,
     pub(crate) lineages: Vec<LineageReport>,
+    /// Bytes of all tables whose scans do not count them, as far as requests to object stores say.
+    pub(crate) uncounted_bytes: u64,
+    /// Whether there are tables in files of which nobody knows how much was read.
+    pub(crate) has_unknown_bytes: bool,
+}
+
+impl Summed {
+    /// All bytes that were read, of which scans have counted so many; `None` where some were read of files and nobody knows how many.
+    pub(crate) fn bytes_read(&self, counted: u64) -> Option<u64> {
+        let bytes = counted.saturating_add(self.uncounted_bytes);
+        (bytes > 0 || !self.has_unknown_bytes).then_some(bytes)
+    }
 }
 
 impl PlanSums {
@@ -88,7 +100,11 @@ impl PlanSums {
             let Some(sum) = entry(&mut self.operators, &key, MAX_KEPT) else { continue };
             (sum.node, sum.operator) = key;
             sum.count += 1;
-            sum.compute_ms += OperatorTime::of(plan, operator).map_or(0.0, |time| time.total_ms);
+            let time = OperatorTime::of(plan, operator);
+            sum.compute_ms += time.map_or(0.0, |time| time.total_ms);
+            if let Some(waited_ms) = time.and_then(|time| time.waited_ms) {
+                *sum.waited_ms.get_or_insert(0.0) += waited_ms;
+            }
             sum.rows = sum.rows.saturating_add(operator.output_rows.unwrap_or(0));
             sum.memory_bytes = sum.memory_bytes.max(operator.memory_bytes);
             sum.spilled_bytes = sum.spilled_bytes.saturating_add(operator.spilled_bytes.unwrap_or(0));
@@ -124,12 +140,16 @@ impl PlanSums {
                 sum.file_bytes = plus(sum.file_bytes, bytes);
             }
         }
+        let mut uncounted_bytes = 0_u64;
         for (table, bytes) in self.requested {
             // Scans of CSV and JSON do not count what they read.
             if let Some(sum) = self.tables.get_mut(&table).filter(|sum| sum.bytes_read.is_none()) {
                 sum.bytes_read = Some(bytes);
+                uncounted_bytes = uncounted_bytes.saturating_add(bytes);
             }
         }
+        let is_unknown = |table: &TableReport| table.bytes_read.is_none() && table.files.is_some();
+        let has_unknown_bytes = self.tables.values().any(is_unknown);
         let mut tables: Vec<TableReport> = self.tables.into_values().collect();
         tables.sort_by(|a, b| {
             let read = |table: &TableReport| (table.bytes_read, table.rows);
@@ -143,7 +163,7 @@ impl PlanSums {
         });
         operators.truncate(MAX_OPERATORS);
         let lineages = self.lineages.into_values().map(|(_, lineage)| lineage).collect();
-        Summed { tables, operators, lineages }
+        Summed { tables, operators, lineages, uncounted_bytes, has_unknown_bytes }
     }
 }
 
@@ -301,6 +321,29 @@ mod tests {
             sums.into_summed().tables.remove(0).bytes_read
         };
         assert_eq!((table(None), table(Some(50))), (Some(1_400), Some(100)));
+    }
+
+    #[test]
+    fn bytes_of_a_run_are_those_of_its_tables() {
+        let bytes = |format: &str, files: Option<u64>, scanned: Option<u64>, requested: u64| {
+            let plan: PlanBundle = serde_json::from_value(json!({
+                "sources": [{"table": "t", "format": format, "files": files, "bytes_scanned": scanned}],
+                "storage": [{"table": "t", "operation": "get", "requests": 2, "bytes": requested}],
+            }))
+            .unwrap();
+            let mut sums = PlanSums::default();
+            sums.add(&plan);
+            sums.into_summed().bytes_read(scanned.unwrap_or(0))
+        };
+        assert_eq!(bytes("parquet", Some(1), Some(1_727_610), 1_800_000), Some(1_727_610));
+        assert_eq!(bytes("csv", Some(6), None, 14_228_345), Some(14_228_345));
+        assert_eq!(bytes("memory", None, None, 0), Some(0));
+        let mut sums = PlanSums::default();
+        let unasked: PlanBundle =
+            serde_json::from_value(json!({"sources": [{"table": "t", "format": "csv", "files": 6}]}))
+                .unwrap();
+        sums.add(&unasked);
+        assert_eq!(sums.into_summed().bytes_read(0), None);
     }
 
     #[test]

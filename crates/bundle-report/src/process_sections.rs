@@ -20,6 +20,7 @@ pub(crate) fn process(report: &Report) -> Section<'_> {
         ("process", Some(heartbeat.process_in_words())),
         ("heartbeat", Some(heartbeat.beats_in_words())),
         ("processor time", heartbeat.cpu_seconds.map(display::seconds)),
+        ("processors used by other processes", report.others_share().map(display::percent)),
         ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
         ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
         ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),

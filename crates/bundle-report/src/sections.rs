@@ -115,7 +115,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         ("nodes", some(totals.nodes).map(display::count)),
         ("queries", some(totals.queries).map(display::count)),
         ("rows read", some(totals.rows_read).map(display::count)),
-        ("bytes read", some(totals.bytes_read).map(display::bytes)),
+        ("bytes read", totals.bytes_read.and_then(some).map(display::bytes)),
         ("rows written to files", some(totals.rows_written).map(display::count)),
         ("bytes written to files", some(totals.bytes_written).map(display::bytes)),
         ("rows put into tables", some(totals.rows_in_tables).map(display::count)),

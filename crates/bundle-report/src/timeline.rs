@@ -62,7 +62,8 @@ pub(crate) fn timeline(
     let dag = Dag::of(nodes);
     let path = dag.longest_chain(None);
     let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
-    let critical_steps = critical_steps(nodes, &dag, &path, critical_path_ms);
+    let alone = alone(nodes, duration_ms);
+    let critical_steps = critical_steps(nodes, &dag, &path, &alone);
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
     for position in path {
         nodes[position].on_critical_path = true;
@@ -170,8 +171,35 @@ fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
         .collect()
 }
 
+/// For how many microseconds each node was the only one that ran.
+fn alone(nodes: &[NodeReport], duration_ms: f64) -> Vec<u64> {
+    let end = microseconds(duration_ms);
+    let mut changes: Vec<(u64, bool, usize)> = Vec::new();
+    for (position, node) in nodes.iter().enumerate() {
+        if let Some((start, duration)) = extent(node) {
+            let (from, until) = (microseconds(start).min(end), microseconds(start + duration).min(end));
+            // One that took no time would end before it started, as ends sort before starts.
+            if from < until {
+                changes.extend([(from, true, position), (until, false, position)]);
+            }
+        }
+    }
+    changes.sort_unstable();
+    // Of the nodes that run their number and the sum of their positions: where it is one node, the sum is its position.
+    let (mut running, mut sum, mut alone) = (0_usize, 0_usize, vec![0; nodes.len()]);
+    for (change, next) in changes.iter().zip(changes.iter().skip(1)) {
+        let (at, starts, position) = *change;
+        (running, sum) = if starts { (running + 1, sum + position) } else { (running - 1, sum - position) };
+        if running == 1 {
+            alone[sum] += next.0 - at;
+        }
+    }
+    alone
+}
+
 /// The steps of a chain that take longest, with what each of them decides.
-fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize], whole_ms: f64) -> Vec<CriticalStep> {
+fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize], alone: &[u64]) -> Vec<CriticalStep> {
+    let whole_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
     let duration = |position: &usize| nodes[*position].duration_ms.unwrap_or(0.0);
     let mut longest: Vec<usize> = path.to_vec();
     longest.sort_by(|a, b| duration(b).total_cmp(&duration(a)));
@@ -187,6 +215,7 @@ fn critical_steps(nodes: &[NodeReport], dag: &Dag, path: &[usize], whole_ms: f64
                 node: nodes[position].name.clone(),
                 duration_ms: duration(&position),
                 gain_ms: (whole_ms - without_ms).max(0.0),
+                alone_ms: Some(milliseconds::of_microseconds(alone[position])),
             }
         })
         .collect()
@@ -408,6 +437,10 @@ mod tests {
             for step in &timeline.critical_steps {
                 let position = names.iter().position(|name| *name == step.node).unwrap();
                 assert_eq!(step.gain_ms, whole_ms - without[position], "{seed} {}", step.node);
+                let (start, duration) = extents[position];
+                let is_alone = |ms: f64| start <= ms && ms < start + duration && running(ms) == 1;
+                let alone_ms = (0..120).filter(|ms| is_alone(f64::from(*ms))).count() as f64;
+                assert_eq!(step.alone_ms, Some(alone_ms), "{seed} {}", step.node);
             }
             assert_eq!(timeline.critical_steps.len(), timeline.critical_path.len());
             let found: std::collections::BTreeMap<u64, f64> =

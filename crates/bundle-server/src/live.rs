@@ -209,7 +209,7 @@ fn live_query(plan: &PlanBundle, progress: &mut Progress) -> LiveQuery {
                 rows: operator.output_rows,
                 estimated_rows: operator.estimated_rows,
                 rows_per_second,
-                compute_ms: operator.elapsed_compute_ms,
+                compute_ms: operator.computed_ms(),
                 memory_bytes: operator.memory_bytes,
             })
             .collect(),

@@ -108,7 +108,7 @@ fn operator_row(plan: &PlanBundle, operator: &PlanOperator) -> Value {
         "estimated_rows": operator.estimated_rows,
         "rows": operator.output_rows,
         "output_bytes": operator.output_bytes,
-        "compute_ms": operator.elapsed_compute_ms,
+        "compute_ms": operator.computed_ms(),
         "start_ms": operator.start_ms,
         "end_ms": operator.end_ms,
         "partitions": operator.partitions,

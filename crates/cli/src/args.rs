@@ -227,9 +227,10 @@ pub(crate) struct CompareArgs {
     /// failed; separate several with commas.
     #[arg(long, value_name = "CRITERIA", value_delimiter = ',', allow_hyphen_values = true)]
     pub(crate) fail_on: Vec<Criterion>,
-    /// Differences below this are noise, in milliseconds.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 100.0, value_parser = milliseconds, allow_hyphen_values = true)]
-    pub(crate) min_ms: f64,
+    /// Differences below this are noise, in milliseconds: they meet no criterion and are not listed. Default: 100 for criteria, and
+    /// `findings.compared_ms` for what is listed.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = milliseconds, allow_hyphen_values = true)]
+    pub(crate) min_ms: Option<f64>,
     /// Print the comparison as JSON.
     #[arg(long)]
     pub(crate) json: bool,

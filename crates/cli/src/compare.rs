@@ -21,6 +21,9 @@ use crate::{
 /// Something that was not to happen has happened.
 const TRIPPED: u8 = 3;
 
+/// Milliseconds below which a difference meets no criterion, where no others are given.
+const NOISE_MS: f64 = 100.0;
+
 pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     let options = report_options();
     let mut runs = Vec::new();
@@ -41,12 +44,18 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
         }
     }
     let comparison = runs.split_last().and_then(|(run, baselines)| Comparison::new(baselines, run));
-    let Some(comparison) = comparison else { return Err(Failure::input("there is nothing to compare with")) };
+    let Some(mut comparison) = comparison else {
+        return Err(Failure::input("there is nothing to compare with"));
+    };
+    if let Some(min_ms) = args.min_ms {
+        comparison.named_from_ms = min_ms;
+    }
+    let min_ms = args.min_ms.unwrap_or(NOISE_MS);
     let tripped: Vec<(String, String)> = args
         .fail_on
         .iter()
         .flat_map(|criterion| {
-            let met = comparison.meets(criterion, args.min_ms);
+            let met = comparison.meets(criterion, min_ms);
             met.into_iter().map(|what| (criterion.to_string(), what))
         })
         .collect();

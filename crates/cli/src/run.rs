@@ -46,6 +46,12 @@ const OUTPUT_DIR_VARIABLE: &str = "DAGLIGHT_OUTPUT_DIR";
 const SELECT_TAG: &str = "select";
 const EXCLUDE_TAG: &str = "exclude";
 
+/// Tags of how a run was started: options that decide how fast it is, and its parameters, each by its name.
+const JOBS_TAG: &str = "option.jobs";
+const THREADS_TAG: &str = "option.threads";
+const MEMORY_LIMIT_TAG: &str = "option.memory_limit";
+const PARAMETER_TAGS: &str = "param.";
+
 /// Rows of each query that a table shows.
 pub(crate) const TABLE_ROWS: usize = 20;
 
@@ -85,6 +91,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
     let session = session(&telemetry, config, runtime_env, pipeline.tables());
+    let tags = tags.into_iter().chain(parameter_tags(&pipeline, &policy));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();
@@ -188,6 +195,9 @@ fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, Strin
         (SELECT_TAG, Some(all(select)).filter(|text| !text.is_empty())),
         (EXCLUDE_TAG, Some(all(exclude)).filter(|text| !text.is_empty())),
         (RETRY_TAG, retries.map(|run_id| run_id.to_string())),
+        (JOBS_TAG, Some(args.jobs.to_string())),
+        (THREADS_TAG, args.threads.map(|threads| threads.to_string())),
+        (MEMORY_LIMIT_TAG, args.memory_limit.map(|bytes| bytes.to_string())),
     ];
     for (name, value) in of_part {
         if let Some(value) = value {
@@ -195,6 +205,17 @@ fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, Strin
         }
     }
     Ok(tags)
+}
+
+/// The values of the parameters, as the policy shows those of inputs.
+fn parameter_tags(pipeline: &Pipeline, policy: &Policy) -> BTreeMap<String, String> {
+    let named = pipeline.parameters().iter();
+    named
+        .map(|(name, parameter)| {
+            let value = policy.capture_input(name, parameter.text.clone());
+            (format!("{PARAMETER_TAGS}{name}"), value.to_text())
+        })
+        .collect()
 }
 
 /// What queries compute in: the memory that they may take, and where they write what does not fit.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::Metrics;
+use daglight_run_bundle::{Metrics, OperatorTimers};
 use datafusion::physical_plan::{
     ExecutionPlan,
     metrics::{MetricValue, MetricsSet},
@@ -41,7 +41,7 @@ pub struct MeasuredOperator {
     pub output_rows: Option<u64>,
     /// Rows of a table that it read; `None` where it reads none, or how many is not known.
     pub(crate) rows_read: Option<u64>,
-    /// Time on the processor or in storage that it spent itself, summed over its partitions, which run at the same time.
+    /// Time that it computed itself, summed over its partitions, which run at the same time, without the time that it waited.
     pub busy: Duration,
     /// The partitions that it was executed in; at least 1.
     pub partitions: usize,
@@ -242,14 +242,13 @@ impl Measured {
     /// file scan decodes outside of it, a repartition measures its own work under other names.
     fn busy(&self, operator: &str) -> Duration {
         let sum = |names: &[&str]| names.iter().filter_map(|name| self.sums.get(*name)).sum::<u64>();
+        if let Some(timers) = OperatorTimers::of(operator, &self.sums) {
+            return Duration::from_nanos(sum(&[timers.computing]));
+        }
         let nanoseconds = match operator {
             // `BuildProbeJoinMetrics` adds both to `elapsed_compute` whenever a clone of it is dropped
             // (`datafusion-physical-plan` 55.2.0, `src/joins/utils.rs`, lines 1790 to 1794).
             "HashJoinExec" => sum(&["build_time", "join_time"]),
-            "DataSourceExec" if self.sums.contains_key("time_elapsed_processing") => {
-                sum(&["time_elapsed_opening", "time_elapsed_processing"])
-            }
-            "RepartitionExec" => sum(&["repartition_time", "send_time"]),
             _ => sum(&["elapsed_compute"]),
         };
         Duration::from_nanos(nanoseconds)

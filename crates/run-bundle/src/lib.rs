@@ -105,8 +105,8 @@ pub use own_time::OwnTime;
 pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview, SQL_FIELDS};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
-    Metrics, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource, PlanningRecord,
-    RowsRead, RuleRecord, StorageUse,
+    Metrics, OperatorTimers, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource,
+    PlanningRecord, RowsRead, RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
 pub use sha256::sha256_of;

@@ -57,7 +57,8 @@ pub struct PlanOperator {
     pub table: Option<String>,
     /// Rows that it returned.
     pub output_rows: Option<u64>,
-    /// Time of its own, summed over its partitions, which run at the same time.
+    /// Time of its own, summed over its partitions, which run at the same time. Older bundles have what a repartition and a scan
+    /// waited for in it; [`PlanOperator::computed_ms`] is without it in bundles of all versions.
     pub elapsed_compute_ms: Option<f64>,
     /// The partitions that it was executed in.
     pub partitions: Option<u64>,
@@ -84,6 +85,35 @@ pub struct PlanOperator {
     /// is passed over when it is read.
     #[serde(deserialize_with = "counts")]
     pub metrics: Metrics,
+}
+
+/// The timers of an operator that has others than `elapsed_compute`, by what they measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorTimers {
+    /// Runs while the operator computes.
+    pub computing: &'static str,
+    /// Goes on while the operator waits, and may have work of its own in it.
+    pub waiting: &'static str,
+}
+
+impl OperatorTimers {
+    /// A repartition hands its rows on within `send_time`, which goes on until there is room for them: that is for as long as those
+    /// above it compute (`datafusion-physical-plan` 55.2.0, `src/repartition/mod.rs`, `pull_from_input`).
+    const REPARTITION: Self = Self { computing: "repartition_time", waiting: "send_time" };
+    /// A scan of files computes within its polls, which `time_elapsed_processing` measures, opening a file included.
+    /// `time_elapsed_opening` goes on from one poll to another, until the file is there (`datafusion-datasource` 55.2.0,
+    /// `src/file_stream/scan_state.rs`, `poll_scan`).
+    const FILES: Self = Self { computing: "time_elapsed_processing", waiting: "time_elapsed_opening" };
+
+    /// Those of an operator with these metrics; `None` where `elapsed_compute` has its time, or timers that all compute.
+    pub fn of(operator: &str, metrics: &Metrics) -> Option<Self> {
+        let timers = match operator {
+            "RepartitionExec" => Self::REPARTITION,
+            "DataSourceExec" => Self::FILES,
+            _ => return None,
+        };
+        metrics.contains_key(timers.computing).then_some(timers)
+    }
 }
 
 /// What an operator measured in one partition.
@@ -249,6 +279,20 @@ impl PlanOperator {
         self.metrics.get(name).copied()
     }
 
+    /// Time that it computed, in milliseconds, summed over its partitions, without the time that it waited.
+    pub fn computed_ms(&self) -> Option<f64> {
+        let timers = OperatorTimers::of(&self.name, &self.metrics);
+        let timed = timers.and_then(|timers| self.metric(timers.computing));
+        timed.map(|nanoseconds| nanoseconds as f64 / 1e6).or(self.elapsed_compute_ms)
+    }
+
+    /// Time that it waited, in milliseconds, summed over its partitions: a repartition for those that read its rows, a scan for its files to be opened.
+    /// `None` where no timer says.
+    pub fn waited_ms(&self) -> Option<f64> {
+        let timers = OperatorTimers::of(&self.name, &self.metrics)?;
+        Some(self.metric(timers.waiting)? as f64 / 1e6)
+    }
+
     /// The partitions that it was executed in, at least one.
     pub fn partition_count(&self) -> u64 {
         self.partitions.unwrap_or(1).max(1)
@@ -331,6 +375,37 @@ mod tests {
         ]}))
         .unwrap();
         assert_eq!(metrics.depths().collect::<Vec<_>>(), [0, 1, 2, 1, 0, 0]);
+    }
+
+    #[test]
+    fn what_an_operator_waits_for_is_not_computed() {
+        for (operator, computed, waited) in [
+            (
+                // As older versions have recorded it.
+                json!({"name": "RepartitionExec", "elapsed_compute_ms": 140_225.0, "metrics": {
+                    "elapsed_compute": 100_000, "fetch_time": 153_600_000, "repartition_time": 9_000_000,
+                    "send_time": 140_216_000_000u64}}),
+                Some(9.0),
+                Some(140_216.0),
+            ),
+            (
+                json!({"name": "DataSourceExec", "elapsed_compute_ms": 2_889.0, "metrics": {
+                    "elapsed_compute": 612_000_000, "time_elapsed_opening": 1_325_000_000,
+                    "time_elapsed_processing": 1_564_000_000, "time_elapsed_scanning_total": 679_000_000}}),
+                Some(1_564.0),
+                Some(1_325.0),
+            ),
+            (json!({"name": "DataSourceExec", "elapsed_compute_ms": 5.0}), Some(5.0), None),
+            (
+                json!({"name": "SortExec", "elapsed_compute_ms": 7.0, "metrics": {"send_time": 5}}),
+                Some(7.0),
+                None,
+            ),
+            (json!({"name": "SortExec"}), None, None),
+        ] {
+            let operator: PlanOperator = serde_json::from_value(operator).unwrap();
+            assert_eq!((operator.computed_ms(), operator.waited_ms()), (computed, waited), "{operator:?}");
+        }
     }
 
     #[test]

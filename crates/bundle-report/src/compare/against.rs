@@ -24,11 +24,7 @@ pub(super) fn findings_against(baseline: &ComparedRun, run: &ComparedRun) -> Vec
     let moved = Moved {
         than: "the baseline",
         lost: &lost(&baseline.rows, &run.rows, thresholds),
-        rows: &rows_moved(
-            |node| before.get(node).map(|node| (node.status, node.rows_out)),
-            nodes,
-            thresholds,
-        ),
+        rows: &rows_moved(|node| before.get(node).map(|node| (node.status, node.rows_out)), nodes),
         outputs: &outputs(&[old], new),
         columns: &columns,
     };

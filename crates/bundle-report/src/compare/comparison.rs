@@ -17,6 +17,7 @@ use super::{
     renamed::key_before,
 };
 use crate::{
+    display,
     findings::Finding,
     report::{NodeReport, Report, ReportStatus, by_name},
 };
@@ -24,7 +25,7 @@ use crate::{
 /// The version of the JSON of a comparison.
 ///
 /// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, and `usual` of numbers.
+///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, and `cpu_ms` and `others_share`.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
@@ -55,6 +56,12 @@ pub struct Comparison {
     pub run: RunOfComparison,
     /// The time of the run, in milliseconds.
     pub duration_ms: Option<Measured>,
+    /// Processor time of the process, in milliseconds.
+    #[serde(default)]
+    pub cpu_ms: Option<Measured>,
+    /// The part of the machine's processor time that other processes used, from 0 to 1.
+    #[serde(default)]
+    pub others_share: Option<Measured>,
     /// The nodes of either, in the order of the run; those that are gone at the end.
     pub nodes: Vec<NodeComparison>,
     /// The time of each stage, in milliseconds.
@@ -200,6 +207,8 @@ impl Comparison {
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
             run: summary(after),
             duration_ms: measured(&|report| report.duration_ms),
+            cpu_ms: measured(&|report| Some(report.heartbeat.as_ref()?.cpu_seconds? * 1e3)),
+            others_share: measured(&Report::others_share),
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
@@ -222,6 +231,26 @@ impl Comparison {
             named_from_ms: run.thresholds.compared_ms,
             differences: differences(last, run),
             not_compared: not_compared(last, run),
+        })
+    }
+}
+
+impl Comparison {
+    /// That the run was slower because other processes had the processors; `None` where it was not, or that is not known.
+    pub(super) fn busy_machine(&self) -> Option<String> {
+        let (time, cpu, others) = (self.duration_ms?, self.cpu_ms?, self.others_share?);
+        let share = self.named_from_share;
+        // By more than the processor time of its own says, and others took more than before.
+        let waited_ms = (time.after - time.before) - (cpu.after - cpu.before).max(0.0);
+        let is_so = time.grew_by(share, self.named_from_ms)
+            && waited_ms > (cpu.after - cpu.before)
+            && others.after - others.before > share;
+        is_so.then(|| {
+            format!(
+                "other processes used {} of the processors, {} before: nodes that take longer may have waited for them",
+                display::percent(others.after),
+                display::percent(others.before)
+            )
         })
     }
 }

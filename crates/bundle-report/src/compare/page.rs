@@ -70,10 +70,13 @@ impl Comparison {
     pub(crate) fn opening<'r>(&'r self, page: &'r ComparisonPage) -> Opening<'r> {
         let dag_name = self.run.dag_name.as_deref();
         let time = self.duration_ms.as_ref();
+        let cpu = self.cpu_ms.as_ref();
         let tiles = [
             ("time", time.map(|ms| display::duration(ms.after))),
             ("before", time.map(|ms| ms.before_in_words(display::duration))),
             ("change", time.map(changed).filter(|changed| !changed.is_empty())),
+            ("processor time", cpu.map(|cpu| display::duration(cpu.after))),
+            ("processor time before", cpu.map(|cpu| cpu.before_in_words(display::duration))),
             ("new findings", some(self.findings_came.len())),
             ("findings that are gone", some(self.findings_went.len())),
             ("plans that changed", some(self.plan_changes.len())),
@@ -85,7 +88,8 @@ impl Comparison {
                 let warning = self.warning().map(|warning| (Tone::Warning, "!", words(warning)));
                 let failed =
                     page.failed_on.iter().map(|what| (Tone::Bad, "✗", words(format!("failed on {what}"))));
-                warning.into_iter().chain(failed).collect()
+                let busy = self.busy_machine().map(|busy| (Tone::Note, "•", words(busy)));
+                warning.into_iter().chain(failed).chain(busy).collect()
             },
             links: Vec::new(),
             tiles: tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
@@ -103,7 +107,11 @@ impl Comparison {
             self.drift_section(),
             self.plan_section(),
             time_section("Stages", "stage", &self.stages),
-            time_section("Operators, on average in one partition", "operator", &self.operators),
+            time_section(
+                "Operators, on average in one partition; of a sink, in all its tasks together",
+                "operator",
+                &self.operators,
+            ),
             self.difference_section(),
         ];
         sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()

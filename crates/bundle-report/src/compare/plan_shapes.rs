@@ -63,7 +63,7 @@ impl PlanShapes {
         }
         let node = plan.node.clone().unwrap_or_default();
         for operator in plan.metrics.operators.iter().take(MAX_OPERATORS) {
-            let Some(ms) = operator.elapsed_compute_ms.filter(|ms| ms.is_finite()) else { continue };
+            let Some(ms) = operator.computed_ms().filter(|ms| ms.is_finite()) else { continue };
             let name = operator_name(&operator.name, operator.table.as_deref());
             let ms = ms / operator.partition_count() as f64;
             *self.operators.entry((node.clone(), name)).or_default() += ms;

@@ -64,7 +64,7 @@ pub(crate) fn since(
         started_at: manifest.started_at,
         duration_ms: duration_before.zip(duration_ms).and_then(|(before, now)| Measured::new(&[before], now)),
         lost: lost(&of_before.rows, &of_run.rows, thresholds),
-        rows: rows_moved(|node| before.get(node).map(|node| (node.status, node.rows)), nodes, thresholds),
+        rows: rows_moved(|node| before.get(node).map(|node| (node.status, node.rows)), nodes),
         outputs,
         columns,
         drifts: drifts(&of_before.summaries, &of_run.summaries, &HashMap::new(), thresholds),
@@ -166,22 +166,29 @@ fn is_lost(expected: f64, now: &Place, thresholds: &FindingThresholds) -> bool {
         && (lost >= thresholds.lost_rows as f64 || is_empty_join)
 }
 
-/// The nodes that ended well in both runs and returned many more rows, or fewer.
+/// The part of its rows from which on the change of a node is listed. From when on it is a finding, thresholds say.
+const LISTED_SHARE: f64 = 0.02;
+
+/// The nodes that ended well in both runs and returned more rows, or fewer.
 pub(super) fn rows_moved(
     before: impl Fn(&str) -> Option<(NodeStatus, Option<u64>)>,
     nodes: &[NodeReport],
-    thresholds: &FindingThresholds,
 ) -> Vec<RowsMoved> {
     let moved = nodes.iter().filter(|node| node.status == NodeStatus::Success).filter_map(|node| {
         let (_, rows) = before(&node.name).filter(|(status, _)| *status == NodeStatus::Success)?;
         let moved = RowsMoved { node: node.name.clone(), before: rows?, after: node.rows_out? };
-        moved.is_one(thresholds).then_some(moved)
+        moved.is_listed().then_some(moved)
     });
     moved.collect()
 }
 
 impl RowsMoved {
-    fn is_one(&self, thresholds: &FindingThresholds) -> bool {
+    fn is_listed(&self) -> bool {
+        self.before.abs_diff(self.after) as f64 > LISTED_SHARE * self.before as f64
+    }
+
+    /// Whether it moved so far that it is a finding.
+    pub(crate) fn is_drift(&self, thresholds: &FindingThresholds) -> bool {
         let moved = self.before.abs_diff(self.after);
         let is_empty = self.after == 0 && self.before > 0;
         is_empty

@@ -33,6 +33,12 @@ impl Comparison {
         if let Some(ms) = changed {
             line(&mut text, &format!("  time    {}", times(ms)));
         }
+        if let Some(cpu) = self.cpu_ms.as_ref().filter(|cpu| self.is_named(cpu)) {
+            line(&mut text, &format!("  processor time {}", times(cpu)));
+        }
+        if let Some(busy) = self.busy_machine() {
+            line(&mut text, &format!("  {busy}"));
+        }
         if self.says_usual() {
             line(&mut text, &format!("  {USUAL_IN_WORDS}"));
         }
@@ -43,7 +49,10 @@ impl Comparison {
             ("Outputs", self.output_lines()),
             ("Values of columns", self.drifts.iter().map(drift).collect()),
             ("Stages", self.time_lines(&self.stages)),
-            ("Operators, on average in one partition", self.time_lines(&self.operators)),
+            (
+                "Operators, on average in one partition; of a sink, in all its tasks together",
+                self.time_lines(&self.operators),
+            ),
             ("Versions, settings and environment", self.differences.iter().map(difference).collect()),
         ];
         for (title, lines) in sections.into_iter().filter(|(_, lines)| !lines.is_empty()) {

@@ -85,9 +85,9 @@ impl PlanFindings {
         let mut findings = Vec::new();
         for (kind, candidates) in self.candidates {
             let fits = |finding: &Finding| match kind {
-                // One partition is as many as one core can use.
+                // One partition is as many as one core can use, or one thread.
                 FindingKind::SingleThreaded | FindingKind::FewHugeFiles => {
-                    cores.is_none_or(|cores| cores > 1)
+                    cores.is_none_or(|cores| cores > 1) && !report.is_on_one_thread()
                 }
                 FindingKind::TooManyPartitions => parallelism::are_too_many(finding, cores, thresholds),
                 _ => true,

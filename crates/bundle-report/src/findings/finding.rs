@@ -61,6 +61,8 @@ pub enum Unit {
     Milliseconds,
     /// A part of a whole, from 0 to 1.
     Part,
+    /// A number that is no count, as a mean is.
+    Number,
 }
 
 impl Finding {
@@ -160,6 +162,7 @@ impl Finding {
                 Unit::Bytes => display::bytes(evidence.value.max(0.0) as u64),
                 Unit::Milliseconds => display::duration(evidence.value),
                 Unit::Part => display::percent(evidence.value),
+                Unit::Number => format!("{:.1}", evidence.value),
             };
             format!("{} {value}", evidence.what)
         });

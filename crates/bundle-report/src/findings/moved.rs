@@ -132,8 +132,8 @@ fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds
     let nodes: HashMap<&str, &NodeReport> =
         report.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let fell = |moved: &RowsMoved| moved.after < moved.before;
-    let direction: HashMap<&str, bool> =
-        moved.rows.iter().map(|moved| (moved.node.as_str(), fell(moved))).collect();
+    let drifts = || moved.rows.iter().filter(|moved| moved.is_drift(thresholds));
+    let direction: HashMap<&str, bool> = drifts().map(|moved| (moved.node.as_str(), fell(moved))).collect();
     let dependencies =
         |node: &str| nodes.get(node).into_iter().flat_map(|node| &node.dependencies).map(String::as_str);
     // What a node reads has changed in the same way, so that it is no surprise that it has, too.
@@ -142,7 +142,7 @@ fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds
             .any(|above| direction.get(above) == Some(&fell(moved)) || fell(moved) && lost.contains(above))
     };
     let is_explained = |moved: &RowsMoved| fell(moved) && lost.contains(&*moved.node);
-    let roots = moved.rows.iter().filter(|moved| !is_explained(moved) && !follows(moved));
+    let roots = drifts().filter(|moved| !is_explained(moved) && !follows(moved));
     let findings = roots.map(|moved| {
         let is_large = moved.before.abs_diff(moved.after) >= thresholds.drift_rows;
         let level = if fell(moved) && is_large { Level::Warning } else { Level::Note };

@@ -73,8 +73,9 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<
     if used >= thresholds.cpu_used || cpu_ms / could_have_ms >= thresholds.cpu_used {
         return None;
     }
+    let threads = if report.is_on_one_thread() { " It was told to compute on one thread." } else { "" };
     let summary = format!(
-        "The run used {} of {cores} cores: {} of processor time in {}.",
+        "The run used {} of {cores} cores: {} of processor time in {}.{threads}",
         display::percent(used),
         display::duration(cpu_ms),
         display::duration(run_ms)
@@ -106,6 +107,9 @@ mod tests {
         let mut one_core = report();
         one_core.identity.as_mut().unwrap().tags.insert("host.cpus".into(), "1".into());
         assert_eq!(found_in(&one_core, [sort(900.0, 1)]), []);
+        let mut one_thread = report();
+        one_thread.identity.as_mut().unwrap().tags.insert("option.threads".into(), "1".into());
+        assert_eq!(found_in(&one_thread, [sort(900.0, 1)]), []);
     }
 
     #[test]

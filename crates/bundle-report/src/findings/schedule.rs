@@ -2,7 +2,7 @@
 
 use daglight_finding_thresholds::FindingThresholds;
 
-use super::{Finding, FindingKind};
+use super::{Finding, FindingKind, Unit};
 use crate::{
     display,
     level::Level,
@@ -37,7 +37,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
             Finding::new(FindingKind::SerialNodes, Level::Note, summary)
                 .milliseconds("nodes ran", timeline.busy_ms)
                 .milliseconds("longest chain", timeline.critical_path_ms)
-                .count("nodes at once", timeline.parallelism.round() as u64)
+                .evidence("nodes at once", timeline.parallelism, Unit::Number)
                 .at_stake(could_save_ms),
         );
     }
@@ -115,6 +115,13 @@ mod tests {
         let summary = "chain of dependencies takes 7.90 s of 9.90 s";
         check(|timeline| timeline.critical_path_ms = 7_900.0, FindingKind::SerialNodes, summary);
         assert_eq!(found(|timeline| timeline.critical_path_ms = 7_901.0), []);
+    }
+
+    #[test]
+    fn nodes_at_once_are_a_number() {
+        let found = found(|timeline| timeline.critical_path_ms = 7_900.0);
+        let words = found[0].evidence_in_words();
+        assert!(words.ends_with("nodes at once 1.0"), "{words}");
     }
 
     #[test]

@@ -28,7 +28,11 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
 fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> Option<Finding> {
     let all_ms: f64 = plan.operators().map(|(position, _)| plan.total_ms(position)).sum();
     let part = plan.total_ms(position) / all_ms;
-    let time_ms = plan.time_ms(position);
+    let total_ms = plan.total_ms(position);
+    let wall_ms = plan.bundle.metrics.wall_ms;
+    // Columns are encoded in tasks of their own, which add up to more than the query took. Of its time, writing is the part that it is of
+    // the computing.
+    let time_ms = if total_ms > wall_ms { part * wall_ms } else { plan.time_ms(position) };
     // Writing is what such a query is for: only a long one is worth a word.
     if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {
         return None;
@@ -37,7 +41,11 @@ fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds
         "Writing took {} of what {} computed: {}.",
         display::percent(part),
         plan.place(),
-        display::duration(time_ms)
+        if total_ms > wall_ms {
+            format!("{} over all its tasks", display::duration(total_ms))
+        } else {
+            display::duration(time_ms)
+        }
     );
     let finding = Finding::of_plan(FindingKind::SlowWrite, plan, Some(position), summary);
     Some(finding.evidence("part of the computing", part, Unit::Part).at_stake(time_ms))
@@ -101,6 +109,17 @@ mod tests {
         check(write(500.0, 499.0), FindingKind::SlowWrite, "DataSinkExec", &parts);
         check_quiet(write(400.0, 401.0));
         check_quiet(write(499.0, 1.0));
+    }
+
+    #[test]
+    fn a_write_in_several_tasks_takes_its_part_of_the_query() {
+        let write = Plan::new().operator(None, "DataSinkExec", 1).compute(1_190.0);
+        let write = write.scan(Some(0), "a", 100).compute(350.0).with(|plan| plan.metrics.wall_ms = 888.0);
+        let found = found_in(&report(), [write]);
+        let summary = "Writing took 77 % of what node orders computed: 1.19 s over all its tasks.";
+        assert_eq!((found[0].kind, &*found[0].summary), (FindingKind::SlowWrite, summary));
+        let at_stake_ms = found[0].at_stake_ms.unwrap();
+        assert!((at_stake_ms - 888.0 * 1_190.0 / 1_540.0).abs() < 1e-6, "{at_stake_ms}");
     }
 
     #[test]

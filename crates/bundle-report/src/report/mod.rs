@@ -54,6 +54,9 @@ use crate::{findings::Finding, level::Level};
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`.
 pub const REPORT_VERSION: u32 = 2;
 
+/// The tag of the threads that a run was given.
+const THREADS_TAG: &str = "option.threads";
+
 /// What a run did, what was slow, what failed, and what has not been delivered.
 ///
 /// Durations are milliseconds; `start_ms` counts from the start of the run.
@@ -208,8 +211,9 @@ pub struct Totals {
     pub queries: u64,
     /// Rows that scans gave, over all queries, as far as they are counted.
     pub rows_read: u64,
-    /// Bytes that scans read from storage, over all queries.
-    pub bytes_read: u64,
+    /// Bytes that scans read from storage, over all queries: those that they count, as scans of Parquet do, and for other files those
+    /// that requests to object stores have brought. `None` where neither is known.
+    pub bytes_read: Option<u64>,
     /// Rows that were written to files.
     pub rows_written: u64,
     /// Bytes of those files. What the process wrote to storage in all is `heartbeat.io_bytes_written`.
@@ -251,6 +255,17 @@ impl Report {
     pub(crate) fn cores(&self) -> Option<u64> {
         let tags = &self.identity.as_ref()?.tags;
         tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
+    }
+
+    /// The part of the machine's processor time that other processes took, from 0 to 1, as far as that is known.
+    pub(crate) fn others_share(&self) -> Option<f64> {
+        self.heartbeat.as_ref()?.others_share(self.duration_ms?, self.cores()?)
+    }
+
+    /// Whether the run was told to compute on one thread.
+    pub(crate) fn is_on_one_thread(&self) -> bool {
+        let identity = self.identity.as_ref();
+        identity.and_then(|identity| identity.tags.get(THREADS_TAG)).is_some_and(|threads| threads == "1")
     }
 
     /// The JSON Schema of the format.

@@ -112,6 +112,13 @@ pub struct StallReport {
 }
 
 impl HeartbeatReport {
+    /// The part of the processor time of a machine with so many cores that other processes took in a run of `run_ms`, from 0 to 1. `None`
+    /// where the system does not say what was idle.
+    pub(crate) fn others_share(&self, run_ms: f64, cores: u64) -> Option<f64> {
+        let own = self.cpu_seconds? * 1e3 / (run_ms * cores as f64);
+        Some((1.0 - self.idle_share? - own).clamp(0.0, 1.0)).filter(|share| share.is_finite())
+    }
+
     /// The process in words, such as `17628, gone`.
     pub(crate) fn process_in_words(&self) -> String {
         let state = match self.process {

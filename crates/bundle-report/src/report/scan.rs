@@ -46,6 +46,10 @@ pub struct OperatorTotal {
     pub count: u64,
     /// Time that it computed, summed over its partitions.
     pub compute_ms: f64,
+    /// Time that it waited, summed over its partitions: a repartition for those that read its rows, a scan for its files to be opened.
+    /// `None` where no timer says.
+    #[serde(default)]
+    pub waited_ms: Option<f64>,
     /// Rows that it returned.
     pub rows: u64,
     /// The most memory that one of them used at a time.

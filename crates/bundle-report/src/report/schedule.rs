@@ -50,8 +50,12 @@ pub struct CriticalStep {
     /// How long it took.
     pub duration_ms: f64,
     /// By how much the longest chain would be shorter if the node took no time: less than it took where another chain is nearly
-    /// as long.
+    /// as long. The run would be shorter by that if every node started as soon as those that it reads had ended.
     pub gain_ms: f64,
+    /// For how long no other node ran: by that the run was longer for the node as nodes were scheduled. `None` in reports of older
+    /// versions.
+    #[serde(default)]
+    pub alone_ms: Option<f64>,
 }
 
 /// For how long a number of nodes ran at once.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::compare::{Measured, OutputComparison, PlanChange, ValueDrift};
 
 /// What changed since the last good run of the same DAG whose bundle is beside this one. Lists have what matters by the thresholds
-/// of findings.
+/// of findings, and of rows every change by more than 2 %.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SinceLastRun {
     /// That run.
@@ -18,7 +18,7 @@ pub struct SinceLastRun {
     pub duration_ms: Option<Measured>,
     /// Operators that let through fewer of their rows, those first that lost most.
     pub lost: Vec<RowsLost>,
-    /// Nodes that returned many more rows, or fewer, in the order of the run.
+    /// Nodes that returned more rows, or fewer, by more than 2 %, in the order of the run.
     pub rows: Vec<RowsMoved>,
     /// Outputs with other columns, and those that are new or gone.
     pub outputs: Vec<OutputComparison>,
@@ -55,7 +55,7 @@ pub struct RowsLost {
     pub rows_expected: u64,
 }
 
-/// A node that returned many more rows than in the last good run, or fewer.
+/// A node that returned more rows than in the last good run, or fewer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowsMoved {
     /// The node.

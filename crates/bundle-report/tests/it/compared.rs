@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Criterion};
+use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Criterion, Measured};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, RunStatus,
@@ -98,6 +98,28 @@ fn what_is_on_the_edge_of_its_threshold_neither_comes_nor_goes() {
     assert_eq!([&even, &below, &above].map(|run| run.report.findings.len()), [0, 0, 1]);
     assert_eq!((counts(&below, &above), counts(&above, &below)), ((0, 0), (0, 0)));
     assert_eq!((counts(&even, &above), counts(&above, &even)), ((1, 0), (0, 1)));
+}
+
+#[test]
+fn a_run_that_waited_for_the_processors_is_said_to_be_one() {
+    let mut comparison = Comparison::new(&[good()], &good()).unwrap();
+    let measured = |before: f64, after| Measured {
+        before,
+        spread: None,
+        usual: None,
+        after,
+        change: Some(after / before - 1.0),
+    };
+    comparison.duration_ms = Some(measured(4_400.0, 21_400.0));
+    comparison.cpu_ms = Some(measured(6_300.0, 7_200.0));
+    comparison.others_share = Some(measured(0.1, 0.7));
+    let others = "other processes used 70 % of the processors, 10 % before";
+    let text = comparison.to_text();
+    assert!(text.contains(others) && text.contains("processor time 7.20 s, was 6.30 s (+14 %)"), "{text}");
+    assert!(comparison.to_html().contains(others));
+    // It computed for longer itself.
+    comparison.cpu_ms = Some(measured(6_300.0, 36_300.0));
+    assert!(!comparison.to_text().contains("other processes used"), "{}", comparison.to_text());
 }
 
 #[test]

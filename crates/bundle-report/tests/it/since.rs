@@ -106,6 +106,20 @@ fn rows_that_a_join_lost_are_found_and_what_follows_from_them_is_not() {
 }
 
 #[test]
+fn a_loss_that_is_no_finding_is_listed_all_the_same() {
+    let out = tempfile::tempdir().unwrap();
+    good(&out);
+    let fewer = |manifest: &mut Manifest| manifest.nodes[0].rows = Some(1_400);
+    let moved = report(&Recorded { change: &fewer, ..Recorded::default() }.in_folder(&out));
+    assert_eq!(against(&moved), []);
+    let rows = &moved.since.as_ref().unwrap().rows;
+    let rows: Vec<_> = rows.iter().map(|moved| (&*moved.node, moved.before, moved.after)).collect();
+    assert_eq!(rows, [("orders", 2_000, 1_400)]);
+    let page = moved.to_markdown();
+    assert!(!page.contains("are as they were") && page.contains("-30 %"), "{page}");
+}
+
+#[test]
 fn a_run_like_the_last_one_is_quiet() {
     let out = tempfile::tempdir().unwrap();
     assert_eq!(report(&good(&out)).since, None);
