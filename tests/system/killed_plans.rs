@@ -75,3 +75,62 @@ fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
         assert!(heavy["plan_file"].as_str().is_some_and(|file| file.starts_with("plans/heavy-")), "{heavy}");
     }
 }
+
+/// A step that is written, and one that no machine comes to the end of.
+const SAVED: &str = "CREATE TABLE n AS SELECT value AS x FROM generate_series(1, 3000);
+COPY (SELECT x % 7 AS k, count(*) AS c FROM n GROUP BY x % 7) TO 'out/sums.parquet';
+CREATE TABLE heavy AS SELECT count(*) AS c FROM n CROSS JOIN n a CROSS JOIN n b CROSS JOIN n c WHERE n.x + a.x + b.x + c.x > 5;
+COPY (SELECT c FROM heavy) TO 'out/heavy.parquet';
+";
+
+#[test]
+fn what_the_nodes_of_a_killed_run_had_done_is_in_its_manifest_before_and_after_it_is_closed() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("saved.sql", SAVED);
+    let running = Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false").start();
+    running.wait_until("the query", || bundle(&checkout).is_some_and(|bundle| plan(&bundle).is_some()));
+    let table = |of: &str, columns: &str| {
+        let sql = format!("SELECT {columns} FROM {of} ORDER BY 1");
+        Daglight::new(&checkout, ["query", "out", &sql, "--format", "json"]).finish().ended_with(0).stdout
+    };
+    let look = || {
+        (
+            table("nodes", "node, status, rows, duration_ms IS NOT NULL AS ended"),
+            table("artifacts", "name, node, rows"),
+        )
+    };
+    let goes_on = look();
+    running.signal("KILL");
+    running.finish();
+    let killed = look();
+    let report = Daglight::new(&checkout, ["report", "out"]).finish().ended_with(0);
+    assert!(report.stderr.contains("closed as FAILURE"), "{}", report.stderr);
+    let closed = look();
+    println!("{goes_on:?}\n{killed:?}\n{closed:?}");
+    for (nodes, artifacts) in [&goes_on, &killed, &closed] {
+        let nodes: Value = serde_json::from_str(nodes).expect("JSON");
+        let seen: Vec<(&str, &str, Option<u64>, bool)> = nodes
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|node| {
+                let text = |column: &str| node[column].as_str().expect("a text");
+                (text("node"), text("status"), node["rows"].as_u64(), node["ended"] == true)
+            })
+            .collect();
+        let expected = [
+            ("heavy", "unfinished", None, false),
+            ("heavy_parquet", "not_run", None, false),
+            ("n", "success", Some(3_000), true),
+            ("sums_parquet", "success", Some(7), true),
+        ];
+        assert_eq!(seen, expected);
+        let artifacts: Value = serde_json::from_str(artifacts).expect("JSON");
+        let written = artifacts.as_array().expect("rows");
+        assert!(written.iter().any(|row| row["node"] == "sums_parquet" && row["rows"] == 7), "{artifacts}");
+    }
+    let bundle = bundle(&checkout).expect("a bundle");
+    assert!(bundle.join("artifacts.json").exists() && !bundle.join("nodes.jsonl").exists());
+    let verified = Daglight::new(&checkout, ["bundle", "verify"]).args([&bundle]).finish();
+    verified.ended_with(0);
+}

@@ -18,7 +18,10 @@ const UNREADABLE: &[u8] = b"a damaged line was left out\n";
 
 /// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
 pub(crate) fn is_left_out(path: &str) -> bool {
-    matches!(BundlePart::of(path), BundlePart::Tracker | BundlePart::Report | BundlePart::DataSummaries)
+    matches!(
+        BundlePart::of(path),
+        BundlePart::Tracker | BundlePart::Report | BundlePart::DataSummaries | BundlePart::Progress
+    )
 }
 
 /// Whether a file is packed without a part of it.

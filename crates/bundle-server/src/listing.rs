@@ -71,6 +71,8 @@ struct Known {
 struct Stamp {
     modified: Option<SystemTime>,
     size_bytes: u64,
+    /// Of a run that goes on, how much it has said of its nodes.
+    progress_bytes: Option<u64>,
 }
 
 impl Listing {
@@ -179,6 +181,7 @@ impl Stamp {
         Self {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
             size_bytes: metadata.map_or(0, |metadata| metadata.len()),
+            progress_bytes: fs::symlink_metadata(bundle.nodes()).ok().map(|metadata| metadata.len()),
         }
     }
 }
@@ -190,7 +193,8 @@ impl Known {
         let manifest = Manifest::read(bundle);
         let run_id = manifest.as_ref().ok().map(|manifest| manifest.identity.run_id);
         let goes_on = manifest.as_ref().ok().filter(|manifest| manifest.status == RunStatus::Running);
-        let ended = goes_on.map(EndedNodes::new);
+        // Only where no file says it of the nodes themselves.
+        let ended = goes_on.filter(|_| stamp.progress_bytes.is_none()).map(EndedNodes::new);
         Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, manifest), ended }
     }
 }

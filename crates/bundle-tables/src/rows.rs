@@ -233,9 +233,6 @@ fn records(
 }
 
 pub(crate) fn artifacts(bundle: &Bundle, to: &mut RowSink<'_>) {
-    if is_missing(&bundle.artifacts()) {
-        return;
-    }
     match ArtifactCatalog::read(bundle) {
         Ok(catalog) => {
             for artifact in catalog.artifacts {

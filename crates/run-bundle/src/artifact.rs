@@ -6,11 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    bundle::Bundle,
-    materialization::Materialization,
-    versioned::{self, ReadError, WriteError},
-};
+use crate::materialization::Materialization;
 
 /// The version of `artifacts.json`.
 ///
@@ -88,47 +84,8 @@ impl ArtifactCatalog {
         Self { format_version: ARTIFACTS_VERSION, artifacts }
     }
 
-    /// Reads the catalog of a bundle; one without the file has written nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the file is there and cannot be read.
-    pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
-        match versioned::read(bundle.artifacts(), ARTIFACTS_VERSION) {
-            Err(error) if error.is_not_found() => Ok(Self::new(Vec::new())),
-            read => read.map_err(|error| error.shown_in(bundle)),
-        }
-    }
-
-    /// Replaces the catalog of a bundle.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written, or the one that is there has a newer format.
-    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        versioned::write(bundle, &bundle.artifacts(), self, ARTIFACTS_VERSION)
-    }
-
     /// The JSON Schema of the format.
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture;
-
-    #[test]
-    fn a_catalog_is_read_back_and_may_be_missing() {
-        let out = tempfile::tempdir().unwrap();
-        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-        assert_eq!(ArtifactCatalog::read(&bundle).unwrap().artifacts, []);
-        let catalog = ArtifactCatalog::new(vec![fixture::artifact("orders")]);
-        catalog.write(&bundle).unwrap();
-        assert_eq!(ArtifactCatalog::read(&bundle).unwrap(), catalog);
-        std::fs::write(bundle.artifacts(), "[").unwrap();
-        assert!(matches!(ArtifactCatalog::read(&bundle), Err(ReadError::Damaged { .. })));
     }
 }

@@ -11,8 +11,8 @@ use daglight_run_identity::RunId;
 
 use crate::{
     layout::{
-        DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, PLANS, RESERVE, RUN_BUNDLE, TRACES, TRACKER,
-        is_known, plan_file_name,
+        DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, PLANS, RESERVE, RUN_BUNDLE, TRACES,
+        TRACKER, is_known, plan_file_name,
     },
     output_dir::not_a_url,
     parallel::in_parallel,
@@ -253,6 +253,11 @@ impl Bundle {
     /// What the data of the nodes was like, a line for each.
     pub fn data_summaries(&self) -> PathBuf {
         self.dir.join(DATA_SUMMARIES)
+    }
+
+    /// How far the nodes of a run that has not ended have come.
+    pub fn nodes(&self) -> PathBuf {
+        self.dir.join(NODES)
     }
 
     /// The events of OpenLineage, a line for each. Only a run that has a destination for them has the file.

@@ -10,7 +10,7 @@ use crate::{
     bundle::Bundle,
     contents::{Contents, contents},
     layout::{
-        self, BundlePart, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, OPEN_TRACES, PLANS,
+        self, BundlePart, DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, OPEN_TRACES, PLANS,
         TRACES, TRACKER,
     },
     sha256::sha256_of,
@@ -92,7 +92,7 @@ impl FileEntry {
             path if path.ends_with(".tmp") || path.ends_with(".lock") || path.ends_with("reserve") => {
                 FileUse::Transient
             }
-            OPEN_TRACES => FileUse::Transient,
+            OPEN_TRACES | NODES => FileUse::Transient,
             TRACES | METRICS | LOGS | DATA_SUMMARIES | LINEAGE_EVENTS => FileUse::Appended,
             path if path.starts_with(&format!("{TRACKER}/outbox")) => FileUse::Appended,
             "artifacts.json" | "heartbeat.json" => FileUse::Fixed,

@@ -31,6 +31,8 @@ pub(crate) const METRICS: &str = "otel_metrics.json";
 pub(crate) const LOGS: &str = "otel_logs.json";
 /// What the data of the nodes was like.
 pub(crate) const DATA_SUMMARIES: &str = "data_summaries.jsonl";
+/// How far the nodes of a run that has not ended have come.
+pub(crate) const NODES: &str = "nodes.jsonl";
 /// The outbox of the tracker, below its folder.
 pub(crate) const OUTBOX: &str = "outbox.jsonl";
 /// How far the outbox is delivered, beside it.
@@ -55,6 +57,7 @@ const FILES: &[&str] = &[
     LOGS,
     "artifacts.json",
     DATA_SUMMARIES,
+    NODES,
     LINEAGE_EVENTS,
     LINEAGE_DELIVERY,
     LINEAGE_LOCK,
@@ -87,6 +90,8 @@ pub enum BundlePart {
     Logs,
     /// What was written, with its columns.
     Artifacts,
+    /// How far the nodes have come, with what they wrote.
+    Progress,
     /// What the data was like.
     DataSummaries,
     /// A report, which shows all the rest.
@@ -105,6 +110,7 @@ impl BundlePart {
             None if [TRACES, OPEN_TRACES].contains(&path) => Self::Traces,
             None if path == LOGS => Self::Logs,
             None if path == "artifacts.json" => Self::Artifacts,
+            None if path == NODES => Self::Progress,
             None if path == DATA_SUMMARIES => Self::DataSummaries,
             None if path.starts_with(REPORT) => Self::Report,
             _ => Self::Other,

@@ -8,6 +8,7 @@
 //!   otel_logs.json
 //!   plans/<node>-<plan_hash>.json    a plan of a node each, with its executions         PlanBundle
 //!   artifacts.json                    what was written                                ArtifactCatalog
+//!   nodes.jsonl                       how far the nodes have come, until the run ends   RunProgress
 //!   data_summaries.jsonl              what the data of nodes was like                 NodeSummary
 //!   tracker/outbox.jsonl              what the tracking server is to know              outbox::Outbox
 //!   tracker/delivery.json             how far that is delivered                        outbox::Cursor
@@ -35,6 +36,7 @@ mod json_lines;
 mod versioned;
 
 mod artifact;
+mod artifact_file;
 mod check_record;
 mod data_summaries;
 mod delivery_counts;
@@ -54,6 +56,7 @@ mod plan_lineage;
 mod plan_metrics;
 mod process;
 mod reserve;
+mod run_progress;
 mod seal;
 mod sha256;
 mod signal_files;
@@ -109,6 +112,7 @@ pub use plan_metrics::{
     PlanningRecord, RowsRead, RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
+pub use run_progress::RunProgress;
 pub use sha256::sha256_of;
 pub use signal_files::SignalFiles;
 pub use sums::{count_items, saturating_sum};

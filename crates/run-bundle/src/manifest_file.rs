@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::{
     bundle::Bundle,
     file_entry::FileEntry,
-    manifest::{MANIFEST_VERSION, Manifest},
+    manifest::{MANIFEST_VERSION, Manifest, RunStatus},
     manifest_lock::ManifestLock,
+    run_progress::ProgressMade,
     seal::{broken, is_changed, sealed},
     versioned::{self, ReadError, WriteError},
     warning_code::is_out_of_space,
@@ -34,13 +35,24 @@ pub enum UpdateError {
 }
 
 impl Manifest {
-    /// Reads the manifest of a bundle.
+    /// Reads the manifest of a bundle. Of a run that has not ended, with the nodes as far as they have come: the file itself is that of
+    /// its start.
     ///
     /// # Errors
     ///
     /// When it is missing, damaged, or of a newer format.
     pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
-        versioned::read(bundle.manifest(), MANIFEST_VERSION).map_err(|error| error.shown_in(bundle))
+        let mut manifest: Self =
+            versioned::read(bundle.manifest(), MANIFEST_VERSION).map_err(|error| error.shown_in(bundle))?;
+        if manifest.status == RunStatus::Running {
+            let mut made = ProgressMade::read(bundle);
+            for node in &mut manifest.nodes {
+                if let Some(record) = made.nodes.remove(&node.name) {
+                    *node = record;
+                }
+            }
+        }
+        Ok(manifest)
     }
 
     /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does

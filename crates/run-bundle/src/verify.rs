@@ -20,7 +20,7 @@ use crate::{
     data_summaries::NodeSummary,
     evidence::ProcessEvidence,
     file_entry::{FileEntry, FileUse},
-    layout::{MANIFEST, OPEN_TRACES, is_known},
+    layout::{MANIFEST, NODES, OPEN_TRACES, is_known},
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
     seal::is_changed,
@@ -166,8 +166,10 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
 /// The files of a bundle that are packed: all that a run writes, and the manifest last.
 pub(crate) fn packed_files(bundle: &Bundle) -> Vec<String> {
     let files = FileEntry::list(bundle).into_iter();
-    // The spans that a killed run had open come and go like locks, and only who closes the run needs them.
-    let is_kept = |entry: &FileEntry| entry.file_use() != FileUse::Transient || entry.path == OPEN_TRACES;
+    // The spans that a killed run had open, and how far its nodes were, come and go like locks, and only who closes the run needs them.
+    let is_kept = |entry: &FileEntry| {
+        entry.file_use() != FileUse::Transient || [OPEN_TRACES, NODES].contains(&&*entry.path)
+    };
     let kept = files.filter(is_kept).map(|entry| entry.path);
     // Last, so that an archive that was cut off has none, and what is unpacked of it is not taken for a whole bundle.
     kept.chain([MANIFEST.to_owned()]).collect()

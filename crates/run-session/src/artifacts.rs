@@ -3,7 +3,7 @@
 use chrono::SecondsFormat;
 use daglight_capture_policy::{Policy, without_credentials};
 use daglight_materializers::{Entry, Produced, Written, schema_hash};
-use daglight_run_bundle::{Artifact, ArtifactColumn, WarningCode};
+use daglight_run_bundle::{Artifact, ArtifactColumn, RunProgress, WarningCode};
 use daglight_run_identity::NodeKind;
 use serde_json::{Map, Value, json};
 
@@ -55,6 +55,8 @@ impl RunCore {
         let mut records = self.log.records();
         records.artifacts.push(artifact.clone());
         records.produced.push(produced);
+        drop(records);
+        self.note_progress(RunProgress::Artifact(artifact.clone()));
         artifact
     }
 

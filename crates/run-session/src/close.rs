@@ -10,8 +10,9 @@ use daglight_otel_bridge::{
     KnownEnd, KnownNode, KnownRun, complete_spans, last_sign_of_life, names::Namespace,
 };
 use daglight_run_bundle::{
-    Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence, ReadError, RunStatus,
-    Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode, milliseconds,
+    ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence,
+    ReadError, RunProgress, RunStatus, Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode,
+    WriteError, milliseconds,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::Outcome;
@@ -62,7 +63,8 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     let events = close_open_events(bundle, last_seen, &reason);
     // A process that was killed leaves it behind.
     let _ = FileBelow::at(&bundle.reserve()).remove();
-    Ok(Manifest::update(bundle, |manifest| {
+    let catalog = write_catalog(bundle);
+    let is_closed = Manifest::update(bundle, |manifest| {
         // Another may have closed it in the meantime.
         // Asked again under the lock of the manifest.
         let is_open = manifest.status == RunStatus::Running;
@@ -84,14 +86,32 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         let spans = completed.err().map(|error| incomplete(WarningCode::SpansIncomplete, "spans", &error));
         let events =
             events.err().map(|error| incomplete(WarningCode::LineageEventsLost, "lineage events", &error));
-        for warning in spans.into_iter().chain(events) {
+        let catalog =
+            catalog.as_ref().err().map(|error| Warning::of_error(WarningCode::BundleIncomplete, error));
+        for warning in spans.into_iter().chain(events).chain(catalog) {
             // A later synchronisation tries it once more.
             if !manifest.warnings.contains(&warning) {
                 manifest.warnings.push(warning);
             }
         }
         is_open
-    })?)
+    })?;
+    if catalog.is_ok() {
+        // The manifest and the catalog have it now. One that stays is not read any more.
+        let _ = RunProgress::remove(bundle);
+    }
+    Ok(is_closed)
+}
+
+/// Writes the catalog of what the run had written so far, where its process died before it did.
+fn write_catalog(bundle: &Bundle) -> Result<(), WriteError> {
+    if bundle.artifacts().symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    match ArtifactCatalog::read(bundle) {
+        Ok(catalog) if !catalog.artifacts.is_empty() => catalog.write(bundle),
+        _ => Ok(()),
+    }
 }
 
 fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: DateTime<Utc>) {
@@ -116,7 +136,10 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
         }
     }
     for node in &mut manifest.nodes {
-        if let Some(progress) = outbox.and_then(|outbox| outbox.nodes.get(&node.name)) {
+        let progress = outbox.and_then(|outbox| outbox.nodes.get(&node.name));
+        // The outbox knows less, and sooner or later than the nodes themselves do.
+        let is_unknown = matches!(node.status, NodeStatus::NotRun | NodeStatus::Unfinished);
+        if let Some(progress) = progress.filter(|_| is_unknown) {
             show_progress(node, progress);
         }
     }
@@ -148,16 +171,15 @@ fn known_run(manifest: &Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
     }
 }
 
-/// What the manifest of a run that goes on does not say of a node, and its outbox does.
+/// What its nodes do not say of a run that was killed, and its outbox does.
 fn show_progress(node: &mut NodeRecord, progress: &NodeProgress) {
-    // The manifest of a run that goes on says of its nodes only which there are.
     node.status = match progress.outcome {
         None => NodeStatus::Unfinished,
         Some(Outcome::Success) => NodeStatus::Success,
         Some(Outcome::Failure) => NodeStatus::Failure,
     };
-    node.started_at = progress.started;
-    let times = progress.started.zip(progress.ended);
+    node.started_at = node.started_at.or(progress.started);
+    let times = node.started_at.zip(progress.ended);
     node.duration_ms = times.map(|(started, ended)| milliseconds::between(started, ended));
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use daglight_bundle_report::{Report, ReportOptions};
-use daglight_run_bundle::{ArtifactCatalog, Delivery, FileEntry, Warning, WarningCode, clock};
+use daglight_run_bundle::{ArtifactCatalog, Delivery, FileEntry, RunProgress, Warning, WarningCode, clock};
 use daglight_tracker_client::{Event, Outcome};
 
 use crate::{
@@ -171,6 +171,9 @@ fn write_files(state: &RunState, ending: &EndFacts) -> Option<ReportPaths> {
         && let Err(error) = ArtifactCatalog::new(artifacts).write(bundle)
     {
         state.log.bundle_error(&error);
+    } else if *state.ending.is_recorded() {
+        // The manifest and the catalog have it. One that stays is not read any more.
+        let _ = RunProgress::remove(bundle);
     }
     let options = ReportOptions::default().thresholds(state.context.settings().findings.clone());
     let not_written = |error: &(dyn Error + 'static)| {

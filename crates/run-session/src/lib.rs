@@ -77,6 +77,7 @@ mod node_queries;
 mod node_checks;
 mod node_facts;
 mod node_outcome;
+mod node_progress;
 mod node_scope;
 mod query_owner;
 mod run_plannings;

@@ -69,6 +69,8 @@ impl NodeOutcome {
                 record.plan_hashes = facts.queries.plan_hashes();
                 records.plans.insert(scope.name.clone(), facts.queries.logical_hashes());
             }
+            drop(records);
+            state.note_node(&scope.name);
         }
         state.context.refresh_execution_run_id();
         // With the time at which the code ended, although this may come long after it: a frame that is handed out is

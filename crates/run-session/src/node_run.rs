@@ -75,6 +75,9 @@ impl NodeRun {
         // Counted before the span starts, which has the number of the attempt on it.
         let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
         let (scope, span) = NodeScope::start(Arc::clone(&state.core), name.to_owned(), attempt, began);
+        if tracked {
+            state.core.note_node(name);
+        }
         if tracked && let Some(tracker) = &state.context.tracker {
             tracker.record(&Event::TaskStarted { node: name.to_owned(), time: began.into() });
         }
@@ -245,6 +248,9 @@ impl NodeRun {
         // what they find follows.
         if node.scope.goes_on() {
             ending.announce(&node.scope);
+            if node.tracked {
+                run.core.note_node(&node.scope.name);
+            }
         }
         match node.scope.defer(ending) {
             Some(ending) => ending.complete(&node.scope),

@@ -1,0 +1,51 @@
+//! `artifacts.json` on disk.
+
+use crate::{
+    artifact::{ARTIFACTS_VERSION, ArtifactCatalog},
+    bundle::Bundle,
+    run_progress::ProgressMade,
+    versioned::{self, ReadError, WriteError},
+};
+
+impl ArtifactCatalog {
+    /// Reads the catalog of a bundle; of a run that goes on, or was killed, it is what was written so far.
+    ///
+    /// # Errors
+    ///
+    /// When the file is there and cannot be read.
+    pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
+        match versioned::read(bundle.artifacts(), ARTIFACTS_VERSION) {
+            Err(error) if error.is_not_found() => Ok(Self::new(ProgressMade::read(bundle).artifacts)),
+            read => read.map_err(|error| error.shown_in(bundle)),
+        }
+    }
+
+    /// Replaces the catalog of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written, or the one that is there has a newer format.
+    pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
+        versioned::write(bundle, &bundle.artifacts(), self, ARTIFACTS_VERSION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_identity::RunId;
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_catalog_is_read_back_and_may_be_missing() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        assert_eq!(ArtifactCatalog::read(&bundle).unwrap().artifacts, []);
+        let catalog = ArtifactCatalog::new(vec![fixture::artifact("orders")]);
+        catalog.write(&bundle).unwrap();
+        assert_eq!(ArtifactCatalog::read(&bundle).unwrap(), catalog);
+        std::fs::write(bundle.artifacts(), "[").unwrap();
+        assert!(matches!(ArtifactCatalog::read(&bundle), Err(ReadError::Damaged { .. })));
+    }
+}

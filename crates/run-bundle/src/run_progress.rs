@@ -1,0 +1,150 @@
+//! `nodes.jsonl`: how far the nodes of a run have come, while its manifest is still the one of its start.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    sync::{Mutex, PoisonError},
+};
+
+use daglight_guarded_files::FileBelow;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifact::Artifact,
+    bundle::Bundle,
+    json_lines::{ends_with_line_feed, read_lines},
+    layout::NODES,
+    manifest::NodeRecord,
+    versioned::WriteError,
+};
+
+/// One at a time: a run writes to its file from one process.
+static APPENDING: Mutex<()> = Mutex::new(());
+
+/// A line of `nodes.jsonl`. The last manifest and the catalog say the same of a run that has ended, and then the file is removed;
+/// of a run that goes on, or was killed, it is what is known of the nodes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RunProgress {
+    /// A node has started or ended. The last line of a node counts.
+    Node(NodeRecord),
+    /// Something was written.
+    Artifact(Artifact),
+}
+
+/// What the lines say together.
+#[derive(Debug, Default)]
+pub(crate) struct ProgressMade {
+    /// The nodes that have started, by name.
+    pub(crate) nodes: HashMap<String, NodeRecord>,
+    /// What was written, in the order of writing.
+    pub(crate) artifacts: Vec<Artifact>,
+}
+
+impl RunProgress {
+    /// Appends lines to the file of a bundle.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn append(bundle: &Bundle, lines: &[Self]) -> Result<(), WriteError> {
+        let failed = |source| WriteError::Io { path: bundle.nodes(), source };
+        let mut text = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut text, line).map_err(|error| failed(error.into()))?;
+            text.push(b'\n');
+        }
+        let mut file = FileBelow::new(bundle.dir(), NODES).append().map_err(failed)?;
+        // Nodes end at the same time, and one that looks at the file while another one writes may see a part of that line as its end.
+        let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ends_with_line_feed(&mut file).map_err(failed)? {
+            // A disk that was full has taken a part of the line before.
+            text.insert(0, b'\n');
+        }
+        file.write_all(&text).map_err(failed)?;
+        drop(appending);
+        bundle.durability().make_durable(&file).map_err(failed)
+    }
+
+    /// Removes the file: the manifest and the catalog have what it says.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be removed.
+    pub fn remove(bundle: &Bundle) -> io::Result<()> {
+        match FileBelow::new(bundle.dir(), NODES).remove() {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ProgressMade {
+    /// Of a bundle. What cannot be read is left out: the spans of the nodes are still there.
+    pub(crate) fn read(bundle: &Bundle) -> Self {
+        let mut made = Self::default();
+        if bundle.nodes().symlink_metadata().is_err() {
+            return made;
+        }
+        read_lines(&bundle.nodes(), |line| {
+            match serde_json::from_str(line)? {
+                RunProgress::Node(record) => drop(made.nodes.insert(record.name.clone(), record)),
+                RunProgress::Artifact(artifact) => made.artifacts.push(artifact),
+            }
+            Ok(())
+        });
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        artifact::ArtifactCatalog,
+        fixture::{self, bundle},
+        manifest::{Manifest, NodeStatus, RunStatus},
+    };
+
+    fn node(name: &str, status: NodeStatus) -> RunProgress {
+        RunProgress::Node(NodeRecord { status, rows: Some(7), ..NodeRecord::not_run(name) })
+    }
+
+    #[test]
+    fn a_manifest_and_a_catalog_of_a_run_that_goes_on_say_how_far_it_has_come() {
+        let (_out, bundle) = bundle();
+        let not_run = |name: &str| NodeRecord::not_run(name);
+        let nodes = vec![not_run("orders"), not_run("lines"), not_run("last")];
+        let running = Manifest { status: RunStatus::Running, nodes, ..fixture::manifest() };
+        running.write(&bundle).unwrap();
+        RunProgress::append(&bundle, &[node("orders", NodeStatus::Unfinished)]).unwrap();
+        std::fs::write(bundle.nodes(), std::fs::read_to_string(bundle.nodes()).unwrap() + "{\"node\":")
+            .unwrap();
+        let orders =
+            [RunProgress::Artifact(fixture::artifact("orders")), node("orders", NodeStatus::Success)];
+        RunProgress::append(&bundle, &orders).unwrap();
+        let others = [node("lines", NodeStatus::Unfinished), node("elsewhere", NodeStatus::Success)];
+        RunProgress::append(&bundle, &others).unwrap();
+
+        let read = Manifest::read(&bundle).unwrap();
+        let statuses: Vec<_> = read.nodes.iter().map(|node| (&*node.name, node.status, node.rows)).collect();
+        let expected = [
+            ("orders", NodeStatus::Success, Some(7)),
+            ("lines", NodeStatus::Unfinished, Some(7)),
+            ("last", NodeStatus::NotRun, None),
+        ];
+        assert_eq!(statuses, expected);
+        assert_eq!(ArtifactCatalog::read(&bundle).unwrap().artifacts, [fixture::artifact("orders")]);
+
+        // The last manifest and the catalog count, whatever a process that died in between has left.
+        fixture::manifest().write(&bundle).unwrap();
+        assert_eq!(Manifest::read(&bundle).unwrap(), fixture::manifest());
+        let catalog = ArtifactCatalog::new(vec![fixture::artifact("lines")]);
+        catalog.write(&bundle).unwrap();
+        assert_eq!(ArtifactCatalog::read(&bundle).unwrap(), catalog);
+        RunProgress::remove(&bundle).unwrap();
+        RunProgress::remove(&bundle).unwrap();
+        assert!(!bundle.nodes().exists());
+    }
+}
