@@ -13,7 +13,7 @@ const MAX_QUERIES: usize = 50;
 const MAX_OPERATORS: usize = 100;
 /// How long the first look at a query may be behind its start for its rate since then to be the one that it has now.
 const YOUNG_MS: f64 = 1_000.0;
-/// Nodes that are shown: those that run or failed, and those that started last.
+/// Nodes that are shown: those that started last, then those that have not started.
 const MAX_NODES: usize = 200;
 
 /// What goes on.
@@ -167,12 +167,13 @@ pub(crate) fn live_run(
     })
 }
 
-/// The nodes that have started, the last one first.
+/// The nodes that have started, the last one first, and behind them those that have not.
 fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
-    let mut started: Vec<&NodeReport> = nodes.iter().filter(|node| node.start_ms.is_some()).collect();
+    let (mut started, waiting): (Vec<&NodeReport>, Vec<&NodeReport>) =
+        nodes.iter().partition(|node| node.start_ms.is_some());
     // The newest first: what runs is looked for, and not what ended an hour ago.
     started.sort_by(|a, b| b.start_ms.unwrap_or(0.0).total_cmp(&a.start_ms.unwrap_or(0.0)));
-    let shown = started.into_iter().take(MAX_NODES).map(|node| LiveNode {
+    let shown = started.into_iter().chain(waiting).take(MAX_NODES).map(|node| LiveNode {
         name: node.name.clone(),
         status: match node.status {
             // One that has started and not ended, of a run that goes on.
@@ -246,7 +247,9 @@ fn live_stall(StallReport { stall, ended, remedy }: &StallReport) -> LiveStall {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{PlanOperator, ProcessEvidence, Stall, StallEpisode};
+    use daglight_run_bundle::{
+        Manifest, NodeRecord, PlanOperator, ProcessEvidence, RunProgress, Stall, StallEpisode,
+    };
     use daglight_run_identity::RunId;
 
     use super::*;
@@ -277,6 +280,24 @@ mod tests {
         assert_eq!(rates(500.0, &[Some(5), Some(0)]), [Some(10.0), Some(0.0)]);
         progress.keep_only(&[]);
         assert!(progress.0.is_empty());
+    }
+
+    #[test]
+    fn nodes_that_have_not_started_are_shown_behind_the_others() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let mut manifest = Manifest::of_start(bundle.run_id().unwrap(), "sales", DateTime::UNIX_EPOCH);
+        manifest.nodes = ["waits", "orders", "lines"].map(NodeRecord::not_run).into();
+        manifest.write(&bundle).unwrap();
+        for (second, name) in [(1, "orders"), (2, "lines")] {
+            let started_at = Some(DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second));
+            let status = NodeStatus::Unfinished;
+            let record = NodeRecord { status, started_at, ..NodeRecord::not_run(name) };
+            RunProgress::append(&bundle, &[RunProgress::Node(record)]).unwrap();
+        }
+        let run = live_run(&bundle, &ReportOptions::default(), &mut Progress::default()).unwrap();
+        let shown: Vec<&str> = run.shown_nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(shown, ["lines", "orders", "waits"]);
     }
 
     #[test]

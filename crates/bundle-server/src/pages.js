@@ -3,8 +3,10 @@
 (() => {
   const cell = (text, className = "") => make("td", { className }, text ?? "");
   const number = (text) => cell(text, "number");
-  const time = (ms) => (ms == null ? "" : ms >= 60000 ? `${(ms / 60000).toFixed(1)} min`
-    : ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(0)} ms`);
+  // As the report says it.
+  const parts = (whole, unit, part) => `${Math.floor(whole / 60)} ${unit} ${String(whole % 60).padStart(2, "0")} ${part}`;
+  const time = (ms) => (ms == null ? "" : ms >= 3599500 ? parts(Math.round(ms / 60000), "h", "min")
+    : ms >= 59950 ? parts(Math.round(ms / 1000), "min", "s") : ms >= 1000 ? `${(ms / 1000).toFixed(2)} s` : `${ms.toFixed(0)} ms`);
   const count = (value) => (value == null ? "" : Math.round(value).toLocaleString("en"));
   const bytes = (value) => {
     if (value == null) return "";
@@ -16,6 +18,9 @@
   const clock = (text) => (text ? new Date(text).toLocaleString() : "");
   const tones = { success: "good", failure: "bad", interrupted: "bad", process_ended: "bad", running: "note", unknown: "warning",
     not_run: "muted", unfinished: "warning" };
+  // An error may be a page long; its title has the whole.
+  const message = (text) => make("span", { className: "message", title: text.length > 200 ? text : "" },
+    text.length > 200 ? `${text.slice(0, 199)}…` : text);
   const tag = (status) => make("span", { className: `tag ${tones[status] || "muted"}` }, status.replaceAll("_", " "));
   const rows = (body, all) => byId(body).replaceChildren(...all.map((cells) => make("tr", {}, ...cells)));
 
@@ -78,7 +83,7 @@
         });
         const link = make("a", { href: `./runs/${encodeURIComponent(run.id)}/` }, run.id);
         const nodes = `${run.nodes_succeeded}/${run.nodes}${run.nodes_failed ? `, ${run.nodes_failed} failed` : ""}`;
-        const problem = make("span", { className: "message" }, run.error || run.problem || "");
+        const problem = message(run.error || run.problem || "");
         return [make("td", {}, box), make("td", {}, link), cell(run.dag_name), make("td", {}, tag(run.status)),
           cell(clock(run.started_at)), number(time(run.duration_ms)), number(nodes), number(count(run.rows)),
           make("td", {}, problem)];
@@ -139,7 +144,7 @@
     rows("operators", operators);
     rows("nodes", run.shown_nodes.map((node) => [cell(node.name), make("td", {}, tag(node.status)),
       number(node.start_ms == null ? "" : `+${time(node.start_ms)}`), number(time(node.duration_ms)),
-      number(count(node.rows_out)), make("td", {}, make("span", { className: "message" }, node.error || ""))]));
+      number(count(node.rows_out)), make("td", {}, message(node.error || ""))]));
     if (run.status === "running") return true;
     // It has ended: its report is there.
     location.reload();
