@@ -320,7 +320,8 @@ fn nodes(
             renamed_from: renamed.get(name).cloned(),
             status_before: old.get(name_before).map(|node| node.status),
             status_after: new.get(name).map(|node| node.status),
-            duration_ms: measured(|node| node.duration_ms),
+            // How long one ran that did not end says nothing of how long it takes.
+            duration_ms: measured(|node| node.duration_ms.filter(|_| node.has_ended_by_itself())),
             rows_in: measured(|node| node.rows_in.map(|rows| rows as f64)),
             rows_out: measured(|node| node.rows_out.map(|rows| rows as f64)),
             bytes: measured(|node| node.bytes.map(|bytes| bytes as f64)),

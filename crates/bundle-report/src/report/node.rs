@@ -84,6 +84,11 @@ impl NodeReport {
         }
     }
 
+    /// Whether its end is its own, and not that of its run or its process.
+    pub(crate) fn has_ended_by_itself(&self) -> bool {
+        matches!(self.status, NodeStatus::Success | NodeStatus::Failure) && !self.process_ended
+    }
+
     /// What is to be said of it besides its status: how often it ran, and that its failure was dealt with.
     pub(crate) fn attempts_in_words(&self) -> Option<String> {
         let attempts = (self.attempts > 1).then(|| format!("attempt {}", display::count(self.attempts)));

@@ -145,6 +145,30 @@ fn a_plus_minus_is_what_a_change_must_exceed() {
 }
 
 #[test]
+fn a_node_that_did_not_end_is_not_faster_for_it() {
+    let good = good();
+    let after = |status: NodeStatus| {
+        let after = run(
+            |manifest| {
+                let node = manifest.nodes.iter_mut().find(|node| node.name == "lines").unwrap();
+                node.status = status;
+                node.duration_ms = node.duration_ms.map(|ms| ms / 2.0);
+            },
+            "HashJoinExec",
+            1_000,
+            "a",
+        );
+        let comparison = Comparison::new(std::slice::from_ref(&good), &after).unwrap();
+        comparison.nodes.into_iter().find(|node| node.name == "lines").unwrap()
+    };
+    assert!(after(NodeStatus::Success).duration_ms.is_some());
+    for status in [NodeStatus::Unfinished, NodeStatus::Interrupted] {
+        let node = after(status);
+        assert_eq!((node.status_after, node.duration_ms), (Some(status), None));
+    }
+}
+
+#[test]
 fn the_same_run_again_meets_no_criterion() {
     let comparison = Comparison::new(&[good(), good()], &good()).unwrap();
     CRITERIA.iter().for_each(|criterion| check(&comparison, criterion, &[]));
