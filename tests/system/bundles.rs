@@ -321,6 +321,9 @@ fn a_packed_run_that_was_killed_is_not_closed_again_by_every_command() {
     }
     let said = call(&["sync", "killed.tar.gz"]).ended_with(1).stdout;
     has(&said, &["killed.tar.gz: not delivered: the run was packed before it was closed"]);
+    let said = call(&["status", "killed.tar.gz"]).ended_with(0).stdout;
+    has(&said, &["process ended", "packed before it was closed", "`tar xzf killed.tar.gz`"]);
+    assert!(!said.contains("daglight sync killed.tar.gz"), "{said}");
     let exported = call(&["export", "killed.tar.gz", "--format", "perfetto"]).ended_with(0);
     has(&exported.stderr, &["had not ended: shown until the run was last seen"]);
     let document: Value = serde_json::from_str(&exported.stdout).expect("JSON");

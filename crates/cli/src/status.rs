@@ -13,7 +13,7 @@ use daglight::{
 
 use crate::{
     args::StatusArgs,
-    bundles::{no_runs, runs_folder, unpacked_or_named},
+    bundles::{how_to_close, is_unclosed, no_runs, runs_folder, unpacked_or_named},
     failure::Failure,
     say::{self, say},
     summary::waiting_records,
@@ -21,8 +21,8 @@ use crate::{
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let folder = runs_folder(args.dir.as_deref())?;
-    let mut statuses: Vec<BundleStatus> =
-        unpacked_or_named(&folder)?.iter().map(|bundle| BundleStatus::of(bundle)).collect();
+    let bundles = unpacked_or_named(&folder)?;
+    let mut statuses: Vec<BundleStatus> = bundles.iter().map(|bundle| BundleStatus::of(bundle)).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));
     if args.json {
         say::document(&serde_json::to_string_pretty(&statuses).map_err(Failure::work)?);
@@ -48,6 +48,12 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
         for problem in &status.problems {
             say!("  {problem}");
         }
+    }
+    if let Some(archive) = bundles.iter().find_map(|bundle| bundle.archive().filter(|_| is_unclosed(bundle)))
+    {
+        // It is the only one, and `sync` does nothing for it.
+        say!("{}", how_to_close(archive));
+        return Ok(ExitCode::SUCCESS);
     }
     let waiting = |expected: bool| -> u64 {
         let statuses = statuses.iter().filter(|status| status.tracking.is_expected() == expected);
