@@ -121,10 +121,19 @@ impl Daglight {
         "#;
         let limited =
             self.env("HOME", checkout.path()).through("bash", &["-c", LIMITED, "bash", &limit.to_string()]);
+        limited.not_as_root(checkout)
+    }
+
+    /// As a user for whom permissions count, who may write in the checkout.
+    ///
+    /// # Panics
+    /// When the folder is not ours.
+    #[must_use]
+    pub fn not_as_root(self, checkout: &Checkout) -> Self {
         fs::set_permissions(checkout.path(), Permissions::from_mode(0o777)).expect("the folder is ours");
         match fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
-            true => limited.through("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"]),
-            false => limited,
+            true => self.through("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"]),
+            false => self,
         }
     }
 

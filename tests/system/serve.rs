@@ -174,6 +174,14 @@ fn only_this_machine_is_answered_and_only_with_the_token() {
     assert_eq!(status(&served, "/runs.json", &["Sec-Fetch-Site: cross-site"]), 403);
     assert_eq!(status(&served, "/runs/../../../etc/passwd", &[]), 404);
     assert_eq!(status(&served, "/runs/%2e%2e%2f%2e%2e/", &[]), 404);
+    assert_eq!(status(&served, "http://evil.example/runs.json", &[]), 403);
+    let (code, _, said) = served.ask("/nope", &[]);
+    assert!(code == 404 && said.contains("/runs/RUN/report.json"), "{code} {said}");
+    let (code, _, said) = served.ask("/compare?before=x", &[]);
+    assert!(
+        code == 400 && said.contains("two runs are compared by /compare?before=RUN&run=RUN"),
+        "{code} {said}"
+    );
     let id = run_id(&checkout).expect("a run");
     assert_eq!(status(&served, &format!("/runs/{id}/plans/..%2fmanifest.json"), &[]), 404);
     let (_, head, _) = served.ask("/", &[]);
@@ -184,7 +192,8 @@ fn only_this_machine_is_answered_and_only_with_the_token() {
     }
     assert!(!head.contains("access-control"), "{head}");
 
-    let locked = Served::start(&checkout, "out", &["--token", "open-sesame"]);
+    // As it was read from a file.
+    let locked = Served::start(&checkout, "out", &["--token", "open-sesame\n"]);
     let (refused, _, why) = locked.ask("/runs.json", &[]);
     assert!(refused == 401 && why.contains("a token is wanted"), "{refused} {why}");
     assert_eq!(status(&locked, "/runs.json", &["Authorization: Bearer open-sesame"]), 200);

@@ -1,6 +1,6 @@
 //! Small things that a user meets: what a script, an option or a bundle that is nearly right is answered with.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use daglight_system_tests::{Checkout, Daglight, Finished};
 use serde_json::Value;
@@ -81,7 +81,8 @@ fn comparing_a_folder_names_a_damaged_manifest() {
     let manifest = newest.join("manifest.json");
     let text = fs::read_to_string(&manifest).expect("a manifest");
     fs::write(&manifest, &text[..100]).expect("a file");
-    says(call(&checkout, &["compare", "out"]), 2, &["manifest.json", "is damaged"]);
+    let named = newest.file_name().and_then(OsStr::to_str).expect("a run");
+    says(call(&checkout, &["compare", "out"]), 1, &[named, "manifest.json", "is damaged"]);
 }
 
 #[test]
@@ -98,6 +99,114 @@ fn the_report_of_a_bundle_that_cannot_be_written_is_printed() {
     let printed =
         says(call(&checkout, &["report", &bundle]), 0, &["the report is not written", "report.html"]);
     assert!(printed.stdout.contains("Succeeded"), "{}", printed.stdout);
+}
+
+#[test]
+fn what_may_not_be_read_is_no_folder_without_runs() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;");
+    let bundle = || {
+        let run = Daglight::run(&checkout, &pipeline).finish().report(0);
+        checkout.path().join(run["bundle"].as_str().expect("a bundle"))
+    };
+    let (first, second) = (bundle(), bundle());
+    let out = checkout.path().join("out");
+    let runs = out.join("run_bundle");
+    let allow =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    let as_other = |arguments: &[&str]| {
+        Daglight::new(&checkout, arguments)
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .not_as_root(&checkout)
+            .finish()
+    };
+    allow(&out, 0o755);
+    allow(&runs, 0o000);
+    let (folder, denied) = (runs.display().to_string(), "ermission denied");
+    for arguments in [
+        &["report", "out"][..],
+        &["bundle", "verify", "out"],
+        &["compare", "out", "--fail-on", "failed"],
+        &["status", "out"],
+        &["history", "out"],
+        &["query", "out", "SELECT 1"],
+        &["serve", "out", "--port", "0"],
+    ] {
+        says(as_other(arguments), 1, &["run_bundle", denied]);
+    }
+    // One of two runs is shown, and the other one named.
+    allow(&runs, 0o755);
+    for path in [&first, &first.join("manifest.json")] {
+        allow(path, if path.is_dir() { 0o755 } else { 0o644 });
+    }
+    allow(&second, 0o000);
+    let id = |bundle: &Path| bundle.file_name().and_then(OsStr::to_str).expect("a run").to_owned();
+    let (first, second) = (id(&first), id(&second));
+    for arguments in [&["status", "out"][..], &["history", "out"]] {
+        says(as_other(arguments), 1, &[&first, &second, denied]);
+    }
+    says(as_other(&["report", &format!("{folder}/{second}")]), 2, &[&second, denied]);
+    allow(&runs.join(second), 0o700);
+    allow(&runs, 0o700);
+}
+
+#[test]
+fn a_bundle_is_packed_without_the_file_that_may_not_be_read() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;");
+    let run = Daglight::run(&checkout, &pipeline)
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .env("HOME", checkout.path())
+        .not_as_root(&checkout)
+        .finish()
+        .report(0);
+    let bundle = run["bundle"].as_str().expect("a bundle").to_owned();
+    let logs = checkout.path().join(&bundle).join("otel_logs.json");
+    fs::set_permissions(&logs, fs::Permissions::from_mode(0o000)).expect("it is ours");
+    let packed = Daglight::new(&checkout, ["bundle", "pack", &bundle, "--to", "p.tar.gz"])
+        .not_as_root(&checkout)
+        .finish();
+    says(packed, 0, &["not packed: otel_logs.json", "ermission denied"]);
+    says(call(&checkout, &["bundle", "verify", "p.tar.gz"]), 1, &["otel_logs.json"]);
+}
+
+#[test]
+fn of_two_archives_of_a_run_the_one_that_is_whole_counts() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;");
+    let run = Daglight::run(&checkout, &pipeline).finish().report(0);
+    let bundle = run["bundle"].as_str().expect("a bundle").to_owned();
+    let packs = checkout.path().join("packs");
+    fs::create_dir(&packs).expect("a folder");
+    says(call(&checkout, &["bundle", "pack", &bundle, "--to", "packs/b.tar.gz"]), 0, &[]);
+    let whole = fs::read(packs.join("b.tar.gz")).expect("an archive");
+    fs::write(packs.join("a.tar.gz"), &whole[..whole.len() - 20]).expect("a file");
+    let id = run["run_id"].as_str().expect("a run");
+    for command in ["history", "report"] {
+        says(call(&checkout, &[command, "packs"]), 0, &["a.tar.gz", id]);
+    }
+}
+
+#[test]
+fn options_that_have_no_meaning_together_are_refused() {
+    let checkout = Checkout::new();
+    let export = ["export", "out", "--format", "perfetto", "--signal", "logs", "--to", "x.json"];
+    says(call(&checkout, &export), 2, &["--signal is for --format otlp"]);
+    says(call(&checkout, &["compare", "a", "b", "--html", "-"]), 2, &["--html writes a file"]);
+    assert!(!checkout.path().join("-").exists() && !checkout.path().join("x.json").exists());
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_shown() {
+    let checkout = Checkout::new();
+    for refused in ["zqmk pass!", "hünterzqmk1", "-zqmk=1"] {
+        let by_option = call(&checkout, &["serve", "--token", refused]);
+        let by_variable = Daglight::new(&checkout, ["serve"]).env("DAGLIGHT_SERVE_TOKEN", refused).finish();
+        for finished in [by_option, by_variable] {
+            let said = says(finished, 2, &["token", "at least eight"]);
+            assert!(!format!("{}{}", said.stdout, said.stderr).contains("zqmk"), "{}", said.stderr);
+        }
+    }
 }
 
 /// Where a word is in the files of a folder.

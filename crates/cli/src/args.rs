@@ -3,13 +3,17 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use chrono::TimeDelta;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args as ClapArgs, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use daglight::{
     bundle::Criterion,
     identity::{DagName, NodeSelector},
     settings::byte_size,
 };
-use daglight_bundle_server::Token;
+
+use crate::given_token::GivenToken;
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
@@ -299,8 +303,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]
     pub(crate) port: u16,
     /// Require this token: at least eight letters, digits, `-`, `_` or `.`. It keeps other users of this machine out.
-    #[arg(long, value_name = "TOKEN", env = "DAGLIGHT_SERVE_TOKEN", hide_env_values = true, value_parser = token)]
-    pub(crate) token: Option<Token>,
+    // Any text is taken here and checked later: clap would repeat what it refuses.
+    #[arg(long, value_name = "TOKEN", env = "DAGLIGHT_SERVE_TOKEN", hide_env_values = true, allow_hyphen_values = true,
+        value_parser = OsStringValueParser::new().map(GivenToken::new))]
+    pub(crate) token: Option<GivenToken>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -331,9 +337,9 @@ pub(crate) struct ExportArgs {
     /// Jaeger and other backends. parquet: the tables of `daglight query`, a file each, in a new folder.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) format: FormatName,
-    /// The signal of the format otlp.
-    #[arg(long, value_name = "NAME", default_value = "traces", allow_hyphen_values = true)]
-    pub(crate) signal: SignalName,
+    /// The signal of the format otlp; no other format has it. Default: traces.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) signal: Option<SignalName>,
     /// The new file, or the new folder of parquet. Default: standard output, which parquet cannot be written to.
     #[arg(long, value_name = "PATH")]
     pub(crate) to: Option<PathBuf>,
@@ -428,10 +434,6 @@ pub(crate) struct ConfigArgs {
 
 fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "expected a number from 0 to 65535".to_owned())
-}
-
-fn token(text: &str) -> Result<Token, String> {
-    Token::new(text).ok_or_else(|| "expected at least eight letters, digits, `-`, `_` or `.`".to_owned())
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

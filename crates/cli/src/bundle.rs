@@ -53,6 +53,9 @@ fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
     for fault in &packed.faults {
         note!("damaged: {fault}");
     }
+    for (path, error) in &packed.unreadable {
+        note!("warning: not packed: {path}: {error}");
+    }
     for path in &packed.left_out {
         note!("left out: {path}");
     }

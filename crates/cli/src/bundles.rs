@@ -4,6 +4,7 @@ use std::{
     fs, io,
     ops::Deref,
     path::{Display, Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use daglight::{
@@ -19,6 +20,8 @@ use crate::{config::process_settings, failure::Failure, say::note};
 
 /// The folder in an output folder that has its runs.
 const RUNS: &str = "run_bundle";
+
+static SOME_WERE_UNREADABLE: AtomicBool = AtomicBool::new(false);
 
 /// The folder that a command looks into: the one on the command line, or else the one of the settings.
 pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -69,14 +72,15 @@ impl Deref for NamedBundle {
 #[derive(Debug)]
 enum Found {
     Folder(Bundle),
-    Packed(PathBuf),
+    /// The archives of one run: only one that can be unpacked is worth anything.
+    Packed(Vec<PathBuf>),
 }
 
 impl Found {
     fn opened(self) -> Result<NamedBundle, Failure> {
         match self {
             Self::Folder(bundle) => Ok(bundle.into()),
-            Self::Packed(archive) => unpacked(&archive),
+            Self::Packed(archives) => first_unpacked(&archives),
         }
     }
 }
@@ -123,7 +127,13 @@ pub(crate) fn last_and_before(
 fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
     let mut packed = if Bundle::open(path).is_ok() { Vec::new() } else { packed_in(path) };
     let folders = match folders_at(path) {
-        Err(_) if !packed.is_empty() => Vec::new(),
+        Err(failure) if !packed.is_empty() => {
+            // That there are no other runs is no fault, but that some may not be read is.
+            if failure.code() == 1 {
+                left_out(&failure);
+            }
+            Vec::new()
+        }
         folders => folders?,
     };
     if packed.is_empty() {
@@ -132,15 +142,15 @@ fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
     let folders: Vec<_> = folders.into_iter().map(|bundle| (bundle.recorded_run(), bundle)).collect();
     packed.retain(|(run, _)| folders.iter().all(|(known, _)| *known != Some(*run)));
     let folders = folders.into_iter().map(|(run, bundle)| (run, Found::Folder(bundle)));
-    let packed = packed.into_iter().map(|(run, archive)| (Some(run), Found::Packed(archive)));
+    let packed = packed.into_iter().map(|(run, archives)| (Some(run), Found::Packed(archives)));
     let mut found: Vec<_> = folders.chain(packed).collect();
     // Ids of runs begin with their time.
     found.sort_by_key(|(run, _)| *run);
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// The packed bundles in an output folder or the folder of its runs, each run once.
-fn packed_in(folder: &Path) -> Vec<(RunId, PathBuf)> {
+/// The packed bundles in an output folder or the folder of its runs, each run once with all its archives.
+fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
     let entries = [folder.to_owned(), folder.join(RUNS)];
     let entries = entries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     // Links are not followed, as nowhere below a folder of bundles.
@@ -150,8 +160,10 @@ fn packed_in(folder: &Path) -> Vec<(RunId, PathBuf)> {
         .filter_map(|path| Some((packed_folder(&path)?.parse().ok()?, path)))
         .collect();
     packed.sort();
-    packed.dedup_by_key(|(run, _)| *run);
-    packed
+    let of_runs = packed.chunk_by(|(run, _), (next, _)| run == next);
+    of_runs
+        .filter_map(|of_run| Some((of_run.first()?.0, of_run.iter().map(|(_, path)| path.clone()).collect())))
+        .collect()
 }
 
 /// The bundle at a path, or all of them below it, none of them packed.
@@ -170,13 +182,29 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Ok(bundle) => return Ok(vec![bundle]),
         Err(error) => error,
     };
-    match Bundle::find_all(path) {
+    match Bundle::find_readable(path) {
+        Ok((bundles, mut unreadable)) if bundles.is_empty() && !unreadable.is_empty() => {
+            Err(Failure::work(unreadable.swap_remove(0)))
+        }
         // A folder of something else: why it is not a bundle says more than that it holds no runs.
-        Ok(bundles) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
-        Ok(bundles) => Ok(bundles),
+        Ok((bundles, _)) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
+        Ok((bundles, unreadable)) => {
+            unreadable.into_iter().for_each(|error| left_out(&Failure::work(error)));
+            Ok(bundles)
+        }
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
         Err(error) => Err(Failure::input(error)),
     }
+}
+
+/// Whether bundles were left out because they may not be read: the command has not done all that it was to do.
+pub(crate) fn some_were_unreadable() -> bool {
+    SOME_WERE_UNREADABLE.load(Ordering::Relaxed)
+}
+
+fn left_out(failure: &Failure) {
+    note!("warning: {}", failure.messages().join(": "));
+    SOME_WERE_UNREADABLE.store(true, Ordering::Relaxed);
 }
 
 /// Whether it is the output folder of the settings. What is wrong with them is for the command to say, and once.
@@ -209,6 +237,23 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
     Ok(last)
 }
 
+/// The first of the archives of a run that can be unpacked. What is wrong with those before it is said.
+fn first_unpacked(archives: &[PathBuf]) -> Result<NamedBundle, Failure> {
+    let mut failures = Vec::new();
+    for archive in archives {
+        match unpacked(archive) {
+            Ok(bundle) => {
+                failures
+                    .iter()
+                    .for_each(|failure: &Failure| note!("warning: {}", failure.messages().join(": ")));
+                return Ok(bundle);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Err(failures.swap_remove(0))
+}
+
 fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     // A folder of the user alone, which is gone when the command ends.
     let folder = temporary_folder().map_err(Failure::work)?;
@@ -219,7 +264,10 @@ fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
 fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
     let found = found_at(output_dir)?.into_iter().rev().find(|found| match found {
         Found::Folder(bundle) => bundle.recorded_run() == Some(run_id),
-        Found::Packed(archive) => packed_folder(archive).is_some_and(|run| run.parse().ok() == Some(run_id)),
+        Found::Packed(archives) => archives
+            .first()
+            .and_then(|archive| packed_folder(archive))
+            .is_some_and(|run| run.parse().ok() == Some(run_id)),
     });
     found.map(Found::opened).transpose()?.ok_or_else(|| {
         Failure::input(format!(

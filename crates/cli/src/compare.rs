@@ -25,6 +25,11 @@ const TRIPPED: u8 = 3;
 const NOISE_MS: f64 = 100.0;
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
+    if args.html.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::input(
+            "--html writes a file: expected its name; standard output has the comparison as text, or by --json",
+        ));
+    }
     let options = report_options();
     let mut runs = Vec::new();
     if let [folder] = args.runs.as_slice() {
@@ -98,9 +103,11 @@ fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
         return Ok(None);
     };
     let before = before.ok_or_else(|| match Manifest::read(&last) {
-        Err(error) => Failure::input(format!(
-            "the newest run of {} cannot be compared with another of its pipeline: {}",
+        // Not another one in its place: whoever asks whether the newest run is good must not hear that of an older one.
+        Err(error) => Failure::work(format!(
+            "the newest run of {}, {}, cannot be compared with another of its pipeline: {}",
             folder.display(),
+            last.shown(),
             in_one_line(&error)
         )),
         Ok(_) => Failure::input(format!(

@@ -23,6 +23,11 @@ use crate::{
 };
 
 pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
+    if args.signal.is_some() && args.format != FormatName::Otlp {
+        return Err(Failure::input(
+            "--signal is for --format otlp: perfetto and speedscope show spans, and parquet has everything",
+        ));
+    }
     let Some(format) = format_of_spans(args) else {
         return export_tables(&args.bundle, args.to.as_deref());
     };
@@ -82,9 +87,9 @@ fn format_of_spans(args: &ExportArgs) -> Option<ExportFormat> {
         FormatName::Perfetto => ExportFormat::Perfetto,
         FormatName::Speedscope => ExportFormat::Speedscope,
         FormatName::Otlp => ExportFormat::Otlp(match args.signal {
-            SignalName::Traces => ExportSignal::Traces,
-            SignalName::Metrics => ExportSignal::Metrics,
-            SignalName::Logs => ExportSignal::Logs,
+            None | Some(SignalName::Traces) => ExportSignal::Traces,
+            Some(SignalName::Metrics) => ExportSignal::Metrics,
+            Some(SignalName::Logs) => ExportSignal::Logs,
         }),
         FormatName::Parquet => return None,
     })

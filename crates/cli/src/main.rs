@@ -16,6 +16,7 @@ mod ending;
 mod export;
 mod export_tables;
 mod failure;
+mod given_token;
 mod history;
 mod map_keys;
 mod node_line;
@@ -91,6 +92,7 @@ fn command() -> ExitCode {
         Command::Config(config) => config::config(&config),
     };
     match done {
+        Ok(code) if code == ExitCode::SUCCESS && bundles::some_were_unreadable() => ExitCode::FAILURE,
         Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(failure) => ending::failed(failure, json),

@@ -11,18 +11,20 @@ use crate::{
     bundles::{bundles_at, runs_folder},
     config::report_options,
     failure::Failure,
+    given_token::GivenToken,
     say::{note, say},
 };
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let token = args.token.as_ref().map(GivenToken::token).transpose()?;
     let folder = runs_folder(args.dir.as_deref())?;
     // What is packed is unpacked for as long as it is served.
     let bundles = bundles_at(&folder)?;
     let packed = bundles.iter().filter(|bundle| bundle.archive().is_some());
     let packed: Vec<Bundle> = packed.map(|bundle| Bundle::clone(bundle)).collect();
     let mut server = Server::new(&folder).options(report_options()).with_unpacked(packed);
-    if let Some(token) = &args.token {
-        server = server.token(token.clone());
+    if let Some(token) = token {
+        server = server.token(token);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
     runtime.block_on(async {

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
 };
 
@@ -119,6 +119,19 @@ impl Bundle {
         Self::find_all_but(dir, |_| None)
     }
 
+    /// As [`Bundle::find_all`], with what may not be read of the folders below that were to have bundles: those named `run_bundle`, or
+    /// after a run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bundle::find_all`].
+    pub fn find_readable(dir: impl AsRef<Path>) -> Result<(Vec<Self>, Vec<BundleError>), BundleError> {
+        let mut found = Self::look_for(dir.as_ref(), |_| None)?;
+        let unreadable = mem::take(&mut found.unreadable).into_iter();
+        let unreadable = unreadable.map(|(path, source)| BundleError::List { path, source }).collect();
+        Ok((found.bundles(), unreadable))
+    }
+
     /// As [`Bundle::find_all`], and asks `known` first: of a folder whose run it knows, nothing is read. It is for those who look
     /// again and again, and is called by several threads.
     ///
@@ -129,16 +142,17 @@ impl Bundle {
         dir: impl AsRef<Path>,
         known: impl Fn(&Path) -> Option<RunId> + Sync,
     ) -> Result<Vec<Self>, BundleError> {
-        let dir = dir.as_ref();
+        Self::look_for(dir.as_ref(), known).map(Found::bundles)
+    }
+
+    fn look_for(dir: &Path, known: impl Fn(&Path) -> Option<RunId> + Sync) -> Result<Found, BundleError> {
         let run_of = |dir: &Path| known(dir).or_else(|| run_of_bundle(dir));
-        if run_of(dir).is_some() {
-            return Ok(vec![Self::at(dir.to_owned())]);
+        match run_of(dir) {
+            Some(run) => Ok(Found { runs: vec![(run, dir.to_owned())], ..Found::default() }),
+            None => {
+                find_below(dir, &run_of).map_err(|source| BundleError::List { path: dir.to_owned(), source })
+            }
         }
-        let mut found =
-            find_below(dir, &run_of).map_err(|source| BundleError::List { path: dir.to_owned(), source })?;
-        // Run ids are ordered by time.
-        found.sort();
-        Ok(found.into_iter().map(|(_, dir)| Self::at(dir)).collect())
     }
 
     /// The bundles in the same folder whose runs started before this one's, the last of them first. A folder is opened when the
@@ -311,30 +325,69 @@ fn create_folders(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The bundles below a folder with their runs, in no order.
-fn find_below(
-    dir: &Path,
-    run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync),
-) -> io::Result<Vec<(RunId, PathBuf)>> {
-    let (mut folders, mut found) = (subfolders(dir)?, Vec::new());
+/// What was found below a folder.
+#[derive(Debug, Default)]
+struct Found {
+    /// The bundles with their runs, in no order.
+    runs: Vec<(RunId, PathBuf)>,
+    /// Folders that were to have bundles or to be one, and may not be read.
+    unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+impl Found {
+    fn bundles(mut self) -> Vec<Bundle> {
+        // Run ids are ordered by time.
+        self.runs.sort();
+        self.runs.into_iter().map(|(_, dir)| Bundle::at(dir)).collect()
+    }
+}
+
+fn find_below(dir: &Path, run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync)) -> io::Result<Found> {
+    let (mut folders, mut found) = (subfolders(dir)?, Found::default());
     // Level by level, and not folder by folder: threads that start threads would be far more than there are cores.
     for level in 1..=MAX_DEPTH {
         let looked_at = in_parallel(&folders, |dir| match run_of(dir) {
-            Some(run) => Ok(run),
-            // A folder that may not be read holds no bundle of this user.
-            None if level < MAX_DEPTH => Err(subfolders(dir).unwrap_or_default()),
-            None => Err(Vec::new()),
+            Some(run) => LookedAt::Bundle(run),
+            None => match unreadable(dir) {
+                Some(cause) => LookedAt::Unreadable(cause),
+                // Any other folder that may not be read holds no bundle of this user.
+                None if level < MAX_DEPTH => LookedAt::Folders(subfolders(dir).unwrap_or_default()),
+                None => LookedAt::Folders(Vec::new()),
+            },
         });
         let mut below = Vec::new();
         for (folder, looked_at) in folders.into_iter().zip(looked_at) {
             match looked_at {
-                Ok(run) => found.push((run, folder)),
-                Err(folders) => below.extend(folders),
+                LookedAt::Bundle(run) => found.runs.push((run, folder)),
+                LookedAt::Folders(folders) => below.extend(folders),
+                LookedAt::Unreadable(cause) => found.unreadable.push((folder, cause)),
             }
         }
         folders = below;
     }
     Ok(found)
+}
+
+/// What a folder is.
+enum LookedAt {
+    Bundle(RunId),
+    Folders(Vec<PathBuf>),
+    Unreadable(io::Error),
+}
+
+/// Why a folder may not be read that is called as one with bundles, or as a bundle.
+fn unreadable(dir: &Path) -> Option<io::Error> {
+    let name = dir.file_name()?.to_str()?;
+    let is_of_run = name.parse::<RunId>().is_ok();
+    if !is_of_run && name != RUN_BUNDLE {
+        return None;
+    }
+    // One may be listed whose files may not be opened.
+    let looked_into = fs::read_dir(dir).and_then(|_| match is_of_run {
+        true => fs::File::open(dir.join(MANIFEST)).map(drop),
+        false => fs::metadata(dir.join(".")).map(drop),
+    });
+    looked_into.err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The folders in a folder; no links to some.
