@@ -9,7 +9,7 @@ use super::{Planted, in_default_settings::findings};
 #[test]
 fn many_tiny_files_are_found_where_they_are_written_and_where_they_are_read() {
     let checkout = Checkout::new();
-    let write = "COPY (SELECT value AS v, value % 150 AS part FROM generate_series(1, 15000)) TO 'out-tiny/'
+    let write = "COPY (SELECT value AS v, value % 400 AS part FROM generate_series(1, 40000)) TO 'out-tiny/'
                      STORED AS PARQUET PARTITIONED BY (part);";
     let read = "CREATE EXTERNAL TABLE small STORED AS PARQUET LOCATION 'out-tiny/';
                 CREATE TABLE total AS SELECT sum(v) AS s FROM small;";
@@ -17,7 +17,7 @@ fn many_tiny_files_are_found_where_they_are_written_and_where_they_are_read() {
     assert!(
         written.iter().any(|finding| {
             finding["kind"] == "tiny-output-files"
-                && finding["summary"].as_str().is_some_and(|text| text.contains("consists of 150 files"))
+                && finding["summary"].as_str().is_some_and(|text| text.contains("consists of 400 files"))
         }),
         "{written:#?}"
     );
@@ -26,7 +26,7 @@ fn many_tiny_files_are_found_where_they_are_written_and_where_they_are_read() {
         read.iter().any(|finding| {
             finding["kind"] == "many-small-files"
                 && finding["node"] == "total"
-                && finding["summary"].as_str().is_some_and(|text| text.contains("opened 150 files"))
+                && finding["summary"].as_str().is_some_and(|text| text.contains("opened 400 files"))
         }),
         "{read:#?}"
     );

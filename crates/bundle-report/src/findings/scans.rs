@@ -39,7 +39,7 @@ fn small_files(
     );
     // What is opened in a file is not read yet: its timer is not in the time of the operator.
     let opening_ms = operator.metric("time_elapsed_opening").unwrap_or(0) as f64 / 1e6;
-    let time_ms = plan.time_ms(position).max(timers_in_partition_ms(operator, &["time_elapsed_opening"]));
+    let time_ms = plan.time_ms(position) + timers_in_partition_ms(operator, &["time_elapsed_opening"]);
     let finding = Finding::of_plan(FindingKind::ManySmallFiles, plan, Some(position), summary);
     Some(
         finding
