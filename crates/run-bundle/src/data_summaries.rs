@@ -1,18 +1,13 @@
 //! `data_summaries.jsonl`: what the data of the nodes was like, a line for each node whose data was summarised.
 
-use std::{
-    io::Write as _,
-    sync::{Mutex, PoisonError},
-};
-
 use daglight_capture_policy::Captured;
-use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
 
 use crate::{
+    append::append_lines,
     bundle::Bundle,
-    json_lines::{FileReading, ends_with_line_feed, read_lines},
+    json_lines::{FileReading, read_lines},
     layout::DATA_SUMMARIES,
     versioned::{WriteError, format_version},
 };
@@ -35,9 +30,6 @@ pub const BUNDLE_ONLY_FIELDS: [&str; 4] = ["distinct", "distinct_is_estimate", "
 pub const DATA_SUMMARY: &str = "data_summary";
 /// The same of a node that failed: the summary is of the rows before the error.
 pub const DATA_SUMMARY_BEFORE_THE_ERROR: &str = "data_summary_before_the_error";
-
-/// One at a time: a run writes to its file from one process.
-static APPENDING: Mutex<()> = Mutex::new(());
 
 /// The summary of the data of a node.
 ///
@@ -76,16 +68,7 @@ impl<'c> NodeSummary<&'c Captured> {
         let failed = |source| WriteError::Io { path: bundle.data_summaries(), source };
         let mut line = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
-        let mut file = FileBelow::new(bundle.dir(), DATA_SUMMARIES).append().map_err(failed)?;
-        // Nodes end at the same time, and one that looks at the file while another one writes may see a part of that line as its end.
-        let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ends_with_line_feed(&mut file).map_err(failed)? {
-            // A disk that was full has taken a part of the line before.
-            line.insert(0, b'\n');
-        }
-        file.write_all(&line).map_err(failed)?;
-        drop(appending);
-        bundle.durability().make_durable(&file).map_err(failed)
+        append_lines(bundle, DATA_SUMMARIES, line)
     }
 }
 

@@ -35,6 +35,7 @@ mod delete;
 mod json_lines;
 mod versioned;
 
+mod append;
 mod artifact;
 mod artifact_file;
 mod check_record;

@@ -1,25 +1,14 @@
 //! `nodes.jsonl`: how far the nodes of a run have come, while its manifest is still the one of its start.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write as _},
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, io};
 
 use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    artifact::Artifact,
-    bundle::Bundle,
-    json_lines::{ends_with_line_feed, read_lines},
-    layout::NODES,
-    manifest::NodeRecord,
-    versioned::WriteError,
+    append::append_lines, artifact::Artifact, bundle::Bundle, json_lines::read_lines, layout::NODES,
+    manifest::NodeRecord, versioned::WriteError,
 };
-
-/// One at a time: a run writes to its file from one process.
-static APPENDING: Mutex<()> = Mutex::new(());
 
 /// A line of `nodes.jsonl`. The last manifest and the catalog say the same of a run that has ended, and then the file is removed;
 /// of a run that goes on, or was killed, it is what is known of the nodes.
@@ -55,16 +44,7 @@ impl RunProgress {
             serde_json::to_writer(&mut text, line).map_err(|error| failed(error.into()))?;
             text.push(b'\n');
         }
-        let mut file = FileBelow::new(bundle.dir(), NODES).append().map_err(failed)?;
-        // Nodes end at the same time, and one that looks at the file while another one writes may see a part of that line as its end.
-        let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ends_with_line_feed(&mut file).map_err(failed)? {
-            // A disk that was full has taken a part of the line before.
-            text.insert(0, b'\n');
-        }
-        file.write_all(&text).map_err(failed)?;
-        drop(appending);
-        bundle.durability().make_durable(&file).map_err(failed)
+        append_lines(bundle, NODES, text)
     }
 
     /// Removes the file: the manifest and the catalog have what it says.
