@@ -1,18 +1,10 @@
 //! Queries whose planning fails: they have a plan as the front end made it, and an error instead of a physical one.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use datafusion::{
-    config::ConfigOptions,
-    execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
-    logical_expr::LogicalPlan,
-};
+use datafusion::{config::ConfigOptions, logical_expr::LogicalPlan};
 
 use crate::{
-    fingerprint::Fingerprints,
     measured_query::{MeasuredQuery, QueryOutcome},
     observer::QueryObserver,
     planned_query::{PlannedQuery, PlanningFailure, PlanningState},
@@ -37,24 +29,11 @@ impl FailedPlanning<'_> {
     /// Reports the query with the message of its error: it starts, and has failed. To be called in the task of whoever asked for it.
     pub(crate) fn report(self, observer: &dyn QueryObserver, message: String) {
         let Self { id, part, rule, source, optimized, planning, options } = self;
-        let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
+        let state = PlanningState::Failed(PlanningFailure { part, rule, message: message.clone() });
         let query = Arc::new(PlannedQuery {
-            id,
-            kind: source.kind,
-            analyzed: source.analyzed,
-            schema: source.schema,
-            source_tables: source.tables,
-            fingerprints: Fingerprints::without_plan(&source.texts),
-            texts: source.texts,
-            planning,
-            state: PlanningState::Failed(PlanningFailure { part, rule, message: message.clone() }),
-            partitions: 0,
             options,
-            memory_pool: no_pool,
-            operators: Arc::default(),
-            data: source.data,
-            lineage: source.lineage,
             optimized: optimized.cloned().unwrap_or_default(),
+            ..PlannedQuery::without_plan(id, source, planning, state)
         });
         let Some(observation) = observer.planned(&query) else { return };
         let started_at = query.planning.started_at + query.planning.total();

@@ -7,11 +7,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
-
 use crate::{
     failed_planning::FailedPlanning,
-    fingerprint::Fingerprints,
     observer::QueryObserver,
     planned_query::{PlannedQuery, PlanningState, PlanningTurn, next_query_id},
     planning::{PlanningPart, PlanningTimes},
@@ -38,25 +35,9 @@ impl LivePlanning {
     /// its plan could not be written as text.
     pub fn query(&self) -> Option<PlannedQuery> {
         let source = self.planning.source.clone()?;
-        let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
-        Some(PlannedQuery {
-            id: self.planning.query_id(),
-            kind: source.kind,
-            analyzed: source.analyzed,
-            schema: source.schema,
-            source_tables: source.tables,
-            fingerprints: Fingerprints::without_plan(&source.texts),
-            texts: source.texts,
-            planning: self.planning.progress().times(self.planning.started_at),
-            state: PlanningState::GoesOn(self.turn.clone()),
-            partitions: 0,
-            options: Arc::default(),
-            memory_pool: no_pool,
-            operators: Arc::default(),
-            data: source.data,
-            lineage: source.lineage,
-            optimized: Default::default(),
-        })
+        let times = self.planning.progress().times(self.planning.started_at);
+        let state = PlanningState::GoesOn(self.turn.clone());
+        Some(PlannedQuery::without_plan(self.planning.query_id(), source, times, state))
     }
 }
 

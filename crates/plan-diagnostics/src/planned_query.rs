@@ -6,7 +6,11 @@ use std::sync::{
 };
 
 use arrow::datatypes::SchemaRef;
-use datafusion::{config::ConfigOptions, execution::memory_pool::MemoryPool, logical_expr::LogicalPlan};
+use datafusion::{
+    config::ConfigOptions,
+    execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
+    logical_expr::LogicalPlan,
+};
 
 use crate::{
     fingerprint::{Fingerprints, PlanTexts},
@@ -14,7 +18,7 @@ use crate::{
     planned_operators::PlannedOperator,
     planning::{PlanningPart, PlanningTimes},
     query_kind::QueryKind,
-    source_plan::DataPlan,
+    source_plan::{DataPlan, SourcePlan},
 };
 
 /// How far the planning of a query has come.
@@ -91,6 +95,34 @@ pub(crate) fn next_query_id() -> u64 {
 }
 
 impl PlannedQuery {
+    /// A query without a physical plan, as far as its source says what it is.
+    pub(crate) fn without_plan(
+        id: u64,
+        source: SourcePlan,
+        planning: PlanningTimes,
+        state: PlanningState,
+    ) -> Self {
+        let no_pool: Weak<dyn MemoryPool> = Weak::<UnboundedMemoryPool>::new();
+        Self {
+            id,
+            kind: source.kind,
+            analyzed: source.analyzed,
+            schema: source.schema,
+            source_tables: source.tables,
+            fingerprints: Fingerprints::without_plan(&source.texts),
+            texts: source.texts,
+            planning,
+            state,
+            partitions: 0,
+            options: Arc::default(),
+            memory_pool: no_pool,
+            operators: Arc::default(),
+            data: source.data,
+            lineage: source.lineage,
+            optimized: LogicalPlan::default(),
+        }
+    }
+
     /// Whether it reads files, or writes somewhere.
     pub fn uses_storage(&self) -> bool {
         let reads_files = |operator: &PlannedOperator| {
