@@ -7,7 +7,8 @@ use std::{
     io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +20,9 @@ use crate::{Checkout, OtlpReceiver, Project, scratch::workspace};
 
 /// A run that takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(180);
+
+/// The user and group without rights.
+const NOBODY: u32 = 65_534;
 
 /// One call of the program, in the folder of a checkout and without any variable of ours or of OpenTelemetry.
 #[derive(Debug)]
@@ -107,21 +111,22 @@ impl Daglight {
         )
     }
 
-    /// As a user who may have so many threads more than there are of them. Root may have any number, and so becomes somebody
-    /// else, who may write in the checkout.
+    /// As a user who may have so many threads. Root may have any number, and so becomes somebody who has none yet, since the
+    /// limit counts all threads of a user; any other user may have so many more than there are.
     ///
     /// # Panics
     /// When the folder is not ours.
     #[must_use]
     pub fn with_threads_up_to(self, limit: u32, checkout: &Checkout) -> Self {
         const LIMITED: &str = r#"
-            limit=$1; shift
-            used=$(ps -L -u "$(id -u)" --no-headers | wc -l)
+            used=$2 limit=$1; shift 2
+            : "${used:=$(ps -L -u "$(id -u)" --no-headers | wc -l)}"
             ulimit -u $((used + limit)); exec "$@"
         "#;
-        let limited =
-            self.env("HOME", checkout.path()).through("bash", &["-c", LIMITED, "bash", &limit.to_string()]);
-        limited.not_as_root(checkout)
+        let used = if is_root() { "0" } else { "" };
+        let limited = ["-c", LIMITED, "bash", &limit.to_string(), used];
+        let run = self.env("HOME", checkout.path()).through("bash", &limited);
+        run.as_user_if_root(nobody_else(), checkout)
     }
 
     /// As a user for whom permissions count, who may write in the checkout.
@@ -130,11 +135,16 @@ impl Daglight {
     /// When the folder is not ours.
     #[must_use]
     pub fn not_as_root(self, checkout: &Checkout) -> Self {
+        self.as_user_if_root(NOBODY, checkout)
+    }
+
+    fn as_user_if_root(self, user: u32, checkout: &Checkout) -> Self {
         fs::set_permissions(checkout.path(), Permissions::from_mode(0o777)).expect("the folder is ours");
-        match fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
-            true => self.through("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"]),
-            false => self,
+        if !is_root() {
+            return self;
         }
+        let (user, group) = (format!("--reuid={user}"), format!("--regid={NOBODY}"));
+        self.through("setpriv", &[&user, &group, "--clear-groups"])
     }
 
     /// With this umask, in octal.
@@ -332,4 +342,19 @@ impl Finished {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stderr, self.stdout);
         self
     }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// A user whom nobody is on this machine, and who is another one at each call: of this process, and of tests beside it.
+fn nobody_else() -> u32 {
+    /// Users below are given to people and services.
+    const FIRST: u32 = 1_000_000;
+    /// Calls of one process.
+    const CALLS: u32 = 256;
+    static CALL: AtomicU32 = AtomicU32::new(0);
+
+    FIRST + process::id() * CALLS + CALL.fetch_add(1, Ordering::Relaxed) % CALLS
 }
