@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -71,14 +71,18 @@ impl GitFacts {
 
     /// Calls `found` after each answer with what is known; goes on while that returns true.
     fn ask(directory: &Path, found: impl Fn(&Self) -> bool) -> bool {
-        let commit = git(directory, &["rev-parse", "--verify", "--quiet", "HEAD"]);
-        let mut facts = Self { commit, ..Self::default() };
-        if !found(&facts) {
+        if !may_be_in_repository(directory) {
             return false;
         }
-        facts.repo =
-            git(directory, &["config", "--get", "remote.origin.url"]).map(|url| without_credentials(&url));
-        facts.branch = git(directory, &["symbolic-ref", "--short", "--quiet", "HEAD"]);
+        // At once, since a program takes longer to start than git to answer.
+        let commit = Question::ask(directory, &["rev-parse", "--verify", "--quiet", "HEAD"]);
+        let repo = Question::ask(directory, &["config", "--get", "remote.origin.url"]);
+        let branch = Question::ask(directory, &["symbolic-ref", "--short", "--quiet", "HEAD"]);
+        let mut facts = Self { commit: commit.answer(), ..Self::default() };
+        // Not returned here: those who have started the others must wait for them.
+        found(&facts);
+        facts.repo = repo.answer().map(|url| without_credentials(&url));
+        facts.branch = branch.answer();
         if !found(&facts) || facts.commit.is_none() {
             return false;
         }
@@ -86,7 +90,8 @@ impl GitFacts {
         let status = ["status", "--porcelain", "--untracked-files=no"];
         // Not with `safe.directory=*` as the others: looking for changes runs filters and hooks that the repository
         // names, and so code of whoever owns it.
-        facts.dirty = answer(command(directory).args(status)).map(|changes| !changes.trim().is_empty());
+        let status = command(directory).args(status).output().ok();
+        facts.dirty = status.and_then(answer).map(|changes| !changes.trim().is_empty());
         found(&facts)
     }
 
@@ -131,11 +136,28 @@ impl GitFacts {
     }
 }
 
-/// Reads something of a repository, whoever it belongs to; these questions run nothing that it names.
-fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
-    answer(command(directory).args(["-c", "safe.directory=*"]).args(arguments))
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty())
+/// Whether git could find a repository: a run outside of one need not start a program to know.
+fn may_be_in_repository(directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else { return true };
+    let has = |folder: &Path, name| folder.join(name).symlink_metadata().is_ok();
+    let is_bare = |folder: &Path| has(folder, "HEAD") && has(folder, "objects");
+    directory.ancestors().any(|folder| has(folder, ".git") || is_bare(folder))
+}
+
+/// Something that git is asked of a repository, whoever it belongs to; these questions run nothing that it names.
+struct Question(Option<Child>);
+
+impl Question {
+    fn ask(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(directory);
+        Self(command.args(["-c", "safe.directory=*"]).args(arguments).stdout(Stdio::piped()).spawn().ok())
+    }
+
+    fn answer(self) -> Option<String> {
+        answer(self.0?.wait_with_output().ok()?)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+    }
 }
 
 fn command(directory: &Path) -> Command {
@@ -155,8 +177,7 @@ fn command(directory: &Path) -> Command {
     command
 }
 
-fn answer(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
+fn answer(output: Output) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -295,6 +316,17 @@ mod tests {
         let below = dir.path().join("sql/daily");
         fs::create_dir_all(&below).unwrap();
         check(&below, Some("trunk"), Some(false));
+    }
+
+    #[test]
+    fn outside_of_repositories_nobody_is_asked() {
+        let outside = tempfile::tempdir().unwrap();
+        assert!(!may_be_in_repository(outside.path()));
+        assert_eq!(GitFacts::of_directory(outside.path()), GitFacts::default());
+        let dir = repository();
+        assert!(may_be_in_repository(dir.path()) && may_be_in_repository(&dir.path().join(".git/refs")));
+        // Not there, and so for git to say.
+        assert!(may_be_in_repository(&outside.path().join("gone")));
     }
 
     #[test]
