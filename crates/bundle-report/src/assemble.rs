@@ -18,15 +18,13 @@ use crate::{
     inputs::{Deliverable, Inputs},
     judged_plans::JudgedPlans,
     nodes,
-    open_spans::OpenSpan,
     problems::{Problems, moment},
     queries,
     report::{
         ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
-        ReportStatus, ResourceSample, Severity, SpanReport, StageReport, StallReport, Totals,
+        ReportStatus, ResourceSample, Severity, StageReport, StallReport, Totals,
     },
-    shown_spans::ShownSpan,
-    signals::{SeenSlow, SeenSpan, SeenStage, Signals},
+    signals::{SeenSpan, SeenStage, Signals},
     timeline::timeline,
 };
 
@@ -48,35 +46,22 @@ pub(crate) fn report(
         liveness,
         artifacts,
         data,
-        signals,
+        mut signals,
         last_run,
         unreadable,
     } = inputs;
     let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, statements, .. } = plans;
-    let Signals { root, nodes: mut seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
-    let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
-
     // First, because the end of the run, and with it every duration below, depends on it.
-    let status = status(manifest.as_ref(), root, liveness);
-    let (started_at, ended_at) = extent(manifest.as_ref(), evidence.as_ref(), signals.extent, status, now);
+    let status = status(manifest.as_ref(), signals.root, liveness);
+    let (started_at, ended_at) = extent(manifest.as_ref(), evidence.as_ref(), signals.seen(), status, now);
     let start_nanoseconds = started_at.and_then(|start| start.timestamp_nanos_opt()).unwrap_or(0);
     let since_start = |nanoseconds: u64| (nanoseconds as i64).saturating_sub(start_nanoseconds) as f64 / 1e6;
     let duration_ms = started_at.zip(ended_at).map(|(start, end)| milliseconds::between(start, end));
 
-    let mut shown = signals.shown;
     let last_seen = ended_at.and_then(|end| u64::try_from(end.timestamp_nanos_opt()?).ok()).unwrap_or(0);
-    for open in signals.open.into_spans() {
-        match open {
-            OpenSpan::Node { name, start } => {
-                let node = seen_nodes.entry(name).or_default();
-                node.open_since = Some(node.open_since.map_or(start, |since| since.min(start)));
-            }
-            OpenSpan::Shown(span) => {
-                let end = last_seen.max(span.start);
-                shown.offer(span.kind, (span.start, end), false, || ShownSpan { end, ..span });
-            }
-        }
-    }
+    signals.take_open(last_seen);
+    let Signals { nodes: seen_nodes, node_of_span, stages: seen_stages, mut setup, .. } = signals;
+    let node_of = |parent_span_id: &str| node_of_span.get(parent_span_id).cloned();
 
     let mut nodes = nodes::node_reports(
         manifest.as_ref(),
@@ -150,7 +135,7 @@ pub(crate) fn report(
         ),
         None => Default::default(),
     };
-    let (spans, span_bands) = shown.into_spans(&node_of, &since_start);
+    let (spans, span_bands) = signals.shown.into_spans(&node_of, &since_start);
     let resources = signals.resources.into_kept().into_iter();
     let resources =
         resources.map(|(at, sample)| ResourceSample { at_ms: since_start(at), ..sample }).collect();
@@ -181,7 +166,7 @@ pub(crate) fn report(
         slowest_spans: signals
             .slowest
             .into_items()
-            .map(|seen| slow_span(seen, &node_of, &since_start))
+            .map(|slow| slow.into_report(&node_of, &since_start))
             .collect(),
         plans: slowest.into_plans(&queries),
         queries,
@@ -329,19 +314,6 @@ fn delivery(
     }
 }
 
-fn slow_span(
-    seen: SeenSlow,
-    node_of: &dyn Fn(&str) -> Option<String>,
-    since_start: &dyn Fn(u64) -> f64,
-) -> SpanReport {
-    let SeenSlow { parent_span_id, start, report } = seen;
-    SpanReport {
-        node: report.node.clone().or_else(|| node_of(&parent_span_id)),
-        start_ms: since_start(start),
-        ..report
-    }
-}
-
 fn with_status(nodes: &[NodeReport], status: NodeStatus) -> u64 {
     nodes.iter().filter(|node| node.status == status).count() as u64
 }
@@ -356,6 +328,7 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
             spans: seen.spans,
             slow: seen.slow,
             errors: seen.errors,
+            open: seen.open,
         })
         .collect();
     stages.sort_by(|a, b| b.wall_ms.total_cmp(&a.wall_ms).then_with(|| a.stage.cmp(&b.stage)));

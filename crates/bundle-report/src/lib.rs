@@ -41,6 +41,7 @@ mod timeline;
 mod coverage;
 mod self_time;
 mod shown_spans;
+mod slow_span;
 mod largest;
 mod findings;
 mod headline;

@@ -7,6 +7,7 @@ use daglight_run_bundle::FileReading;
 use crate::{
     otlp::Span,
     shown_spans::ShownSpan,
+    slow_span::SlowSpan,
     trace_lines::{RunTimes, read_spans},
 };
 
@@ -25,16 +26,17 @@ impl<T> Default for OpenSpans<T> {
 
 /// An open span.
 #[derive(Debug)]
-pub(crate) enum OpenSpan {
-    /// That of a node.
-    Node {
-        /// The node.
-        name: String,
-        /// When it started, in nanoseconds.
-        start: u64,
-    },
-    /// One that the timeline shows. Its end is its start.
-    Shown(ShownSpan),
+pub(crate) struct OpenSpan {
+    /// When it started, in nanoseconds.
+    pub(crate) start: u64,
+    /// The node, where it is the span of one.
+    pub(crate) node: Option<String>,
+    /// Whether it is work of the run that belongs to no node.
+    pub(crate) is_setup: bool,
+    /// What the timeline shows of it. Its end is its start.
+    pub(crate) shown: Option<ShownSpan>,
+    /// What the slowest spans and the stages say of it, without its time.
+    pub(crate) slow: Option<SlowSpan>,
 }
 
 impl<T> OpenSpans<T> {
@@ -71,6 +73,10 @@ impl<T> OpenSpans<T> {
 
     pub(crate) fn contains(&self, span_id: &str) -> bool {
         self.0.contains_key(span_id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.values()
     }
 
     /// Those that have not ended, in the order of their ids.

@@ -12,7 +12,7 @@ use crate::{
     node_sections::{checks, critical_steps, nodes, since_start},
     plan_sections,
     process_sections::{over_time, process, stalls},
-    report::{PlanReport, QueryReport, Report, ReportStatus, Severity},
+    report::{PlanReport, QueryReport, Report, ReportStatus, Severity, SpanReport},
     section::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Tag, Tone, code, counted, name,
         shown, words,
@@ -243,6 +243,7 @@ fn stages(report: &Report) -> Section<'_> {
         Column::number("spans"),
         Column::number("slow"),
         Column::number("errors"),
+        Column::number("not ended"),
     ];
     let rows = report.stages.iter().map(|stage| {
         vec![
@@ -254,6 +255,7 @@ fn stages(report: &Report) -> Section<'_> {
             shown(stage.spans, display::count),
             counted(stage.slow),
             counted(stage.errors),
+            counted(stage.open),
         ]
     });
     table_section("Time per stage", columns, rows)
@@ -279,10 +281,18 @@ fn slowest_spans(report: &Report) -> Section<'_> {
             shown(span.duration_ms, display::duration),
             shown(span.self_ms, display::duration),
             shown(span.rows, display::count),
-            if span.failed { vec![Piece::tag(Tone::Bad, "failed")] } else { Vec::new() },
+            outcome(span),
         ]
     });
     table_section("Slowest spans", columns, rows)
+}
+
+fn outcome(span: &SpanReport) -> Cell<'static> {
+    match (span.open, span.failed) {
+        (true, _) => vec![Piece::tag(Tone::Warning, "has not ended")],
+        (false, true) => vec![Piece::tag(Tone::Bad, "failed")],
+        (false, false) => Vec::new(),
+    }
 }
 
 fn artifacts(report: &Report) -> Section<'_> {

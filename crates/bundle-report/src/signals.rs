@@ -1,5 +1,7 @@
 //! What the report takes from the signal files, one line at a time.
 
+mod last_seen;
+
 use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 use daglight_run_bundle::{Bundle, FileReading, SignalFiles, milliseconds, read_lines};
@@ -16,6 +18,7 @@ use crate::{
     samples::Samples,
     self_time::SelfTimes,
     shown_spans::{ShownSpan, ShownSpans},
+    slow_span::SlowSpan,
     trace_lines::{RunTimes, read_records, read_spans},
 };
 
@@ -38,7 +41,7 @@ pub(crate) struct Signals {
     pub(crate) stages: HashMap<String, SeenStage>,
     /// When stages ran that belong to no node.
     pub(crate) setup: Coverage,
-    pub(crate) slowest: Largest<SeenSlow>,
+    pub(crate) slowest: Largest<SlowSpan>,
     pub(crate) queries: Largest<SeenQuery>,
     pub(crate) query_count: u64,
     /// What the queries of each node have read, and of all queries.
@@ -115,6 +118,16 @@ pub(crate) struct SeenStage {
     pub(crate) spans: u64,
     pub(crate) slow: u64,
     pub(crate) errors: u64,
+    /// Spans that have not ended.
+    pub(crate) open: u64,
+}
+
+impl SeenStage {
+    fn add(&mut self, start: u64, end: u64) {
+        self.coverage.add(start, end);
+        self.longest = self.longest.max(end - start);
+        self.spans += 1;
+    }
 }
 
 /// A query's execution.
@@ -130,14 +143,6 @@ pub(crate) struct SeenQuery {
     pub(crate) rows: Option<u64>,
     pub(crate) rows_read: Option<u64>,
     pub(crate) failed: bool,
-}
-
-/// A slow span.
-#[derive(Debug)]
-pub(crate) struct SeenSlow {
-    pub(crate) parent_span_id: String,
-    pub(crate) start: u64,
-    pub(crate) report: SpanReport,
 }
 
 /// The attribute keys under the run's namespace, joined once.
@@ -259,16 +264,13 @@ impl Signals {
             self.last_sample = sample.clone();
             self.resources.add((seen.start, sample));
         }
-        // Operators are a part of their query, and how long they lived says little.
-        if [span::HEARTBEAT, span::OPERATOR].contains(&span.name.as_ref()) {
+        if !is_timed(span) {
             return;
         }
         let self_nanoseconds =
             self.self_times.take(&span.span_id, &span.parent_span_id, seen.start, seen.end);
         self.take_stage(span, seen, keys);
-        // Stages and queries that belong to no node are work of the run.
-        let is_work = [span::STAGE, span::PLAN, span::EXECUTE, span::WRITE].contains(&span.name.as_ref());
-        if is_work && node.is_none() {
+        if is_setup(span, node) {
             self.setup.add(seen.start, seen.end);
         }
         match span.name.as_ref() {
@@ -282,20 +284,17 @@ impl Signals {
             span::EXECUTE | span::WRITE => self.take_query(span, node, seen, keys),
             _ => {}
         }
-        self.slowest.offer(span.duration_nanoseconds(), || SeenSlow {
-            parent_span_id: span.parent_span_id.clone().into_owned(),
-            start: seen.start,
-            report: SpanReport {
-                name: span.name.clone().into_owned(),
-                span_id: span.span_id.clone().into_owned(),
-                node: node.map(str::to_owned),
-                stage: span.attributes.text(&keys.stage).map(str::to_owned),
-                start_ms: 0.0,
+        self.slowest.offer(span.duration_nanoseconds(), || {
+            let slow = slow_span(span, node, keys);
+            let report = SpanReport {
                 duration_ms: milliseconds::of_nanoseconds(span.duration_nanoseconds()),
                 self_ms: self_nanoseconds.map(milliseconds::of_nanoseconds),
                 rows: span.attributes.count(&keys.row_count),
                 failed: seen.failed,
-            },
+                open: false,
+                ..slow.report
+            };
+            SlowSpan { report, ..slow }
         });
     }
 
@@ -316,9 +315,7 @@ impl Signals {
     fn take_stage(&mut self, span: &Span<'_>, seen: SeenSpan, keys: &Keys) {
         let Some(stage) = span.attributes.text(&keys.stage) else { return };
         let Some(stage) = entry(&mut self.stages, stage, MAX_STAGES) else { return };
-        stage.coverage.add(seen.start, seen.end);
-        stage.longest = stage.longest.max(seen.end - seen.start);
-        stage.spans += 1;
+        stage.add(seen.start, seen.end);
         stage.slow += u64::from(span.attributes.flag(&keys.slow));
         stage.errors += u64::from(seen.failed);
     }
@@ -437,11 +434,47 @@ fn shown_span(span: &Span<'_>, kind: TimelineSpanKind, key: &str, node: Option<&
 /// What is kept of a span that has not ended.
 fn open_span(span: &Span<'_>, keys: &Keys) -> Option<OpenSpan> {
     let node = span.attributes.text(&keys.node);
-    if span.name == span::NODE {
-        return Some(OpenSpan::Node { name: node?.to_owned(), start: span.start_time_unix_nano });
+    let shown = shown_kind(span, keys);
+    let shown = shown.map(|(kind, key)| ShownSpan { is_open: true, ..shown_span(span, kind, key, node) });
+    let is_ranked = is_timed(span) && span.name != span::PIPELINE_EXECUTE;
+    let slow = is_ranked.then(|| slow_span(span, node, keys));
+    (shown.is_some() || slow.is_some()).then(|| OpenSpan {
+        start: span.start_time_unix_nano,
+        node: node.filter(|_| span.name == span::NODE).map(str::to_owned),
+        is_setup: is_setup(span, node),
+        shown,
+        slow,
+    })
+}
+
+/// A span among the slowest, of which nothing is said of its end.
+fn slow_span(span: &Span<'_>, node: Option<&str>, keys: &Keys) -> SlowSpan {
+    SlowSpan {
+        parent_span_id: span.parent_span_id.clone().into_owned(),
+        start: span.start_time_unix_nano,
+        report: SpanReport {
+            name: span.name.clone().into_owned(),
+            span_id: span.span_id.clone().into_owned(),
+            node: node.map(str::to_owned),
+            stage: span.attributes.text(&keys.stage).map(str::to_owned),
+            start_ms: 0.0,
+            duration_ms: 0.0,
+            self_ms: None,
+            rows: None,
+            failed: false,
+            open: true,
+        },
     }
-    let (kind, key) = shown_kind(span, keys)?;
-    Some(OpenSpan::Shown(ShownSpan { is_open: true, ..shown_span(span, kind, key, node) }))
+}
+
+/// Whether the time of a span says something. Operators are a part of their query, and how long they lived says little.
+fn is_timed(span: &Span<'_>) -> bool {
+    ![span::HEARTBEAT, span::OPERATOR].contains(&span.name.as_ref())
+}
+
+/// Whether a span is work of the run: stages and queries that belong to no node are.
+fn is_setup(span: &Span<'_>, node: Option<&str>) -> bool {
+    node.is_none() && [span::STAGE, span::PLAN, span::EXECUTE, span::WRITE].contains(&span.name.as_ref())
 }
 
 /// Whether a span was ended later, because its process had died.

@@ -333,7 +333,9 @@ fn nodes(
 fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
     let stages = after.stages.iter().filter_map(|stage| {
         let of = |report: &Report| {
-            report.stages.iter().find(|other| other.stage == stage.stage).map(|other| other.wall_ms)
+            let stage = report.stages.iter().find(|other| other.stage == stage.stage)?;
+            // How long one ran that did not end says nothing of how long it takes.
+            (stage.open == 0).then_some(stage.wall_ms)
         };
         Some(TimeComparison { node: None, name: stage.stage.clone(), duration_ms: measured(&of)? })
     });

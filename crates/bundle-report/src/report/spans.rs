@@ -18,6 +18,9 @@ pub struct StageReport {
     pub slow: u64,
     /// Spans that failed.
     pub errors: u64,
+    /// Spans that have not ended. Their time is until the run was last seen.
+    #[serde(default)]
+    pub open: u64,
 }
 
 /// One span.
@@ -42,6 +45,9 @@ pub struct SpanReport {
     pub rows: Option<u64>,
     /// Whether it failed.
     pub failed: bool,
+    /// Whether it has not ended. Its time is until the run was last seen.
+    #[serde(default)]
+    pub open: bool,
 }
 
 /// A span on the timeline of the run, as short as it can be said: there are thousands.

@@ -307,6 +307,7 @@ fn what_was_open_when_a_run_was_killed_lasts_until_it_was_last_seen() {
         SpanLine::new("hamilton.stage", 61, 61)
             .open()
             .id("s1")
+            .parent("n3")
             .text("stage", "write")
             .text("node", "totals")
             .line(),
@@ -328,6 +329,18 @@ fn what_was_open_when_a_run_was_killed_lasts_until_it_was_last_seen() {
     );
     let stage = report.spans.iter().find(|span| span.name == "write").unwrap();
     assert_eq!((stage.open, stage.start_ms, stage.duration_ms), (true, 61.0, 29.0));
+    let slowest = report.slowest_spans.iter().filter(|span| span.open);
+    let slowest: Vec<_> =
+        slowest.map(|span| (&*span.name, span.node.as_deref(), span.duration_ms, span.self_ms)).collect();
+    let expected = [
+        ("hamilton.node", Some("totals"), 30.0, Some(1.0)),
+        ("hamilton.stage", Some("totals"), 29.0, Some(29.0)),
+    ];
+    assert_eq!(slowest, expected);
+    let stage = report.stages.iter().find(|stage| stage.stage == "write").unwrap();
+    assert_eq!((stage.wall_ms, stage.spans, stage.open), (29.0, 1, 1));
+    let page = report.to_markdown();
+    assert!(page.contains("has not ended") && page.contains("not ended |"), "{page}");
     assert_eq!(report.files.len(), 3);
     // A part of a line is named like that of any other file.
     fs::write(&file, &open[0][..40]).unwrap();
