@@ -44,6 +44,8 @@ pub(crate) fn report(
         manifest,
         evidence,
         liveness,
+        goes_on,
+        times,
         artifacts,
         data,
         mut signals,
@@ -52,8 +54,10 @@ pub(crate) fn report(
     } = inputs;
     let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, statements, .. } = plans;
     // First, because the end of the run, and with it every duration below, depends on it.
-    let status = status(manifest.as_ref(), signals.root, liveness);
-    let (started_at, ended_at) = extent(manifest.as_ref(), evidence.as_ref(), signals.seen(), status, now);
+    let status = status(manifest.as_ref(), signals.root, goes_on);
+    let beats = evidence.as_ref().map(|evidence| (evidence.started_at, evidence.seen_at()));
+    let beats = beats.filter(|(started, seen)| times.has(*started) && times.has(*seen));
+    let (started_at, ended_at) = extent(manifest.as_ref(), beats, signals.seen(), status, now);
     let start_nanoseconds = started_at.and_then(|start| start.timestamp_nanos_opt()).unwrap_or(0);
     let since_start = |nanoseconds: u64| (nanoseconds as i64).saturating_sub(start_nanoseconds) as f64 / 1e6;
     let duration_ms = started_at.zip(ended_at).map(|(start, end)| milliseconds::between(start, end));
@@ -196,27 +200,25 @@ pub(crate) fn report(
     Report { headline: headline::headline(&report), ..report }
 }
 
-fn status(manifest: Option<&Manifest>, root: Option<SeenSpan>, liveness: Option<Liveness>) -> ReportStatus {
-    match (manifest.map(|manifest| manifest.status), root) {
-        (Some(RunStatus::Success), _) => ReportStatus::Success,
-        (Some(RunStatus::Failure), _) => ReportStatus::Failure,
-        (Some(RunStatus::Interrupted), _) => ReportStatus::Interrupted,
+fn status(manifest: Option<&Manifest>, root: Option<SeenSpan>, goes_on: Liveness) -> ReportStatus {
+    let recorded = manifest.map(|manifest| manifest.status);
+    match (recorded, root) {
+        (Some(status), _) if status != RunStatus::Running => ReportStatus::of(status, || goes_on),
         // The manifest goes on, or cannot be read, and the root span has ended: it is written before the last
         // manifest, so the run ended and its process died while it waited for servers.
         (_, Some(root)) if root.failed => ReportStatus::Failure,
         (None, Some(_)) => ReportStatus::Success,
-        (running, None | Some(_)) => match liveness {
-            Some(Liveness::Gone) => ReportStatus::ProcessEnded,
-            _ if running.is_some() => ReportStatus::Running,
-            _ => ReportStatus::Unknown,
-        },
+        (Some(status), _) => ReportStatus::of(status, || goes_on),
+        // That it was running is not known either.
+        (None, None) if goes_on == Liveness::Gone => ReportStatus::ProcessEnded,
+        (None, None) => ReportStatus::Unknown,
     }
 }
 
 /// When the run started, and when it ended or was last seen.
 fn extent(
     manifest: Option<&Manifest>,
-    evidence: Option<&ProcessEvidence>,
+    beats: Option<(DateTime<Utc>, DateTime<Utc>)>,
     spans: Option<(u64, u64)>,
     status: ReportStatus,
     now: DateTime<Utc>,
@@ -224,16 +226,17 @@ fn extent(
     let started_at = manifest
         .map(|manifest| manifest.started_at)
         .or(spans.and_then(|(start, _)| moment(start)))
-        .or(evidence.map(|evidence| evidence.started_at));
+        .or(beats.map(|(started, _)| started));
     let last_span = spans.and_then(|(_, end)| moment(end));
-    let last_beat = evidence.map(ProcessEvidence::seen_at);
+    let last_beat = beats.map(|(_, seen)| seen);
     // A run that goes on lasts until now. One that was killed lasts until it was last seen, whenever that is looked
     // at.
     let ended_at = match status {
         ReportStatus::Running => Some(now),
         _ => manifest.and_then(|manifest| manifest.ended_at).or(last_span.max(last_beat)),
     };
-    (started_at, ended_at)
+    // What was seen before the start is of another clock, and says nothing of an end.
+    (started_at, ended_at.filter(|ended| started_at.is_none_or(|started| started <= *ended)))
 }
 
 /// The problems of the signals, and the warnings of the manifest.

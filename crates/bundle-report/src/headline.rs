@@ -76,6 +76,10 @@ fn status(report: &Report, findings: &mut Findings) {
         ReportStatus::Interrupted => (Level::Bad, interrupted(report, duration.as_deref())),
         ReportStatus::ProcessEnded => (Level::Bad, died(duration.as_deref())),
         ReportStatus::Running => (Level::Note, took("Still running when this report was made,")),
+        ReportStatus::Unknown if report.identity.is_some() => {
+            let text = "The run has not ended in this bundle, and nothing shows that its process still lives";
+            (Level::Warning, text.to_owned())
+        }
         ReportStatus::Unknown => (Level::Warning, "Nothing in the bundle says how the run ended".to_owned()),
     };
     let totals = &report.totals;
@@ -124,7 +128,10 @@ fn status(report: &Report, findings: &mut Findings) {
     findings.add(level, text + ".");
     // A run that has ended says so itself: its last heartbeat may not have found space on the disk.
     let is_open = report.status == ReportStatus::ProcessEnded || has_died(report);
-    if let Some(heartbeat) = report.heartbeat.as_ref().filter(|heartbeat| is_open && is_gone(heartbeat)) {
+    if !is_open {
+        return;
+    }
+    if let Some(heartbeat) = report.heartbeat.as_ref().filter(|heartbeat| is_gone(heartbeat)) {
         let seen_at = report.ended_at.map_or(heartbeat.last_beat_at, |end| end.max(heartbeat.last_beat_at));
         let text = format!(
             "Process {} was last seen at {}; {}.",
@@ -133,7 +140,18 @@ fn status(report: &Report, findings: &mut Findings) {
             running_at_the_end(report, heartbeat)
         );
         findings.add(Level::Bad, text);
+    } else {
+        let names: BTreeSet<&str> = open_nodes(report).collect();
+        if !names.is_empty() {
+            findings.add(Level::Bad, format!("Running then: {}.", display::first_of(&names, MAX_NAMED)));
+        }
     }
+}
+
+/// Nodes that had begun when their process ended, and not ended.
+fn open_nodes(report: &Report) -> impl Iterator<Item = &str> {
+    let was_open = |node: &&NodeReport| node.status == NodeStatus::Unfinished || node.process_ended;
+    report.nodes.iter().filter(was_open).map(|node| node.name.as_str())
 }
 
 /// Whether the run was closed later, because its process had died.
@@ -153,17 +171,10 @@ fn is_gone(heartbeat: &HeartbeatReport) -> bool {
     heartbeat.process == Some(Liveness::Gone)
 }
 
-/// Whether the nodes that ran when the process ended are named with it.
-fn is_named_with_process(report: &Report) -> bool {
-    has_died(report) && report.heartbeat.as_ref().is_some_and(is_gone)
-}
-
 /// What a process did that was killed: nodes that had begun and not ended, by its heartbeat and by everything else.
 fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
-    let was_open = |node: &&NodeReport| node.status == NodeStatus::Unfinished || node.process_ended;
-    let open = report.nodes.iter().filter(was_open).map(|node| node.name.as_str());
-    let names: BTreeSet<&str> =
-        heartbeat.active_tasks.iter().map(|task| task.name.as_str()).chain(open).collect();
+    let active = heartbeat.active_tasks.iter().map(|task| task.name.as_str());
+    let names: BTreeSet<&str> = active.chain(open_nodes(report)).collect();
     match &heartbeat.stage {
         Some(stage) if names.is_empty() => format!("no node was running then, stage {stage} was"),
         None if names.is_empty() => "no node was running then".to_owned(),
@@ -189,7 +200,7 @@ fn failures(report: &Report, findings: &mut Findings) {
         report.nodes.iter().filter(|node| node.status == NodeStatus::Failure).collect();
     // Those that ran when the process ended have been named with it.
     let (with_process, by_themselves): (Vec<&NodeReport>, Vec<&NodeReport>) =
-        failed.iter().partition(|node| node.process_ended && is_named_with_process(report));
+        failed.iter().partition(|node| node.process_ended && has_died(report));
     for node in by_themselves.iter().take(MAX_NAMED) {
         let error = node.error.as_deref().map(one_line).filter(|error| !error.is_empty());
         let error = error.unwrap_or_else(|| "it did not say why".to_owned());

@@ -47,6 +47,10 @@ pub(crate) struct Inputs {
     pub(crate) evidence: Option<ProcessEvidence>,
     /// Whether the process of the evidence lived when it was read.
     pub(crate) liveness: Option<Liveness>,
+    /// Whether the run went on then, unless its manifest says that it has ended.
+    pub(crate) goes_on: Liveness,
+    /// The times that it can have had.
+    pub(crate) times: RunTimes,
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) data: DataSummaries,
     pub(crate) signals: Signals,
@@ -105,12 +109,20 @@ impl Inputs {
         mut described: impl FnMut(&str, &Value),
     ) -> Result<Self, ReportError> {
         let mut unreadable = Vec::new();
-        let manifest = match Manifest::read(bundle) {
+        let manifest = match Manifest::read_with_damages(bundle) {
             Err(source @ ReadError::Newer { .. }) => {
                 return Err(ReportError::Newer { bundle: bundle.shown(bundle.dir()), source });
             }
             read => noted(read, named(bundle, &bundle.manifest()), &mut unreadable),
         };
+        let manifest = manifest.map(|(manifest, damages)| {
+            let damages = damages.into_iter();
+            unreadable.extend(
+                damages.map(|problem| UnreadableFile { file: named(bundle, &bundle.manifest()), problem }),
+            );
+            manifest
+        });
+        let times = RunTimes::of(manifest.as_ref(), now);
         let evidence = match ProcessEvidence::read(&bundle.heartbeat()) {
             // A run without a heartbeat has no such file.
             Err(error) if error.is_not_found() => None,
@@ -121,7 +133,7 @@ impl Inputs {
         let namespace = manifest
             .as_ref()
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
-        let mut signals = Signals::read(bundle, &namespace, RunTimes::of(manifest.as_ref(), now));
+        let mut signals = Signals::read(bundle, &namespace, times);
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
         let mut watched = manifest
             .as_ref()
@@ -162,6 +174,8 @@ impl Inputs {
             },
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
+            goes_on: bundle.liveness(evidence.as_ref(), now),
+            times,
             evidence,
             last_run: watched.map(|watched| watched.with_last_run(&artifacts)),
             artifacts,

@@ -481,7 +481,11 @@ mod tests {
             let missing: Vec<String> = words(&said).difference(&words(&render(&report))).cloned().collect();
             // The heading of the bars.
             assert_eq!(missing, ["active"], "{status:?}");
-            let ended = if status == NodeStatus::Interrupted { "was interrupted" } else { "failed" };
+            let ended = match status {
+                NodeStatus::Interrupted => "was interrupted",
+                NodeStatus::Unfinished => "did not end",
+                _ => "failed",
+            };
             assert!(said.contains(&format!("planted {ended} ")), "{status:?}: {said}");
             assert!(render(&report).contains(&format!("`planted` {ended}:\n")), "{status:?}");
         }

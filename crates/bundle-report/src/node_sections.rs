@@ -73,7 +73,11 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
     }));
     blocks.extend(own_time(report));
     blocks.extend(detailed(|node| node.error.is_some()).map(|node| {
-        let ended = if node.status == NodeStatus::Interrupted { " was interrupted" } else { " failed" };
+        let ended = match node.status {
+            NodeStatus::Interrupted => " was interrupted",
+            NodeStatus::Unfinished => " did not end",
+            NodeStatus::Success | NodeStatus::Failure | NodeStatus::NotRun => " failed",
+        };
         let title = vec![Piece::Name(&node.name), Piece::words(ended)];
         Block::Failure(title, node.error.as_deref().unwrap_or_default())
     }));

@@ -58,7 +58,9 @@ pub(crate) fn node_reports(
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
             node.status = NodeStatus::Unfinished;
             let start = task.since.timestamp_nanos_opt().and_then(|start| u64::try_from(start).ok());
-            node.start_ms = node.start_ms.or(start.map(since_start));
+            let start_ms = start.map(since_start);
+            let is_of_run = |start_ms: &f64| run_ms.is_none_or(|run_ms| (0.0..=run_ms).contains(start_ms));
+            node.start_ms = node.start_ms.or(start_ms.filter(is_of_run));
         }
         if node.status == NodeStatus::Unfinished && node.duration_ms.is_none() {
             node.duration_ms =
@@ -78,6 +80,8 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
     let has_ended =
         matches!(record.status, NodeStatus::Success | NodeStatus::Failure | NodeStatus::Interrupted);
     let status = match seen.span {
+        // Its end is that of its process.
+        Some(_) if !has_ended && seen.is_closed_for_it => NodeStatus::Unfinished,
         Some(span) if !has_ended && seen.open_since.is_none() && span.failed => NodeStatus::Failure,
         // An attempt has ended, and the next one had not.
         _ if !has_ended && seen.open_since.is_some() => NodeStatus::Unfinished,
@@ -95,7 +99,7 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
         dependencies: record.dependencies.clone(),
         status,
         start_ms: start.or(seen.span.map(|span| span.start)).or(seen.open_since).map(since_start),
-        duration_ms: record.duration_ms.or(duration_ms.filter(|_| status != NodeStatus::Unfinished)),
+        duration_ms: record.duration_ms.or(duration_ms.filter(|_| seen.open_since.is_none())),
         rows_in: None,
         rows_out: record.rows.or(seen.rows),
         bytes: record.bytes.or(seen.bytes),

@@ -41,6 +41,12 @@ impl RunTimes {
         time.min(self.latest)
     }
 
+    /// Whether the run can have had that time.
+    pub(crate) fn has(self, time: DateTime<Utc>) -> bool {
+        let time = time.timestamp_nanos_opt().and_then(|time| u64::try_from(time).ok());
+        time.is_some_and(|time| (EARLIEST..=self.latest).contains(&time))
+    }
+
     pub(crate) fn check_line(self, line: &TracesLine<'_>) -> serde_json::Result<()> {
         line.spans().try_for_each(|span| self.check_span(span))
     }

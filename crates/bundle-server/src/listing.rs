@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::{EndedNodes, ReportStatus};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, BundleError, Liveness, Manifest, Materialization, NodeStatus, ProcessEvidence,
@@ -42,6 +42,9 @@ pub(crate) struct ListedRun {
 const RESCAN_AFTER: Duration = Duration::from_secs(1);
 /// What looking for them may cost, as a part of the time of one core.
 const COST_OF_SCAN: f64 = 0.25;
+
+/// How far the clock of the machine of a run may be ahead of this one.
+const AHEAD: TimeDelta = TimeDelta::days(366);
 
 /// The runs below a folder.
 #[derive(Debug)]
@@ -98,14 +101,17 @@ impl Listing {
             // Whether its process lives is in no manifest.
             if run.status == ReportStatus::Running {
                 let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
-                // Only where it is certain. On another machine or in another container nothing is known of the
-                // process, and the run may well go on.
-                if evidence.as_ref().is_some_and(|evidence| evidence.is_alive() == Liveness::Gone) {
-                    run.status = ReportStatus::ProcessEnded;
-                }
-                let seen = evidence.map(|evidence| evidence.seen_at());
-                run.duration_ms =
-                    seen.zip(run.started_at).map(|(seen, start)| milliseconds::between(start, seen));
+                let now = now();
+                let goes_on = known.bundle.liveness(evidence.as_ref(), now);
+                run.status = ReportStatus::of(RunStatus::Running, || goes_on);
+                // A clock that is wrong has seen it at no time.
+                let seen = evidence.map(|evidence| evidence.seen_at()).filter(|seen| *seen <= now + AHEAD);
+                let since_start = |seen| {
+                    run.started_at
+                        .filter(|start| *start <= seen)
+                        .map(|start| milliseconds::between(start, seen))
+                };
+                run.duration_ms = seen.and_then(since_start);
                 if let Some(ended) = known.ended.as_mut().map(|ended| ended.look(&known.bundle)) {
                     run.nodes_succeeded = run.nodes_succeeded.max(ended.succeeded);
                     run.nodes_failed = run.nodes_failed.max(ended.failed);
@@ -166,6 +172,11 @@ impl Listing {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "whether a process lives is asked of the moment of the look")]
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// The id of its run, or else the name of its folder.
 fn id_of(bundle: &Bundle) -> String {
     bundle.recorded_run().as_ref().map(RunId::to_string).unwrap_or_else(|| {
@@ -190,18 +201,19 @@ impl Known {
     fn read(bundle: &Bundle) -> Self {
         // Before it is read: one that is replaced meanwhile is read again the next time.
         let stamp = Stamp::of(bundle);
-        let manifest = Manifest::read(bundle);
-        let run_id = manifest.as_ref().ok().map(|manifest| manifest.identity.run_id);
-        let goes_on = manifest.as_ref().ok().filter(|manifest| manifest.status == RunStatus::Running);
+        let read = Manifest::read_with_damages(bundle);
+        let manifest = read.as_ref().ok().map(|(manifest, _)| manifest);
+        let run_id = manifest.map(|manifest| manifest.identity.run_id);
+        let goes_on = manifest.filter(|manifest| manifest.status == RunStatus::Running);
         // Only where no file says it of the nodes themselves.
         let ended = goes_on.filter(|_| stamp.progress_bytes.is_none()).map(EndedNodes::new);
-        Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, manifest), ended }
+        Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, read), ended }
     }
 }
 
-fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
-    let manifest = match manifest {
-        Ok(manifest) => manifest,
+fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<String>), ReadError>) -> ListedRun {
+    let (manifest, damages) = match manifest {
+        Ok(read) => read,
         Err(error) => {
             return ListedRun {
                 id: id_of(bundle),
@@ -222,12 +234,8 @@ fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
     let with_status = |status| manifest.nodes.iter().filter(|node| node.status == status).count() as u64;
     ListedRun {
         id: manifest.identity.run_id.to_string(),
-        status: match manifest.status {
-            RunStatus::Running => ReportStatus::Running,
-            RunStatus::Success => ReportStatus::Success,
-            RunStatus::Failure => ReportStatus::Failure,
-            RunStatus::Interrupted => ReportStatus::Interrupted,
-        },
+        // As its manifest says. Whether its process lives is asked with each look.
+        status: ReportStatus::of(manifest.status, || Liveness::Alive),
         started_at: Some(manifest.started_at),
         duration_ms: manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),
         profile: Some(manifest.profile.clone()),
@@ -237,7 +245,7 @@ fn listed(bundle: &Bundle, manifest: Result<Manifest, ReadError>) -> ListedRun {
         rows: kept_rows(bundle),
         error: manifest.error,
         dag_name: Some(manifest.identity.dag_name),
-        problem: None,
+        problem: (!damages.is_empty()).then(|| format!("manifest.json: {}", damages.join("; "))),
     }
 }
 
@@ -253,7 +261,7 @@ mod tests {
     use super::*;
 
     fn manifest(run_id: RunId, dag_name: &str, status: RunStatus) -> Manifest {
-        let started_at = DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(run_id.to_string().len() as i64);
+        let started_at = run_id.created_at();
         Manifest {
             status,
             ended_at: (status != RunStatus::Running).then_some(started_at + chrono::TimeDelta::seconds(2)),
@@ -295,6 +303,24 @@ mod tests {
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);
+    }
+
+    #[test]
+    fn what_did_not_happen_is_named_and_lasts_no_time() {
+        let out = tempfile::tempdir().unwrap();
+        let (damaged, killed) = (RunId::new(), RunId::new());
+        let [first, second] = [damaged, killed].map(|id| Bundle::create(out.path(), id).unwrap());
+        let whole = manifest(damaged, "a", RunStatus::Success);
+        Manifest { ended_at: Some(whole.started_at - TimeDelta::days(1)), ..whole }.write(&first).unwrap();
+        // Its process has left neither a heartbeat nor a lock on its outbox.
+        manifest(killed, "b", RunStatus::Running).write(&second).unwrap();
+        fs::write(second.tracker_dir().join("outbox.jsonl"), "").unwrap();
+        let runs = Listing::of(out.path().to_owned(), Vec::new()).runs().unwrap();
+        let of = |id: RunId| runs.iter().find(|run| run.id == id.to_string()).unwrap();
+        assert_eq!((of(damaged).status, of(damaged).duration_ms), (ReportStatus::Success, None));
+        let problem = of(damaged).problem.as_deref().unwrap_or_default();
+        assert!(problem.starts_with("manifest.json: ended_at, "), "{problem}");
+        assert_eq!(of(killed).status, ReportStatus::ProcessEnded);
     }
 
     #[test]

@@ -286,11 +286,12 @@ mod tests {
     fn nodes_that_have_not_started_are_shown_behind_the_others() {
         let out = tempfile::tempdir().unwrap();
         let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-        let mut manifest = Manifest::of_start(bundle.run_id().unwrap(), "sales", DateTime::UNIX_EPOCH);
+        let run_id = bundle.run_id().unwrap();
+        let mut manifest = Manifest::of_start(run_id, "sales", run_id.created_at());
         manifest.nodes = ["waits", "orders", "lines"].map(NodeRecord::not_run).into();
         manifest.write(&bundle).unwrap();
         for (second, name) in [(1, "orders"), (2, "lines")] {
-            let started_at = Some(DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second));
+            let started_at = Some(run_id.created_at() + chrono::TimeDelta::milliseconds(second));
             let status = NodeStatus::Unfinished;
             let record = NodeRecord { status, started_at, ..NodeRecord::not_run(name) };
             RunProgress::append(&bundle, &[RunProgress::Node(record)]).unwrap();

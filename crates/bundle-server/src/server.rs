@@ -18,7 +18,7 @@ use axum::{
     routing::get,
 };
 use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Report, ReportError, ReportOptions};
-use daglight_run_bundle::{Bundle, Manifest, PlanBundle, RunStatus};
+use daglight_run_bundle::{Bundle, Manifest, PlanBundle, RunState};
 use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
@@ -175,11 +175,9 @@ async fn nothing_there(asked: Uri) -> Refusal {
 /// The report of a run that has ended, or the page of one that goes on.
 async fn run(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let bundle = bundle(&shared, id).await?;
-    let manifest = Manifest::read(&bundle).ok().filter(|manifest| manifest.status == RunStatus::Running);
     // One whose process is gone has said all that it will.
-    let evidence = daglight_run_bundle::ProcessEvidence::read(&bundle.heartbeat()).ok();
-    let is_gone = evidence.is_some_and(|evidence| evidence.is_alive() == daglight_run_bundle::Liveness::Gone);
-    match manifest.filter(|_| !is_gone) {
+    let goes_on = |manifest: &Manifest| bundle.state(manifest) == RunState::Running;
+    match Manifest::read(&bundle).ok().filter(goes_on) {
         Some(manifest) => Ok((pages::headers(), pages::live(&manifest.identity.dag_name)).into_response()),
         None => report_page(&shared, bundle).await,
     }

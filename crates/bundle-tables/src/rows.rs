@@ -22,7 +22,7 @@ const MAX_REPORT_BYTES: u64 = 256 << 20;
 pub(crate) fn run(manifest: &Manifest, bundle: &Bundle, to: &mut RowSink<'_>) {
     let identity = &manifest.identity;
     to.row(json!({
-        "status": manifest.status,
+        "status": bundle.state(manifest),
         "started_at": time(manifest.started_at),
         "ended_at": manifest.ended_at.map(time),
         "duration_ms": manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),

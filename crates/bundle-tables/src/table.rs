@@ -232,9 +232,9 @@ impl BundleTable {
         mut take: impl FnMut(RecordBatch) -> bool,
     ) -> Result<Vec<Damage>, TableError> {
         let failed = |error| TableError::new(self.name(), bundle.dir(), error);
-        let manifest = Manifest::read(bundle);
+        let manifest = Manifest::read_with_damages(bundle);
         let mut of_all = Map::new();
-        if let Ok(Manifest { identity, .. }) = &manifest {
+        if let Ok((Manifest { identity, .. }, _)) = &manifest {
             of_all.insert("run_id".to_owned(), Value::String(identity.run_id.to_string()));
             of_all.insert("dag_name".to_owned(), Value::String(identity.dag_name.clone()));
         } else if let Some(run) = bundle.run_id() {
@@ -242,10 +242,16 @@ impl BundleTable {
             of_all.insert("run_id".to_owned(), Value::String(run.to_string()));
         }
         let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
-        if let Err(error) = &manifest {
-            sink.damaged(&bundle.manifest(), rows::cause(error));
-        }
-        let manifest = manifest.ok();
+        let manifest = match manifest {
+            Ok((manifest, damages)) => {
+                damages.into_iter().for_each(|problem| sink.damaged(&bundle.manifest(), problem));
+                Some(manifest)
+            }
+            Err(error) => {
+                sink.damaged(&bundle.manifest(), rows::cause(&error));
+                None
+            }
+        };
         for FileEntry { path, size_bytes, .. } in manifest.iter().flat_map(|manifest| &manifest.files) {
             let file = bundle.dir().join(path);
             // What a run has not written is not listed.

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use arrow::{array::RecordBatch, json::LineDelimitedWriter};
-use daglight_run_bundle::{Bundle, Manifest};
+use daglight_run_bundle::{Bundle, Manifest, RunStatus};
 use daglight_run_identity::RunId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -180,6 +180,36 @@ fn runs_and_nodes_are_those_of_the_manifest() {
             "dependencies": r#"["raw"]"#,
         })],
     );
+}
+
+#[test]
+fn the_status_of_a_run_that_was_not_closed_is_what_became_of_its_process() {
+    let (_out, bundle) = bundle();
+    let unclosed =
+        |manifest: &mut Manifest| (manifest.status, manifest.ended_at) = (RunStatus::Running, None);
+    Manifest::update(&bundle, unclosed).unwrap();
+    let status = |bundle: &Bundle| rows(BundleTable::Runs, bundle)[0]["status"].clone();
+    assert_eq!(status(&bundle), "running");
+    assert_eq!(status(&bundle.clone().unpacked_from("a.tar.gz")), "unknown");
+    // A process that has let go of its outbox.
+    fs::write(bundle.tracker_dir().join("outbox.jsonl"), "").unwrap();
+    assert_eq!(status(&bundle), "process_ended");
+}
+
+#[test]
+fn a_time_that_the_run_cannot_have_had_is_damage_and_no_duration() {
+    let (_out, bundle) = bundle();
+    let backwards =
+        |manifest: &mut Manifest| manifest.ended_at = Some("2025-01-01T00:00:00Z".parse().unwrap());
+    Manifest::update(&bundle, backwards).unwrap();
+    let mut without_duration = 0;
+    let damages = BundleTable::Runs.read(&bundle, |batch| {
+        without_duration += batch.column_by_name("duration_ms").unwrap().null_count();
+        true
+    });
+    let damages = damages.unwrap();
+    assert_eq!(without_duration, 1);
+    assert!(damages.len() == 1 && damages[0].problem.starts_with("ended_at, "), "{damages:?}");
 }
 
 #[test]

@@ -191,6 +191,10 @@ impl Bundle {
         self
     }
 
+    pub(crate) fn is_unpacked(&self) -> bool {
+        self.archive.is_some()
+    }
+
     /// What a path of the bundle is called: the path, or that of the archive and the path in it.
     pub fn shown(&self, path: &Path) -> PathBuf {
         match (&self.archive, path.strip_prefix(&self.dir)) {

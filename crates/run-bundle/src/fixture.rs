@@ -54,6 +54,6 @@ pub(crate) fn artifact(name: &str) -> Artifact {
     serde_json::from_value(artifact).unwrap()
 }
 
-fn start() -> DateTime<Utc> {
+pub(crate) fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_237_787, 0).unwrap()
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     bundle::Bundle,
     file_entry::FileEntry,
+    impossible_times::{last_written, take_impossible_times},
     manifest::{MANIFEST_VERSION, Manifest, RunStatus},
     manifest_lock::ManifestLock,
     run_progress::ProgressMade,
@@ -36,12 +37,27 @@ pub enum UpdateError {
 
 impl Manifest {
     /// Reads the manifest of a bundle. Of a run that has not ended, with the nodes as far as they have come: the file itself is that of
-    /// its start.
+    /// its start. Times that the run cannot have had are left out.
     ///
     /// # Errors
     ///
     /// When it is missing, damaged, or of a newer format.
     pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
+        Self::read_with_damages(bundle).map(|(manifest, _)| manifest)
+    }
+
+    /// As [`Manifest::read`], with what is wrong with the times that were left out, as sentences without an end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::read`].
+    pub fn read_with_damages(bundle: &Bundle) -> Result<(Self, Vec<String>), ReadError> {
+        let mut manifest = Self::read_as_it_is(bundle)?;
+        let damages = take_impossible_times(&mut manifest, last_written(&bundle.manifest()));
+        Ok((manifest, damages))
+    }
+
+    fn read_as_it_is(bundle: &Bundle) -> Result<Self, ReadError> {
         let mut manifest: Self =
             versioned::read(bundle.manifest(), MANIFEST_VERSION).map_err(|error| error.shown_in(bundle))?;
         if manifest.status == RunStatus::Running {
@@ -140,7 +156,8 @@ impl Manifest {
         let Some(_lock) = ManifestLock::acquire(bundle.dir()) else {
             return Err(UpdateError::Busy { path: bundle.manifest() });
         };
-        let mut manifest = Self::read(bundle)?;
+        // Also what is wrong with it: who changes one thing leaves the others as they are.
+        let mut manifest = Self::read_as_it_is(bundle)?;
         let changed = change(&mut manifest);
         manifest.write_locked(bundle)?;
         Ok(changed)

@@ -34,6 +34,11 @@ impl OwnTime {
         self.delivery_ms + self.report_ms
     }
 
+    pub(crate) fn all(&self) -> [f64; 6] {
+        let Self { nodes_ms, metadata_ms, plans_ms, summaries_ms, delivery_ms, report_ms } = *self;
+        [nodes_ms, metadata_ms, plans_ms, summaries_ms, delivery_ms, report_ms]
+    }
+
     /// The parts that took any time, with what they are.
     pub fn parts(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let parts = [

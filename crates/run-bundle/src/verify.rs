@@ -23,6 +23,7 @@ use crate::{
     layout::{MANIFEST, NODES, OPEN_TRACES, is_known},
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
+    run_state::RunState,
     seal::is_changed,
 };
 
@@ -42,7 +43,12 @@ impl Bundle {
     /// of a run that has not ended are read, and not compared.
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let manifest = Manifest::read(self).map_err(|error| faults.push(Fault::Manifest(error))).ok();
+        let manifest = Manifest::read_with_damages(self).map_err(|error| faults.push(Fault::Manifest(error)));
+        let manifest = manifest.ok().map(|(manifest, damages)| {
+            let damages = damages.into_iter();
+            faults.extend(damages.map(|problem| Fault::Damaged { path: MANIFEST.to_owned(), problem }));
+            manifest
+        });
         // Listed once: the files of a run that goes on come and go, and two listings could disagree.
         let contents = contents(self.dir()).map_err(|problem| {
             let path = self.shown(self.dir()).display().to_string();
@@ -51,6 +57,7 @@ impl Bundle {
         let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
             faults.extend(changed_manifest(self, manifest));
+            faults.extend(unclosed(self, manifest));
             faults.extend(manifest.lasting_files().filter_map(|entry| compared(self, manifest, entry)));
             if manifest.lists_final_files() {
                 faults.extend(unlisted(&contents, manifest));
@@ -87,6 +94,15 @@ fn changed_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
         faults.push(fault("does not list the files, so that they cannot be compared with it".to_owned()));
     }
     faults
+}
+
+/// That nobody has closed a run that does not go on.
+fn unclosed(bundle: &Bundle, manifest: &Manifest) -> Option<Fault> {
+    match bundle.state(manifest) {
+        RunState::ProcessEnded => Some(Fault::Unclosed { process_is_gone: true }),
+        RunState::Unknown => Some(Fault::Unclosed { process_is_gone: false }),
+        RunState::Running | RunState::Success | RunState::Failure | RunState::Interrupted => None,
+    }
 }
 
 fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<Fault> {

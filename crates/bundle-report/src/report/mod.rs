@@ -19,6 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// How a run ended, as far as its bundle shows.
+pub use daglight_run_bundle::RunState as ReportStatus;
 pub use data::{ColumnReport, DataReport, ValueReport};
 pub use delivery::DeliveryReport;
 pub use hidden::HiddenCount;
@@ -161,24 +163,6 @@ pub struct Report {
     pub unreadable: Vec<UnreadableFile>,
 }
 
-/// How a run ended, as far as its bundle shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReportStatus {
-    /// It ended well.
-    Success,
-    /// It failed.
-    Failure,
-    /// It was asked to end before it was done, by ctrl-c for example.
-    Interrupted,
-    /// It has not ended, and its process is not known to be gone.
-    Running,
-    /// Its process is gone and did not say how the run ended.
-    ProcessEnded,
-    /// The bundle does not say.
-    Unknown,
-}
-
 /// One sentence of the headline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeadlineSentence {
@@ -234,20 +218,6 @@ pub struct Totals {
     pub errors: u64,
     /// Warnings, every occurrence.
     pub warnings: u64,
-}
-
-impl ReportStatus {
-    /// The status in words, such as `process ended`.
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Interrupted => "interrupted",
-            Self::Running => "running",
-            Self::ProcessEnded => "process ended",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 impl Report {

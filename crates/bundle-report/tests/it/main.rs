@@ -4,6 +4,7 @@
 
 mod compared;
 mod damaged;
+mod endings;
 mod exports;
 #[path = "../../src/fixture.rs"]
 mod fixture;

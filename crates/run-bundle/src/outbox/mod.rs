@@ -47,5 +47,6 @@ pub use reader::{OutboxError, OutboxReader, Read};
 pub use record::OUTBOX_VERSION;
 pub use recorded::{LastLine, Recorded};
 pub use recording_problem::RecordingProblem;
+pub(crate) use status::writer_alive;
 pub use status::{NodeProgress, OutboxStatus, StatusError, TrackerDamage, outbox_status, recorded_outbox};
 pub use unwritten::Unwritten;

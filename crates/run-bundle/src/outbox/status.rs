@@ -224,8 +224,9 @@ fn starts_like_a_record(path: &Path) -> bool {
     read.is_ok() && first == *b"{"
 }
 
-/// Writers hold a shared lock on the file, which the system takes back when their process ends.
-fn writer_alive(path: &Path) -> Option<bool> {
+/// Whether a process has an outbox open for writing; `None` where there is none, or files cannot be locked. Writers hold a shared lock
+/// on the file, which the system takes back when their process ends.
+pub(crate) fn writer_alive(path: &Path) -> Option<bool> {
     let file = FileBelow::deep(path, 2).open().ok()?;
     // Someone else who asks holds the lock, too, but not for long.
     for _ in 0..3 {

@@ -60,6 +60,11 @@ pub enum Fault {
         /// What is wrong with it.
         problem: String,
     },
+    /// The manifest says that the run goes on, and it does not.
+    Unclosed {
+        /// Whether that is certain. Otherwise nothing shows that its process lives.
+        process_is_gone: bool,
+    },
     /// A signal file holds fewer items than were written to it.
     Lacking {
         /// The file.
@@ -116,6 +121,14 @@ impl fmt::Display for Fault {
             Self::Lacking { path, items, expected, found } => {
                 write!(f, "{path}: {found} {items}, expected {expected}")
             }
+            Self::Unclosed { process_is_gone } => {
+                let process = if *process_is_gone {
+                    "its process has ended"
+                } else {
+                    "nothing shows that its process lives"
+                };
+                write!(f, "{MANIFEST}: the run was not closed, and {process}")
+            }
             Self::Warned { warning } => write!(f, "the run warned: {warning}"),
             Self::Lost { account, lost } => write!(f, "{account}: {lost}"),
             Self::Unbalanced { account, produced, accounted } => {
@@ -129,7 +142,7 @@ impl Fault {
     /// The file that it is about, by its path below the bundle.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Manifest(_) => Some(MANIFEST),
+            Self::Manifest(_) | Self::Unclosed { .. } => Some(MANIFEST),
             Self::Unreadable { path, .. }
             | Self::Shorter { path, .. }
             | Self::Longer { path, .. }

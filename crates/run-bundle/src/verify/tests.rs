@@ -125,6 +125,40 @@ fn the_files_of_a_run_that_goes_on_are_not_compared() {
 }
 
 #[test]
+fn a_run_that_does_not_go_on_and_was_not_closed_is_a_fault() {
+    let killed = |start_ticks| {
+        move |bundle: &Bundle| {
+            Manifest::update(bundle, |manifest| manifest.status = RunStatus::Running).unwrap();
+            let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
+            evidence.start_ticks = start_ticks;
+            evidence.write(&bundle.heartbeat()).unwrap();
+        }
+    };
+    check(killed(Some(1)), &["manifest.json: the run was not closed, and its process has ended"]);
+    let of_today = ProcessEvidence::for_self(fixture::start(), 1.0);
+    check(killed(of_today.start_ticks), &[]);
+    // On another machine, long ago.
+    check(
+        |bundle| {
+            killed(Some(1))(bundle);
+            let mut evidence =
+                ProcessEvidence::for_self(fixture::start() - chrono::TimeDelta::days(300), 1.0);
+            evidence.boot_id = None;
+            evidence.write(&bundle.heartbeat()).unwrap();
+        },
+        &["manifest.json: the run was not closed, and nothing shows that its process lives"],
+    );
+}
+
+#[test]
+fn times_that_the_run_cannot_have_had_are_a_fault() {
+    check(
+        manifest(|manifest| manifest.ended_at = Some(manifest.started_at - chrono::TimeDelta::days(1))),
+        &["manifest.json: ended_at, 2026-11-20T05:09:47Z, is before the start of the run"],
+    );
+}
+
+#[test]
 fn a_run_that_a_second_signal_cut_off_had_plans_in_hand() {
     let cut_off = || {
         manifest(|manifest| {

@@ -1,0 +1,238 @@
+//! Times of a manifest that its run cannot have had: what somebody or a broken disk has written there.
+
+use std::{fs, path::Path, time::UNIX_EPOCH};
+
+use chrono::{DateTime, Days, SecondsFormat, TimeDelta, Utc};
+
+use crate::{manifest::Manifest, milliseconds};
+
+/// The beginning of 2000, in seconds: clocks that were never set begin before it.
+const EARLIEST: i64 = 946_684_800;
+/// How far the clock of a machine may be ahead of the one that says when its files were written.
+const AHEAD: Days = Days::new(366);
+/// How much longer than its run a node may last, and how far it may be from it: code that an interrupt could not stop goes on.
+const AROUND_RUN: TimeDelta = TimeDelta::hours(1);
+/// Nodes that are named one by one.
+const MAX_NAMED: usize = 3;
+
+/// Takes the times out of a manifest that its run cannot have had, so that no duration is made of them, and says which they were.
+/// A start is replaced by the time in the id of the run. `written` is when the file was.
+pub(crate) fn take_impossible_times(manifest: &mut Manifest, written: Option<DateTime<Utc>>) -> Vec<String> {
+    let created = manifest.identity.run_id.created_at();
+    let latest = written.map_or(created, |written| written.max(created)).checked_add_days(AHEAD);
+    let latest = latest.unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let mut found = Vec::new();
+    take_start(manifest, created, latest, &mut found);
+    let started = manifest.started_at;
+    take(&mut manifest.ended_at, "ended_at", (started, latest), &mut found);
+    take(&mut manifest.interrupted_at, "interrupted_at", (started, latest), &mut found);
+    let process_ended = manifest.process_ended_at.is_some();
+    take(&mut manifest.process_ended_at, "process_ended_at", (started, latest), &mut found);
+    if process_ended && manifest.process_ended_at.is_none() {
+        // That it ended is still known.
+        manifest.process_ended_at = Some(manifest.ended_at.unwrap_or(started));
+    }
+    found.extend(take_times_of_nodes(manifest, latest));
+    let longest_ms = milliseconds::between(started, end_of_nodes(manifest, latest));
+    if manifest.own_time.as_ref().is_some_and(|own| !own.all().iter().all(|ms| is_of(*ms, longest_ms))) {
+        manifest.own_time = None;
+        found.push("own_time is no time that the run can have taken".to_owned());
+    }
+    found
+}
+
+/// When a file was written; `None` where the system does not say.
+pub(crate) fn last_written(path: &Path) -> Option<DateTime<Utc>> {
+    let since_epoch = fs::symlink_metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    DateTime::from_timestamp(i64::try_from(since_epoch.as_secs()).ok()?, since_epoch.subsec_nanos())
+}
+
+fn take_start(
+    manifest: &mut Manifest,
+    created: DateTime<Utc>,
+    latest: DateTime<Utc>,
+    found: &mut Vec<String>,
+) {
+    let started = manifest.started_at;
+    let problem = problem(started, (DateTime::<Utc>::MIN_UTC, latest)).map(str::to_owned).or_else(|| {
+        // The id has a time of its own, which tells which of the two is wrong.
+        let ended = manifest.ended_at.filter(|ended| (created..started).contains(ended))?;
+        Some(format!("is behind ended_at, {}", shown(ended)))
+    });
+    if let Some(problem) = problem {
+        found.push(format!("started_at, {}, {problem}", shown(started)));
+        manifest.started_at = created;
+    }
+}
+
+/// What is wrong with the times of nodes, in one text.
+fn take_times_of_nodes(manifest: &mut Manifest, latest: DateTime<Utc>) -> Option<String> {
+    let first = manifest.started_at.checked_sub_signed(AROUND_RUN).unwrap_or(manifest.started_at);
+    let last = end_of_nodes(manifest, latest);
+    let longest_ms = milliseconds::between(first, last);
+    let mut named = Vec::new();
+    for node in &mut manifest.nodes {
+        let mut found = Vec::new();
+        take(&mut node.started_at, "started_at", (first, last), &mut found);
+        take_duration(&mut node.duration_ms, longest_ms, &mut found);
+        for attempt in &mut node.earlier_attempts {
+            take(&mut attempt.started_at, "started_at", (first, last), &mut found);
+            take_duration(&mut attempt.duration_ms, longest_ms, &mut found);
+        }
+        if !found.is_empty() {
+            named.push(format!("of the node {:?}: {}", node.name, found.join("; ")));
+        }
+    }
+    let more = named.len().saturating_sub(MAX_NAMED);
+    named.truncate(MAX_NAMED);
+    if more > 0 {
+        named.push(format!("and of {more} more nodes"));
+    }
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+fn end_of_nodes(manifest: &Manifest, latest: DateTime<Utc>) -> DateTime<Utc> {
+    manifest.ended_at.and_then(|ended| ended.checked_add_signed(AROUND_RUN)).unwrap_or(latest)
+}
+
+fn take(
+    time: &mut Option<DateTime<Utc>>,
+    name: &str,
+    bounds: (DateTime<Utc>, DateTime<Utc>),
+    found: &mut Vec<String>,
+) {
+    let Some(at) = *time else { return };
+    if let Some(problem) = problem(at, bounds) {
+        found.push(format!("{name}, {}, {problem}", shown(at)));
+        *time = None;
+    }
+}
+
+fn take_duration(duration_ms: &mut Option<f64>, longest_ms: f64, found: &mut Vec<String>) {
+    let impossible = duration_ms.take_if(|ms| !is_of(*ms, longest_ms));
+    found.extend(impossible.map(|ms| format!("duration_ms, {ms}, is not of this run")));
+}
+
+fn problem(at: DateTime<Utc>, (first, last): (DateTime<Utc>, DateTime<Utc>)) -> Option<&'static str> {
+    match at {
+        at if at.timestamp() < EARLIEST => Some("is before 2000"),
+        at if at < first => Some("is before the start of the run"),
+        at if at > last => Some("is behind the end of the run"),
+        _ => None,
+    }
+}
+
+fn is_of(ms: f64, longest_ms: f64) -> bool {
+    (0.0..=longest_ms).contains(&ms)
+}
+
+fn shown(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture, manifest::NodeRecord, own_time::OwnTime};
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// A run of two seconds, whose id is of its start.
+    fn manifest() -> Manifest {
+        let mut manifest = fixture::manifest();
+        manifest.started_at = manifest.identity.run_id.created_at();
+        manifest.ended_at = Some(manifest.started_at + TimeDelta::seconds(2));
+        manifest
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Manifest), expected: &[&str], restored: impl FnOnce(&mut Manifest)) {
+        let (mut changed, mut as_it_counts) = (manifest(), manifest());
+        change(&mut changed);
+        restored(&mut as_it_counts);
+        let found = take_impossible_times(&mut changed, Some(manifest().started_at));
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{expected:?} is not in {found:?}");
+        }
+        assert_eq!(changed, as_it_counts);
+        assert_eq!(take_impossible_times(&mut changed, Some(manifest().started_at)), [""; 0]);
+    }
+
+    #[test]
+    fn times_that_a_run_can_have_are_left_alone() {
+        let possible = |manifest: &mut Manifest| {
+            let start = manifest.started_at;
+            manifest.nodes[0].started_at = Some(start + TimeDelta::milliseconds(1));
+            manifest.nodes[0].duration_ms = Some(1_999.0);
+            manifest.process_ended_at = manifest.ended_at;
+            manifest.own_time = Some(OwnTime { nodes_ms: 3.0, ..OwnTime::default() });
+        };
+        check(possible, &[], possible);
+        // The clock of the machine is a month ahead of that of its files.
+        let ahead = |manifest: &mut Manifest| manifest.started_at += TimeDelta::days(30);
+        let later = |manifest: &mut Manifest| {
+            ahead(manifest);
+            manifest.ended_at = None;
+        };
+        check(later, &[], later);
+    }
+
+    #[test]
+    fn a_start_that_cannot_be_is_that_of_the_id() {
+        for start in ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "1970-01-01T00:00:00Z"] {
+            check(|manifest| manifest.started_at = at(start), &["started_at, "], |_| ());
+        }
+        let later = |manifest: &mut Manifest| manifest.started_at += TimeDelta::hours(1);
+        check(later, &["is behind ended_at"], |_| ());
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_is_none() {
+        for end in ["9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z"] {
+            check(
+                |manifest| manifest.ended_at = Some(at(end)),
+                &["ended_at, "],
+                |manifest| manifest.ended_at = None,
+            );
+        }
+        check(
+            |manifest| manifest.ended_at = Some(manifest.started_at - TimeDelta::seconds(1)),
+            &["is before the start of the run"],
+            |manifest| manifest.ended_at = None,
+        );
+        // That a process ended does not become unknown with its time.
+        check(
+            |manifest| manifest.process_ended_at = Some(at("0000-01-01T00:00:00Z")),
+            &["process_ended_at, "],
+            |manifest| manifest.process_ended_at = manifest.ended_at,
+        );
+    }
+
+    #[test]
+    fn times_of_nodes_are_within_the_run() {
+        for ms in [-5.0, 1e300, f64::NAN] {
+            check(
+                |manifest| manifest.nodes[0].duration_ms = Some(ms),
+                &["of the node \"orders\": duration_ms, "],
+                |_| (),
+            );
+        }
+        let centuries_ago = |manifest: &mut Manifest| {
+            manifest.nodes = (0..9).map(|n| NodeRecord::not_run(n.to_string())).collect();
+            for node in &mut manifest.nodes {
+                node.started_at = Some(at("1600-01-01T00:00:00Z"));
+            }
+        };
+        check(centuries_ago, &["; and of 6 more nodes"], |manifest| {
+            manifest.nodes = (0..9).map(|n| NodeRecord::not_run(n.to_string())).collect();
+        });
+        check(
+            |manifest| manifest.own_time = Some(OwnTime { plans_ms: -1.0, ..OwnTime::default() }),
+            &["own_time"],
+            |_| (),
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! How a run ended, or whether it goes on, as far as its bundle shows.
+
+use std::fs;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bundle::Bundle,
+    evidence::{Liveness, ProcessEvidence},
+    impossible_times::last_written,
+    manifest::{Manifest, RunStatus},
+    outbox::{outbox_path, writer_alive},
+};
+
+/// A heartbeat that was signed this long ago is that of a process that lives, wherever it does; a longer one where its beats are
+/// further apart,
+const SIGNED: TimeDelta = TimeDelta::seconds(15);
+/// in beats.
+const SIGNED_BEATS: f64 = 3.0;
+/// The same of any file of a bundle without a heartbeat, in which nothing is written while a query computes.
+const WRITTEN: TimeDelta = TimeDelta::seconds(60);
+
+/// How a run ended, as far as its bundle shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// It ended well.
+    Success,
+    /// It failed.
+    Failure,
+    /// It was asked to end before it was done, by ctrl-c for example.
+    Interrupted,
+    /// It has not ended, and its process lives.
+    Running,
+    /// Its process is gone and did not say how the run ended.
+    ProcessEnded,
+    /// The bundle does not say: its manifest cannot be read, or says that the run goes on, and nothing shows that it does.
+    Unknown,
+}
+
+impl RunState {
+    /// Of a run whose manifest says this. `liveness` is asked where it says that the run goes on.
+    pub fn of(status: RunStatus, liveness: impl FnOnce() -> Liveness) -> Self {
+        match status {
+            RunStatus::Success => Self::Success,
+            RunStatus::Failure => Self::Failure,
+            RunStatus::Interrupted => Self::Interrupted,
+            RunStatus::Running => match liveness() {
+                Liveness::Alive => Self::Running,
+                Liveness::Gone => Self::ProcessEnded,
+                Liveness::Unknown => Self::Unknown,
+            },
+        }
+    }
+
+    /// The state in words, such as `process ended`.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+            Self::ProcessEnded => "process ended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Bundle {
+    /// Whether the process of a run that has not ended lives at `now`: by its heartbeat, then by the lock that it holds on its outbox,
+    /// then by how long ago it has written anything. Unknown where nothing of that shows it. A bundle that was unpacked from an archive
+    /// is a copy in which no run goes on.
+    pub fn liveness(&self, evidence: Option<&ProcessEvidence>, now: DateTime<Utc>) -> Liveness {
+        let liveness = match evidence.map_or(Liveness::Unknown, ProcessEvidence::is_alive) {
+            // Process ids say nothing in another container or on another machine, and a lock on a shared file does.
+            Liveness::Unknown => match writer_alive(&outbox_path(&self.tracker_dir())) {
+                Some(true) => Liveness::Alive,
+                Some(false) => Liveness::Gone,
+                None if self.is_fresh(evidence, now) => Liveness::Alive,
+                None => Liveness::Unknown,
+            },
+            known => known,
+        };
+        if self.is_unpacked() && liveness == Liveness::Alive { Liveness::Unknown } else { liveness }
+    }
+
+    /// How its run ended, or whether it goes on at this moment, by a manifest of it that was read.
+    #[expect(clippy::disallowed_methods, reason = "whether a process lives is asked of this moment")]
+    pub fn state(&self, manifest: &Manifest) -> RunState {
+        let evidence = || ProcessEvidence::read(&self.heartbeat()).ok();
+        RunState::of(manifest.status, || self.liveness(evidence().as_ref(), Utc::now()))
+    }
+
+    fn is_fresh(&self, evidence: Option<&ProcessEvidence>, now: DateTime<Utc>) -> bool {
+        let is_within = |at: DateTime<Utc>, limit: TimeDelta| (now - at).abs() <= limit;
+        match evidence {
+            // A copy of a bundle has files that were just written, and an old signature.
+            Some(evidence) => {
+                let beats_ms = evidence.interval_seconds * SIGNED_BEATS * 1e3;
+                let beats = TimeDelta::try_milliseconds(beats_ms as i64).unwrap_or(SIGNED);
+                is_within(evidence.signed_at(), SIGNED.max(beats))
+            }
+            None => self.last_change().is_some_and(|at| is_within(at, WRITTEN)),
+        }
+    }
+
+    /// When something was last written into the folder, or a file in it.
+    fn last_change(&self) -> Option<DateTime<Utc>> {
+        let files = fs::read_dir(self.dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.chain([self.dir().to_owned()]).filter_map(|path| last_written(&path)).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Durability, fixture,
+        outbox::{Event, Outbox},
+    };
+
+    fn start() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_237_787, 0).unwrap()
+    }
+
+    fn written(bundle: &Bundle) -> DateTime<Utc> {
+        bundle.last_change().unwrap()
+    }
+
+    /// Of a process that cannot be seen from here.
+    fn elsewhere() -> ProcessEvidence {
+        let mut evidence = ProcessEvidence::for_self(start(), 1.0);
+        evidence.boot_id = Some("another".into());
+        evidence
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_process_of_this_machine_counts_first() {
+        let (_out, bundle) = fixture::bundle();
+        let mut evidence = ProcessEvidence::for_self(start(), 1.0);
+        let years_later = start() + TimeDelta::days(3_000);
+        assert_eq!(bundle.liveness(Some(&evidence), years_later), Liveness::Alive);
+        let unpacked = bundle.clone().unpacked_from("a.tar.gz");
+        assert_eq!(unpacked.liveness(Some(&evidence), start()), Liveness::Unknown);
+        evidence.start_ticks = Some(1);
+        assert_eq!(bundle.liveness(Some(&evidence), start()), Liveness::Gone);
+        assert_eq!(unpacked.liveness(Some(&evidence), start()), Liveness::Gone);
+    }
+
+    #[test]
+    fn without_a_process_the_lock_of_the_outbox_counts() {
+        let (_out, bundle) = fixture::bundle();
+        let outbox = Outbox::open(&bundle.tracker_dir(), Durability::Process).unwrap();
+        outbox.append(&Event::TaskStarted { node: "a".into(), time: start() }).unwrap();
+        for evidence in [None, Some(elsewhere())] {
+            assert_eq!(bundle.liveness(evidence.as_ref(), start()), Liveness::Alive);
+        }
+        drop(outbox);
+        for evidence in [None, Some(elsewhere())] {
+            assert_eq!(bundle.liveness(evidence.as_ref(), written(&bundle)), Liveness::Gone);
+        }
+    }
+
+    #[test]
+    fn without_a_lock_the_last_sign_of_life_counts_and_not_for_ever() {
+        let (_out, bundle) = fixture::bundle();
+        let now = written(&bundle);
+        assert_eq!(bundle.liveness(None, now), Liveness::Alive);
+        assert_eq!(bundle.liveness(None, now + TimeDelta::seconds(61)), Liveness::Unknown);
+        let unpacked = bundle.clone().unpacked_from("a.tar.gz");
+        assert_eq!(unpacked.liveness(None, now), Liveness::Unknown);
+        // What is in a heartbeat is older than the copy of its file.
+        let evidence = elsewhere();
+        assert_eq!(bundle.liveness(Some(&evidence), start() + TimeDelta::seconds(9)), Liveness::Alive);
+        assert_eq!(bundle.liveness(Some(&evidence), start() + TimeDelta::seconds(16)), Liveness::Unknown);
+        let rare = ProcessEvidence { interval_seconds: 60.0, ..evidence };
+        assert_eq!(bundle.liveness(Some(&rare), start() + TimeDelta::seconds(170)), Liveness::Alive);
+    }
+
+    #[test]
+    fn only_what_goes_on_is_asked_for_its_process() {
+        let never = || -> Liveness { panic!("it was asked") };
+        assert_eq!(RunState::of(RunStatus::Failure, never), RunState::Failure);
+        for (liveness, state) in [
+            (Liveness::Alive, RunState::Running),
+            (Liveness::Gone, RunState::ProcessEnded),
+            (Liveness::Unknown, RunState::Unknown),
+        ] {
+            assert_eq!(RunState::of(RunStatus::Running, || liveness), state);
+        }
+    }
+}
