@@ -1,6 +1,7 @@
 //! `cargo xtask`: the development tasks of this workspace.
 
 mod bench;
+mod book;
 mod circles;
 mod clippy_lists;
 mod codegen;
@@ -12,6 +13,7 @@ mod features;
 mod fuzz;
 mod interrupt;
 mod layers;
+mod markdown;
 mod module_files;
 mod test;
 mod unused;
@@ -73,6 +75,8 @@ enum Task {
     Layers,
     /// Check that no files of a crate use each other in a circle
     Circles,
+    /// Check that every page of docs is in its table of contents, and that the links of the documentation lead somewhere
+    Book,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +96,7 @@ fn main() -> ExitCode {
         Task::Unused => unused::run(),
         Task::Layers => layers::run(),
         Task::Circles => circles::run(),
+        Task::Book => book::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
