@@ -1,5 +1,5 @@
-//! The check of the documentation: each page is in the table of contents, each link leads to something that is there, and each
-//! test that a promise is proved by exists.
+//! The check of the documentation: each page is in the table of contents, each link leads to something that is there, each test
+//! that a promise is proved by exists, and code that a page quotes is that of its file.
 //!
 //! `docs` is a book of mdBook and is read on code hosts as well. Both call headings by the same rule, so an anchor has one name.
 
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use dev_services::Workspace;
 
-use crate::markdown::{anchors, code_spans, links, prose};
+use crate::markdown::{FENCE, anchors, code_spans, links, prose};
 
 const README: &str = "README.md";
 const BOOK: &str = "docs/";
@@ -20,6 +20,8 @@ const BOOK: &str = "docs/";
 const SUMMARY: &str = "docs/SUMMARY.md";
 /// How the header of a table ends whose last column names tests.
 const PROVED_BY: &str = "| proved by |";
+/// What names the file that a block of code is of.
+const QUOTED_FROM: &str = "<!-- Of ";
 /// Where tests are that are named without their file.
 const SYSTEM_TESTS: &str = "tests/system";
 
@@ -68,6 +70,10 @@ fn breaches(root: &Path, pages: &Pages) -> Vec<String> {
         breaches.extend(links(text).iter().filter_map(of_link));
         let missing = tests_named(text).into_iter().filter(|test| !is_test(root, test));
         breaches.extend(missing.map(|test| format!("{page}: there is no test {test}")));
+        let foreign = quotations(text).into_iter().filter(|quotation| !is_quoted(root, quotation));
+        breaches.extend(
+            foreign.map(|(file, code)| format!("{page}: {file} does not have {:?}", first_line(&code))),
+        );
     }
     breaches
 }
@@ -148,6 +154,34 @@ fn is_test(root: &Path, test: &str) -> bool {
         false => format!("{SYSTEM_TESTS}/{}.rs", place.replace("::", "/")),
     };
     fs::read_to_string(root.join(file)).is_ok_and(|text| text.contains(&format!("fn {name}(")))
+}
+
+/// The blocks of code that a comment in front of them says to be of a file, each with that file.
+fn quotations(text: &str) -> Vec<(&str, String)> {
+    let after_names = text.split(QUOTED_FROM).skip(1);
+    after_names
+        .filter_map(|rest| {
+            let (file, rest) = rest.split_once(" -->")?;
+            let block = rest.trim_start().strip_prefix(FENCE)?.split_once(FENCE)?.0;
+            Some((file, block.split_once('\n')?.1.to_owned()))
+        })
+        .collect()
+}
+
+/// Whether a file has the lines of a quotation, one after the other. Examples in documentation have marks in front of their lines,
+/// and lines that are not shown.
+fn is_quoted(root: &Path, (file, code): &(&str, String)) -> bool {
+    let Ok(text) = fs::read_to_string(root.join(file)) else { return false };
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.trim().trim_start_matches("///").trim());
+        lines.filter(|line| !line.is_empty() && !line.starts_with("# ")).map(str::to_owned).collect()
+    };
+    let (text, code) = (lines(&text), lines(code));
+    !code.is_empty() && text.windows(code.len()).any(|window| window == code)
+}
+
+fn first_line(code: &str) -> &str {
+    code.trim().lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -232,6 +266,17 @@ mod tests {
                 ("crates/x/src/y.rs", "#[test]\nfn it_holds() {}"),
             ],
             &["docs/one.md: there is no test ends::it_waits", "docs/one.md: there is no test it_floats"],
+        );
+    }
+
+    #[test]
+    fn a_quotation_is_of_its_file() {
+        let file = "/// ```\n/// # let run = start();\n/// run.node(\n///     x,\n/// );\n/// run.finish();\n/// ```";
+        let quoted = "<!-- Of a.rs -->\n```rust\nrun.node(\n    x,\n);\nrun.finish();\n```\n";
+        let one = format!("{quoted}{}", quoted.replace("    x", "    y"));
+        check(
+            &[(README, ""), SUMMARY_OF_ONE, ("docs/one.md", &one), ("a.rs", file)],
+            &["docs/one.md: a.rs does not have \"run.node(\""],
         );
     }
 }

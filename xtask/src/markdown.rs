@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-const FENCE: &str = "```";
+/// What begins and ends a block of code.
+pub(crate) const FENCE: &str = "```";
 
 /// The lines of a page outside of its blocks of code.
 pub(crate) fn prose(page: &str) -> String {
