@@ -1,6 +1,7 @@
 //! Reading what the report is made of: the only part of this crate that opens the files of a bundle.
 
 use std::{
+    collections::HashSet,
     error::Error,
     path::{Path, PathBuf},
 };
@@ -17,10 +18,14 @@ use serde_json::Value;
 use crate::{
     compare::{BothRuns, LastRun, Watched},
     data::{DataSummaries, read_summaries},
+    display,
     report::UnreadableFile,
     signals::Signals,
     trace_lines::RunTimes,
 };
+
+/// Files that have become shorter, or are gone, and are named one by one.
+const MAX_LOST: usize = 100;
 
 /// Why a bundle cannot have a report.
 #[derive(Debug, thiserror::Error)]
@@ -156,16 +161,12 @@ impl Inputs {
             }
             planned(file, plan);
         });
-        unreadable.extend(plans.iter().map(|(file, error)| unreadable_file(of_plan(file), error)));
+        unreadable.extend(plans.problems().map(|(file, problem)| UnreadableFile { file, problem }));
         // A file that ends where a line ends looks whole. Only the manifest knows that it was longer.
-        let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest));
-        for loss in lost {
-            let of_signals =
-                signals.files.iter().any(|read| read.file == loss.file && read.problem.is_some());
-            if !of_signals && unreadable.iter().all(|known| known.file != loss.file) {
-                unreadable.push(loss);
-            }
-        }
+        let damaged = signals.files.iter().filter(|read| read.problem.is_some()).map(|read| &*read.file);
+        let known = damaged.chain(unreadable.iter().map(|known| &*known.file)).collect();
+        let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest, &known));
+        unreadable.extend(lost);
         Ok(Self {
             dir: options.called.clone().unwrap_or_else(|| bundle.shown(bundle.dir())),
             deliverable: Deliverable {
@@ -187,13 +188,21 @@ impl Inputs {
 }
 
 /// The files that the run had when it ended, and that are shorter or gone by now: a file that ends with a whole line looks
-/// complete by itself.
-fn lost(bundle: &Bundle, manifest: &Manifest) -> Vec<UnreadableFile> {
+/// complete by itself. Without those of which something is `known`.
+fn lost(bundle: &Bundle, manifest: &Manifest, known: &HashSet<&str>) -> Vec<UnreadableFile> {
     let lost = |entry: &FileEntry| {
-        let problem = entry.loss(bundle)?;
+        let problem = entry.loss(bundle).filter(|_| !known.contains(&*entry.path))?;
         Some(UnreadableFile { file: entry.path.clone(), problem })
     };
-    manifest.lasting_files().filter_map(lost).collect()
+    let mut all = manifest.lasting_files().filter_map(lost);
+    let mut named: Vec<UnreadableFile> = all.by_ref().take(MAX_LOST).collect();
+    let others = all.count();
+    if others > 0 {
+        let problem =
+            format!("{} that it lists are shorter or gone", display::plural(others as u64, "more file"));
+        named.push(UnreadableFile { file: self::named(bundle, &bundle.manifest()), problem });
+    }
+    named
 }
 
 /// What was read, or `None` and an entry in the list.

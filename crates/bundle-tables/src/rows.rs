@@ -124,8 +124,8 @@ fn plans(bundle: &Bundle, to: &mut RowSink<'_>, mut row: impl FnMut(String, Plan
         let folder = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         row(format!("{folder}/{file}"), plan, to);
     });
-    for (file, error) in unreadable {
-        to.damaged(&folder.join(file), cause(&error));
+    for (path, problem) in unreadable.problems() {
+        to.damaged(&bundle.dir().join(path), problem);
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use daglight_guarded_files::{EntryKind, FileBelow, entries_below};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::Value;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     layout::PLANS,
     plan_lineage::PlanLineage,
     plan_metrics::{PlanExecutions, PlanMetrics, PlanSource, PlanningRecord, StorageUse},
+    unreadable_plans::UnreadablePlans,
     versioned::{ReadError, WriteError},
 };
 
@@ -216,17 +220,18 @@ impl PlanBundle {
     }
 
     /// Passes every plan bundle of a run to `take`, with the name of its file and in the order of the names. Returns the
-    /// files that cannot be read; the name is empty for the folder itself.
-    pub fn read_all(bundle: &Bundle, mut take: impl FnMut(&str, Self)) -> Vec<(String, ReadError)> {
+    /// files that cannot be read.
+    pub fn read_all(bundle: &Bundle, mut take: impl FnMut(&str, Self)) -> UnreadablePlans {
+        let mut unreadable = UnreadablePlans::default();
         let listed = match entries_below(bundle.dir(), PLANS) {
             Ok(listed) => listed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return unreadable,
             Err(source) => {
                 let path = bundle.shown(&bundle.plans_dir());
-                return vec![(String::new(), ReadError::Io { path, source })];
+                unreadable.add(String::new(), ReadError::Io { path, source });
+                return unreadable;
             }
         };
-        let mut unreadable = Vec::new();
         for entry in listed {
             let name = entry.name.to_string_lossy();
             if !name.ends_with(".json") || entry.kind == EntryKind::Folder {
@@ -234,7 +239,7 @@ impl PlanBundle {
             }
             match Self::read(&FileBelow::new(bundle.dir(), Path::new(PLANS).join(&entry.name))) {
                 Ok(plan) => take(&name, plan),
-                Err(error) => unreadable.push((name.into_owned(), error.shown_in(bundle))),
+                Err(error) => unreadable.add(name.into_owned(), error.shown_in(bundle)),
             }
         }
         unreadable
@@ -244,7 +249,7 @@ impl PlanBundle {
         let text = file.read(MAX_PLAN_BYTES).map_err(|source| ReadError::Io { path: file.path(), source })?;
         let damaged = |source| ReadError::Damaged { path: file.path(), source };
         // The version first: what a newer one has may not fit into these types.
-        let Beginning { format, physical_hash } = serde_json::from_slice(&text).map_err(damaged)?;
+        let Beginning { format, query_id, physical_hash } = serde_json::from_slice(&text).map_err(damaged)?;
         let version = format.strip_prefix(FORMAT_PREFIX).and_then(|version| version.parse().ok());
         match version {
             Some(1 | VERSION) => {}
@@ -253,6 +258,9 @@ impl PlanBundle {
                 let problem = format!("its format is {format:?}, expected {PLAN_BUNDLE_FORMAT:?}");
                 return Err(damaged(serde_json::Error::custom(problem)));
             }
+        }
+        if query_id.is_none() {
+            return Err(damaged(serde_json::Error::missing_field("query_id")));
         }
         let plan: Self = serde_json::from_slice(&text).map_err(damaged)?;
         Ok(match version {
@@ -267,6 +275,9 @@ impl PlanBundle {
 struct Beginning {
     #[serde(default = "first_format")]
     format: String,
+    /// Every plan has one. Without it, any object would be a plan of which nothing is known.
+    #[serde(default)]
+    query_id: Option<IgnoredAny>,
     /// What version 1 calls the fingerprint of the physical plan.
     #[serde(default)]
     physical_hash: Option<String>,
@@ -311,16 +322,32 @@ mod tests {
         write("003-c-x.json", r#"{"query_id": "#);
         write("004-d-x.json", r#"{"format": "datafusion_plan_bundle_v3", "query_id": [{}]}"#);
         write("005-e-x.json", r#"{"format": "notes"}"#);
+        write("006-f-x.json", "{}");
         write("notes.txt", "");
         let mut seen = Vec::new();
         let unreadable =
             PlanBundle::read_all(&bundle, |name, plan| seen.push((name.to_owned(), plan.query_id)));
         assert_eq!(seen, [("001-a-x.json".into(), "1".into()), ("002-b-x.json".into(), "q2".into())]);
+        let unreadable = unreadable.into_named();
         let names: Vec<&str> = unreadable.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["003-c-x.json", "004-d-x.json", "005-e-x.json"]);
+        assert_eq!(names, ["003-c-x.json", "004-d-x.json", "005-e-x.json", "006-f-x.json"]);
         assert!(matches!(unreadable[0].1, ReadError::Damaged { .. }));
         assert!(matches!(unreadable[1].1, ReadError::Newer { found: 3, known: 2, .. }));
         assert!(matches!(unreadable[2].1, ReadError::Damaged { .. }));
+    }
+
+    #[test]
+    fn of_many_unreadable_files_the_first_are_named_and_the_others_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(dir.path(), RunId::new()).unwrap();
+        for number in 0..1_000 {
+            fs::write(bundle.plans_dir().join(format!("a-{number:016x}.json")), "{}").unwrap();
+        }
+        let unreadable = PlanBundle::read_all(&bundle, |name, _| panic!("{name} is no plan"));
+        let problems: Vec<(String, String)> = unreadable.problems().collect();
+        assert_eq!(problems.len(), 101);
+        assert_eq!(problems[0], ("plans/a-0000000000000000.json".into(), "missing field `query_id`".into()));
+        assert_eq!(problems[100], ("plans".into(), "900 more files cannot be read".into()));
     }
 
     #[test]

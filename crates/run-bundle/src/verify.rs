@@ -159,13 +159,12 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
     {
         faults.push(Fault::Damaged { path: reading.file, problem });
     }
+    let plans = PlanBundle::read_all(bundle, |_, _| {});
+    faults.extend(plans.problems().map(|(path, problem)| Fault::Damaged { path, problem }));
     let mut of_file = |path: String, error: &dyn Error| {
         let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         faults.push(Fault::Damaged { path, problem });
     };
-    for (file, error) in PlanBundle::read_all(bundle, |_, _| {}) {
-        of_file(format!("plans/{file}"), &error);
-    }
     if let Err(error) = ArtifactCatalog::read(bundle) {
         of_file("artifacts.json".to_owned(), &error);
     }

@@ -129,7 +129,7 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     let bundle = scratch.bundle();
     // Longer than a header has place for.
     let long = bundle.plan_file(Some(&"n".repeat(300)), "0123456789abcdef");
-    fs::write(&long, "{}").unwrap();
+    fs::write(&long, r#"{"query_id":1}"#).unwrap();
     let archive = scratch.at("run.tar.gz");
     let packed = pack(&bundle, &archive, PackOptions::default()).unwrap();
     assert!(is_archive(&archive) && !is_archive(&bundle.traces()) && !is_archive(bundle.dir()));

@@ -4,7 +4,7 @@ use std::fs;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::{ComparedRun, Comparison, Report, ReportStatus};
-use daglight_run_bundle::{Bundle, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus};
+use daglight_run_bundle::{Bundle, FileEntry, Manifest, NodeRecord, NodeStatus, ProcessEvidence, RunStatus};
 use daglight_run_identity::RunId;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -119,4 +119,25 @@ fn a_node_that_its_process_did_not_end_is_unfinished_before_and_after_its_run_is
     let page = report.to_markdown();
     assert!(page.contains("`lines` did not end:") && !page.contains("`lines` failed"), "{page}");
     assert!(report.headline.iter().any(|sentence| sentence.text == "Running then: lines."), "{page}");
+}
+
+#[test]
+fn of_thousands_of_damaged_files_the_first_are_named_and_the_others_counted() {
+    let listed = |number: u32| format!("plans/a-{number:016x}.json");
+    let (_out, bundle) = bundle(|manifest| {
+        let entry = |number| FileEntry { path: listed(number), size_bytes: 900, sha256: Some(String::new()) };
+        manifest.files = (0..3_000).map(entry).collect();
+    });
+    for number in 0..2_000 {
+        fs::write(bundle.dir().join(listed(number)), "{}").unwrap();
+    }
+    let report = Report::from_bundle(&bundle).unwrap();
+    let has = |file: &str, problem: &str| {
+        let damages = || report.unreadable.iter().filter(|damage| damage.file == file);
+        assert!(damages().any(|damage| damage.problem == problem), "{:#?}", report.unreadable.last());
+    };
+    has(&listed(0), "missing field `query_id`");
+    has("plans", "1900 more files cannot be read");
+    has("manifest.json", "2,800 more files that it lists are shorter or gone");
+    assert_eq!(report.unreadable.iter().filter(|damage| damage.file.starts_with("plans/")).count(), 200);
 }

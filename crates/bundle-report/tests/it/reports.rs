@@ -777,7 +777,7 @@ fn names_that_are_not_utf_8_do_not_keep_a_report_from_being_made() {
 
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
-    fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "{}").unwrap();
+    fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), r#"{"query_id":1}"#).unwrap();
     fs::write(bundle.dir().join(OsStr::from_bytes(b"caf\xe9.csv")), "mine").unwrap();
     fs::write(bundle.plans_dir().join(OsStr::from_bytes(b"001-\xff.json")), "mine").unwrap();
     let report = Report::from_bundle(&bundle).unwrap();

@@ -8,12 +8,13 @@ use crate::{delivery_counts::DeliveryCounts, fixture, warning::Warning, warning_
 /// As many spans as the manifest says.
 const TRACES: &str = "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{},{},{},{}]}]}]}\n";
 const PLAN: &str = "plans/a-0123456789abcdef.json";
+const PLAN_TEXT: &str = r#"{"query_id":1}"#;
 
 fn bundle() -> (tempfile::TempDir, Bundle) {
     let (out, bundle) = fixture::bundle();
     fs::write(bundle.traces(), TRACES).unwrap();
     fs::write(bundle.logs(), "").unwrap();
-    fs::write(bundle.dir().join(PLAN), "{}").unwrap();
+    fs::write(bundle.dir().join(PLAN), PLAN_TEXT).unwrap();
     fs::write(bundle.report_markdown(), "# run").unwrap();
     fs::write(bundle.dir().join("manifest.lock"), "").unwrap();
     let mut manifest = fixture::manifest();
@@ -51,12 +52,12 @@ fn whatever_changed_is_one_fault() {
     let plan = format!("{PLAN}: ");
     check(|bundle| fs::remove_file(bundle.dir().join(PLAN)).unwrap(), &[&format!("{plan}cannot be read")]);
     check(
-        |bundle| fs::write(bundle.dir().join(PLAN), "{]").unwrap(),
+        |bundle| fs::write(bundle.dir().join(PLAN), PLAN_TEXT.replace('}', "]")).unwrap(),
         &[&format!("{plan}has another"), &plan],
     );
     check(
-        |bundle| fs::write(bundle.dir().join(PLAN), "{ }").unwrap(),
-        &[&format!("{plan}3 bytes, expected 2")],
+        |bundle| fs::write(bundle.dir().join(PLAN), PLAN_TEXT.replace('{', "{ ")).unwrap(),
+        &[&format!("{plan}15 bytes, expected 14")],
     );
     check(|bundle| fs::write(bundle.traces(), "{}\n").unwrap(), &["otel_traces.json: 3 bytes, expected 61"]);
     let other = TRACES.replacen("{}", "[]", 1);
@@ -66,7 +67,7 @@ fn whatever_changed_is_one_fault() {
         &["otel_logs.json: 8 bytes", "line 1 is damaged"],
     );
     check(
-        |bundle| fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap(),
+        |bundle| fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), PLAN_TEXT).unwrap(),
         &["plans/b-0123456789abcdef.json: is not in the manifest"],
     );
     check(|bundle| fs::write(bundle.dir().join("x.exe"), "").unwrap(), &["x.exe: is not a file of a run"]);
@@ -170,7 +171,7 @@ fn a_run_that_a_second_signal_cut_off_had_plans_in_hand() {
         |bundle| {
             cut_off()(bundle);
             fs::remove_file(bundle.dir().join(PLAN)).unwrap();
-            fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), "{}").unwrap();
+            fs::write(bundle.dir().join("plans/b-0123456789abcdef.json"), PLAN_TEXT).unwrap();
         },
         &[],
     );
