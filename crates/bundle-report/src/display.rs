@@ -172,11 +172,19 @@ pub fn command(name: &str, path: &Path) -> String {
 pub(crate) fn first_of<N: AsRef<str>>(names: impl IntoIterator<Item = N>, most: usize) -> String {
     let mut names = names.into_iter();
     let first: Vec<N> = names.by_ref().take(most).collect();
-    let first = first.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    let first = first.iter().map(|first| name(first.as_ref())).collect::<Vec<_>>().join(", ");
     match names.count() {
         0 => first,
         more => format!("{first} and {more} more"),
     }
+}
+
+/// The widest name that people are shown. Whoever needs a longer one has it in the JSON, and on a page where the mouse points to it.
+const MAX_NAME_WIDTH: usize = 80;
+
+/// The name of a node, a table, a column or an output as people are shown it. Such a name may have any length: it is text of a script.
+pub(crate) fn name(name: &str) -> Cow<'_, str> {
+    without_middle(name, MAX_NAME_WIDTH)
 }
 
 /// A text cut in its middle to a width, so that those are told apart that differ at their ends.
@@ -214,6 +222,7 @@ mod tests {
         {
             assert_eq!(first_of(names, 2), expected);
         }
+        assert_eq!(first_of([&*"n".repeat(99)], 2), format!("{}…{}", "n".repeat(53), "n".repeat(26)));
     }
 
     #[test]

@@ -204,7 +204,7 @@ fn failures(report: &Report, findings: &mut Findings) {
     for node in by_themselves.iter().take(MAX_NAMED) {
         let error = node.error.as_deref().map(one_line).filter(|error| !error.is_empty());
         let error = error.unwrap_or_else(|| "it did not say why".to_owned());
-        findings.add(Level::Bad, format!("Node {} failed: {error}", node.name));
+        findings.add(Level::Bad, format!("Node {} failed: {error}", display::name(&node.name)));
     }
     if by_themselves.len() > MAX_NAMED {
         findings.add(Level::Bad, format!("{} more nodes failed.", by_themselves.len() - MAX_NAMED));
@@ -258,7 +258,8 @@ fn slowest(report: &Report, findings: &mut Findings) {
         .filter(|(_, duration_ms)| *duration_ms >= SLOWEST_MS)
         .max_by(|(_, a), (_, b)| a.total_cmp(b));
     if let Some((node, duration_ms)) = slowest {
-        let mut text = format!("Slowest: {} took {}", node.name, display::duration(duration_ms));
+        let mut text =
+            format!("Slowest: {} took {}", display::name(&node.name), display::duration(duration_ms));
         // A node whose end was recorded later than that of the run has no share of it.
         if let Some(run_ms) = report.duration_ms.filter(|run_ms| *run_ms > 0.0 && duration_ms <= *run_ms) {
             text.push_str(&format!(" ({} of the run)", display::percent(duration_ms / run_ms)));

@@ -243,7 +243,7 @@ impl Render for Piece<'_> {
         html! {
             @match self {
                 Piece::Words(words) => { (words.as_ref()) },
-                Piece::Name(name) => { (name) },
+                Piece::Name(name) => { (Name(name)) },
                 Piece::Code(text) => { code { (text.as_ref()) } },
                 Piece::Message(text) => { span.message { (text) } },
                 Piece::Tag(tag) => { (tag) },
@@ -290,7 +290,7 @@ fn node_cell(node: &NodeReport) -> Markup {
     html! {
         div.node {
             @if node.on_critical_path { (OnPath) }
-            span.name title=(node.name) { (node.name) }
+            span.name title=(node.name) { (display::name(&node.name)) }
             span.kind { (node.kind.as_ref().map_or("", RecordedKind::name)) }
             @for tag in node_sections::node_tags(node) { (tag) }
         }
@@ -335,6 +335,16 @@ fn operator_row(row: &TreeRow<'_>) -> Markup {
                 td class={ "number" @if position == 0 && row.operator.estimate_is_wrong { " off" } } { (cell) }
             }
         }
+    }
+}
+
+/// A name, whole where the mouse points to it.
+struct Name<'r>(&'r str);
+
+impl Render for Name<'_> {
+    fn render(&self) -> Markup {
+        let shown = display::name(self.0);
+        html! { @if shown == self.0 { (self.0) } @else { span title=(self.0) { (shown) } } }
     }
 }
 

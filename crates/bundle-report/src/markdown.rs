@@ -206,7 +206,7 @@ fn inline_within(pieces: &[Piece<'_>], width: usize) -> String {
         return whole;
     }
     let cut = |name: &str| {
-        let name = in_line(name);
+        let name = in_line(&display::name(name));
         let room = shown_width(&name).saturating_sub(over);
         code(&display::without_middle(&name, room))
     };
@@ -227,18 +227,20 @@ fn inline(pieces: &[Piece<'_>]) -> String {
 fn piece(piece: &Piece<'_>) -> String {
     match piece {
         Piece::Words(words) => text(words),
-        Piece::Name(name) => code(name),
+        Piece::Name(name) => code(&display::name(name)),
         Piece::Code(content) => code(content),
         Piece::Message(message) => code(message),
         Piece::Tag(tag) if tag.tone == Tone::Bad => format!("**{}**", text(&tag.word)),
         Piece::Tag(tag) => text(&tag.word),
         Piece::OnPath => ON_PATH.to_owned(),
         Piece::Path(names) => {
-            let names: Vec<String> = names.iter().map(|name| code(name)).collect();
+            let names: Vec<String> = names.iter().map(|name| code(&display::name(name))).collect();
             format!(": {}", names.join(" → "))
         }
-        Piece::Node(node) if node.on_critical_path => format!("{} {ON_PATH}", code(&node.name)),
-        Piece::Node(node) => code(&node.name),
+        Piece::Node(node) if node.on_critical_path => {
+            format!("{} {ON_PATH}", code(&display::name(&node.name)))
+        }
+        Piece::Node(node) => code(&display::name(&node.name)),
         Piece::Bar(..) | Piece::Share(_) => String::new(),
         Piece::Histogram(counts) => {
             let counts: Vec<Option<f64>> = counts.iter().map(|count| Some(*count as f64)).collect();

@@ -104,11 +104,14 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
     if !lineage.rows_by.is_empty() {
         more.push(format!(
             "Which rows, and which of several values, is decided by {}.",
-            lineage.rows_by.join(", ")
+            display::first_of(&lineage.rows_by, lineage.rows_by.len())
         ));
     }
     if !lineage.unresolved.is_empty() {
-        more.push(format!("Not followed: {}.", lineage.unresolved.join(", ")));
+        more.push(format!(
+            "Not followed: {}.",
+            display::first_of(&lineage.unresolved, lineage.unresolved.len())
+        ));
     }
     Block::Data {
         title: vec![Piece::Name(&lineage.node), Piece::words(" is made of")],

@@ -29,7 +29,7 @@ pub(crate) struct TreeRow<'r> {
 impl PlanReport {
     /// What it is the plan of.
     pub(crate) fn title(&self) -> String {
-        let of = self.node.as_ref().map(|node| format!(" of {node}")).unwrap_or_default();
+        let of = self.node.as_ref().map(|node| format!(" of {}", display::name(node))).unwrap_or_default();
         let executions = match self.executions {
             0 | 1 => String::new(),
             many => format!(", the slowest of {} executions", display::count(many)),

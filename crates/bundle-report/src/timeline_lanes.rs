@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     coverage::Coverage,
+    display,
     report::{Report, TimelineSpanKind},
     shown_spans::Crowd,
 };
@@ -112,7 +113,14 @@ impl<'r> TimelineLanes<'r> {
     pub(crate) fn data(&self, duration_ms: f64) -> Value {
         let bars = self.bars.iter().map(|(lane, bar)| {
             let node = bar.node.map(printable);
-            json!([lane, printable(&bar.name), node, ms(bar.start_ms), ms(bar.duration_ms), bar.state])
+            json!([
+                lane,
+                printable(&display::name(&bar.name)),
+                node,
+                ms(bar.start_ms),
+                ms(bar.duration_ms),
+                bar.state
+            ])
         });
         let bands = self.bands.iter().map(|(lane, band)| {
             let Crowd { spans, failed, longest } = band.crowd;

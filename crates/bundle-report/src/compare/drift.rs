@@ -82,6 +82,11 @@ impl ValueDrift {
         distinct || (self.missing_after - self.missing_before).abs() > thresholds.missing_drift
     }
 
+    /// Whose values moved, such as `orders.price`.
+    pub(super) fn place(&self) -> String {
+        format!("{}.{}", display::name(&self.node), display::name(&self.column))
+    }
+
     /// What moved, such as `12 % missing, was 0 %; its values moved by 23 %`.
     pub fn in_words(&self) -> String {
         let mut parts = Vec::new();

@@ -143,16 +143,24 @@ impl Comparison {
     pub fn meets(&self, criterion: &Criterion, min_ms: f64) -> Vec<String> {
         match criterion {
             Criterion::Slower(part) => {
-                let nodes = self.nodes.iter().map(|node| (format!("node {}", node.name), node.duration_ms));
+                let nodes = self
+                    .nodes
+                    .iter()
+                    .map(|node| (format!("node {}", display::name(&node.name)), node.duration_ms));
                 let all = [("the run".to_owned(), self.duration_ms)].into_iter().chain(nodes);
                 let slower =
                     all.filter_map(|(what, ms)| Some((what, ms.filter(|ms| ms.grew_by(*part, min_ms))?)));
                 slower.map(|(what, ms)| format!("{what} took {}", times(&ms))).collect()
             }
             Criterion::RowsChanged(part) => {
-                let nodes = self.nodes.iter().map(|node| (format!("node {}", node.name), node.rows_out));
-                let outputs =
-                    self.outputs.iter().map(|output| (format!("output {}", output.name), output.rows));
+                let nodes = self
+                    .nodes
+                    .iter()
+                    .map(|node| (format!("node {}", display::name(&node.name)), node.rows_out));
+                let outputs = self
+                    .outputs
+                    .iter()
+                    .map(|output| (format!("output {}", display::name(&output.name)), output.rows));
                 let changed = nodes
                     .chain(outputs)
                     .filter_map(|(what, rows)| Some((what, rows.filter(|rows| rows.changed_by(*part))?)));
@@ -160,7 +168,9 @@ impl Comparison {
             }
             Criterion::PlanChanged => {
                 let plans = self.plan_changes.iter();
-                let node = |node: &Option<String>| node.clone().unwrap_or_else(|| "no node".to_owned());
+                let node = |node: &Option<String>| {
+                    node.as_deref().map_or("no node".to_owned(), |node| display::name(node).into_owned())
+                };
                 plans.map(|change| format!("a plan of {} changed", node(&change.node))).collect()
             }
             Criterion::SchemaChanged => {
@@ -172,16 +182,14 @@ impl Comparison {
                         columns > 0 || (output.was_there && !output.is_there)
                     })
                     .map(|output| match output.is_there {
-                        true => format!("output {} has other columns", output.name),
-                        false => format!("output {} is gone", output.name),
+                        true => format!("output {} has other columns", display::name(&output.name)),
+                        false => format!("output {} is gone", display::name(&output.name)),
                     })
                     .collect()
             }
             Criterion::Drift => {
                 let columns = self.drifts.iter();
-                columns
-                    .map(|drift| format!("{}.{}: {}", drift.node, drift.column, drift.in_words()))
-                    .collect()
+                columns.map(|drift| format!("{}: {}", drift.place(), drift.in_words())).collect()
             }
             Criterion::Finding(kind) => {
                 let came = self.findings_came.iter().filter(|finding| finding.kind == *kind);

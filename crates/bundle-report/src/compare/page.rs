@@ -196,8 +196,8 @@ impl Comparison {
             };
             let [rows, rows_before] = both(output.rows.as_ref(), |rows| display::count(rows as u64));
             let [bytes, bytes_before] = both(output.bytes.as_ref(), |bytes| display::bytes(bytes as u64));
-            let gone = output.columns_gone.iter().map(|column| format!("- {column}"));
-            let new = output.columns_new.iter().map(|column| format!("+ {column}"));
+            let gone = output.columns_gone.iter().map(|column| format!("- {}", display::name(column)));
+            let new = output.columns_new.iter().map(|column| format!("+ {}", display::name(column)));
             let columns = words(gone.chain(new).collect::<Vec<_>>().join("; "));
             let changed = change_of(output.rows.as_ref());
             vec![name(&*output.name), status, rows, rows_before, changed, bytes, bytes_before, columns]

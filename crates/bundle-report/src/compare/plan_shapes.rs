@@ -13,6 +13,8 @@ use daglight_run_bundle::{PlanBundle, PlanMetrics};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::display;
+
 /// Plans of a run that are looked at.
 const MAX_PLANS: usize = 20_000;
 /// Operators of a plan.
@@ -122,6 +124,15 @@ fn shape(metrics: &PlanMetrics) -> Shape {
         .collect()
 }
 
+/// A line of a difference with the name of its operator as people are shown it.
+fn cut(line: &str) -> Cow<'_, str> {
+    let operator = line.trim_start_matches([' ', '-', '+']);
+    match display::name(operator) {
+        Cow::Borrowed(_) => Cow::Borrowed(line),
+        Cow::Owned(shown) => Cow::Owned(format!("{}{shown}", &line[..line.len() - operator.len()])),
+    }
+}
+
 /// A difference with the lines around what changed, and of all others how many they are.
 pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
     /// Lines that are shown in front of a change and behind it.
@@ -140,12 +151,12 @@ pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
         let same = (position..lines.len()).take_while(|position| !is_near(*position)).count();
         match same {
             0 => {
-                shown.push(Cow::Borrowed(lines[position].as_str()));
+                shown.push(cut(&lines[position]));
                 position += 1;
                 continue;
             }
             // A line that says that one is left out takes as much room as that one.
-            1 => shown.push(Cow::Borrowed(lines[position].as_str())),
+            1 => shown.push(cut(&lines[position])),
             _ => shown.push(Cow::Owned(format!("  … {same} operators that did not change"))),
         }
         position += same;

@@ -66,10 +66,10 @@ impl Comparison {
             }
         }
         for plan in self.plan_changes.iter().take(MAX_LINES) {
-            let node = plan
-                .node
-                .as_deref()
-                .map_or_else(|| "of no node".to_owned(), |node| format!("of {}", printable(node)));
+            let node = plan.node.as_deref().map_or_else(
+                || "of no node".to_owned(),
+                |node| format!("of {}", printable(&display::name(node))),
+            );
             line(&mut text, &format!("\nPlan {node}"));
             shortened(&plan.tree)
                 .iter()
@@ -90,7 +90,11 @@ impl Comparison {
                 (None, _) => parts.push("new".to_owned()),
                 (_, None) => parts.push("gone".to_owned()),
                 _ if node.renamed_from.is_some() => {
-                    parts.extend(node.renamed_from.iter().map(|before| format!("was called {before}")));
+                    parts.extend(
+                        node.renamed_from
+                            .iter()
+                            .map(|before| format!("was called {}", display::name(before))),
+                    );
                 }
                 (Some(before), Some(after)) if before != after => {
                     parts.push(format!("{}, {} before", ended(after), ended(before)));
@@ -99,7 +103,7 @@ impl Comparison {
             }
             parts.extend(node.duration_ms.as_ref().filter(|ms| self.is_named(ms)).map(times));
             parts.extend(node.rows_out.as_ref().filter(|rows| rows.before != rows.after).map(rows_of));
-            (!parts.is_empty()).then(|| format!("{}: {}", node.name, parts.join("; ")))
+            (!parts.is_empty()).then(|| format!("{}: {}", display::name(&node.name), parts.join("; ")))
         });
         lines.collect()
     }
@@ -108,8 +112,12 @@ impl Comparison {
         let named = compared.iter().filter(|compared| self.is_named(&compared.duration_ms));
         named
             .map(|compared| {
-                let node = compared.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
-                format!("{node}{}: {}", compared.name, times(&compared.duration_ms))
+                let node = compared
+                    .node
+                    .as_ref()
+                    .map(|node| format!("{} ", display::name(node)))
+                    .unwrap_or_default();
+                format!("{node}{}: {}", display::name(&compared.name), times(&compared.duration_ms))
             })
             .collect()
     }
@@ -132,9 +140,9 @@ impl Comparison {
                 let [now, before] = [bytes.after, bytes.before].map(|bytes| display::bytes(bytes as u64));
                 parts.push(format!("{now}, was {before}{}", change(bytes)));
             }
-            parts.extend(output.columns_gone.iter().map(|column| format!("- {column}")));
-            parts.extend(output.columns_new.iter().map(|column| format!("+ {column}")));
-            (!parts.is_empty()).then(|| format!("{}: {}", output.name, parts.join("; ")))
+            parts.extend(output.columns_gone.iter().map(|column| format!("- {}", display::name(column))));
+            parts.extend(output.columns_new.iter().map(|column| format!("+ {}", display::name(column))));
+            (!parts.is_empty()).then(|| format!("{}: {}", display::name(&output.name), parts.join("; ")))
         });
         lines.collect()
     }
@@ -156,7 +164,7 @@ fn findings(findings: &[crate::Finding]) -> Vec<String> {
 }
 
 fn drift(drift: &ValueDrift) -> String {
-    format!("{}.{}: {}", drift.node, drift.column, drift.in_words())
+    format!("{}: {}", drift.place(), drift.in_words())
 }
 
 pub(super) fn ended(status: NodeStatus) -> &'static str {
@@ -174,7 +182,7 @@ fn difference(difference: &Difference) -> String {
         None => Cow::Borrowed("none"),
         Some(value) => display::beginning(value, MAX_VALUE_CHARS),
     });
-    format!("{}: {now}, was {before}", difference.name)
+    format!("{}: {now}, was {before}", display::name(&difference.name))
 }
 
 fn line(text: &mut String, line: &str) {

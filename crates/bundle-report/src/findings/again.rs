@@ -3,7 +3,7 @@
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::plan_view::PlanView;
-use crate::report::Report;
+use crate::{display, report::Report};
 
 /// Nodes that are named.
 const MAX_NAMED: usize = 3;
@@ -49,6 +49,9 @@ impl Again {
 
     /// Where it was done, as `, by a, b`; nothing where no node is known.
     pub(crate) fn in_nodes(&self, word: &str) -> String {
-        if self.nodes.is_empty() { String::new() } else { format!(", {word} {}", self.nodes.join(", ")) }
+        if self.nodes.is_empty() {
+            return String::new();
+        }
+        format!(", {word} {}", display::first_of(&self.nodes, self.nodes.len()))
     }
 }

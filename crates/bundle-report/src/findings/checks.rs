@@ -5,6 +5,7 @@ use daglight_run_bundle::{CheckRecord, RecordedOutcome};
 
 use super::{Finding, FindingKind};
 use crate::{
+    display,
     level::Level,
     report::{NodeReport, Report},
 };
@@ -21,7 +22,8 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
 fn finding(node: &NodeReport, check: &CheckRecord) -> Finding {
     let level = if check.fails_the_node() { Level::Bad } else { Level::Warning };
     let CheckRecord { check: text, outcome, message, .. } = check;
-    let summary = format!("The check {text} of node {} {}: {message}.", node.name, in_words(*outcome));
+    let summary =
+        format!("The check {text} of node {} {}: {message}.", display::name(&node.name), in_words(*outcome));
     let finding = Finding::new(FindingKind::DataCheck, level, summary).node(Some(&node.name));
     let finding = check.rows.into_iter().fold(finding, |finding, rows| finding.count("rows", rows));
     check.failing.into_iter().fold(finding, |finding, rows| finding.count("rows that break it", rows))

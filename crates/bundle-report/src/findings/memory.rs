@@ -38,7 +38,10 @@ pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &Findin
     let exhausted = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains(EXHAUSTED));
     let mut nodes = report.nodes.iter().filter(|node| exhausted(&node.error));
     if let Some(node) = nodes.next() {
-        let summary = format!("Node {} failed, because the memory that it may use was used up.", node.name);
+        let summary = format!(
+            "Node {} failed, because the memory that it may use was used up.",
+            display::name(&node.name)
+        );
         let finding = Finding::new(FindingKind::MemoryPressure, Level::Bad, summary).node(Some(&node.name));
         let peak = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.peak_resident_bytes);
         let finding = finding.bytes("bytes spilled before", spilled);

@@ -63,7 +63,7 @@ fn rows_lost(lost: &RowsLost, than: &str) -> Finding {
     let summary = format!(
         "{} in node {} returned {}{from}. At the rate of {than} it would have been {}.",
         lost.operator,
-        lost.node,
+        display::name(&lost.node),
         display::plural(lost.rows_out, "row"),
         display::count(lost.rows_expected)
     );
@@ -93,11 +93,16 @@ fn schemas(moved: &Moved<'_>, report: &Report) -> Vec<Finding> {
         named.and_then(|artifact| artifact.node.as_deref())
     };
     let outputs = moved.outputs.iter().filter(|output| output.was_there && output.is_there).map(|output| {
-        let what = format!("Output {}", output.name);
+        let what = format!("Output {}", display::name(&output.name));
         (node_of(output), what, &output.columns_gone, &output.columns_new)
     });
     let queries = moved.columns.iter().map(|moved| {
-        (Some(&*moved.node), format!("The query of node {}", moved.node), &moved.gone, &moved.new)
+        (
+            Some(&*moved.node),
+            format!("The query of node {}", display::name(&moved.node)),
+            &moved.gone,
+            &moved.new,
+        )
     });
     let mut all: Vec<_> =
         outputs.chain(queries).filter(|(_, _, gone, new)| !gone.is_empty() || !new.is_empty()).collect();
@@ -148,7 +153,7 @@ fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds
         let level = if fell(moved) && is_large { Level::Warning } else { Level::Note };
         let summary = format!(
             "Node {} returned {}; in {than} it was {}.",
-            moved.node,
+            display::name(&moved.node),
             display::plural(moved.after, "row"),
             display::count(moved.before)
         );

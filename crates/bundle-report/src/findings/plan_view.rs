@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanOperator};
 
-use crate::operator_time::OperatorTime;
+use crate::{display, operator_time::OperatorTime};
 
 /// Operators that pass rows on as they are.
 const PASSING: [&str; 5] =
@@ -138,13 +138,13 @@ impl<'p> PlanView<'p> {
     /// The name of an operator, with the table that it scans.
     pub(crate) fn name(&self, position: usize) -> String {
         let operator = self.operator(position);
-        operator_name(&operator.name, operator.table.as_deref())
+        display::name(&operator_name(&operator.name, operator.table.as_deref())).into_owned()
     }
 
     /// Where the query ran: `node orders`, or `query 7`.
     pub(crate) fn place(&self) -> String {
         match &self.bundle.node {
-            Some(node) => format!("node {node}"),
+            Some(node) => format!("node {}", display::name(node)),
             None => format!("query {}", self.bundle.query_id),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) fn is_long_pause(seconds: f64, interval_seconds: f64, thresholds: &Fi
 
 fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<DateTime<Utc>>) -> Finding {
     let what = match (&stall.node, &stall.statement) {
-        (Some(node), _) => format!("Node {node}"),
+        (Some(node), _) => format!("Node {}", display::name(node)),
         (None, Some(statement)) => statement.replacen("the ", "The ", 1),
         (None, None) => format!("Query {}", stall.query_id),
     };

@@ -4,6 +4,8 @@ use daglight_capture_policy::operator_name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::display;
+
 /// The physical plan of a query, with what was estimated and what came of it in its slowest execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanReport {
@@ -64,6 +66,6 @@ pub struct PlanOperatorReport {
 impl PlanOperatorReport {
     /// Its name, with the table that it scans.
     pub(crate) fn shown_name(&self) -> String {
-        operator_name(&self.name, self.table.as_deref())
+        display::name(&operator_name(&self.name, self.table.as_deref())).into_owned()
     }
 }

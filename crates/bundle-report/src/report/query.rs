@@ -71,7 +71,7 @@ pub struct OperatorReport {
 impl OperatorReport {
     /// Its name, with the table that it scans.
     pub(crate) fn shown_name(&self) -> String {
-        operator_name(&self.name, self.table.as_deref())
+        display::name(&operator_name(&self.name, self.table.as_deref())).into_owned()
     }
 
     /// The time that it computed in words, such as `4.75 s in the longest of 4 partitions`. One partition of a query that took

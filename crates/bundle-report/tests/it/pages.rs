@@ -3,7 +3,7 @@
 use std::fs;
 
 use daglight_bundle_report::{ComparedRun, Comparison, Report};
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, NodeRecord, NodeStatus};
 use daglight_run_identity::RunId;
 use serde_json::json;
 
@@ -99,4 +99,53 @@ fn a_comparison_is_a_page() {
     }
     let hostile = page("</pre><script>alert(1)</script>");
     assert_eq!(hostile.matches('<').count(), plain.matches('<').count());
+}
+
+#[test]
+fn a_name_of_any_length_is_cut_for_people_and_whole_in_the_json() {
+    let name = "nx".repeat(5_000);
+    let out = tempfile::tempdir().unwrap();
+    let runs = ["HashJoinExec", "CrossJoinExec"].map(|join| {
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        let mut manifest = fixture::manifest();
+        manifest.nodes[2].dependencies.push(name.clone());
+        let status = if join == "HashJoinExec" { NodeStatus::Success } else { NodeStatus::Failure };
+        let duration_ms = if join == "HashJoinExec" { 30.0 } else { 80.0 };
+        manifest.nodes.push(NodeRecord { status, ..fixture::node(&name, &["totals"], 10, duration_ms) });
+        manifest.write(&bundle).unwrap();
+        fs::write(
+            bundle.traces(),
+            SpanLine::new("hamilton.stage", 10, 90).text("node", &name).text("stage", "write").line(),
+        )
+        .unwrap();
+        let plan = json!({"query_id": 7, "node": &name, "outcome": "completed",
+            "schema": [{"name": &name, "type": "Utf8"}],
+            "lineage": {"columns": [{"name": &name, "sources": [{"table": &name, "column": &name, "derivation": "identity"}]}],
+                "indirect": [{"table": &name, "column": &name, "influences": ["filter"]}]},
+            "sources": [{"table": &name, "location": "a", "rows": 70_000}],
+            "metrics": {"wall_ms": 26.0, "operators": [
+                {"id": 0, "name": join, "elapsed_compute_ms": 1_000.0, "estimated_rows": 7, "output_rows": 70_000_000},
+                {"id": 1, "parent": 0, "name": "DataSourceExec", "table": &name, "output_rows": 70_000, "memory_bytes": 5_000},
+                {"id": 2, "parent": 0, "name": "DataSourceExec", "table": &name, "output_rows": 70_000}]}});
+        fs::write(bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
+        ComparedRun::read(&bundle).unwrap()
+    });
+    let comparison = Comparison::new(&runs[..1], &runs[1]).unwrap();
+    let report = &runs[1].report;
+    assert!(report.headline.iter().all(|sentence| sentence.text.len() < 1_000), "{:#?}", report.headline);
+    let long = &name[..400];
+    let is_shown = |text: &str| text.contains("nxnxnx") && !text.contains(long);
+    let markdown = report.to_markdown();
+    assert!(is_shown(&markdown), "{}", markdown.lines().find(|line| line.contains(long)).unwrap_or_default());
+    assert!(is_shown(&comparison.to_text()), "{}", comparison.to_text());
+    for page in [report.to_html(), comparison.to_html()] {
+        // Between tags, without what the mouse points to and without the script and its data.
+        let body = page.split("<script").next().unwrap();
+        let texts = body.split('<').filter_map(|part| part.split_once('>'));
+        let cut = texts.clone().filter(|(_, text)| text.contains("nxnxnx")).count();
+        let whole: Vec<_> =
+            texts.filter(|(_, text)| text.contains(long)).map(|(tag, _)| &tag[..tag.len().min(30)]).collect();
+        assert!(cut > 3 && whole.iter().all(|tag| *tag == "title"), "{cut} {whole:?}");
+    }
+    assert!(serde_json::to_string(report).unwrap().contains(&name));
 }
