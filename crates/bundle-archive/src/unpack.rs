@@ -12,6 +12,8 @@ use daglight_run_bundle::Bundle;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
+/// How the archives are called that `bundle pack` and people make.
+const ENDINGS: [&str; 2] = [".tar.gz", ".tgz"];
 /// The first bytes of a file under gzip.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Bytes of a path: longer ones have an entry of their own in front, which is read into memory.
@@ -101,6 +103,17 @@ pub fn is_archive(path: &Path) -> bool {
     is_file
         && File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok()
         && beginning == MAGIC
+}
+
+/// Why a file that is called as an archive of `bundle pack` cannot be opened, so that nobody knows whether it is one. `None` for every
+/// other file.
+pub fn unopened_archive(path: &Path) -> Option<UnpackError> {
+    let name = path.file_name()?.to_string_lossy();
+    if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+        return None;
+    }
+    let source = File::open(path).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    Some(UnpackError::Read { path: path.to_owned(), source })
 }
 
 /// The folder that a packed bundle holds, which is named after its run, by the first of its files. `None` where a file is not a packed

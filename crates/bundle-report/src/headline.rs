@@ -22,10 +22,6 @@ const MAX_FOUND: usize = 5;
 const MOST: f64 = 0.5;
 /// which is worth a word where computing was this part of the node's time.
 const COMPUTING_SHARE: f64 = 0.1;
-/// What other processes used is worth a word from this part of the processor time of the machine on,
-const OTHERS_SHARE: f64 = 0.4;
-/// in a run that took at least this long: the system counts it in hundredths of a second.
-const OTHERS_RUN_MS: f64 = 1_000.0;
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
 const SLOWEST_MS: f64 = 10.0;
 
@@ -282,9 +278,7 @@ fn slowest(report: &Report, findings: &mut Findings) {
 
 /// A run whose processors others had for most of the time.
 fn busy_machine(report: &Report, findings: &mut Findings) {
-    let Some(share) = report.others_share().filter(|share| *share >= OTHERS_SHARE) else { return };
-    let is_long = report.duration_ms.is_some_and(|run_ms| run_ms >= OTHERS_RUN_MS);
-    if is_long {
+    if let Some(share) = report.share_of_busy_machine() {
         let text = format!(
             "Other processes used {} of the processors meanwhile, for which the run may have waited.",
             display::percent(share)

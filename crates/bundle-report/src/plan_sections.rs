@@ -132,10 +132,39 @@ fn made_of(column: &ColumnLineageReport) -> Cell<'_> {
     }
     match column.derivation.as_deref() {
         // A count of rows has no column of its own either, and a value that a condition chooses.
-        None => cell.push(Piece::words("no column: a count of rows, or a constant")),
+        None if column.window.is_empty() => cell.push(Piece::words("a count of rows, or a constant")),
+        None => {
+            cell.push(Piece::words("a constant, a count of rows, or the number of a row in the window by "));
+            for (position, by) in column.window.iter().take(MAX_SOURCES).enumerate() {
+                cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(by)]);
+            }
+        }
         // What is copied needs no word.
         Some("identity") => {}
         Some(derivation) => cell.push(Piece::words(format!(" ({derivation})"))),
     }
     cell
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_that_is_made_of_no_column_is_said_to_be_what_it_can_be() {
+        let said = |window: &[&str]| -> String {
+            let window = window.iter().map(|&column| column.to_owned()).collect();
+            let column = ColumnLineageReport { name: "n".into(), window, ..ColumnLineageReport::default() };
+            let words = |piece| match piece {
+                Piece::Words(words) => words.into_owned(),
+                Piece::Name(name) => name.to_owned(),
+                _ => String::new(),
+            };
+            made_of(&column).into_iter().map(words).collect()
+        };
+        assert_eq!(said(&[]), "a count of rows, or a constant");
+        let number =
+            "a constant, a count of rows, or the number of a row in the window by orders.day, orders.id";
+        assert_eq!(said(&["orders.day", "orders.id"]), number);
+    }
 }

@@ -17,6 +17,8 @@ const MAX_KEPT: usize = 20_000;
 const MAX_TABLES: usize = 500;
 /// Operators that a report has: those that computed longest.
 const MAX_OPERATORS: usize = 100;
+/// How a plan says that a column decides about a window.
+const WINDOW: &str = "window";
 /// Nodes whose lineage a report has.
 const MAX_LINEAGES: usize = 200;
 /// Columns of each of them.
@@ -175,6 +177,10 @@ fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
 fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
     let columns = lineage.columns.iter().take(MAX_COLUMNS);
     let column = |table: &str, column: &str| format!("{table}.{column}");
+    let by_window =
+        lineage.indirect.iter().filter(|source| source.influences.iter().any(|how| how == WINDOW));
+    let window: Vec<String> =
+        by_window.take(MAX_SOURCES).map(|source| column(&source.table, &source.column)).collect();
     LineageReport {
         node: node.to_owned(),
         columns: columns
@@ -186,6 +192,7 @@ fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
                     .take(MAX_SOURCES)
                     .map(|source| column(&source.table, &source.column))
                     .collect(),
+                window: if of.sources.is_empty() { window.clone() } else { Vec::new() },
                 derivation: furthest(of.sources.iter().map(|source| source.derivation.as_str())),
             })
             .collect(),
@@ -215,6 +222,7 @@ fn furthest<'d>(derivations: impl Iterator<Item = &'d str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_bundle::{ColumnSources, IndirectSource};
     use serde_json::json;
 
     use super::*;
@@ -277,6 +285,16 @@ mod tests {
         );
         assert_eq!(lineage.columns[0].derivation.as_deref(), Some("aggregation"));
         assert_eq!(lineage.rows_by, ["orders.day: filter and group by"]);
+        let numbered = PlanLineage {
+            columns: vec![ColumnSources { name: "n".into(), ..ColumnSources::default() }],
+            indirect: vec![IndirectSource {
+                table: "orders".into(),
+                column: "day".into(),
+                influences: vec!["window".into()],
+            }],
+            ..PlanLineage::default()
+        };
+        assert_eq!(lineage_of("a", &numbered).columns[0].window, ["orders.day"]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use daglight::{
     identity::RunId,
     settings::SettingsLoader,
 };
-use daglight_bundle_archive::{Limits, is_archive, packed_folder, temporary_folder, unpack};
+use daglight_bundle_archive::{
+    Limits, is_archive, packed_folder, temporary_folder, unopened_archive, unpack,
+};
 use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
@@ -149,16 +151,17 @@ fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// The packed bundles in an output folder or the folder of its runs, each run once with all its archives.
+/// The packed bundles in an output folder or the folder of its runs, each run once with all its archives. One that may not be opened is
+/// named.
 fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
     let entries = [folder.to_owned(), folder.join(RUNS)];
     let entries = entries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
     // Links are not followed, as nowhere below a folder of bundles.
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    let mut packed: Vec<(RunId, PathBuf)> = files
-        .map(|entry| entry.path())
-        .filter_map(|path| Some((packed_folder(&path)?.parse().ok()?, path)))
-        .collect();
+    let paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+    paths.iter().filter_map(|path| unopened_archive(path)).for_each(|error| left_out(&Failure::work(error)));
+    let mut packed: Vec<(RunId, PathBuf)> =
+        paths.into_iter().filter_map(|path| Some((packed_folder(&path)?.parse().ok()?, path))).collect();
     packed.sort();
     let of_runs = packed.chunk_by(|(run, _), (next, _)| run == next);
     of_runs

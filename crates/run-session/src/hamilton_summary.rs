@@ -140,8 +140,10 @@ fn marked(data_type: &str, remark: Option<&str>) -> String {
 /// What is estimated, and what the figures leave out.
 fn remark(rank_error: Option<f64>, nans: u64, infinities: u64) -> Option<String> {
     let counted = [(nans, "NaN"), (infinities, "infinite")].into_iter().filter(|(count, _)| *count > 0);
-    let counted: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
-    let left_out = (!counted.is_empty()).then(|| format!("figures without {}", counted.join(" and ")));
+    let values = |count: u64| if count == 1 { "value" } else { "values" };
+    let counted: Vec<String> =
+        counted.map(|(count, what)| format!("{count} {what} {}", values(count))).collect();
+    let left_out = (!counted.is_empty()).then(|| format!("figures leave out {}", counted.join(" and ")));
     let estimated =
         rank_error.map(|error| format!("histogram and quantiles: estimates, ±{} % of rows", error * 100.0));
     let remarks: Vec<String> = left_out.into_iter().chain(estimated).collect();
@@ -363,18 +365,18 @@ mod tests {
         check(Arc::new(decimals), json!({"min": 1.5, "max": 2.5, "mean": 2.0, "base_data_type": "numeric"}));
         check(
             Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None])),
-            json!({"missing": 1, "std": null, "max": 1.0, "data_type": "Float64 (figures without 1 NaN)"}),
+            json!({"missing": 1, "std": null, "max": 1.0, "data_type": "Float64 (figures leave out 1 NaN value)"}),
         );
         check(
             Arc::new(Float64Array::from(vec![1.0, f64::INFINITY, 2.0, f64::NAN])),
             json!({
                 "missing": 0, "count": 4, "max": 2.0, "mean": 1.5, "base_data_type": "numeric",
-                "data_type": "Float64 (figures without 1 NaN and 1 infinite)",
+                "data_type": "Float64 (figures leave out 1 NaN value and 1 infinite value)",
             }),
         );
         check(
             Arc::new(Float64Array::from(vec![f64::INFINITY])),
-            json!({"base_data_type": "unhandled", "data_type": "Float64 (figures without 1 infinite)"}),
+            json!({"base_data_type": "unhandled", "data_type": "Float64 (figures leave out 1 infinite value)"}),
         );
         check(Arc::new(Int64Array::from(vec![i64::MAX])), json!({"min": i64::MAX}));
         check(

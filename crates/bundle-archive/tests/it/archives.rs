@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_bundle_archive::{Limits, PackOptions, UnpackError, is_archive, pack, packed_folder, unpack};
+use daglight_bundle_archive::{
+    Limits, PackOptions, UnpackError, is_archive, pack, packed_folder, unopened_archive, unpack,
+};
 use daglight_run_bundle::{ArtifactCatalog, Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
 use flate2::{Compression, write::GzEncoder};
@@ -159,6 +161,22 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
 /// The faults by the file that they are about.
 fn damaged_files(bundle: &Bundle) -> BTreeSet<String> {
     bundle.verify().iter().filter_map(|fault| fault.path().map(str::to_owned)).collect()
+}
+
+#[test]
+#[cfg(unix)]
+fn an_archive_that_cannot_be_opened_is_one_by_its_name() {
+    let scratch = Scratch::new();
+    // It leads to itself: what nobody can open, whoever asks.
+    for (name, is_named) in [("run.tar.gz", true), ("run.tgz", true), ("notes.txt", false)] {
+        let path = scratch.at(name);
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let named = unopened_archive(&path).map(|error| error.to_string().contains(name));
+        assert_eq!(named, is_named.then_some(true), "{name}");
+    }
+    assert!(unopened_archive(&scratch.at("gone.tar.gz")).is_none());
+    fs::write(scratch.at("open.tar.gz"), "").unwrap();
+    assert!(unopened_archive(&scratch.at("open.tar.gz")).is_none());
 }
 
 #[test]

@@ -7,13 +7,12 @@ use daglight_run_bundle::{ArtifactCatalog, Bundle, Manifest, NodeStatus, RunStat
 
 use super::{
     last_run::hashes,
-    margin::NearFindings,
+    margin::{Near, NearFindings},
     plan_shapes::PlanShapes,
     row_points::PlanRows,
     summaries::{Summaries, take},
 };
 use crate::{
-    findings::Finding,
     inputs::{ReportError, ReportOptions},
     report::Report,
 };
@@ -29,8 +28,8 @@ pub struct ComparedRun {
     pub(crate) plans: PlanShapes,
     pub(crate) summaries: Summaries,
     pub(crate) rows: Vec<PlanRows>,
-    /// The findings that it has or nearly has.
-    pub(crate) near: Vec<Finding>,
+    /// The findings that it nearly has.
+    pub(crate) near: Near,
     /// The fingerprints of the plans of each node that ended well.
     plan_hashes: HashMap<String, Vec<String>>,
     pub(crate) thresholds: FindingThresholds,

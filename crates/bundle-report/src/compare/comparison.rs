@@ -25,7 +25,7 @@ use crate::{
 /// The version of the JSON of a comparison.
 ///
 /// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, and `cpu_ms` and `others_share`.
+///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, and `was_busy`.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
@@ -62,6 +62,9 @@ pub struct Comparison {
     /// The part of the machine's processor time that other processes used, from 0 to 1.
     #[serde(default)]
     pub others_share: Option<Measured>,
+    /// Whether that is so much, in a run that is long enough, that the run may have waited for it.
+    #[serde(default)]
+    pub was_busy: bool,
     /// The nodes of either, in the order of the run; those that are gone at the end.
     pub nodes: Vec<NodeComparison>,
     /// The time of each stage, in milliseconds.
@@ -209,6 +212,7 @@ impl Comparison {
             duration_ms: measured(&|report| report.duration_ms),
             cpu_ms: measured(&|report| Some(report.heartbeat.as_ref()?.cpu_seconds? * 1e3)),
             others_share: measured(&Report::others_share),
+            was_busy: after.share_of_busy_machine().is_some(),
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
@@ -236,15 +240,13 @@ impl Comparison {
 }
 
 impl Comparison {
-    /// That the run was slower because other processes had the processors; `None` where it was not, or that is not known.
+    /// That something was slower and may have waited for other processes, which had the processors; `None` where nothing was, or that
+    /// is not known.
     pub(super) fn busy_machine(&self) -> Option<String> {
-        let (time, cpu, others) = (self.duration_ms?, self.cpu_ms?, self.others_share?);
-        let share = self.named_from_share;
-        // By more than the processor time of its own says, and others took more than before.
-        let waited_ms = (time.after - time.before) - (cpu.after - cpu.before).max(0.0);
-        let is_so = time.grew_by(share, self.named_from_ms)
-            && waited_ms > (cpu.after - cpu.before)
-            && others.after - others.before > share;
+        let others = self.others_share?;
+        let took_more = others.after - others.before > self.named_from_share;
+        let is_so =
+            self.waited_for_processors() && took_more || self.was_busy && self.names_something_slower();
         is_so.then(|| {
             format!(
                 "other processes used {} of the processors, {} before: nodes that take longer may have waited for them",
@@ -252,6 +254,28 @@ impl Comparison {
                 display::percent(others.before)
             )
         })
+    }
+
+    /// Whether the run took longer by more than its processor time says.
+    fn waited_for_processors(&self) -> bool {
+        let Some((time, cpu)) = self.duration_ms.zip(self.cpu_ms) else { return false };
+        let waited_ms = (time.after - time.before) - (cpu.after - cpu.before).max(0.0);
+        time.grew_by(self.named_from_share, self.named_from_ms) && waited_ms > (cpu.after - cpu.before)
+    }
+
+    fn names_something_slower(&self) -> bool {
+        let nodes = self.nodes.iter().filter_map(|node| node.duration_ms);
+        let others = self.stages.iter().chain(&self.operators).map(|compared| compared.duration_ms);
+        self.duration_ms
+            .into_iter()
+            .chain(nodes)
+            .chain(others)
+            .any(|ms| ms.grew_by(self.named_from_share, self.named_from_ms))
+    }
+
+    /// Whether a time changed by so much that it is named.
+    pub(super) fn is_named(&self, ms: &Measured) -> bool {
+        (ms.after - ms.before).abs() >= self.named_from_ms && ms.changed_by(self.named_from_share)
     }
 }
 
@@ -369,7 +393,7 @@ fn operators(
 }
 
 /// The findings that came, and those that went. One is the same where it is of the same kind, node and operator. What the other run
-/// nearly had has not come or gone: it is on the edge of its threshold.
+/// nearly had has not come or gone: it is on the edge of its threshold, or its cause is as it was, and the rest of the run took another time.
 fn findings(
     before: &ComparedRun,
     after: &ComparedRun,
@@ -383,10 +407,12 @@ fn findings(
     // What a report says against its own last run is said against the baseline here, and by another function.
     let of_run_alone = |finding: &&Finding| !finding.kind.is_against_last_run();
     let had = |after: &Finding| {
-        before.report.findings.iter().chain(&before.near).any(|before| is_same(after, before))
+        let is_same = |before: &Finding| is_same(after, before);
+        before.report.findings.iter().any(is_same) || before.near.has(after, is_same)
     };
     let has = |before: &Finding| {
-        after.report.findings.iter().chain(&after.near).any(|after| is_same(after, before))
+        let is_same = |after: &Finding| is_same(after, before);
+        after.report.findings.iter().any(is_same) || after.near.has(before, is_same)
     };
     let came =
         after.report.findings.iter().filter(of_run_alone).filter(|after| !had(after)).cloned().collect();

@@ -51,29 +51,72 @@ const FROM: [&str; 30] = [
 /// Thresholds below which something is found.
 const BELOW: [&str; 4] = ["rows_per_partition", "cpu_used", "small_file_bytes", "kept"];
 
-/// The findings that a run has or nearly has, as its plans are read.
+/// Thresholds that are parts of the time of the run or of a query. What is beside a cause changes that part, and the cause is as it was.
+const SHARES: [&str; 8] = [
+    "min_share",
+    "repeated_share",
+    "recomputed_share",
+    "planning_share",
+    "writing",
+    "waiting_share",
+    "setup_share",
+    "own_share",
+];
+
+/// The findings that a run nearly has, as its plans are read.
 #[derive(Debug)]
 pub(super) struct NearFindings {
-    of_plans: PlanFindings,
-    thresholds: FindingThresholds,
+    /// As near to a finding as chance may bring it.
+    on_edge: (FindingThresholds, PlanFindings),
+    /// The cause of one, whatever else took its time.
+    causes: (FindingThresholds, PlanFindings),
+}
+
+/// What a run has or nearly has, besides the findings of its report.
+#[derive(Debug, Clone)]
+pub(crate) struct Near {
+    /// What it has on the edge of thresholds.
+    on_edge: Vec<Finding>,
+    /// What it has at all, with what is at stake.
+    causes: Vec<Finding>,
+}
+
+impl Near {
+    /// Whether there is as good as the same as a finding of another run: one that `is_same`, on the edge, or with about as much at stake.
+    pub(super) fn has(&self, other: &Finding, is_same: impl Fn(&Finding) -> bool) -> bool {
+        let is_as_much = |cause: &Finding| {
+            let at_stake = cause.at_stake_ms.zip(other.at_stake_ms);
+            at_stake.is_some_and(|(own_ms, other_ms)| own_ms * MARGIN >= other_ms)
+        };
+        self.on_edge.iter().any(&is_same)
+            || self.causes.iter().any(|cause| is_as_much(cause) && is_same(cause))
+    }
 }
 
 impl NearFindings {
     pub(super) fn new(thresholds: &FindingThresholds) -> Self {
-        let thresholds = relaxed(thresholds);
-        Self { of_plans: PlanFindings::new(thresholds.clone()), thresholds }
+        let without_shares = changed(thresholds, &[(&FROM, 1.0 / MARGIN), (&BELOW, MARGIN), (&SHARES, 0.0)]);
+        let judged = |thresholds: FindingThresholds| (thresholds.clone(), PlanFindings::new(thresholds));
+        Self { on_edge: judged(relaxed(thresholds)), causes: judged(without_shares) }
     }
 
     pub(super) fn add(&mut self, file: &str, plan: &PlanBundle) {
-        self.of_plans.add(file, plan);
+        for (_, of_plans) in [&mut self.on_edge, &mut self.causes] {
+            of_plans.add(file, plan);
+        }
     }
 
-    pub(super) fn of(self, report: &Report) -> Vec<Finding> {
-        findings(report, self.of_plans, &self.thresholds)
+    pub(super) fn of(self, report: &Report) -> Near {
+        let found = |(thresholds, of_plans)| findings(report, of_plans, &thresholds);
+        Near { on_edge: found(self.on_edge), causes: found(self.causes) }
     }
 }
 
 fn relaxed(thresholds: &FindingThresholds) -> FindingThresholds {
+    changed(thresholds, &[(&FROM, 1.0 / MARGIN), (&BELOW, MARGIN)])
+}
+
+fn changed(thresholds: &FindingThresholds, changes: &[(&[&str], f64)]) -> FindingThresholds {
     // By their names, so that a test sees that each is thought of.
     let mut fields = serde_json::to_value(thresholds).unwrap_or_default();
     let scale = |field: &mut Value, by: f64| {
@@ -84,8 +127,8 @@ fn relaxed(thresholds: &FindingThresholds) -> FindingThresholds {
             None => (field.as_f64().unwrap_or(0.0) * by).into(),
         };
     };
-    for (names, by) in [(&FROM[..], 1.0 / MARGIN), (&BELOW, MARGIN)] {
-        names.iter().filter_map(|name| fields.get_mut(*name).map(|field| scale(field, by))).count();
+    for (names, by) in changes {
+        names.iter().filter_map(|name| fields.get_mut(*name).map(|field| scale(field, *by))).count();
     }
     fields["max_per_kind"] = MAX_PER_KIND.into();
     serde_json::from_value(fields).unwrap_or_else(|_| thresholds.clone())

@@ -106,8 +106,8 @@ impl Comparison {
             self.output_section(),
             self.drift_section(),
             self.plan_section(),
-            time_section("Stages", "stage", &self.stages),
-            time_section(
+            self.time_section("Stages", "stage", &self.stages),
+            self.time_section(
                 "Operators, on average in one partition; of a sink, in all its tasks together",
                 "operator",
                 &self.operators,
@@ -144,7 +144,7 @@ impl Comparison {
             Column::number("bytes"),
             Column::number("before"),
         ];
-        let rows = self.nodes.iter().map(|node| {
+        let rows = self.nodes.iter().filter_map(|node| {
             let status = match (node.status_before, node.status_after) {
                 (None, _) => vec![Piece::tag(Tone::Note, "new")],
                 (_, None) => vec![Piece::tag(Tone::Warning, "gone")],
@@ -158,11 +158,16 @@ impl Comparison {
                 }
                 _ => Vec::new(),
             };
-            let [time, time_before] = both(node.duration_ms.as_ref(), display::duration);
+            let time = node.duration_ms.as_ref().filter(|ms| self.is_named(ms));
+            let moved = node.rows_out.as_ref().is_some_and(|rows| rows.before != rows.after);
+            if status.is_empty() && time.is_none() && !moved {
+                return None;
+            }
+            let changed = change_of(time);
+            let [time, time_before] = both(time, display::duration);
             let [rows, rows_before] = both(node.rows_out.as_ref(), |rows| display::count(rows as u64));
             let [bytes, bytes_before] = both(node.bytes.as_ref(), |bytes| display::bytes(bytes as u64));
-            let changed = change_of(node.duration_ms.as_ref());
-            vec![
+            Some(vec![
                 name(&*node.name),
                 status,
                 time,
@@ -172,7 +177,7 @@ impl Comparison {
                 rows_before,
                 bytes,
                 bytes_before,
-            ]
+            ])
         });
         table_section("Nodes", columns, rows)
     }
@@ -235,22 +240,28 @@ impl Comparison {
         });
         table_section("Versions, settings and environment", columns, rows)
     }
-}
 
-fn time_section<'r>(title: &'static str, what: &'static str, compared: &'r [TimeComparison]) -> Section<'r> {
-    let columns = vec![
-        Column::text(what),
-        Column::text("node"),
-        Column::number("time"),
-        Column::number("before"),
-        Column::number("change"),
-    ];
-    let rows = compared.iter().map(|compared| {
-        let [time, before] = both(Some(&compared.duration_ms), display::duration);
-        let changed = change_of(Some(&compared.duration_ms));
-        vec![name(&*compared.name), name(compared.node.as_deref()), time, before, changed]
-    });
-    table_section(title, columns, rows)
+    fn time_section<'r>(
+        &self,
+        title: &'static str,
+        what: &'static str,
+        compared: &'r [TimeComparison],
+    ) -> Section<'r> {
+        let columns = vec![
+            Column::text(what),
+            Column::text("node"),
+            Column::number("time"),
+            Column::number("before"),
+            Column::number("change"),
+        ];
+        let named = compared.iter().filter(|compared| self.is_named(&compared.duration_ms));
+        let rows = named.map(|compared| {
+            let [time, before] = both(Some(&compared.duration_ms), display::duration);
+            let changed = change_of(Some(&compared.duration_ms));
+            vec![name(&*compared.name), name(compared.node.as_deref()), time, before, changed]
+        });
+        table_section(title, columns, rows)
+    }
 }
 
 /// What a number is and was.

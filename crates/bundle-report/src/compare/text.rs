@@ -6,7 +6,7 @@ use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
 
 use super::{
-    Comparison, Difference, Measured, RunOfComparison, TimeComparison,
+    Comparison, Difference, RunOfComparison, TimeComparison,
     drift::ValueDrift,
     fail_on::{change, rows_of, times},
     plan_shapes::shortened,
@@ -120,10 +120,6 @@ impl Comparison {
                 format!("{node}{}: {}", display::name(&compared.name), times(&compared.duration_ms))
             })
             .collect()
-    }
-
-    fn is_named(&self, ms: &Measured) -> bool {
-        (ms.after - ms.before).abs() >= self.named_from_ms && ms.changed_by(self.named_from_share)
     }
 
     fn output_lines(&self) -> Vec<String> {

@@ -86,7 +86,8 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<
             .count("cores", cores)
             .milliseconds("processor time", cpu_ms)
             .evidence("used", used, Unit::Part)
-            .at_stake((could_have_ms - cpu_ms) / cores as f64),
+            // Its processor time would have been used up in this part of the time.
+            .at_stake(run_ms * (1.0 - cpu_ms / could_have_ms)),
     )
 }
 
@@ -154,6 +155,8 @@ mod tests {
         let found = run(Some(0.5));
         assert_eq!(found[0].kind, FindingKind::WastedCores);
         assert!(found[0].summary.contains("15 % of 4 cores"), "{found:#?}");
+        // With all of the 26 seconds that it could have had, it is done in 6 of 26 parts of the time.
+        assert_eq!(found[0].at_stake_ms.map(f64::round), Some(7_692.0));
         assert_eq!(run(None)[0].kind, FindingKind::WastedCores);
     }
 }

@@ -56,6 +56,11 @@ use crate::{findings::Finding, level::Level};
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`.
 pub const REPORT_VERSION: u32 = 2;
 
+/// What other processes used is worth a word from this part of the processor time of the machine on,
+const BUSY_SHARE: f64 = 0.4;
+/// in a run that took at least this long.
+const BUSY_RUN_MS: f64 = 1_000.0;
+
 /// The tag of the threads that a run was given.
 const THREADS_TAG: &str = "option.threads";
 
@@ -230,6 +235,13 @@ impl Report {
     /// The part of the machine's processor time that other processes took, from 0 to 1, as far as that is known.
     pub(crate) fn others_share(&self) -> Option<f64> {
         self.heartbeat.as_ref()?.others_share(self.duration_ms?, self.cores()?)
+    }
+
+    /// The same, where it is so much that the run may have waited for it.
+    pub(crate) fn share_of_busy_machine(&self) -> Option<f64> {
+        // The system counts it in hundredths of a second.
+        let is_long = self.duration_ms.is_some_and(|run_ms| run_ms >= BUSY_RUN_MS);
+        self.others_share().filter(|share| is_long && *share >= BUSY_SHARE)
     }
 
     /// Whether the run was told to compute on one thread.

@@ -78,8 +78,12 @@ pub struct LineageReport {
 pub struct ColumnLineageReport {
     /// Its name.
     pub name: String,
-    /// The columns, such as `orders.o_orderkey`; none for a constant and for a count of rows.
+    /// The columns, such as `orders.o_orderkey`; none for a constant, a count of rows and the number of a row.
     pub from: Vec<String>,
+    /// Where it is made of no column: those by which the windows of the query are divided and ordered, of which a number of a row
+    /// is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub window: Vec<String>,
     /// `identity`, `transformation` or `aggregation`, the last of them that one of the columns went through.
     pub derivation: Option<String>,
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use daglight_bundle_report::{ComparedRun, Comparison, ComparisonPage, Criterion, Measured};
+use daglight_bundle_report::{
+    ComparedRun, Comparison, ComparisonPage, Criterion, Finding, FindingKind, Measured, TimeComparison,
+};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, RunStatus,
@@ -74,7 +76,11 @@ const CRITERIA: [&str; 6] =
 
 /// A run of which a scan has this part of its rows in one partition beyond an even one.
 fn skewed(part: f64) -> ComparedRun {
-    let (_out, bundle) = bundle_of("lines", |_| {}, "HashJoinExec", 1_000, "a");
+    skewed_in(|_| {}, part)
+}
+
+fn skewed_in(change: impl FnOnce(&mut Manifest), part: f64) -> ComparedRun {
+    let (_out, bundle) = bundle_of("lines", change, "HashJoinExec", 1_000, "a");
     let plan = json!({"query_id": 2, "node": "lines", "outcome": "completed", "metrics": {"wall_ms": 900.0, "operators": [
         {"id": 0, "name": "DataSourceExec", "table": "events", "is_scan": true, "output_rows": 1_000_000,
             "partitions": 4, "elapsed_compute_ms": 880.0,
@@ -98,6 +104,69 @@ fn what_is_on_the_edge_of_its_threshold_neither_comes_nor_goes() {
     assert_eq!([&even, &below, &above].map(|run| run.report.findings.len()), [0, 0, 1]);
     assert_eq!((counts(&below, &above), counts(&above, &below)), ((0, 0), (0, 0)));
     assert_eq!((counts(&even, &above), counts(&above, &even)), ((1, 0), (0, 1)));
+}
+
+#[test]
+fn a_finding_does_not_go_because_the_rest_of_the_run_became_slower() {
+    // Of 1.5 s at stake it is 3 % of the longer run, and most of the shorter one.
+    let run = |run_ms: i64, part: f64| {
+        let change = |manifest: &mut Manifest| {
+            manifest.ended_at = Some(fixture::start() + chrono::TimeDelta::milliseconds(run_ms));
+        };
+        skewed_in(change, part)
+    };
+    let (short, long, even) = (run(2_000, 0.9), run(50_000, 0.9), run(50_000, 0.1));
+    let skews = |findings: &[Finding]| {
+        findings.iter().filter(|finding| finding.kind == FindingKind::PartitionSkew).count()
+    };
+    assert_eq!([&short, &long].map(|run| skews(&run.report.findings)), [1, 0]);
+    let moved = |before: &ComparedRun, after: &ComparedRun| {
+        let comparison = Comparison::new(std::slice::from_ref(before), after).unwrap();
+        (skews(&comparison.findings_came), skews(&comparison.findings_went))
+    };
+    assert_eq!((moved(&short, &long), moved(&long, &short)), ((0, 0), (0, 0)));
+    assert_eq!((moved(&short, &even), moved(&even, &short)), ((0, 1), (1, 0)));
+}
+
+#[test]
+fn nodes_that_are_slower_on_a_busy_machine_are_said_to_be_so() {
+    let mut comparison = Comparison::new(&[good()], &good()).unwrap();
+    let measured = |before: f64, after| Measured {
+        before,
+        spread: None,
+        usual: None,
+        after,
+        change: Some(after / before - 1.0),
+    };
+    // As busy as before, and the run took no longer.
+    (comparison.others_share, comparison.was_busy) = (Some(measured(0.6, 0.62)), true);
+    let others = "other processes used 62 % of the processors, 60 % before";
+    assert!(!comparison.to_text().contains(others), "{}", comparison.to_text());
+    comparison.nodes[1].duration_ms = Some(measured(1_000.0, 3_000.0));
+    assert!(comparison.to_text().contains(others), "{}", comparison.to_text());
+    comparison.was_busy = false;
+    assert!(!comparison.to_text().contains(others), "{}", comparison.to_text());
+}
+
+#[test]
+fn a_page_lists_the_times_that_the_text_lists() {
+    let mut comparison = Comparison::new(&[good()], &good()).unwrap();
+    let measured = |after| Measured {
+        before: 1_000.0,
+        spread: None,
+        usual: None,
+        after,
+        change: Some(after / 1_000.0 - 1.0),
+    };
+    comparison.nodes[1].duration_ms = Some(measured(1_300.0));
+    comparison.stages =
+        vec![TimeComparison { node: None, name: "write".into(), duration_ms: measured(1_300.0) }];
+    for (from_ms, is_listed) in [(100.0, true), (500.0, false)] {
+        comparison.named_from_ms = from_ms;
+        let (text, page) = (comparison.to_text(), comparison.to_html());
+        assert_eq!([text.contains("+30 %"), page.contains("+30 %")], [is_listed; 2], "{from_ms}: {text}");
+        assert_eq!(page.contains(">Stages<"), is_listed, "{from_ms}");
+    }
 }
 
 #[test]
