@@ -78,7 +78,7 @@ mod planted;
 pub use compare::{
     COMPARISON_VERSION, ComparedPart, ComparedRun, Comparison, ComparisonPage, Criterion, CriterionError,
     Difference, Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison,
-    TimeComparison, ValueDrift,
+    SourceFiles, SourceMoved, TimeComparison, ValueDrift,
 };
 /// From where on what is found is worth a word.
 pub use daglight_finding_thresholds::FindingThresholds;

@@ -1,7 +1,7 @@
 //! What changed since the last good run, as a section.
 
 use crate::{
-    compare::{Measured, shortened},
+    compare::{Measured, shortened, source_table},
     display,
     report::{Report, SinceLastRun},
     section::{Block, Column, Piece, Section, name, shown, words},
@@ -19,6 +19,7 @@ pub(crate) fn since(report: &Report) -> Section<'_> {
     let mut blocks = vec![compared_with(since)];
     let before = blocks.len();
     blocks.extend(rows(since));
+    blocks.extend(source_table(&since.sources, MAX_ROWS));
     blocks.extend(columns(since));
     blocks.extend(drifts(since));
     let plans = since.plan_changes.iter().take(MAX_PLANS).map(|plan| {
@@ -32,6 +33,7 @@ pub(crate) fn since(report: &Report) -> Section<'_> {
     }
     let lists = [
         (since.rows.len(), MAX_ROWS),
+        (since.sources.len(), MAX_ROWS),
         (since.outputs.len() + since.columns.len(), MAX_ROWS),
         (since.drifts.len(), MAX_ROWS),
         (since.plan_changes.len(), MAX_PLANS),
@@ -52,11 +54,11 @@ fn unchanged(report: &Report) -> String {
     match compared {
         0 if all > 0 => "No node succeeded, so that nothing could be compared.".to_owned(),
         _ if compared < all => format!(
-            "Rows, columns, values and plans of the {} that succeeded, of {}, are as they were.",
+            "Rows, sources, columns, values and plans of the {} that succeeded, of {}, are as they were.",
             display::plural(compared, "node"),
             display::count(all)
         ),
-        _ => "Rows, columns, values and plans are as they were.".to_owned(),
+        _ => "Rows, sources, columns, values and plans are as they were.".to_owned(),
     }
 }
 

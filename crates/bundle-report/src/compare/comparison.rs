@@ -15,6 +15,7 @@ use super::{
     outputs::{OutputComparison, outputs},
     plan_shapes::PlanChange,
     renamed::key_before,
+    sources::{SourceMoved, sources_moved},
 };
 use crate::{
     display,
@@ -25,7 +26,7 @@ use crate::{
 /// The version of the JSON of a comparison.
 ///
 /// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, and `was_busy`.
+///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, `was_busy` and `sources`.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
@@ -71,6 +72,9 @@ pub struct Comparison {
     pub stages: Vec<TimeComparison>,
     /// The time of the operators whose time changed most, in one partition on average, in milliseconds.
     pub operators: Vec<TimeComparison>,
+    /// Sources with other files: those of queries that ran once in the run and in the last of the baselines.
+    #[serde(default)]
+    pub sources: Vec<SourceMoved>,
     /// The outputs of either.
     pub outputs: Vec<OutputComparison>,
     /// Columns of outputs whose values have moved by more than the thresholds, those that moved most first.
@@ -216,6 +220,7 @@ impl Comparison {
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
+            sources: sources_moved(&last.rows, &run.rows),
             // What is not known to have been written is not gone.
             outputs: if last.knows_outputs && run.knows_outputs {
                 outputs(

@@ -5,6 +5,7 @@
 //! measured.rs      a number beside that of the baselines, with their median and spread
 //! plan_shapes.rs   plans as trees of operators, and how two of them differ
 //! row_points.rs    where in plans rows can be lost, and what came in and went out there
+//! source_files.rs sources.rs      the files of sources, and those that are others than before
 //! outputs.rs       the outputs of a run beside those of its baselines
 //! renamed.rs       what was called otherwise before
 //! comparison.rs    the comparison
@@ -32,6 +33,8 @@ mod plan_shapes;
 mod renamed;
 mod row_points;
 mod since;
+mod source_files;
+mod sources;
 mod summaries;
 mod text;
 
@@ -49,3 +52,6 @@ pub use page::ComparisonPage;
 pub use plan_shapes::PlanChange;
 pub(crate) use plan_shapes::shortened;
 pub(crate) use since::since;
+pub use source_files::SourceFiles;
+pub use sources::SourceMoved;
+pub(crate) use sources::source_table;

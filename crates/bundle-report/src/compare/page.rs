@@ -6,6 +6,7 @@ use super::{
     Comparison, Measured, RunOfComparison, TimeComparison,
     fail_on::change,
     plan_shapes::shortened,
+    sources::source_table,
     text::{USUAL_IN_WORDS, ended, run},
 };
 use crate::{
@@ -103,6 +104,7 @@ impl Comparison {
             finding_section("New findings", &self.findings_came, PlanFiles::Elsewhere),
             finding_section("Findings that are gone", &self.findings_went, PlanFiles::Elsewhere),
             self.node_section(),
+            section("Sources", source_table(&self.sources, self.sources.len()).into_iter().collect()),
             self.output_section(),
             self.drift_section(),
             self.plan_section(),

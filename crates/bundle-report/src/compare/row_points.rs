@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use daglight_run_bundle::PlanBundle;
 
+use super::source_files::SourceFiles;
 use crate::findings::PlanView;
 
 /// Operators of a plan that is looked at: a larger one has none of these places.
@@ -24,6 +25,8 @@ pub(crate) struct PlanRows {
     plan_hash: Option<String>,
     logical_hash: Option<String>,
     pub(crate) places: BTreeMap<PlaceKey, Place>,
+    /// The files of its tables.
+    pub(super) sources: BTreeMap<String, SourceFiles>,
     /// The columns that it returns, as `name type`.
     pub(crate) columns: BTreeSet<String>,
 }
@@ -74,6 +77,7 @@ impl PlanRows {
             plan_hash: plan.plan_hash.clone(),
             logical_hash: plan.logical_hash.clone(),
             places: places(&PlanView::new(plan, file)),
+            sources: SourceFiles::of(plan),
             columns: columns.map(|column| format!("{} {}", column.name, column.data_type)).collect(),
         })
     }
@@ -95,6 +99,26 @@ impl PlanRows {
         let only = || others.first().copied().filter(|_| is_only && others.len() == 1);
         by(|plan| plan.plan_hash.as_ref()).or_else(|| by(|plan| plan.logical_hash.as_ref())).or_else(only)
     }
+}
+
+/// The plans of both runs that are of the same query, those of the run first.
+pub(super) fn pairs<'p>(
+    before: &'p [PlanRows],
+    after: &'p [PlanRows],
+) -> impl Iterator<Item = (&'p PlanRows, &'p PlanRows)> {
+    let mut of_node: BTreeMap<&str, Vec<&PlanRows>> = BTreeMap::new();
+    for plan in before {
+        of_node.entry(&plan.node).or_default().push(plan);
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for plan in after {
+        *counts.entry(&plan.node).or_default() += 1;
+    }
+    after.iter().filter_map(move |plan| {
+        let others = of_node.get(&*plan.node)?;
+        let is_only = counts.get(&*plan.node) == Some(&1);
+        Some((plan, plan.same_of(others, is_only)?))
+    })
 }
 
 impl Amount {

@@ -1,6 +1,6 @@
 //! What changed from the last good run to one: rows that were lost, columns, values and plans.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{Artifact, NodeRecord, NodeStatus, milliseconds};
@@ -10,7 +10,8 @@ use super::{
     drift::drifts,
     last_run::BothRuns,
     outputs::outputs,
-    row_points::{Amount, Place, PlanRows},
+    row_points::{Amount, Place, PlanRows, pairs},
+    sources::sources_moved,
 };
 use crate::report::{ColumnsMoved, NodeReport, RowsLost, RowsMoved, SinceLastRun, by_name};
 
@@ -65,6 +66,7 @@ pub(crate) fn since(
         duration_ms: duration_before.zip(duration_ms).and_then(|(before, now)| Measured::new(&[before], now)),
         lost: lost(&of_before.rows, &of_run.rows, thresholds),
         rows: rows_moved(|node| before.get(node).map(|node| (node.status, node.rows)), nodes),
+        sources: sources_moved(&of_before.rows, &of_run.rows),
         outputs,
         columns,
         drifts: drifts(&of_before.summaries, &of_run.summaries, &HashMap::new(), thresholds),
@@ -74,6 +76,7 @@ pub(crate) fn since(
     };
     since.left_out += cut(&mut since.lost, MAX_LISTED)
         + cut(&mut since.rows, MAX_LISTED)
+        + cut(&mut since.sources, MAX_LISTED)
         + cut(&mut since.outputs, MAX_LISTED)
         + cut(&mut since.columns, MAX_LISTED)
         + cut(&mut since.drifts, MAX_LISTED)
@@ -85,26 +88,6 @@ fn cut<T>(list: &mut Vec<T>, limit: usize) -> u64 {
     let more = list.len().saturating_sub(limit);
     list.truncate(limit);
     more as u64
-}
-
-/// The plans of both runs that are of the same query, those of the run first.
-fn pairs<'p>(
-    before: &'p [PlanRows],
-    after: &'p [PlanRows],
-) -> impl Iterator<Item = (&'p PlanRows, &'p PlanRows)> {
-    let mut of_node: BTreeMap<&str, Vec<&PlanRows>> = BTreeMap::new();
-    for plan in before {
-        of_node.entry(&plan.node).or_default().push(plan);
-    }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for plan in after {
-        *counts.entry(&plan.node).or_default() += 1;
-    }
-    after.iter().filter_map(move |plan| {
-        let others = of_node.get(&*plan.node)?;
-        let is_only = counts.get(&*plan.node) == Some(&1);
-        Some((plan, plan.same_of(others, is_only)?))
-    })
 }
 
 /// The operators that let through fewer of their rows than before, those first that lost most.

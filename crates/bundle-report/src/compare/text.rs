@@ -10,6 +10,7 @@ use super::{
     drift::ValueDrift,
     fail_on::{change, rows_of, times},
     plan_shapes::shortened,
+    sources::SourceMoved,
 };
 use crate::display;
 
@@ -46,6 +47,7 @@ impl Comparison {
             ("New findings", findings(&self.findings_came)),
             ("Findings that are gone", findings(&self.findings_went)),
             ("Nodes", self.node_lines()),
+            ("Sources", self.sources.iter().map(source).collect()),
             ("Outputs", self.output_lines()),
             ("Values of columns", self.drifts.iter().map(drift).collect()),
             ("Stages", self.time_lines(&self.stages)),
@@ -157,6 +159,11 @@ pub(super) fn run(run: &RunOfComparison) -> String {
 
 fn findings(findings: &[crate::Finding]) -> Vec<String> {
     findings.iter().map(|finding| format!("{}: {}", finding.kind.id(), finding.summary)).collect()
+}
+
+fn source(source: &SourceMoved) -> String {
+    let [table, node] = [&source.table, &source.node].map(|name| display::name(name));
+    format!("{table} of {node}: {}", source.in_words())
 }
 
 fn drift(drift: &ValueDrift) -> String {

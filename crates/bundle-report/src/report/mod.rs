@@ -53,7 +53,8 @@ use crate::{findings::Finding, level::Level};
 ///   `nodes[].checks` and `since` came next, then `process_ended` of runs and nodes and a code for each kind of warning, and last
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
-///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`.
+///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`. `open` of
+///   stages and of the slowest spans, `columns[].window` of lineage and `since.sources` are the last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What other processes used is worth a word from this part of the processor time of the machine on,

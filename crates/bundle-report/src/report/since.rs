@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Measured, OutputComparison, PlanChange, ValueDrift};
+use crate::compare::{Measured, OutputComparison, PlanChange, SourceMoved, ValueDrift};
 
 /// What changed since the last good run of the same DAG whose bundle is beside this one. Lists have what matters by the thresholds
 /// of findings, and of rows every change by more than 2 %.
@@ -20,6 +20,9 @@ pub struct SinceLastRun {
     pub lost: Vec<RowsLost>,
     /// Nodes that returned more rows, or fewer, by more than 2 %, in the order of the run.
     pub rows: Vec<RowsMoved>,
+    /// Sources with more files, or fewer, or whose bytes changed by more than 2 %: those of queries that ran once in both runs.
+    #[serde(default)]
+    pub sources: Vec<SourceMoved>,
     /// Outputs with other columns, and those that are new or gone.
     pub outputs: Vec<OutputComparison>,
     /// Queries that return other columns and whose nodes have no output.

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use daglight_bundle_report::{ComparedRun, Comparison, Criterion, FindingKind, Level, Report, ReportOptions};
+use daglight_bundle_report::{
+    ComparedRun, Comparison, Criterion, FindingKind, Level, Report, ReportOptions, SourceFiles, SourceMoved,
+};
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
     ArtifactCatalog, ArtifactColumn, Bundle, Manifest, NodeStatus, NodeSummary, RunStatus,
@@ -21,12 +23,14 @@ struct Recorded<'r> {
     column: &'r str,
     /// Values that are missing of a hundred.
     missing: u64,
+    /// Files of the table of 5,000 rows, of 1 MB each.
+    files: u64,
     change: &'r dyn Fn(&mut Manifest),
 }
 
 impl Default for Recorded<'_> {
     fn default() -> Self {
-        Self { joined: 5_000, join: "HashJoinExec", column: "total", missing: 0, change: &|_| {} }
+        Self { joined: 5_000, join: "HashJoinExec", column: "total", missing: 0, files: 4, change: &|_| {} }
     }
 }
 
@@ -57,6 +61,7 @@ impl Recorded<'_> {
         let plan = json!({
             "format": "datafusion_plan_bundle_v2", "query_id": 4, "node": "lines", "plan_hash": hash,
             "logical_hash": "aaaabbbbccccdddd", "outcome": "completed", "executions": {"started": 1, "completed": 1},
+            "sources": [{"operator": 1, "table": "events", "files": self.files, "bytes": 1_000_000 * self.files}],
             "metrics": {"wall_ms": 26.0, "operators": [
                 {"id": 0, "name": self.join, "output_rows": self.joined},
                 {"id": 1, "parent": 0, "name": "DataSourceExec", "table": "events", "is_scan": true, "output_rows": 5_000},
@@ -106,6 +111,26 @@ fn rows_that_a_join_lost_are_found_and_what_follows_from_them_is_not() {
 }
 
 #[test]
+fn a_source_with_other_files_is_listed_in_the_report_and_in_a_comparison() {
+    let out = tempfile::tempdir().unwrap();
+    let before = good(&out);
+    let now = Recorded { files: 5, ..Recorded::default() }.in_folder(&out);
+    let since = report(&now).since.unwrap();
+    let files = |files| SourceFiles { files: Some(files), bytes: Some(1_000_000 * files) };
+    let moved =
+        SourceMoved { node: "lines".into(), table: "events".into(), before: files(4), after: files(5) };
+    assert_eq!(since.sources, std::slice::from_ref(&moved));
+    let page = report(&now).to_markdown();
+    assert!(page.contains("| `events` | `lines` |     5 |      4 | 5.0 MB | 4.0 MB |  +25 % |"), "{page}");
+    let [before, now] = [before, now].map(|bundle| ComparedRun::read(&bundle).unwrap());
+    let comparison = Comparison::new(&[before], &now).unwrap();
+    assert_eq!(comparison.sources, [moved]);
+    let line = "events of lines: 5 files, was 4; 5.0 MB, was 4.0 MB (+25 %)";
+    assert!(comparison.to_text().contains(line), "{}", comparison.to_text());
+    assert!(comparison.to_html().contains(">Sources<"));
+}
+
+#[test]
 fn a_loss_that_is_no_finding_is_listed_all_the_same() {
     let out = tempfile::tempdir().unwrap();
     good(&out);
@@ -129,7 +154,7 @@ fn a_run_like_the_last_one_is_quiet() {
     let since = same.since.as_ref().unwrap();
     assert_eq!((since.lost.len(), since.rows.len(), since.outputs.len()), (0, 0, 0));
     assert_eq!((since.drifts.len(), since.plan_changes.len(), since.other_plans.len()), (0, 0, 0));
-    assert!(same.to_markdown().contains("Rows, columns, values and plans are as they were."));
+    assert!(same.to_markdown().contains("Rows, sources, columns, values and plans are as they were."));
     // Whoever asks again gets the same.
     let mut again = report(&second);
     again.generated_at = same.generated_at;
@@ -271,7 +296,8 @@ fn a_run_of_which_a_part_succeeded_says_of_how_many_nodes_nothing_changed() {
         report(&Recorded { change: &fail, ..Recorded::default() }.in_folder(&out)).to_markdown()
     };
     let some = after(1);
-    let said = "Rows, columns, values and plans of the 2 nodes that succeeded, of 3, are as they were.";
+    let said =
+        "Rows, sources, columns, values and plans of the 2 nodes that succeeded, of 3, are as they were.";
     assert!(some.contains(said) && !some.contains("plans are as they were"), "{some}");
     let none = after(3);
     assert!(none.contains("No node succeeded, so that nothing could be compared."), "{none}");
