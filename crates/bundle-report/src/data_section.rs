@@ -43,7 +43,8 @@ fn of_node(data: &DataReport, is_open: bool) -> Block<'_> {
                 Column::text("distribution"),
             ],
             rows,
-        ),
+        )
+        .listed(),
         more: (data.columns_left_out > 0)
             .then(|| format!("{} more.", display::plural(data.columns_left_out, "column"))),
         is_open,

@@ -1,5 +1,7 @@
 //! The report as Markdown, for terminals and tickets.
 
+use std::collections::BTreeMap;
+
 use daglight_capture_policy::{printable, printable_lines, shown_width};
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     sections,
 };
 
-/// The width up to which a table is one: a wider one would be broken by a terminal, and is a list.
+/// The width of a terminal, up to which a table is cut.
 const MAX_TABLE_WIDTH: usize = 100;
 /// What a column that is cut has at least, before others are left out for it.
 const MIN_CUT_WIDTH: usize = 32;
@@ -85,25 +87,12 @@ impl Page {
     }
 
     fn table(&mut self, table: &Table<'_>) {
-        let mut shown = table.shown(Medium::Markdown);
-        let fit = |position: usize| table.columns[position].fit;
-        let mut grid = Grid::of(table, &shown, None);
-        if let Some(cut) = shown.iter().copied().find(|position| fit(*position) == Fit::Cut) {
-            while grid.width() > MAX_TABLE_WIDTH && grid.room_for(cut) < MIN_CUT_WIDTH {
-                let Some(spare) = shown.iter().position(|position| fit(*position) == Fit::Spare) else {
-                    break;
-                };
-                shown.remove(spare);
-                grid = Grid::of(table, &shown, None);
-            }
-            if grid.width() > MAX_TABLE_WIDTH {
-                grid = Grid::of(table, &shown, Some((cut, grid.room_for(cut))));
-            }
-        }
-        if grid.width() > MAX_TABLE_WIDTH {
+        let shown = table.shown(Medium::Markdown);
+        if table.is_list {
+            let grid = Grid::of(table, &shown, &BTreeMap::new());
             grid.cells.iter().for_each(|cells| self.item(&grid.names, cells));
         } else {
-            grid.lines().iter().for_each(|line| self.line(line));
+            fitted(table, shown).iter().for_each(|line| self.line(line));
         }
         let more = table.rows.len() - table.rows(Medium::Markdown).count();
         if more > 0 {
@@ -111,13 +100,13 @@ impl Page {
         }
     }
 
-    /// A row of a table that is too wide, as an item of a list: what it is of, and each cell with the name of its column.
+    /// A row as an item of a list: what it is of, and each cell with the name of its column.
     fn item(&mut self, names: &[String], cells: &[String]) {
-        let mut cells = names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
-        let of = cells.next().map_or_else(String::new, |(_, cell)| cell.clone());
-        let parts: Vec<String> = cells
+        let cells = names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
+        let mut parts: Vec<String> = cells
             .map(|(name, cell)| if name.is_empty() { cell.clone() } else { format!("{name} {cell}") })
             .collect();
+        let of = if parts.is_empty() { String::new() } else { parts.remove(0) };
         // In lines that a terminal has room for; on a code host they are one.
         let mut line = format!("- {of}{}", if parts.is_empty() { "" } else { ":" });
         for (position, part) in parts.iter().enumerate() {
@@ -138,6 +127,32 @@ impl Page {
     }
 }
 
+/// The lines of a table, with what is spared and cut of it where it is too wide for a terminal.
+fn fitted(table: &Table<'_>, mut shown: Vec<usize>) -> Vec<String> {
+    loop {
+        let grid = Grid::of(table, &shown, &BTreeMap::new());
+        let over = grid.width().saturating_sub(MAX_TABLE_WIDTH);
+        let names = (0..shown.len()).filter(|column| table.holds_names(shown[*column]));
+        let mut widths: BTreeMap<usize, usize> = names.map(|column| (column, grid.widths[column])).collect();
+        let room: usize = widths.values().map(|width| width.saturating_sub(MIN_CUT_WIDTH)).sum();
+        let spare = shown.iter().position(|position| table.columns[*position].fit == Fit::Spare);
+        if let Some(spare) = spare.filter(|_| over > room) {
+            shown.remove(spare);
+            continue;
+        }
+        if over == 0 || widths.is_empty() {
+            return grid.lines();
+        }
+        for _ in 0..over.min(room) {
+            // The widest first, so that columns that are as wide stay so.
+            if let Some(widest) = widths.values_mut().max() {
+                *widest -= 1;
+            }
+        }
+        return Grid::of(table, &shown, &widths).lines();
+    }
+}
+
 /// The cells of a table as text, column by column as wide as they are.
 struct Grid<'t> {
     table: &'t Table<'t>,
@@ -148,17 +163,17 @@ struct Grid<'t> {
 }
 
 impl<'t> Grid<'t> {
-    /// Of the columns that are shown, one of them cut to a width.
-    fn of(table: &'t Table<'t>, shown: &'t [usize], cut: Option<(usize, usize)>) -> Self {
+    /// Of the columns that are shown, some of them cut to a width.
+    fn of(table: &'t Table<'t>, shown: &'t [usize], cut: &BTreeMap<usize, usize>) -> Self {
         let names: Vec<String> =
             shown.iter().map(|position| table.columns[*position].name.to_owned()).collect();
-        let text = |row: &Row<'_>, position: usize| match cut {
-            Some((column, width)) if column == position => inline_within(&row.cells[position], width),
-            _ => inline(&row.cells[position]),
+        let text = |row: &Row<'_>, (column, position): (usize, &usize)| match cut.get(&column) {
+            Some(width) => inline_within(&row.cells[*position], *width),
+            None => inline(&row.cells[*position]),
         };
         let cells: Vec<Vec<String>> = table
             .rows(Medium::Markdown)
-            .map(|row| shown.iter().map(|position| text(row, *position)).collect())
+            .map(|row| shown.iter().enumerate().map(|column| text(row, column)).collect())
             .collect();
         let widest = |column: usize| {
             let all = [&names].into_iter().chain(&cells).map(|row| shown_width(&row[column]));
@@ -171,13 +186,6 @@ impl<'t> Grid<'t> {
     fn width(&self) -> usize {
         // Each column has a blank on either side, and a bar at its left.
         self.widths.iter().sum::<usize>() + 3 * self.widths.len() + 1
-    }
-
-    /// The width that a column may have beside the others.
-    fn room_for(&self, position: usize) -> usize {
-        let column = self.shown.iter().position(|shown| *shown == position);
-        let others = self.width() - column.map_or(0, |column| self.widths[column]);
-        MAX_TABLE_WIDTH.saturating_sub(others)
     }
 
     fn lines(&self) -> Vec<String> {
@@ -351,26 +359,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_wide_for_a_terminal_is_a_list() {
-        let long = "n".repeat(60);
-        let row = || vec![name("scan"), name(long.as_str()), vec![Piece::words("3.2 s")], Vec::new()];
-        let columns = || {
-            let names = ["operator", "node", "time", "spilled"];
-            names.map(Column::text).into_iter().collect::<Vec<_>>()
+    fn a_table_has_one_shape_whatever_is_in_it() {
+        let node = "n".repeat(60);
+        let row = |time: &'static str| vec![name("scan"), name(&*node), vec![Piece::words(time)], Vec::new()];
+        let table = |rows| {
+            let columns = ["operator", "node", "time", "spilled"].map(Column::text);
+            Table::new(columns.into_iter().collect(), rows)
         };
-        let rendered = |columns, rows: Vec<Vec<Cell<'_>>>| {
+        let rendered = |table: Table<'_>| {
             let mut page = Page(String::new());
-            page.table(&Table::new(columns, rows));
+            page.table(&table);
             page.0
         };
-        assert!(rendered(columns(), vec![row()]).starts_with("| operator | node"));
-        let mut wide = row();
-        wide[2] = vec![Piece::words("3.2 s summed over tasks that ran at once")];
-        let list = rendered(columns(), vec![wide, row()]);
+        let wide = "3.2 s summed over tasks that ran at once";
+        for rows in [vec![row("3.2 s")], vec![row(wide), row("3.2 s")]] {
+            let page = rendered(table(rows));
+            assert!(page.starts_with("| operator | node"), "{page}");
+            assert!(page.lines().all(|line| shown_width(line) <= MAX_TABLE_WIDTH), "{page}");
+        }
+        let list = rendered(table(vec![row(wide), row("3.2 s")]).listed());
         let expected = format!(
-            "- `scan`: node `{long}`,\n  time 3.2 s summed over tasks that ran at once\n- `scan`: node `{long}`, time 3.2 s\n"
+            "- operator `scan`: node `{node}`,\n  time {wide}\n- operator `scan`: node `{node}`, time 3.2 s\n"
         );
         assert_eq!(list, expected);
+        assert!(rendered(table(vec![row("1 s")]).listed()).starts_with("- operator `scan`"));
     }
 
     #[test]

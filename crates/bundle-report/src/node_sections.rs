@@ -8,7 +8,7 @@ use crate::{
     display, nodes,
     report::{NodeReport, Report, Timeline},
     section::{Block, Column, Fit, Medium, Piece, Row, Section, Table, Tag, Tone, code, name, shown, words},
-    section_parts::{section, sentence, table},
+    section_parts::{list, section, sentence, table},
     waterfall::Axis,
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
         // One for all rows, so that the bars of nodes can be compared.
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         let columns = vec![
-            Column::text("node").fit(Fit::Cut),
+            Column::text("node"),
             Column::text("kind").only(Medium::Markdown).fit(Fit::Spare),
             Column::text("status").only(Medium::Markdown),
             Column::number("start").only(Medium::Markdown).fit(Fit::Spare),
@@ -52,7 +52,7 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
             ..node_row(node, axis)
         });
         let rows = rows.collect();
-        blocks.push(Block::Table(Table { columns, rows }));
+        blocks.push(Block::Table(Table { columns, rows, is_list: false }));
     }
     if left_out > 0 {
         let more = display::plural(left_out as u64, "node");
@@ -113,7 +113,7 @@ pub(crate) fn checks(report: &Report) -> Section<'_> {
             words(check.message.as_str()),
         ]
     });
-    let mut blocks: Vec<Block<'_>> = table(columns, rows).into_iter().collect();
+    let mut blocks: Vec<Block<'_>> = list(columns, rows).into_iter().collect();
     if left_out > 0 {
         let more = display::plural(left_out as u64, "check");
         blocks.push(sentence(format!("{more} more are in the JSON report.")));

@@ -4,7 +4,7 @@ use crate::{
     display,
     report::{ColumnLineageReport, LineageReport, OperatorTotal, Report, TableReport},
     section::{Block, Cell, Column, Piece, Section, Table, counted, name, shown, words},
-    section_parts::{section, sentence, table, table_section},
+    section_parts::{list_section, section, sentence, table},
 };
 
 /// Tables that are shown.
@@ -29,7 +29,7 @@ pub(crate) fn tables(report: &Report) -> Section<'_> {
         Column::number("pages"),
         Column::number("requests"),
     ];
-    table_section("Reads of tables", columns, report.tables.iter().take(MAX_TABLES).map(table_row))
+    list_section("Reads of tables", columns, report.tables.iter().take(MAX_TABLES).map(table_row))
 }
 
 fn table_row(table: &TableReport) -> Vec<Cell<'_>> {
@@ -115,7 +115,7 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
     }
     Block::Data {
         title: vec![Piece::Name(&lineage.node), Piece::words(" is made of")],
-        table: Table::new(vec![Column::text("column"), Column::text("made of")], rows),
+        table: Table::new(vec![Column::text("column"), Column::text("made of")], rows).listed(),
         more: (!more.is_empty()).then(|| more.join(" ")),
         is_open,
     }

@@ -7,7 +7,7 @@ use crate::{
     display,
     report::{Report, StallReport},
     section::{Block, Cell, Column, Piece, Section, name, words},
-    section_parts::{section, table},
+    section_parts::{list, section, table},
     waterfall::Axis,
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn stalls(report: &Report) -> Section<'_> {
     let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
     let columns =
         ["node", "where", "when", "why", "threads", "what helps"].into_iter().map(Column::text).collect();
-    let rows = table(columns, heartbeat.stalls.iter().map(stall_row));
+    let rows = list(columns, heartbeat.stalls.iter().map(stall_row));
     section("Stalls", rows.into_iter().chain(heartbeat.stalls.iter().flat_map(calls)).collect())
 }
 

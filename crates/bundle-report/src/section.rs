@@ -133,6 +133,9 @@ pub(crate) enum Tone {
 pub(crate) struct Table<'r> {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row<'r>>,
+    /// Whether text has it as a list, because its cells are sentences. That is decided for each table, and not by what a run has in
+    /// it: a section has one shape in all reports.
+    pub(crate) is_list: bool,
 }
 
 /// A row.
@@ -155,10 +158,8 @@ pub(crate) struct Column {
 /// What becomes of a column of a table that is too wide for a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It stays as it is.
-    Whole,
-    /// Its names are cut in their middle.
-    Cut,
+    /// It stays, and where it holds names alone, they are cut in their middle.
+    Kept,
     /// It is left out.
     Spare,
 }
@@ -181,15 +182,15 @@ pub(crate) enum Medium {
 
 impl Column {
     pub(crate) fn text(name: &'static str) -> Self {
-        Self { name, content: Content::Text, fit: Fit::Whole, medium: None }
+        Self { name, content: Content::Text, fit: Fit::Kept, medium: None }
     }
 
     pub(crate) fn number(name: &'static str) -> Self {
-        Self { name, content: Content::Number, fit: Fit::Whole, medium: None }
+        Self { name, content: Content::Number, fit: Fit::Kept, medium: None }
     }
 
     pub(crate) fn chart(axis: Axis) -> Self {
-        Self { name: "", content: Content::Chart(axis), fit: Fit::Whole, medium: Some(Medium::Page) }
+        Self { name: "", content: Content::Chart(axis), fit: Fit::Kept, medium: Some(Medium::Page) }
     }
 
     /// The column, with what becomes of it where there is no room.
@@ -206,7 +207,19 @@ impl Column {
 impl<'r> Table<'r> {
     pub(crate) fn new(columns: Vec<Column>, rows: impl IntoIterator<Item = Vec<Cell<'r>>>) -> Self {
         let rows = rows.into_iter().map(|cells| Row { status: None, medium: None, cells }).collect();
-        Self { columns, rows }
+        Self { columns, rows, is_list: false }
+    }
+
+    /// The same as a list in text.
+    pub(crate) fn listed(self) -> Self {
+        Self { is_list: true, ..self }
+    }
+
+    /// Whether the cells of a column are a name each.
+    pub(crate) fn holds_names(&self, position: usize) -> bool {
+        let cells = self.rows.iter().map(|row| &row.cells[position][..]);
+        let mut filled = cells.filter(|cell| !cell.is_empty()).peekable();
+        filled.peek().is_some() && filled.all(|cell| matches!(cell, [Piece::Name(_) | Piece::Node(_)]))
     }
 
     /// The rows of a medium.

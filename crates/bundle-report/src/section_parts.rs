@@ -17,6 +17,24 @@ pub(crate) fn table_section<'r>(
     section(title, table(columns, rows).into_iter().collect())
 }
 
+/// As [`table_section`], of a table that text has as a list.
+pub(crate) fn list_section<'r>(
+    title: &'static str,
+    columns: Vec<Column>,
+    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
+) -> Section<'r> {
+    section(title, list(columns, rows).into_iter().collect())
+}
+
+/// As [`table`], which text has as a list.
+pub(crate) fn list<'r>(
+    columns: Vec<Column>,
+    rows: impl IntoIterator<Item = Vec<Cell<'r>>>,
+) -> Option<Block<'r>> {
+    let table = Table::new(columns, rows).listed();
+    (!table.rows.is_empty()).then_some(Block::Table(table))
+}
+
 pub(crate) fn table<'r>(
     columns: Vec<Column>,
     rows: impl IntoIterator<Item = Vec<Cell<'r>>>,

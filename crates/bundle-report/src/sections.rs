@@ -17,7 +17,7 @@ use crate::{
         Block, Cell, Column, Link, Medium, Opening, Operator, Piece, Section, Tag, Tone, code, counted, name,
         shown, words,
     },
-    section_parts::{section, sentence, table_section},
+    section_parts::{list_section, section, sentence, table_section},
     since_section::since,
 };
 
@@ -202,7 +202,7 @@ fn queries(report: &Report) -> Section<'_> {
             hottest(query, operators),
         ]
     });
-    table_section("Slowest queries", columns, rows)
+    list_section("Slowest queries", columns, rows)
 }
 
 fn hottest<'r>(query: &'r QueryReport, operators: Vec<Operator<'r>>) -> Cell<'r> {
@@ -312,7 +312,7 @@ fn artifacts(report: &Report) -> Section<'_> {
             code(artifact.location.as_deref()),
         ]
     });
-    table_section("Artifacts", columns, rows)
+    list_section("Artifacts", columns, rows)
 }
 
 fn problems(report: &Report) -> Section<'_> {
@@ -340,7 +340,7 @@ fn problems(report: &Report) -> Section<'_> {
             code(problem.span_id.as_deref()),
         ]
     });
-    table_section("Errors and warnings", columns, rows)
+    list_section("Errors and warnings", columns, rows)
 }
 
 fn delivery(report: &Report) -> Section<'_> {
@@ -391,7 +391,7 @@ fn unreadable(report: &Report) -> Section<'_> {
         .iter()
         .map(|file| vec![code(file.file.as_str()), words(file.problem.as_str()), Vec::new()]);
     let columns = vec![Column::text("file"), Column::text("problem"), Column::text("")];
-    table_section("Unreadable files", columns, signals.chain(others))
+    list_section("Unreadable files", columns, signals.chain(others))
 }
 
 fn hidden_in_words(report: &Report) -> String {

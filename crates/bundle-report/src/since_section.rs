@@ -5,7 +5,7 @@ use crate::{
     display,
     report::{Report, SinceLastRun},
     section::{Block, Column, Piece, Section, name, shown, words},
-    section_parts::{section, sentence, table},
+    section_parts::{list, section, sentence, table},
 };
 
 /// Rows of a table that are shown, and plans; the report for programs has more.
@@ -117,7 +117,7 @@ fn columns(since: &SinceLastRun) -> Option<Block<'_>> {
         Column::text("columns gone"),
         Column::text("columns new"),
     ];
-    table(columns, rows)
+    list(columns, rows)
 }
 
 fn drifts(since: &SinceLastRun) -> Option<Block<'_>> {
@@ -127,7 +127,7 @@ fn drifts(since: &SinceLastRun) -> Option<Block<'_>> {
         .iter()
         .take(MAX_ROWS)
         .map(|drift| vec![name(&*drift.node), name(&*drift.column), words(drift.in_words())]);
-    table(columns, rows)
+    list(columns, rows)
 }
 
 fn other_plans(since: &SinceLastRun) -> Option<Block<'_>> {

@@ -110,8 +110,8 @@ fn the_data_of_outputs_is_shown_as_the_policy_shows_it_and_in_bounds() {
     for expected in [
         "## Data of the outputs",
         "`lines`: 1,000 rows, 60 columns",
-        "- `price`: type `Int64`, missing 20 (2 %), different about 7, values `3` to `9`, on average `5.25`,\n distribution █▂\n",
-        "- `status`: type `Utf8`, different 4, values `<b>` 70 %, `O` 20 %, `F` 7 % and 1 more\n",
+        "- column `price`: type `Int64`, missing 20 (2 %), different about 7,\n values `3` to `9`, on average `5.25`, distribution █▂\n",
+        "- column `status`: type `Utf8`, different 4, values `<b>` 70 %, `O` 20 %, `F` 7 % and 1 more\n",
         "10 columns more.",
     ] {
         // Cells are padded, so that columns stand under each other.
