@@ -9,7 +9,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    dag, display, node_sections,
+    dag, display,
+    explanations::{self, explanations},
+    findings::Finding,
+    node_sections,
     page_script::{self, SCRIPTS},
     plan_tree::{HEADINGS, TreeRow},
     report::{NodeReport, PlanReport, Report},
@@ -30,21 +33,26 @@ pub(crate) fn render(report: &Report, runs: Option<&str>) -> String {
         (way_back(runs))
         (opening)
         @for section in sections::sections(report) { (section) }
-        footer { "Made by Daglight at " (display::time(report.generated_at)) }
+        footer {
+            (explanations(report.findings.iter()))
+            "Made by Daglight at " (display::time(report.generated_at))
+        }
     };
     page(&format!("{} · run report", opening.name), &body, &page_script::data(report))
 }
 
 /// Renders a comparison. `runs` is the address of the list of all runs, where there is one.
-pub(crate) fn render_comparison(
+pub(crate) fn render_comparison<'f>(
     opening: &Opening<'_>,
     sections: &[Section<'_>],
+    findings: impl Iterator<Item = &'f Finding>,
     runs: Option<&str>,
 ) -> String {
     let body = html! {
         (way_back(runs))
         (opening)
         @for section in sections { (section) }
+        footer { (explanations(findings)) }
     };
     page("comparison of runs", &body, &page_script::no_data())
 }
@@ -253,6 +261,7 @@ impl Render for Piece<'_> {
                 Piece::Bar(node, axis) => { (waterfall::bar(node, axis)) },
                 Piece::Share(part) => { (waterfall::share(*part)) },
                 Piece::Histogram(counts) => { (histogram(counts)) },
+                Piece::Explanation(kind) => { (explanations::link(*kind)) },
                 Piece::File(file) => {
                     a href={ "./" (utf8_percent_encode(file, PATH).to_string()) } { code { (file) } }
                 },

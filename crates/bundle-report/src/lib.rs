@@ -66,6 +66,7 @@ mod drawn_nodes;
 mod dag;
 mod plan_tree;
 mod markdown;
+mod explanations;
 mod html;
 mod page_script;
 mod timeline_lanes;

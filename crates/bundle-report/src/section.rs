@@ -9,6 +9,7 @@ use daglight_run_bundle::NodeStatus;
 use crate::{
     charts::Chart,
     display,
+    findings::FindingKind,
     report::{NodeReport, PlanReport},
     waterfall::Axis,
 };
@@ -94,6 +95,8 @@ pub(crate) enum Piece<'r> {
     Share(f64),
     /// Numbers of values in ranges, as small bars.
     Histogram(&'r [u64]),
+    /// The page that explains a kind of finding, which a page has at its end.
+    Explanation(FindingKind),
     /// A file of the bundle, which a page that stands beside it links.
     File(&'r str),
     Query {

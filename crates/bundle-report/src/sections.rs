@@ -7,7 +7,7 @@ use daglight_capture_policy::printable;
 use crate::{
     data_section::data,
     display,
-    findings::Finding,
+    findings::{Finding, FindingKind},
     level::Level,
     node_sections::{checks, critical_steps, nodes, since_start},
     plan_sections,
@@ -157,10 +157,11 @@ pub(crate) fn finding_section<'r>(
         if !evidence.is_empty() {
             pieces.push(Piece::words(format!("({evidence}) ")));
         }
-        pieces.extend([
-            Piece::words(format!("{} ", finding.remedy)),
-            Piece::Code(finding.page.as_str().into()),
-        ]);
+        let explanation = match finding.kind {
+            FindingKind::Other => Piece::Code(finding.page.as_str().into()),
+            kind => Piece::Explanation(kind),
+        };
+        pieces.extend([Piece::words(format!("{} ", finding.remedy)), explanation]);
         if let Some(plan) = &finding.plan_file {
             let file = match plan_files {
                 PlanFiles::Beside => Piece::File(plan),

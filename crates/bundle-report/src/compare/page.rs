@@ -51,7 +51,8 @@ impl Comparison {
 
     /// As [`Comparison::to_html`], with what is around the comparison.
     pub fn to_html_of(&self, page: &ComparisonPage) -> String {
-        html::render_comparison(&self.opening(page), &self.sections(), page.runs)
+        let findings = self.findings_came.iter().chain(&self.findings_went);
+        html::render_comparison(&self.opening(page), &self.sections(), findings, page.runs)
     }
 
     /// What a reader must know before the rest.

@@ -26,6 +26,14 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $id,)* Self::Other => "other" }
             }
 
+            /// The text of the page that explains it, in Markdown: a report is read where there is no network.
+            pub(crate) fn explanation(self) -> &'static str {
+                match self {
+                    $(Self::$kind => include_str!(concat!("../../../../docs/findings/", $id, ".md")),)*
+                    Self::Other => "",
+                }
+            }
+
             /// What to do about it.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$kind => $remedy,)* Self::Other => "" }
