@@ -126,7 +126,7 @@ impl Daglight {
         let used = if is_root() { "0" } else { "" };
         let limited = ["-c", LIMITED, "bash", &limit.to_string(), used];
         let run = self.env("HOME", checkout.path()).through("bash", &limited);
-        run.as_user_if_root(nobody_else(), checkout)
+        run.under_user_if_root(nobody_else(), checkout)
     }
 
     /// As a user for whom permissions count, who may write in the checkout.
@@ -135,10 +135,10 @@ impl Daglight {
     /// When the folder is not ours.
     #[must_use]
     pub fn not_as_root(self, checkout: &Checkout) -> Self {
-        self.as_user_if_root(NOBODY, checkout)
+        self.under_user_if_root(NOBODY, checkout)
     }
 
-    fn as_user_if_root(self, user: u32, checkout: &Checkout) -> Self {
+    fn under_user_if_root(self, user: u32, checkout: &Checkout) -> Self {
         fs::set_permissions(checkout.path(), Permissions::from_mode(0o777)).expect("the folder is ours");
         if !is_root() {
             return self;

@@ -10,6 +10,7 @@ mod ci_page;
 mod conformance;
 mod correlation;
 mod damages;
+mod datafusion_cli;
 mod demo;
 mod endings;
 mod exit_codes;

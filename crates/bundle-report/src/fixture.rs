@@ -101,21 +101,14 @@ pub(crate) fn log_line(severity: u8, body: &str) -> String {
 
 pub(crate) fn node(name: &str, dependencies: &[&str], start_ms: i64, duration_ms: f64) -> NodeRecord {
     NodeRecord {
-        name: name.into(),
         kind: NodeKind::Transform.into(),
         dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
         status: NodeStatus::Success,
         started_at: Some(start() + chrono::TimeDelta::milliseconds(start_ms)),
         duration_ms: Some(duration_ms),
         rows: Some(1_000),
-        bytes: None,
-        queries_summed: 0,
-        error: None,
         attempts: 1,
-        earlier_attempts: Vec::new(),
-        recovered: false,
-        plan_hashes: Vec::new(),
-        checks: Vec::new(),
+        ..NodeRecord::not_run(name)
     }
 }
 

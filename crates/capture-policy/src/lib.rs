@@ -34,6 +34,7 @@ mod rewritten;
 mod redact;
 mod credential_places;
 mod known;
+mod shown_texts;
 mod learn;
 mod key_names;
 mod key_values;

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     ops::Range,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     path_users::users_of_paths,
     phrases, plan_text,
     rewritten::without_ranges,
+    shown_texts::{Form, ShownTexts},
     sql_secrets::{plan_secrets, secrets},
     sql_values,
     time_zones::without_unknown_zones,
@@ -39,7 +40,7 @@ const MOST_TIMES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Redactor {
     names: Arc<KeyNames>,
-    known: Arc<Mutex<Arc<Known>>>,
+    texts: Arc<Mutex<ShownTexts>>,
     sql: SqlText,
     shows_error_values: bool,
     shows_partition_values: bool,
@@ -51,7 +52,7 @@ impl Redactor {
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         Self {
             names: Arc::new(KeyNames::new(extra)),
-            known: Arc::default(),
+            texts: Arc::default(),
             sql: SqlText::Whole,
             shows_error_values: true,
             shows_partition_values: true,
@@ -126,14 +127,26 @@ impl Redactor {
 
     /// Changes what is known, for every clone.
     pub(crate) fn learn_with(&self, change: impl FnOnce(&mut Known)) {
-        // Copied only while a reader holds the old one. What is known changes while statements are read, and texts are
-        // redacted all the time.
-        change(Arc::make_mut(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner)));
+        self.texts().learn(change);
     }
 
     /// What is known at this moment. No lock is held by it: redacting one text asks for it several times.
     pub(crate) fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+        self.texts().known()
+    }
+
+    fn texts(&self) -> MutexGuard<'_, ShownTexts> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The text as `redact` shows it, which is asked once for a text that is repeated. Without the lock: it asks for what is known.
+    fn once(&self, form: Form, text: &str, redact: impl FnOnce(&Self, &str) -> String) -> String {
+        let found = self.texts().find(form, text);
+        found.unwrap_or_else(|revision| {
+            let shown = redact(self, text);
+            self.texts().keep(form, text, &shown, revision);
+            shown
+        })
     }
 
     /// The text with every credential replaced that can be recognised: what stands behind a hidden key (`key=value`,
@@ -142,6 +155,10 @@ impl Redactor {
     ///
     /// A text that was redacted stays as it is.
     pub fn text(&self, text: &str) -> String {
+        self.once(Form::Text, text, Self::redacted)
+    }
+
+    fn redacted(&self, text: &str) -> String {
         let mut shown = Cow::Borrowed(text);
         // Where a credential was, its neighbours may read as another one.
         for _ in 0..=MOST_TIMES {
@@ -194,11 +211,15 @@ impl Redactor {
 
     /// The plan of a query as DataFusion draws it, as far as the policy shows it.
     pub fn plan_text(&self, plan: &str) -> String {
+        self.once(Form::Plan, plan, Self::redacted_plan)
+    }
+
+    fn redacted_plan(&self, plan: &str) -> String {
         let plan = without_ranges(plan, plan_secrets(plan, self));
         let plan = self.without_secrets_of_urls(&plan);
         match self.shows_literals() {
-            true => self.text(&self.known().without_words(&plan)),
-            false => self.name_text(&plan_text::without_values(&self.known().without_values(&plan))),
+            true => self.redacted(&self.known().without_words(&plan)),
+            false => self.redacted_name(&plan_text::without_values(&self.known().without_values(&plan))),
         }
     }
 
@@ -207,9 +228,16 @@ impl Redactor {
         if self.shows_literals() && self.shows_error_values {
             return self.text(name);
         }
+        self.once(Form::Name, name, Self::redacted_name)
+    }
+
+    fn redacted_name(&self, name: &str) -> String {
+        if self.shows_literals() && self.shows_error_values {
+            return self.redacted(name);
+        }
         // Known literals go first: quotes within them cannot be distinguished from those around them.
         let name = self.known().without_values(&self.without_secrets_of_urls(name)).into_owned();
-        let name = self.text(&name);
+        let name = self.redacted(&name);
         without_unknown_zones(&without_frame_bounds(&name)).into_owned()
     }
 

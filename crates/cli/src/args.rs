@@ -155,7 +155,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) spill_dir: Option<PathBuf>,
     /// Threads that compute, and partitions of each query. Default: one for each processor.
-    #[arg(long, value_name = "N", value_parser = positive, allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_hyphen_values = true)]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Fail when outputs do not match the semantic registry in daglight.toml.
     #[arg(long)]
@@ -468,6 +468,13 @@ fn milliseconds(text: &str) -> Result<f64, String> {
 
 fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
+}
+
+/// As many as a runtime can be asked for: each has a place in its memory, and a stack.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    const MOST: usize = 65_536;
+    let threads = positive(text).ok().filter(|threads| threads.get() <= MOST);
+    threads.ok_or_else(|| format!("expected a whole number from 1 to {MOST}"))
 }
 
 /// An age, up to as long as a clock can count.

@@ -41,6 +41,7 @@ mod session;
 mod session_config;
 mod spill;
 mod stack;
+mod stdin_tables;
 mod status;
 mod store_options;
 mod stores;
@@ -51,8 +52,14 @@ mod threads;
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
+
+/// What threads of a query allocate is freed by others: by those of the next operator, and by ours. The system's allocator has
+/// them wait for each other.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     ending::answer_signals_early();

@@ -35,6 +35,7 @@ use crate::{
     session::session,
     session_config::session_config,
     spill,
+    stdin_tables::with_use_of_stdin,
     stores::{ObjectStores, hide_credentials},
     summary, threads,
 };
@@ -64,7 +65,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // As early as there is a policy: an error of what follows may quote the script.
     say::hide_with(policy.redactor());
     hide_credentials(policy.redactor());
-    let mut config = session_config(&policy)?.with_information_schema(true);
+    let config = session_config(&policy)?.with_information_schema(true);
+    let mut config = with_use_of_stdin(config, &args.script);
     if let Some(threads) = args.threads {
         config = config.with_target_partitions(threads.get());
     }

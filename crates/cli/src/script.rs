@@ -9,7 +9,7 @@ use std::{
 use daglight::{
     NodeStatus, RunStatus,
     bundle::{Bundle, Manifest},
-    identity::{DagName, DagNameError, NodeSelector, RunId},
+    identity::{Dag, DagName, DagNameError, NodeSelector, RunId},
     policy::Policy,
     settings::{Resolved, SettingsLoader},
     sql::{Part, Pipeline, PipelineOptions, Script},
@@ -191,32 +191,84 @@ fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedP
             bundle.dir().display()
         )));
     }
+    let Done { done, changed } = Done::of(dag, succeeded(&bundle, &manifest));
     if run.dag_hash != dag.dag_hash() || run.code_hash != dag.code_hash() {
-        note!("warning: the pipeline has changed since run {run_id}: what succeeded there is not run again");
+        note!(
+            "warning: the pipeline has changed since run {run_id}: what succeeded there with the same code is not run again"
+        );
+        if !changed.is_empty() {
+            note!("warning: their code has changed, and they are run again: {}", changed.join(", "));
+        }
     }
-    let part = pipeline.rest(&succeeded(&bundle, &manifest)).map_err(|_| {
+    let part = pipeline.rest(&done).map_err(|_| {
         Failure::input(format!("there is nothing to run: every node of run {run_id} has succeeded"))
     })?;
     Ok(NamedPipeline { pipeline, part: Some(part), retries: Some(run_id) })
 }
 
+/// What a retry does not run again.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Done {
+    /// The nodes of the pipeline that have succeeded with the code that they have now.
+    done: BTreeSet<String>,
+    /// Those that have succeeded with another code.
+    changed: Vec<String>,
+}
+
+impl Done {
+    /// By name and code. Statements without a name of their own are numbered, and have another number behind one that was added:
+    /// they are known by their code alone.
+    fn of(dag: &Dag, mut succeeded: Vec<Succeeded>) -> Self {
+        let mut found = Self::default();
+        let mut others = Vec::new();
+        for node in dag.nodes() {
+            let code = node.code_hash();
+            // A bundle of an earlier version does not know the code.
+            let is_same = |known: &Option<String>| known.is_none() || code.is_none() || *known == code;
+            match succeeded.iter().position(|known| known.name == node.name && is_same(&known.code)) {
+                Some(known) => {
+                    succeeded.remove(known);
+                    found.done.insert(node.name.clone());
+                }
+                None => others.push((node, code)),
+            }
+        }
+        for (node, code) in others {
+            if let Some(known) = succeeded.iter().position(|known| code.is_some() && known.code == code) {
+                succeeded.remove(known);
+                found.done.insert(node.name.clone());
+            } else if succeeded.iter().any(|known| known.name == node.name) {
+                found.changed.push(node.name.clone());
+            }
+        }
+        found
+    }
+}
+
+/// A node that has succeeded, with the hash of its code.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Succeeded {
+    name: String,
+    code: Option<String>,
+}
+
 /// The nodes that have succeeded in a run, or, where it did not run them because it was itself a retry, in the run before.
-fn succeeded(bundle: &Bundle, manifest: &Manifest) -> BTreeSet<String> {
-    let mut ended: BTreeMap<String, NodeStatus> = BTreeMap::new();
+fn succeeded(bundle: &Bundle, manifest: &Manifest) -> Vec<Succeeded> {
+    let mut ended: BTreeMap<Succeeded, NodeStatus> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut next = Some(manifest.clone());
     while let Some(manifest) = next.take() {
         let ran = manifest.nodes.into_iter().filter(|node| node.status != NodeStatus::NotRun);
         for node in ran {
             // From the newest run to the oldest: the last attempt at a node counts.
-            ended.entry(node.name).or_insert(node.status);
+            ended.entry(Succeeded { name: node.name, code: node.code_hash }).or_insert(node.status);
         }
         seen.insert(manifest.identity.run_id);
         let earlier = manifest.identity.tags.get(RETRY_TAG).and_then(|run_id| run_id.parse::<RunId>().ok());
         // Manifests can be edited, and two could name each other.
         next = earlier.filter(|run_id| !seen.contains(run_id)).and_then(|run_id| beside(bundle, run_id));
     }
-    ended.into_iter().filter(|(_, status)| *status == NodeStatus::Success).map(|(name, _)| name).collect()
+    ended.into_iter().filter(|(_, status)| *status == NodeStatus::Success).map(|(node, _)| node).collect()
 }
 
 /// The manifest of another run in the same folder.
@@ -260,4 +312,39 @@ pub(crate) fn named_once(
         }
     }
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is not run again of a script when one was run before, of which these nodes succeeded.
+    #[track_caller]
+    fn check(before: &str, succeeded: &[&str], now: &str, done: &[&str], changed: &[&str]) {
+        let dag = |sql: &str| {
+            let script = Script::parse("a.sql", sql).unwrap();
+            Pipeline::new(script, PipelineOptions::default()).unwrap().dag().clone()
+        };
+        let before = dag(before);
+        let node = |name: &&str| Succeeded {
+            name: (*name).to_owned(),
+            code: before.node(name).unwrap().code_hash(),
+        };
+        let found = Done::of(&dag(now), succeeded.iter().map(node).collect());
+        let done = done.iter().map(ToString::to_string).collect();
+        let changed = changed.iter().map(ToString::to_string).collect();
+        assert_eq!(found, Done { done, changed });
+    }
+
+    #[test]
+    fn what_succeeded_is_known_by_its_code() {
+        let table = "CREATE TABLE d AS SELECT 0 AS a";
+        let before = format!("{table}; INSERT INTO d VALUES (1); SELECT 1 / 0");
+        check(&before, &["d", "d_insert"], &before, &["d", "d_insert"], &[]);
+        let now = format!("{table}; INSERT INTO d VALUES (0); INSERT INTO d VALUES (1); SELECT 1");
+        check(&before, &["d", "d_insert"], &now, &["d", "d_insert_2"], &["d_insert"]);
+        let now = format!("SELECT 5; {table}; INSERT INTO d VALUES (1); INSERT INTO d VALUES (1)");
+        check(&before, &["d", "d_insert"], &now, &["d", "d_insert"], &[]);
+        check(&before, &["d"], "CREATE TABLE d AS SELECT 7 AS a", &[], &["d"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The session that scripts run in.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, env, path::Path, sync::Arc};
 
 use daglight::Telemetry;
 use datafusion::{
@@ -65,6 +65,7 @@ impl UrlTableFactory for NamedFiles {
         if self.tables.contains(name) {
             return Ok(None);
         }
+        let name = &*with_home(name, env::var("HOME").ok().as_deref());
         if !is_in_store(name) {
             return match self.factory.try_new(name).await? {
                 None => why_not_found(name),
@@ -80,6 +81,14 @@ impl UrlTableFactory for NamedFiles {
         })?;
         let files = files.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
         Ok(Some(Arc::new(ListingTable::try_new(files)?)))
+    }
+}
+
+/// A name with the folder of the user, as `datafusion-cli` has it, for `~`.
+fn with_home<'a>(name: &'a str, home: Option<&str>) -> Cow<'a, str> {
+    match (name.strip_prefix("~/"), home.filter(|home| !home.is_empty())) {
+        (Some(below), Some(home)) => format!("{home}/{below}").into(),
+        _ => name.into(),
     }
 }
 

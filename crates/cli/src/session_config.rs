@@ -1,15 +1,27 @@
-//! What the `DATAFUSION_*` variables say about sessions.
+//! What the `DATAFUSION_*` variables say about sessions, and what `datafusion-cli` has where they say nothing.
 
 use std::env;
 
 use daglight::policy::{Policy, Redactor};
-use datafusion::{common::config::ConfigOptions, prelude::SessionConfig};
+use datafusion::{
+    common::{config::ConfigOptions, format::ExplainFormat},
+    prelude::SessionConfig,
+};
 
 use crate::failure::Failure;
 
+/// The variable by which another picture of a plan is chosen than `datafusion-cli` has by default.
+const EXPLAIN_FORMAT: &str = "DATAFUSION_EXPLAIN_FORMAT";
+
 /// The configuration of sessions by the variables of this process. The error names the variable.
 pub(crate) fn session_config(policy: &Policy) -> Result<SessionConfig, Failure> {
-    SessionConfig::from_env().map_err(|error| {
+    let config = SessionConfig::from_env().map(|mut config| {
+        if env::var_os(EXPLAIN_FORMAT).is_none() {
+            config.options_mut().explain.format = ExplainFormat::Tree;
+        }
+        config
+    });
+    config.map_err(|error| {
         let variables = |name: &str| env::var_os(name).map(|text| text.to_string_lossy().into_owned());
         match wrong_variable(variables, policy.redactor()) {
             Some(message) => Failure::input(message),

@@ -22,7 +22,10 @@ use datafusion::{
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::store_options::{CREDENTIALS, StoreOptions};
+use crate::{
+    stdin_tables::with_stdin,
+    store_options::{CREDENTIALS, StoreOptions},
+};
 
 /// What the URLs of these stores begin with.
 pub(crate) const STORES: &str = "s3://, gs://, http:// and https://";
@@ -85,6 +88,8 @@ impl TableProviderFactory for StoredTables {
         session: &dyn Session,
         table: &CreateExternalTable,
     ) -> Result<Arc<dyn TableProvider>> {
+        let of_stdin = with_stdin(session, table).await?;
+        let table = of_stdin.as_ref().unwrap_or(table);
         let mut options = None;
         for location in &table.locations {
             options = register(session, location, &table.options).await?.or(options);

@@ -233,24 +233,29 @@ impl CheckResult {
 
     fn counts_in_words(&self) -> String {
         let rows = self.rows.unwrap_or(0);
+        let counted = |rows: u64| if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
         let Some(failing) = self.failing else {
-            return if rows == 1 { "there is 1 row".to_owned() } else { format!("there are {rows} rows") };
+            return format!("there {} {}", if rows == 1 { "is" } else { "are" }, counted(rows));
         };
         match (self.outcome, self.unknown) {
-            (CheckOutcome::Passed, 0) => format!("it holds for {rows} rows"),
+            (CheckOutcome::Passed, 0) => format!("it holds for {}", counted(rows)),
             (CheckOutcome::Passed, unknown) => {
-                format!("it holds for {} rows, and is unknown for {unknown}", rows.saturating_sub(unknown))
+                format!(
+                    "it holds for {}, and is unknown for {unknown}",
+                    counted(rows.saturating_sub(unknown))
+                )
             }
-            _ => format!("{failing} of {rows} rows {}", self.breaks()),
+            _ => format!("{failing} of {} {}", counted(rows), self.breaks(failing)),
         }
     }
 
-    fn breaks(&self) -> &'static str {
-        match self.check.rule {
-            CheckRule::Unique(_) => "repeat a key",
-            CheckRule::NotNull(_) => "have a null value",
-            _ => "break it",
-        }
+    fn breaks(&self, failing: u64) -> &'static str {
+        let (one, several) = match self.check.rule {
+            CheckRule::Unique(_) => ("repeats a key", "repeat a key"),
+            CheckRule::NotNull(_) => ("has a null value", "have a null value"),
+            _ => ("breaks it", "break it"),
+        };
+        if failing == 1 { one } else { several }
     }
 }
 

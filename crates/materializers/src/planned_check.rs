@@ -14,7 +14,8 @@ use datafusion::{
     common::{DFSchema, tree_node::TreeNode},
     error::DataFusionError,
     execution::SessionState,
-    logical_expr::{Expr, ExprSchemable},
+    logical_expr::{Expr, ExprSchemable, simplify::SimplifyContext},
+    optimizer::simplify_expressions::ExprSimplifier,
     physical_plan::PhysicalExpr,
 };
 
@@ -167,7 +168,8 @@ impl DataCheck {
             CheckRule::Condition => {
                 let condition = self.condition(session, schema)?;
                 let schema = df_schema(schema)?;
-                let planned = session.create_physical_expr(condition, &schema);
+                let planned = simplified(session, condition, &schema)
+                    .and_then(|condition| session.create_physical_expr(condition, &schema));
                 PlannedCheck::Condition(planned.map_err(CheckPlanError::condition)?)
             }
         })
@@ -198,6 +200,18 @@ impl DataCheck {
             data_type => Err(CheckPlanError::NotACondition { data_type }),
         }
     }
+}
+
+/// The condition as the optimizer makes it: functions such as `coalesce` and `now` are not evaluated, but replaced by others.
+fn simplified(session: &SessionState, condition: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(schema.clone()))
+        .with_config_options(Arc::clone(session.config_options()))
+        .with_current_time()
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let condition = simplifier.coerce(condition, schema)?;
+    simplifier.simplify(condition)
 }
 
 fn df_schema(schema: &Schema) -> Result<DFSchema, CheckPlanError> {

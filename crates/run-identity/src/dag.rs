@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::dag_name::DagName;
+use crate::{dag_name::DagName, hash::FieldHasher};
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +64,14 @@ pub struct Node {
     pub documentation: Option<String>,
     /// Its code, where there is any.
     pub code: Option<Code>,
+}
+
+impl Node {
+    /// SHA-256 of its code without comments and layout, 64 hexadecimal characters; `None` where it has no code.
+    pub fn code_hash(&self) -> Option<String> {
+        let code = self.code.as_ref()?;
+        Some(FieldHasher::new("daglight.node.v1").field(&code.normalized).finish())
+    }
 }
 
 /// A pipeline: its nodes in an order in which they can run, and its version.

@@ -25,7 +25,7 @@ use crate::{
 
 /// How long the first file of a plan waits for the end of its query. It is there from then on, because the process may be killed
 /// while the query runs; of a query that has ended by then it is written once, with what was measured.
-const FIRST_WRITE_AFTER: Duration = Duration::from_millis(5);
+const FIRST_WRITE_AFTER: Duration = Duration::from_millis(20);
 /// Plans in memory. Beyond that, those that nothing executes are left to their files.
 const MAX_IN_MEMORY: usize = 256;
 /// Ids of queries that the file of a plan names.
@@ -53,8 +53,6 @@ struct Entry {
     asking: HashMap<u64, Asking>,
     /// What those that have ended have asked of them.
     asked: Vec<StorageUse>,
-    /// Those of the next execution are mostly the same.
-    shown: ShownTexts,
     set_aside: SetAside,
     /// The longest time of an execution that has ended.
     slowest: Option<Duration>,
@@ -234,44 +232,10 @@ impl PlanBook {
     }
 }
 
-/// The texts of a plan as they are, and as they may be shown. What a plan repeats, and what its executions have in common, is
-/// looked through once.
-#[derive(Default)]
-struct ShownTexts {
-    details: HashMap<String, String>,
-    tables: HashMap<String, String>,
-}
-
-impl ShownTexts {
-    /// More come from a plan whose executions differ.
-    const MOST: usize = 1_000;
-    /// Longer ones are hardly there twice.
-    const LONGEST: usize = 4_096;
-
-    fn detail(&mut self, text: &str, policy: &Policy) -> String {
-        Self::shown(&mut self.details, text, |text| policy.redactor().plan_text(text))
-    }
-
-    /// A table may be called by a file, or by a text with a credential in it.
-    fn table(&mut self, name: &str, policy: &Policy) -> String {
-        Self::shown(&mut self.tables, name, |name| policy.redactor().name_text(name))
-    }
-
-    fn tables_of(&mut self, metrics: &mut PlanMetrics, policy: &Policy) {
-        for table in metrics.operators.iter_mut().filter_map(|operator| operator.table.as_mut()) {
-            *table = self.table(table, policy);
-        }
-    }
-
-    fn shown(known: &mut HashMap<String, String>, text: &str, redact: impl FnOnce(&str) -> String) -> String {
-        if let Some(shown) = known.get(text) {
-            return shown.clone();
-        }
-        let shown = redact(text);
-        if known.len() < Self::MOST && text.len() <= Self::LONGEST {
-            known.insert(text.to_owned(), shown.clone());
-        }
-        shown
+/// Shows the names of tables: one may be called by a file, or by a text with a credential in it.
+fn show_tables(metrics: &mut PlanMetrics, policy: &Policy) {
+    for table in metrics.operators.iter_mut().filter_map(|operator| operator.table.as_mut()) {
+        *table = policy.redactor().name_text(table);
     }
 }
 
@@ -292,7 +256,6 @@ impl Entry {
                 running: BTreeSet::new(),
                 asking: HashMap::new(),
                 asked,
-                shown: ShownTexts::default(),
                 set_aside: SetAside::default(),
                 slowest,
                 // It has a file after its queries have ended, so it was kept.
@@ -304,21 +267,20 @@ impl Entry {
         let policy = &plans.context.policy;
         // Other texts of the plan write values in a form that cannot be distinguished from a name.
         policy.redactor().learn_plan(&started.query.texts.logical);
-        let mut shown = ShownTexts::default();
         let mut plan = started
             .query
             .to_plan_bundle(policy.sql_text() == SqlText::Whole)
-            .with_texts(|text| shown.detail(text, policy));
-        shown.tables_of(&mut plan.metrics, policy);
+            .with_texts(|text| policy.redactor().plan_text(text));
+        show_tables(&mut plan.metrics, policy);
         for table in &mut plan.source_tables {
-            *table = shown.table(table, policy);
+            *table = policy.redactor().name_text(table);
         }
         plan.node.clone_from(node);
         plan.query_id = started.query.id.to_string();
         plan.sql = started.sql.as_ref().map(|sql| sql.to_text());
         for source in &mut plan.sources {
             let location = source.location.take();
-            source.table = source.table.take().map(|table| shown.table(&table, policy));
+            source.table = source.table.take().map(|table| policy.redactor().name_text(&table));
             source.location =
                 location.and_then(|location| policy.capture_path(&location)).map(|path| path.to_text());
         }
@@ -340,7 +302,6 @@ impl Entry {
             running: BTreeSet::new(),
             asking: HashMap::new(),
             asked: Vec::new(),
-            shown,
             set_aside: SetAside::default(),
             slowest: None,
             is_kept: false,
@@ -406,14 +367,9 @@ impl Entry {
         let mut sources = self.plan.sources.clone();
         report.measure_sources(&mut sources);
         let with_literals = policy.sql_text() == SqlText::Whole;
-        if report.outcome.is_failure() {
-            // Values of the plan have become known as such.
-            self.shown = ShownTexts::default();
-        }
-        let shown = &mut self.shown;
-        let mut metrics =
-            report.to_plan_metrics(with_literals).with_details(|detail| shown.detail(detail, policy));
-        shown.tables_of(&mut metrics, policy);
+        let metrics = report.to_plan_metrics(with_literals);
+        let mut metrics = metrics.with_details(|detail| policy.redactor().plan_text(detail));
+        show_tables(&mut metrics, policy);
         self.set_aside.show(&mut self.plan, Execution { query_id, outcome, sources, metrics });
         self.is_changed = true;
     }

@@ -230,6 +230,7 @@ fn not_run(node: &Node) -> NodeRecord {
     NodeRecord {
         kind: node.kind.into(),
         dependencies: node.dependencies.clone(),
+        code_hash: node.code_hash(),
         ..NodeRecord::not_run(node.name.clone())
     }
 }

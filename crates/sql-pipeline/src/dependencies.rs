@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use datafusion::common::ResolvedTableReference;
+use datafusion::{catalog::information_schema::INFORMATION_SCHEMA, common::ResolvedTableReference};
 
 use crate::{
     effect::{Effect, Existing},
@@ -51,12 +51,17 @@ struct State {
     /// The statements that wrote files, and the statements that read them by name.
     writers_at: LocationIndex,
     readers_at: LocationIndex,
+    /// The statements that change what the information schema shows, and those that read it.
+    catalog_writers: BTreeSet<usize>,
+    catalog_readers: BTreeSet<usize>,
 }
 
 #[derive(Default)]
 struct Definition {
     statement: usize,
     is_view: bool,
+    /// A view of the information schema.
+    reads_catalog: bool,
     /// What a view reads, as indices of definitions; empty for a table.
     seen_through: Vec<usize>,
     locations: Vec<Location>,
@@ -81,6 +86,9 @@ impl State {
         for definition in &read {
             self.read(*definition, index, 0, &mut links, &mut seen);
         }
+        let reads_catalog = statement.relations.reads.iter().any(|mention| is_of_catalog(&mention.relation))
+            || seen.keys().any(|definition| self.definitions[*definition].reads_catalog);
+        self.follow_catalog(index, statement, reads_catalog, &mut links);
         match &statement.relations.effect {
             Effect::None
             | Effect::DefineCatalog { .. }
@@ -112,6 +120,7 @@ impl State {
                         let made = Definition {
                             statement: index,
                             is_view,
+                            reads_catalog: is_view && reads_catalog,
                             seen_through,
                             last_users: [index].into(),
                             ..Definition::default()
@@ -162,6 +171,18 @@ impl State {
         links.in_session.extend(dropped);
         links.in_session.remove(&index);
         Ok(links)
+    }
+
+    /// What reads the information schema sees what stands above it, and nothing that stands below.
+    fn follow_catalog(&mut self, index: usize, statement: &Statement, reads: bool, links: &mut Links) {
+        if reads {
+            links.after.extend(&self.catalog_writers);
+            self.catalog_readers.insert(index);
+        }
+        if changes_catalog(&statement.relations.effect) {
+            links.after.extend(&self.catalog_readers);
+            self.catalog_writers.insert(index);
+        }
     }
 
     fn define(
@@ -242,6 +263,28 @@ impl State {
     }
 }
 
+fn is_of_catalog(relation: &ResolvedTableReference) -> bool {
+    *relation.schema == *INFORMATION_SCHEMA
+}
+
+/// Whether the information schema shows something else behind a statement with this effect.
+fn changes_catalog(effect: &Effect) -> bool {
+    match effect {
+        Effect::Define { .. }
+        | Effect::DefineCatalog { .. }
+        | Effect::DefineSchema { .. }
+        | Effect::DefineFunction { .. }
+        | Effect::Drop { .. }
+        | Effect::DropFunction { .. }
+        | Effect::DropSchema { .. } => true,
+        Effect::None
+        | Effect::Change { .. }
+        | Effect::CopyTo { .. }
+        | Effect::Prepare { .. }
+        | Effect::Deallocate { .. } => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +314,16 @@ mod tests {
             "CREATE TABLE a AS SELECT 1 AS x; CREATE VIEW b AS SELECT * FROM a; CREATE TABLE c AS SELECT * FROM B, A;
              COPY c TO 'c.csv'; SELECT * FROM elsewhere",
             &["", "0", "0 1", "2", ""],
+        );
+    }
+
+    #[test]
+    fn readers_of_the_information_schema_see_what_stands_above_them() {
+        check(
+            "CREATE TABLE a AS SELECT 1 AS x; SELECT table_name FROM information_schema.tables; INSERT INTO a SELECT 2;
+             CREATE VIEW v AS SELECT * FROM datafusion.information_schema.columns; CREATE TABLE b AS SELECT 3 AS y;
+             SELECT * FROM v; CREATE TABLE c AS SELECT 4 AS z",
+            &["", "|0", "0", "|0 1", "|1 3", "3|0 4", "|1 3 5"],
         );
     }
 

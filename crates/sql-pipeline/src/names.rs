@@ -8,6 +8,9 @@ use datafusion::common::ResolvedTableReference;
 
 use crate::{effect::Effect, kind::StatementKind, script::Script, statement::Statement};
 
+/// What a node is called that is made by a table whose name is empty or blank.
+const UNNAMED: &str = "unnamed";
+
 /// Two nodes that were given one name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NamedTwice {
@@ -49,6 +52,8 @@ pub(crate) fn node_names(
             return Some(name.clone());
         }
         let base = default_name(statement, queries);
+        // `CREATE TABLE ""` is a table, and what has no name cannot be a node.
+        let base = if base.trim().is_empty() { UNNAMED.to_owned() } else { base };
         if taken.insert(base.clone()) {
             return Some(base);
         }

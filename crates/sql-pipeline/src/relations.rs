@@ -99,8 +99,12 @@ impl Relations {
             }
             ParsedStatement::Explain(explain) => {
                 let relations = Self::of_parsed(&explain.statement, settings);
-                // `EXPLAIN` plans a statement and does not run it: it reads what that reads, and changes nothing.
-                Self { effect: Effect::None, ..relations }
+                match &relations.effect {
+                    // It runs what it measures.
+                    Effect::CopyTo { .. } | Effect::Change { .. } if explain.options.analyze => relations,
+                    // `EXPLAIN` plans a statement and does not run it: it reads what that reads, and changes nothing.
+                    _ => Self { effect: Effect::None, ..relations },
+                }
             }
             ParsedStatement::Reset(_) => Self::default(),
             ParsedStatement::Statement(statement) => Self::of_sql(statement, settings),

@@ -3,21 +3,25 @@
 use std::{fmt, sync::Arc};
 
 use daglight_capture_policy::{BoundedText, CUT_MARK, Redactor, printable, printable_within};
-use datafusion::arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
-    datatypes::{DataType, Field, Schema, SchemaRef},
-    error::ArrowError,
-    util::{
-        display::{ArrayFormatter, FormatOptions},
-        pretty::pretty_format_batches,
+use datafusion::{
+    arrow::{
+        array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
+        datatypes::{DataType, Field, Schema, SchemaRef},
+        error::ArrowError,
+        util::{
+            display::{ArrayFormatter, FormatOptions as ArrowFormatOptions},
+            pretty::pretty_format_batches,
+        },
     },
+    common::config::FormatOptions,
+    error::DataFusionError,
 };
 
 /// How wide a cell may be, in columns of a terminal.
 const CELL_COLUMNS: usize = 80;
 
-/// How wide a line of a plan may be, and how long the whole.
-const TEXT_COLUMNS: usize = 400;
+/// How wide a line of a plan may be, with the metrics of an operator in it, and how long the whole.
+const TEXT_COLUMNS: usize = 16 * 1024;
 const TEXT_BYTES: usize = 256 * 1024;
 
 /// What a cell without a value is shown as.
@@ -27,7 +31,7 @@ const NULL: &str = "NULL";
 const CELL_BYTES: usize = 16 * CELL_COLUMNS;
 
 /// The first rows of a query, of all that it returned. `Display` draws a table, with cells of up to 80 columns; what is
-/// longer is cut, which `…` shows, control characters are written out, and a null value is `NULL`. Where there are more rows
+/// longer is cut, which `…` shows, control characters are written out, and a null value is `NULL`, unless `datafusion.format` of the session says something else. Where there are more rows
 /// than the first, a line below says how many: `… 980 more rows`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -40,12 +44,14 @@ pub struct ShownRows {
     pub total_rows: u64,
     /// What the cells are shown as.
     pub(crate) cells: Cells,
+    /// How values are written: `datafusion.format` of the session.
+    pub(crate) format: FormatOptions,
 }
 
 impl ShownRows {
     /// Rows of data, of which the first are shown.
     pub fn of_values(schema: SchemaRef, first: Vec<RecordBatch>, total_rows: u64) -> Self {
-        Self { schema, first, total_rows, cells: Cells::Values }
+        Self { schema, first, total_rows, cells: Cells::Values, format: FormatOptions::default() }
     }
 }
 
@@ -99,7 +105,7 @@ impl fmt::Display for Table<'_> {
         let batches = if rows.first.is_empty() { std::slice::from_ref(&empty) } else { &rows.first };
         let heading = |name: &str| self.heading(name);
         let cells: Result<Vec<RecordBatch>, ArrowError> =
-            batches.iter().map(|batch| as_cells(batch, rows.cells, heading)).collect();
+            batches.iter().map(|batch| as_cells(batch, rows, heading)).collect();
         let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
         match table {
             Ok(table) => f.write_str(&table)?,
@@ -122,22 +128,36 @@ impl fmt::Display for Table<'_> {
 /// The batch with the text of each cell as it is shown.
 fn as_cells(
     batch: &RecordBatch,
-    shown_as: Cells,
+    rows: &ShownRows,
     heading: impl Fn(&str) -> String,
 ) -> Result<RecordBatch, ArrowError> {
-    let fields: Vec<Field> = batch
-        .schema_ref()
-        .fields()
-        .iter()
-        .map(|field| Field::new(printable_within(&heading(field.name()), CELL_COLUMNS), DataType::Utf8, true))
-        .collect();
+    let ShownRows { cells: shown_as, format, .. } = rows;
+    let head = |field: &Field| {
+        let name = printable_within(&heading(field.name()), CELL_COLUMNS);
+        match format.types_info {
+            true => format!(
+                "{name}\n{}",
+                printable_within(&heading(&field.data_type().to_string()), CELL_COLUMNS)
+            ),
+            false => name,
+        }
+    };
+    let fields = batch.schema_ref().fields().iter();
+    let fields: Vec<Field> = fields.map(|field| Field::new(head(field), DataType::Utf8, true)).collect();
+    let mut options = ArrowFormatOptions::try_from(format).map_err(|error| match error {
+        DataFusionError::ArrowError(error, _) => *error,
+        error => ArrowError::InvalidArgumentError(error.strip_backtrace()),
+    })?;
+    // DataFusion's own default, by which nothing distinguishes it from an empty text.
+    if format.null.is_empty() {
+        options = options.with_null(NULL);
+    }
     let columns: Result<Vec<ArrayRef>, ArrowError> = batch
         .columns()
         .iter()
         .map(|column| {
-            let options = FormatOptions::default().with_null(NULL);
             let formatter = ArrayFormatter::try_new(column, &options)?;
-            let cells = (0..column.len()).map(|row| Some(cell(&formatter, row, shown_as)));
+            let cells = (0..column.len()).map(|row| Some(cell(&formatter, row, *shown_as)));
             Ok(Arc::new(cells.collect::<StringArray>()) as ArrayRef)
         })
         .collect();
@@ -174,7 +194,14 @@ mod tests {
         let batch = RecordBatch::try_from_iter_with_nullable([(name, column, true)]).unwrap();
         let total_rows = batch.num_rows() as u64;
         let cells = Cells::Values;
-        ShownRows { schema: batch.schema(), first: vec![batch], total_rows, cells }.to_string()
+        ShownRows {
+            schema: batch.schema(),
+            first: vec![batch],
+            total_rows,
+            cells,
+            format: FormatOptions::default(),
+        }
+        .to_string()
     }
 
     #[test]
@@ -183,7 +210,9 @@ mod tests {
             Arc::new(StringArray::from(vec!["Projection: x\n  TableScan: \u{1b}[1m\n  ok   t"]));
         let batch = RecordBatch::try_from_iter([("plan", plan)]).unwrap();
         let (schema, cells) = (batch.schema(), Cells::Texts);
-        let table = ShownRows { schema, first: vec![batch], total_rows: 1, cells }.to_string();
+        let table =
+            ShownRows { schema, first: vec![batch], total_rows: 1, cells, format: FormatOptions::default() }
+                .to_string();
         let lines: Vec<&str> = table.lines().collect();
         let trimmed: Vec<&str> = lines[3..6].iter().map(|line| line.trim_end_matches([' ', '|'])).collect();
         assert_eq!(trimmed, ["| Projection: x", "|   TableScan: \\u001b[1m", "|   ok   t"], "{table}");
@@ -200,7 +229,13 @@ mod tests {
         ] {
             let batch = RecordBatch::try_from_iter([(name, column)]).unwrap();
             let (schema, cells) = (batch.schema(), Cells::Values);
-            let rows = ShownRows { schema, first: vec![batch], total_rows: 1, cells };
+            let rows = ShownRows {
+                schema,
+                first: vec![batch],
+                total_rows: 1,
+                cells,
+                format: FormatOptions::default(),
+            };
             for (profile, is_shown) in [(Profile::Dev, true), (Profile::Prod, false)] {
                 let table = rows.shown_by(Policy::of_profile(profile).redactor());
                 assert_eq!(table.contains(marker), is_shown, "{table}");
@@ -226,7 +261,8 @@ mod tests {
             RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]).unwrap();
         for (total_rows, last) in [(1, "+---+"), (2, "… 1 more row"), (981, "… 980 more rows")] {
             let (schema, first, cells) = (batch.schema(), vec![batch.clone()], Cells::Values);
-            let table = ShownRows { schema, first, total_rows, cells }.to_string();
+            let table =
+                ShownRows { schema, first, total_rows, cells, format: FormatOptions::default() }.to_string();
             assert_eq!(table.lines().last(), Some(last), "{table}");
         }
     }

@@ -1,6 +1,6 @@
 //! The text of a script, and places in it that an error can point at.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use daglight_capture_policy::{CUT_MARK, Redactor, printable, printable_lines, shown_width};
 
@@ -127,6 +127,27 @@ pub(crate) struct Source {
     every_stride: Vec<usize>,
 }
 
+/// The text with blanks for lines such as `#!/usr/bin/env datafusion-cli -f`, which name a program and are no SQL. They stand in front
+/// of statements: within one, a line of a text in quotes may begin so.
+fn without_interpreters(text: &str) -> Cow<'_, str> {
+    if !text.contains("#!") {
+        return text.into();
+    }
+    let mut is_between = true;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let words = line.trim();
+        if is_between && line.starts_with("#!") {
+            let blank = |c: char| if c.is_whitespace() { c } else { ' ' };
+            return line.chars().map(blank).collect();
+        }
+        if !words.is_empty() && !words.starts_with("--") {
+            is_between = words.ends_with(';');
+        }
+        Cow::Borrowed(line)
+    });
+    lines.collect::<String>().into()
+}
+
 /// Where a line starts.
 #[derive(Debug, Clone, Copy)]
 struct LineStart {
@@ -137,7 +158,7 @@ struct LineStart {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         // Editors of Windows begin files with one, and the tokenizer takes it for a word.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = &*without_interpreters(text.strip_prefix('\u{feff}').unwrap_or(text));
         let mut lines = vec![LineStart { byte: 0, character: 0 }];
         let mut every_stride = Vec::new();
         // Nearly every script: a character is a byte there, and no strides are needed.

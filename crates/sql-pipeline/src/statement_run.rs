@@ -108,13 +108,17 @@ impl Pipeline {
         };
         let mut stream = parsed.of(async { execute_stream(plan, task) }).await?;
         let cells = if statement.kind == StatementKind::Setup { Cells::Texts } else { Cells::Values };
-        let mut shown = ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells };
+        let format = session.state().config_options().format.clone();
+        let mut shown =
+            ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells, format };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
         // An empty file has no columns, which is said as well.
         let has_columns = !shown.schema.fields().is_empty();
         // Everything else returns at most one row, with a count.
-        let mut still_shown = match rows_out.options.rows {
-            RowsWanted::Shown { most } if is_query => most,
+        let mut still_shown = match (statement.kind, rows_out.options.rows) {
+            // All of what the engine says: of settings, columns or a plan somebody looks for one.
+            (StatementKind::Setup, RowsWanted::Shown { .. }) => usize::MAX,
+            (StatementKind::Query, RowsWanted::Shown { most }) => most,
             _ => 1,
         };
         let has_rows = is_query && has_columns || statement.kind == StatementKind::Query;

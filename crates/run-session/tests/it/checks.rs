@@ -48,7 +48,7 @@ const FOUND: [&str; 4] = [
     "rows = 9 passed: there are 9 rows",
     "unique(id) passed: it holds for 9 rows",
     "unique(k) failed: 6 of 9 rows repeat a key",
-    "name <> 'zqmk3' failed: 1 of 9 rows break it",
+    "name <> 'zqmk3' failed: 1 of 9 rows breaks it",
 ];
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn an_output_is_checked_while_it_is_written_and_stays() {
         assert_eq!(report.nodes[0].status, NodeStatus::Failure, "{kind}");
         assert!(
             report.warnings.iter().any(|warning| warning.code == WarningCode::CheckNotPassed
-                && warning.message.contains("1 of 9 rows break it")),
+                && warning.message.contains("1 of 9 rows breaks it")),
             "{kind}"
         );
         // Of a view nobody has read rows but for its checks.
