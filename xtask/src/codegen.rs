@@ -1,4 +1,5 @@
-//! `cargo xtask codegen`: the wire types of the Hamilton tracking API, from the server's own OpenAPI document.
+//! `cargo xtask codegen`: the wire types of the Hamilton tracking API, from the server's own OpenAPI document, and the dashboard
+//! for Grafana.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,6 +9,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
+
+use crate::dashboard;
 
 const COMMAND: &str = "cargo xtask codegen";
 
@@ -33,11 +36,12 @@ const OPERATIONS: [(&str, &str); 13] = [
     ("get", "/api/v1/node_runs/by_run_ids/{dag_run_ids}"),
 ];
 
-/// Writes `wire.rs` from the document that is checked in; with `check`, fails where that would change it.
+/// Writes `wire.rs` from the document that is checked in, and the dashboard; with `check`, fails where that would change them.
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     let document = read(&document_path())?;
     let document: Value = serde_json::from_str(&document).context("openapi.json is not JSON")?;
-    write(&wire_path(), &wire(&document)?, check)
+    write(&wire_path(), &wire(&document)?, check)?;
+    write(&dashboard_path(), &dashboard::json(), check)
 }
 
 /// Replaces the document that is checked in by what the client uses of `document`, a server's `/api/openapi.json`, and
@@ -191,12 +195,16 @@ fn wire_path() -> PathBuf {
     crate_dir().join("src/wire.rs")
 }
 
+fn dashboard_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/backends/grafana-dashboard.json")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_wire_types_are_current() {
+    fn what_is_generated_is_current() {
         run(true).unwrap();
     }
 

@@ -6,6 +6,7 @@ mod circles;
 mod clippy_lists;
 mod codegen;
 mod conformance;
+mod dashboard;
 mod demo;
 mod deny;
 mod false_alarms;
@@ -37,7 +38,7 @@ enum Task {
     Demo(demo::Options),
     /// Set up what the tests need, and run them all: unit, doc and system tests
     Test(test::Options),
-    /// Generate the wire types of the Hamilton tracking API from its OpenAPI document
+    /// Generate the wire types of the Hamilton tracking API from its OpenAPI document, and the dashboard for Grafana
     Codegen {
         /// Change nothing; fail when the generated files are stale
         #[arg(long)]

@@ -31,6 +31,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     VirtualEnv::prepare(&workspace, &python, "openlineage", &openlineage)?;
     let perfetto = workspace.root().join("tests/python/perfetto.txt");
     VirtualEnv::prepare(&workspace, &python, "perfetto", &perfetto)?;
+    let grafana = workspace.root().join("tests/python/grafana.txt");
+    VirtualEnv::prepare(&workspace, &python, "grafana", &grafana)?;
     let tpcds = workspace.root().join("tests/python/tpcds.txt");
     VirtualEnv::prepare(&workspace, &python, "tpcds", &tpcds)?;
     eprintln!("set-up: DataFusion's own tests");

@@ -96,6 +96,13 @@ impl RunMetrics {
         });
     }
 
+    /// Counts a stall that began. Of what is known of it, its class is kept: there are few of them.
+    pub(crate) fn stalled(&self, facts: &[KeyValue]) {
+        let class_key = self.inner.vocabulary.key(Key::StallClass);
+        let class = facts.iter().find(|fact| fact.key == class_key).cloned();
+        self.inner.each(class, |instruments, attributes| instruments.stalls.add(1, attributes));
+    }
+
     /// Takes in what a heartbeat has measured.
     pub fn beat(&self, measures: &BeatMeasures) {
         self.inner.each([], |instruments, attributes| instruments.beat.record(measures, attributes));
@@ -159,6 +166,7 @@ impl Inner {
 
 #[derive(Debug)]
 struct Instruments {
+    run: Histogram<f64>,
     task: Histogram<f64>,
     stage: Histogram<f64>,
     plan: Histogram<f64>,
@@ -169,6 +177,7 @@ struct Instruments {
     bytes: Counter<u64>,
     artifacts: Counter<u64>,
     errors: Counter<u64>,
+    stalls: Counter<u64>,
     active_tasks: UpDownCounter<i64>,
     storage_requests: Counter<u64>,
     storage_bytes: Counter<u64>,
@@ -190,6 +199,7 @@ impl Instruments {
             meter.u64_counter(namespace.join(name)).with_unit(unit).with_description(what).build()
         };
         Self {
+            run: duration(metric::RUN_DURATION, "Runs, from start to end"),
             task: duration(metric::TASK_DURATION, "Nodes, from start to end"),
             stage: duration(metric::STAGE_DURATION, "Stages, from start to end"),
             plan: duration(metric::PLAN_DURATION, "Planning of queries"),
@@ -200,6 +210,7 @@ impl Instruments {
             bytes: counter(metric::BYTES, "By", "Bytes that operations read or wrote"),
             artifacts: counter(metric::ARTIFACTS, "{artifact}", "Outputs written or registered"),
             errors: counter(metric::ERRORS, "{error}", "Operations that failed"),
+            stalls: counter(metric::STALLS, "{stall}", "Stalls that began"),
             active_tasks: meter
                 .i64_up_down_counter(namespace.join(metric::ACTIVE_TASKS))
                 .with_unit("{task}")
@@ -218,6 +229,7 @@ impl Instruments {
 
     fn duration_of(&self, operation: &str) -> Option<&Histogram<f64>> {
         match operation {
+            span::PIPELINE_EXECUTE => Some(&self.run),
             span::NODE | span::TASK => Some(&self.task),
             span::STAGE => Some(&self.stage),
             span::PLAN => Some(&self.plan),

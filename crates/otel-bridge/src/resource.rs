@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, env, fs, path::Path};
 use daglight_capture_policy::{REDACTED, Redactor};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use opentelemetry_sdk::{Resource, resource::TelemetryResourceDetector};
+use opentelemetry_sdk::{
+    Resource,
+    resource::TelemetryResourceDetector,
+    trace::{IdGenerator as _, RandomIdGenerator},
+};
+use uuid::Builder;
 
 use crate::{
     environment::Environment,
@@ -89,7 +94,8 @@ pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     ];
     let mut attributes: BTreeMap<String, Value> =
         optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
-    let fixed: [(&str, Value); 5] = [
+    let fixed: [(&str, Value); 6] = [
+        (key::SERVICE_INSTANCE_ID, instance_id().into()),
         (key::PROCESS_PID, i64::from(std::process::id()).into()),
         (key::OS_TYPE, if env::consts::OS == "macos" { "darwin" } else { env::consts::OS }.into()),
         (key::HOST_ARCH, architecture().into()),
@@ -100,6 +106,12 @@ pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     attributes
         .retain(|key, _| host || !["host.", "os.", "container."].iter().any(|kind| key.starts_with(kind)));
     attributes
+}
+
+/// A UUID of version 4, as the semantic conventions recommend. Without one, a backend that knows a series by the resource takes
+/// each process of a service for the one before it, whose counters began again.
+fn instance_id() -> String {
+    Builder::from_random_bytes(RandomIdGenerator::default().new_trace_id().to_bytes()).into_uuid().to_string()
 }
 
 /// The architecture under the name that the semantic conventions give it.
@@ -162,6 +174,15 @@ mod tests {
             |key: &String| ["host.", "os.", "container."].iter().any(|kind| key.starts_with(kind));
         assert!(detected(true).keys().any(of_machine));
         assert!(!detected(false).keys().any(of_machine) && detected(false).contains_key(key::PROCESS_PID));
+    }
+
+    #[test]
+    fn each_process_is_an_instance_and_a_variable_names_it() {
+        let id = |resource: &BTreeMap<String, Value>| resource[key::SERVICE_INSTANCE_ID].to_string();
+        let (first, second) = (id(&detected(false)), id(&detected(false)));
+        assert_ne!(first, second);
+        assert_eq!((first.len(), &first[14..15]), (36, "4"), "a random UUID: {first}");
+        check([("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=a")], "service.instance.id", "a");
     }
 
     #[test]

@@ -213,7 +213,11 @@ impl StageSpan {
         name: &'static str,
         attributes: impl IntoIterator<Item = (AttributeKey, AttributeValue)>,
     ) {
-        let attributes = attributes.into_iter().map(|(key, value)| self.run.attribute(key, value)).collect();
+        let attributes: Vec<KeyValue> =
+            attributes.into_iter().map(|(key, value)| self.run.attribute(key, value)).collect();
+        if name == event::STALL {
+            self.run.metrics().stalled(&attributes);
+        }
         self.record.event(name, attributes);
     }
 

@@ -149,6 +149,8 @@ names! {
         CODE_LINE_NUMBER = "code.line.number",
         /// Semantic convention: the name of the service.
         SERVICE_NAME = "service.name",
+        /// Semantic convention: the process that the signals come from, as a random id. Two runs of one command are two instances.
+        SERVICE_INSTANCE_ID = "service.instance.id",
         /// Semantic convention: where the service is deployed, such as `production`.
         DEPLOYMENT_ENVIRONMENT = "deployment.environment.name",
         /// Semantic convention: the running program.
@@ -175,6 +177,8 @@ names! {
 
     /// Metric names, without the namespace that they stand under.
     pub mod metric {
+        /// Histogram of seconds: a run from its start to its end.
+        RUN_DURATION = "run.duration",
         /// Histogram of seconds: a node from its start to its end.
         TASK_DURATION = "task.duration",
         /// Histogram of seconds: a stage from its start to its end.
@@ -225,6 +229,8 @@ names! {
         ARTIFACTS = "artifacts",
         /// Counter: operations that failed.
         ERRORS = "errors",
+        /// Counter: times at which a query or a node began to make no progress.
+        STALLS = "stalls",
         /// Up-down counter: nodes that run at this moment.
         ACTIVE_TASKS = "active_tasks",
         /// Gauge: nodes that have not started.
@@ -387,7 +393,7 @@ keys! {
     CheckFailing = "check.failing",
     /// On the event of a data check: what was found, in words.
     CheckMessage = "check.message",
-    /// On the event of a stall: `source`, `memory`, `output`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
+    /// On the event of a stall, and on metrics: `source`, `memory`, `output`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
     StallClass = "stall.class",
     /// On the event of a stall: the statement or stage that makes no progress, if it does not belong to a node.
     StallStatement = "stall.statement",

@@ -9,7 +9,7 @@ use std::{
 use daglight_capture_policy::{Policy, Profile};
 use daglight_otel_bridge::{
     Bridge, BridgeConfig, KnownEnd, KnownNode, KnownRun, SignalFiles, SpanStatus, StageSpan, complete_spans,
-    names::{Key, Namespace, span},
+    names::{Key, Namespace, event, span},
 };
 use daglight_run_identity::NodeKind;
 use opentelemetry::{
@@ -194,6 +194,31 @@ fn two_runs_at_once_keep_their_signals_apart() {
         let nodes = &run.metrics()["daglight.task.duration"]["histogram"]["dataPoints"][0];
         assert_eq!(nodes["count"], "500");
     }
+}
+
+#[test]
+fn runs_are_timed_and_stalls_are_counted() {
+    let bridge = bridge([]);
+    let run = TestRun::open(&bridge, "t");
+    let root = run.signals.root();
+    root.event(event::STALL, [(Key::StallClass.into(), "source".into()), (Key::Node.into(), 7_u64.into())]);
+    root.event(event::STALL, []);
+    root.event(event::STALL_ENDED, []);
+    root.finish_as(SpanStatus::Cancelled);
+    root.end();
+    run.finish();
+    let metrics = run.metrics();
+    let duration = &metrics["daglight.run.duration"]["histogram"]["dataPoints"][0];
+    assert_eq!(duration["count"], "1");
+    assert_eq!(attribute(duration, "daglight.status"), Some(&json!("cancelled")));
+    let stalls = metrics["daglight.stalls"]["sum"]["dataPoints"].as_array().unwrap();
+    let mut of_class: Vec<_> = stalls
+        .iter()
+        .map(|point| (attribute(point, "daglight.stall.class").cloned(), point["asInt"].clone()))
+        .collect();
+    of_class.sort_by_key(|(class, _)| class.is_some());
+    assert_eq!(of_class, [(None, json!("1")), (Some(json!("source")), json!("1"))]);
+    assert_eq!(attribute(&stalls[0], "daglight.node"), None, "few attributes, whatever a run does");
 }
 
 #[test]

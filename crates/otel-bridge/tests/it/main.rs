@@ -7,6 +7,7 @@
 )]
 
 mod attach;
+mod dashboard;
 mod door;
 mod examples;
 mod exporters;

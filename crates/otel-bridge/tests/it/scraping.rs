@@ -19,6 +19,14 @@ fn ask(bridge: &Bridge, request: &str) -> String {
     answer
 }
 
+/// The metrics of this moment.
+pub(crate) fn scrape(bridge: &Bridge) -> String {
+    let answer = ask(bridge, "GET /metrics");
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    text.to_owned()
+}
+
 #[test]
 fn metrics_of_all_runs_are_scraped_while_the_bridge_lives() {
     let bridge = bridge([
