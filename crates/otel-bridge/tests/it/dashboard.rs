@@ -1,9 +1,7 @@
-//! The dashboard for Grafana beside what a process really exposes.
+//! The dashboard for Grafana, and the queries of the documentation, beside what a process really exposes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
     time::Duration,
 };
 
@@ -20,6 +18,7 @@ use promql_parser::{
 use serde_json::Value;
 
 use crate::{
+    backends::{document, queries_of_dashboard, queries_of_page},
     scraping::scrape,
     support::{TIMEOUT, TestRun, bridge},
 };
@@ -28,11 +27,11 @@ use crate::{
 const OF_PROMETHEUS: [&str; 3] = ["job", "instance", "le"];
 
 #[test]
-fn every_query_of_the_dashboard_finds_what_a_process_exposes() {
+fn every_query_finds_what_a_process_exposes() {
     let exposed = exposed();
-    let queries = queries();
-    assert!(queries.len() > 30, "{queries:#?}");
-    for query in &queries {
+    let (of_dashboard, of_page) = (queries(), queries_of_page("promql"));
+    assert!(of_dashboard.len() > 30 && of_page.len() > 4, "{of_dashboard:#?} {of_page:#?}");
+    for query in of_dashboard.iter().chain(&of_page) {
         let used = Used::by(query);
         assert!(!used.series.is_empty(), "{query} selects nothing");
         for (name, labels) in used.series {
@@ -123,13 +122,7 @@ fn label_names(labels: &str) -> impl Iterator<Item = String> {
 
 /// Every expression of PromQL in the file, with a value for each variable of Grafana.
 fn queries() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/backends/grafana-dashboard.json");
-    let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
-    let expressions = targets
-        .filter(|target| target["datasource"]["type"] == "prometheus")
-        .map(|target| target["expr"].as_str().unwrap());
+    let dashboard: Value = serde_json::from_str(&document("backends/grafana-dashboard.json")).unwrap();
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let values_of =
         variables.iter().filter_map(|variable| variable["query"]["query"].as_str()).map(|query| {
@@ -141,7 +134,7 @@ fn queries() -> Vec<String> {
     let values = ["$__rate_interval", "$__interval", "$__range"];
     let with_values =
         |query: String| values.iter().fold(query, |query, variable| query.replace(variable, "5m"));
-    expressions.map(str::to_owned).chain(values_of).map(with_values).collect()
+    queries_of_dashboard("prometheus", "expr").into_iter().chain(values_of).map(with_values).collect()
 }
 
 /// What an expression refers to.

@@ -7,6 +7,7 @@
 )]
 
 mod attach;
+mod backends;
 mod dashboard;
 mod door;
 mod examples;
