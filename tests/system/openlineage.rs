@@ -114,6 +114,44 @@ fn a_receiver_gets_every_run_and_node_as_the_specification_has_them() {
 }
 
 #[test]
+fn what_became_of_data_checks_is_at_what_they_have_looked_at() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    fs::write(checkout.path().join("orders.csv"), "id,amount\n1,5\n2,7\n2,-1\n").expect("a file");
+    let script = "\
+-- expect(warn): unique(id)
+CREATE EXTERNAL TABLE orders STORED AS CSV LOCATION 'orders.csv' OPTIONS ('format.has_header' 'true');
+-- expect: rows > 0
+-- expect(warn): amount >= 0
+CREATE TABLE paid AS SELECT id, amount FROM orders;
+";
+    let report = run(&checkout, script, &receiver).finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let dag = report["dag_name"].as_str().expect("a name");
+    let found = |job: &str| {
+        let end = of_job(&events, &format!("{dag}.{job}"))["COMPLETE"];
+        let assertions = &end["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"];
+        let assertions = assertions.as_array().unwrap_or_else(|| panic!("{end:#}")).iter();
+        let shown = |assertion: &Value| {
+            ["assertion", "success", "severity", "actual"].map(|field| assertion[field].clone())
+        };
+        (end["inputs"][0]["name"].clone(), assertions.map(shown).collect::<Vec<_>>())
+    };
+    let (name, of_orders) = found("orders");
+    assert!(name.as_str().is_some_and(|name| name.ends_with("/orders.csv")), "{name}");
+    assert_eq!(of_orders, [[json!("unique"), json!(false), json!("warn"), json!("1")]]);
+    let (name, of_paid) = found("paid.checks");
+    assert_eq!(name, format!("{dag}.paid"));
+    assert_eq!(
+        of_paid,
+        [
+            [json!("row_count"), json!(true), json!("error"), json!("3")],
+            [json!("custom_sql"), json!(false), json!("warn"), json!("1")],
+        ]
+    );
+}
+
+#[test]
 fn a_failure_and_a_run_without_a_receiver_are_recorded_and_delivered_later() {
     let checkout = Checkout::new();
     let receiver = LineageReceiver::start(503);

@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use daglight_capture_policy::Captured;
+use daglight_run_identity::RunId;
 use uuid::Uuid;
 
 use crate::{
+    assertions::assertions_of,
     event::{EventType, InputDataset, Job, OutputDataset, Run, RunEvent},
     facets::{
-        Body as _, ColumnInputs, ColumnLineageDatasetFacet, DatasetFacets, DocumentationDatasetFacet,
+        Body, ColumnInputs, ColumnLineageDatasetFacet, DatasetFacets, DocumentationDatasetFacet,
         DocumentationJobFacet, ErrorMessageRunFacet, InputFacets, InputField,
         InputStatisticsInputDatasetFacet, JobFacets, JobRef, JobTypeJobFacet, NominalTimeRunFacet,
         OutputFacets, OutputStatisticsOutputDatasetFacet, Owner, OwnershipJobFacet, ParentRunFacet,
@@ -75,11 +77,32 @@ pub(crate) fn node_event(
             ownership: None,
         },
     };
+    RunEvent::new(event_type, time, below_dag(run, node.run_id, ending), job)
+}
+
+/// An event of the checks of what a node has written. They are a job of their own, because the specification has results of checks
+/// where a dataset is read, and the node does not read what it writes.
+pub(crate) fn checks_event(
+    run: &RunFacts,
+    node: &NodeFacts,
+    run_id: RunId,
+    event_type: EventType,
+    time: DateTime<Utc>,
+) -> RunEvent {
+    let job = Job {
+        namespace: run.namespace.clone(),
+        name: format!("{}.{}.checks", run.dag, node.name),
+        facets: JobFacets { job_type: Some(job_type("TEST")), ..JobFacets::default() },
+    };
+    RunEvent::new(event_type, time, below_dag(run, run_id, None), job)
+}
+
+/// A run that the run of the DAG has started.
+fn below_dag(run: &RunFacts, run_id: RunId, ending: Option<&Ending>) -> Run {
     let of_dag =
         ParentRun { namespace: run.namespace.clone(), job: run.dag.clone(), run_id: run.run_id.into() };
     let root = run.root.as_ref().or(run.parent.as_ref()).unwrap_or(&of_dag);
-    let parent = parent_facet(&of_dag, Some(root)).facet();
-    RunEvent::new(event_type, time, of_run(run, node.run_id.into(), Some(parent), ending), job)
+    of_run(run, run_id.into(), Some(parent_facet(&of_dag, Some(root)).facet()), ending)
 }
 
 /// The event that an ending is.
@@ -97,11 +120,12 @@ pub(crate) fn input(facts: DatasetFacts) -> InputDataset {
         InputStatisticsInputDatasetFacet { row_count: facts.rows, size: facts.bytes, file_count: facts.files }
             .facet()
     });
+    let assertions = assertions_of(&facts.checks).map(Body::facet);
     InputDataset {
         facets: dataset_facets(&facts),
         namespace: facts.name.namespace,
         name: facts.name.name,
-        input_facets: InputFacets { input_statistics: statistics },
+        input_facets: InputFacets { input_statistics: statistics, data_quality_assertions: assertions },
     }
 }
 

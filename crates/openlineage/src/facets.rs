@@ -140,6 +140,10 @@ facets! {
         row_count: Option<u64>,
         column_metrics: Map<String, Value>,
     }
+    /// What was expected of its data, and what became of that.
+    DataQualityAssertionsDatasetFacet "1-1-0" {
+        assertions: Vec<Assertion>,
+    }
     /// What it is for.
     DocumentationDatasetFacet "1-1-0" {
         description: String,
@@ -197,6 +201,7 @@ facet_sets! {
     /// Of one that was read.
     InputFacets {
         input_statistics: InputStatisticsInputDatasetFacet,
+        data_quality_assertions: DataQualityAssertionsDatasetFacet,
     }
     /// Of one that was written.
     OutputFacets {
@@ -243,6 +248,26 @@ pub(crate) struct SchemaField {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ColumnInputs {
     pub(crate) input_fields: Vec<InputField>,
+}
+
+/// A check of a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Assertion {
+    /// What kind of check it is, in the words of the specification.
+    pub(crate) assertion: &'static str,
+    /// Whether the data is as it should be.
+    pub(crate) success: bool,
+    /// `error` or `warn`.
+    pub(crate) severity: &'static str,
+    /// The check as it was written.
+    pub(crate) name: String,
+    /// What was found, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
+    /// What was counted: of a check of the number of rows, those; otherwise the rows that break it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actual: Option<String>,
 }
 
 /// A column that another is made of, or that decides about rows.

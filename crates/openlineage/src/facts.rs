@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, without_credentials};
+use daglight_run_bundle::CheckRecord;
 use daglight_run_identity::RunId;
 use uuid::Uuid;
 
@@ -128,6 +129,8 @@ pub struct DatasetFacts {
     /// Its data summary: an object of columns, each with `count`, `missing`, and `min`, `max`, `quantiles` and `distinct` where they
     /// are known.
     pub summary: Option<Captured>,
+    /// The checks of its rows, as the bundle has them.
+    pub checks: Vec<CheckRecord>,
 }
 
 impl DatasetFacts {
@@ -144,6 +147,7 @@ impl DatasetFacts {
             lineage: Vec::new(),
             row_lineage: Vec::new(),
             summary: None,
+            checks: Vec::new(),
         }
     }
 }

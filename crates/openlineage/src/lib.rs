@@ -21,6 +21,7 @@ mod spelling;
 mod event;
 mod facets;
 mod metrics;
+mod assertions;
 mod events_of;
 
 mod target;

@@ -4,13 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, LedgerDestination, LedgerSignal, LineageEvents, SignalLedger, WriteError,
+    Bundle, CheckRecord, DeliveryCounts, LedgerDestination, LedgerSignal, LineageEvents, RecordedOutcome,
+    SignalLedger, WriteError,
 };
+use daglight_run_identity::RunId;
 
 use crate::{
     delivery::Delivery,
     event::{EventType, RunEvent},
-    events_of::{input, node_event, output, run_event, type_of},
+    events_of::{checks_event, input, node_event, output, run_event, type_of},
     facts::{DatasetFacts, Ending, NodeFacts, RunFacts},
     target::Target,
 };
@@ -108,7 +110,24 @@ impl LineageRun {
     ) -> Result<(), WriteError> {
         let event = node_event(&self.facts, node, type_of(ending), time, Some(ending));
         let inputs = inputs.into_iter().map(input).collect();
-        self.record(&event.with_datasets(inputs, outputs.into_iter().map(output).collect()))
+        let checked: Vec<DatasetFacts> = outputs.iter().filter_map(checked).collect();
+        self.record(&event.with_datasets(inputs, outputs.into_iter().map(output).collect()))?;
+        checked.into_iter().try_for_each(|dataset| self.checks_ended(node, time, dataset))
+    }
+
+    /// The rows of a dataset were checked while the node wrote them.
+    fn checks_ended(
+        &self,
+        node: &NodeFacts,
+        time: DateTime<Utc>,
+        dataset: DatasetFacts,
+    ) -> Result<(), WriteError> {
+        let failed = dataset.checks.iter().any(CheckRecord::fails_the_node);
+        let end = if failed { EventType::Fail } else { EventType::Complete };
+        let run_id = RunId::new();
+        self.record(&checks_event(&self.facts, node, run_id, EventType::Start, time))?;
+        let event = checks_event(&self.facts, node, run_id, end, time);
+        self.record(&event.with_datasets(vec![input(dataset)], Vec::new()))
     }
 
     /// Waits until all events are delivered, nothing more will be, or the time is over.
@@ -143,4 +162,14 @@ impl LineageRun {
         }
         Ok(())
     }
+}
+
+/// What an output is as the input of its checks. `None` where no check of it was decided.
+fn checked(output: &DatasetFacts) -> Option<DatasetFacts> {
+    let is_decided = |check: &CheckRecord| check.outcome != RecordedOutcome::Undecided;
+    output.checks.iter().any(is_decided).then(|| DatasetFacts {
+        columns: output.columns.clone(),
+        checks: output.checks.clone(),
+        ..DatasetFacts::new(output.name.clone())
+    })
 }

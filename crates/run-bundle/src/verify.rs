@@ -2,6 +2,7 @@
 
 mod accounts;
 mod fault;
+mod lineage;
 mod signals;
 mod tracker;
 
@@ -10,6 +11,7 @@ use std::{collections::HashSet, error::Error};
 use self::{
     accounts::{accounts, counts_of},
     fault::CHANGED,
+    lineage::damaged_lineage,
     signals::damaged_signals,
     tracker::damaged_tracker,
 };
@@ -67,6 +69,7 @@ impl Bundle {
         let others = contents.others.iter();
         faults.extend(others.map(|path| Fault::Foreign { path: path.display().to_string() }));
         faults.extend(damaged(self));
+        faults.extend(damaged_lineage(self, manifest.as_ref()));
         let outbox = damaged_tracker(self, manifest.as_ref(), &mut faults);
         let signals = damaged_signals(self, manifest.as_ref(), outbox.as_ref(), &faults);
         faults.extend(signals);

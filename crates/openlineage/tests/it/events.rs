@@ -7,7 +7,7 @@ use daglight_openlineage::{
     Column, ColumnOrigin, DatasetFacts, DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, RunFacts,
     SourceLocation, Target, Transformation, close_open_events,
 };
-use daglight_run_bundle::Bundle;
+use daglight_run_bundle::{Bundle, CheckRecord, RecordedOutcome, RecordedSeverity};
 use serde_json::json;
 
 use crate::{at, bundle, captured, events_of, failure, node_facts, run_facts, target, types};
@@ -126,6 +126,73 @@ fn datasets_have_schema_lineage_statistics_and_metrics() {
     let metrics = &output["facets"]["dataQualityMetrics"];
     assert_eq!(metrics["columnMetrics"], json!({ "total": { "nullCount": 0, "count": 2, "max": 5 } }));
     assert_eq!(output["facets"]["storage"]["fileFormat"], "parquet");
+}
+
+fn check_record(check: &str, kind: &str, outcome: RecordedOutcome, failing: Option<u64>) -> CheckRecord {
+    CheckRecord {
+        check: check.into(),
+        kind: kind.into(),
+        severity: RecordedSeverity::Warn,
+        outcome,
+        rows: Some(9),
+        failing,
+        message: "seen".into(),
+    }
+}
+
+#[test]
+fn checks_are_a_job_that_reads_what_the_node_has_written() {
+    let (_out, bundle) = bundle();
+    let run = record(&bundle, run_facts());
+    let name = DatasetName::of_location("s3://shop/totals").unwrap();
+    let checked = |checks| DatasetFacts {
+        columns: vec![Column { name: captured("id"), data_type: captured("Int64") }],
+        rows: Some(9),
+        checks,
+        ..DatasetFacts::new(name.clone())
+    };
+    let unique = check_record("unique(id)", "unique", RecordedOutcome::Failed, Some(2));
+    let checks = vec![
+        check_record("rows > 0", "rows", RecordedOutcome::Passed, None),
+        unique.clone(),
+        check_record("price > 0", "condition", RecordedOutcome::Undecided, None),
+    ];
+    run.node_ended(&node_facts("totals"), at(2), &Ending::Complete, Vec::new(), vec![checked(checks)])
+        .unwrap();
+    let events = events_of(&bundle);
+    assert_eq!(types(&events), ["COMPLETE", "START", "COMPLETE"]);
+    let [node, start, end] = events.as_slice() else { panic!("{events:?}") };
+    assert!(
+        node["outputs"][0]["facets"].get("dataQualityAssertions").is_none(),
+        "it is one of inputs: {node}"
+    );
+    assert_eq!((&start["job"]["name"], &start["run"]["runId"]), (&end["job"]["name"], &end["run"]["runId"]));
+    assert_eq!(end["job"]["name"], "sales::daily_v1.totals.checks");
+    assert_eq!(end["job"]["facets"]["jobType"]["jobType"], "TEST");
+    assert_eq!(end["run"]["facets"]["parent"], node["run"]["facets"]["parent"]);
+    assert_ne!(end["run"]["runId"], node["run"]["runId"]);
+    assert_eq!((end["inputs"].as_array().unwrap().len(), &end["outputs"]), (1, &json!([])));
+    let input = &end["inputs"][0];
+    assert_eq!((&input["namespace"], &input["name"]), (&json!("s3://shop"), &json!("totals")));
+    assert_eq!(
+        input["inputFacets"]["dataQualityAssertions"]["assertions"],
+        json!([
+            {
+                "assertion": "row_count", "success": true, "severity": "warn", "name": "rows > 0",
+                "description": "seen", "actual": "9",
+            },
+            {
+                "assertion": "unique", "success": false, "severity": "warn", "name": "unique(id)",
+                "description": "seen", "actual": "2",
+            },
+        ])
+    );
+    let of_failed = CheckRecord { severity: RecordedSeverity::Fail, ..unique };
+    run.node_ended(&node_facts("totals"), at(3), &failure(), Vec::new(), vec![checked(vec![of_failed])])
+        .unwrap();
+    let undecided = vec![check_record("price > 0", "condition", RecordedOutcome::Undecided, None)];
+    run.node_ended(&node_facts("totals"), at(4), &failure(), Vec::new(), vec![checked(undecided)]).unwrap();
+    assert_eq!(types(&events_of(&bundle)[3..]), ["FAIL", "START", "FAIL", "FAIL"]);
 }
 
 #[test]

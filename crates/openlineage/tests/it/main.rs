@@ -3,6 +3,7 @@
 
 mod delivered;
 mod events;
+mod other_reader;
 mod receiver;
 
 use std::time::Duration;

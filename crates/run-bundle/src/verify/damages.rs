@@ -9,13 +9,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Durability, REPORT_FILES, fixture,
+    Durability, LineageEvents, REPORT_FILES, fixture,
     outbox::{Cursor, Event, Outbox, Outcome, RunLink},
 };
 
 const PLAN: &str = "plans/total-0123456789abcdef.json";
+const LINEAGE: &str = "openlineage.jsonl";
 /// Every file of a bundle that its page (`docs/bundle.md`) has.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "manifest.json",
     "otel_traces.json",
     "otel_metrics.json",
@@ -23,6 +24,7 @@ const FILES: [&str; 12] = [
     PLAN,
     "artifacts.json",
     "data_summaries.jsonl",
+    LINEAGE,
     "tracker/outbox.jsonl",
     "tracker/delivery.json",
     REPORT_FILES[0],
@@ -86,6 +88,7 @@ fn bundle(number: i64, has_ended: bool) -> (TempDir, Bundle) {
         format!("{{\"format_version\":1,\"node\":\"total\",\"columns\":{{\"x\":{number}}}}}\n"),
     )
     .unwrap();
+    lineage(&bundle, run_id);
     ProcessEvidence::for_self(started_at, 5.0).write(&bundle.heartbeat()).unwrap();
     tracker(&bundle, run_id, number, started_at);
     let mut manifest = fixture::manifest();
@@ -126,6 +129,16 @@ fn signals(bundle: &Bundle, run_id: RunId, number: i64) {
     fs::write(bundle.metrics(), lines("resourceMetrics", "scopeMetrics", points)).unwrap();
     let records = json!({"logRecords": [{"body": {"stringValue": number.to_string()}}]});
     fs::write(bundle.logs(), lines("resourceLogs", "scopeLogs", records)).unwrap();
+}
+
+/// The events of a run and of one of its nodes.
+fn lineage(bundle: &Bundle, run_id: RunId) {
+    let events = LineageEvents::open(bundle).unwrap();
+    let parent = json!({"run": {"runId": run_id.to_string()}, "job": {"namespace": "a", "name": "dag"}});
+    let of_node = json!({"runId": RunId::new().to_string(), "facets": {"parent": parent}});
+    for (event, run) in [("START", json!({"runId": run_id.to_string()})), ("COMPLETE", of_node)] {
+        events.append(&json!({"eventType": event, "run": run})).unwrap();
+    }
 }
 
 fn plan(number: i64) -> String {
@@ -188,9 +201,10 @@ fn of_a_run_that_has_ended_every_damage_of_every_file_is_a_fault() {
 #[test]
 fn of_a_run_that_died_what_proves_a_damage_is_a_fault() {
     use Damage::{Appended, ByteChanged, Emptied, OfAnotherRun, OneByteLess, Removed, Truncated};
-    let proven: [(&str, &[Damage]); 5] = [
+    let proven: [(&str, &[Damage]); 6] = [
         ("manifest.json", &[Truncated, Appended, ByteChanged, Emptied, Removed, OfAnotherRun]),
         ("otel_traces.json", &[Truncated, Emptied, Removed, OfAnotherRun]),
+        (LINEAGE, &[Truncated, ByteChanged, OfAnotherRun]),
         ("tracker/outbox.jsonl", &[ByteChanged, OfAnotherRun]),
         ("tracker/delivery.json", &[Truncated, OneByteLess, Appended, ByteChanged, Emptied]),
         (HEARTBEAT, &[Truncated, Appended, ByteChanged, Emptied]),
@@ -226,4 +240,20 @@ fn a_report_that_is_made_again_is_listed_again() {
     assert_ne!(faults_of(&bundle, REPORT_FILES[1]), [""; 0]);
     Manifest::list_again(&bundle, &REPORT_FILES).unwrap();
     assert_eq!(bundle.verify().len(), 0);
+}
+
+#[test]
+fn a_line_of_the_lineage_that_is_no_event_is_named() {
+    for (line, problem) in [
+        ("{\"eventType\":\"START\"}", "line 2 is damaged: missing field `run`"),
+        ("nothing", "line 2 is damaged: expected ident"),
+        ("{\"eventType\":\"START\",\"run\":{\"runId\":\"7\"}}", "line 2 is damaged: it is of run 7"),
+    ] {
+        let (_out, bundle) = bundle(1, false);
+        let events = fs::read_to_string(bundle.lineage_events()).unwrap();
+        let (first, rest) = events.split_once('\n').unwrap();
+        fs::write(bundle.lineage_events(), format!("{first}\n{line}\n{rest}")).unwrap();
+        let faults = faults_of(&bundle, LINEAGE);
+        assert!(faults.len() == 1 && faults[0].contains(problem), "{faults:?}");
+    }
 }

@@ -27,7 +27,16 @@ impl RunLineage {
         let message = error.map(|lines| self.policy.capture_error(lines.first().map_or("", String::as_str)));
         let stack = error.map(|lines| self.policy.capture_stack(lines));
         let ending = ending(message, stack, interrupted);
-        let Datasets { inputs, outputs } = datasets(self, scope, facts, summary);
+        let Datasets { mut inputs, mut outputs } = datasets(self, scope, facts, summary);
+        // What was found of the node's rows is known of the only thing that it has written, or of the source that it stands for.
+        let checked = match (&mut outputs[..], &mut inputs[..]) {
+            ([output], _) => Some(output),
+            ([], [source]) if facts.source.is_some() => Some(source),
+            _ => None,
+        };
+        if let Some(dataset) = checked {
+            dataset.checks = facts.checks.records(&self.policy);
+        }
         let node = self.node(scope);
         said(&scope.run.log, self.run.node_ended(&node, time, &ending, inputs, outputs));
         self.outputs().retain(|(node, _), _| *node != scope.name);

@@ -1,0 +1,68 @@
+//! Whether the events of OpenLineage in a bundle are events, and of its run.
+
+use daglight_run_identity::RunId;
+use serde::{Deserialize, de::Error as _};
+
+use super::fault::Fault;
+use crate::{bundle::Bundle, json_lines::read_lines, manifest::Manifest};
+
+/// What every event has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(rename = "eventType")]
+    _event_type: String,
+    run: Run,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Run {
+    run_id: String,
+    #[serde(default)]
+    facets: Facets,
+}
+
+#[derive(Default, Deserialize)]
+struct Facets {
+    parent: Option<Parent>,
+}
+
+#[derive(Deserialize)]
+struct Parent {
+    run: ParentRun,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ParentRun {
+    run_id: String,
+}
+
+impl Event {
+    /// An event is of the run of the DAG, or of something that this has started.
+    fn is_of(&self, run_id: &str) -> bool {
+        self.run.run_id == run_id
+            || self.run.facets.parent.as_ref().is_some_and(|parent| parent.run.run_id == run_id)
+    }
+}
+
+/// The first line that is no event of the run. A run without a destination for its events has no file of them.
+pub(super) fn damaged_lineage(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<Fault> {
+    let path = bundle.lineage_events();
+    // A link that leads nowhere is there as well.
+    path.symlink_metadata().ok()?;
+    let run_id = manifest.map(|manifest| manifest.identity.run_id).or_else(|| bundle.run_id());
+    let reading = read_lines(&path, |line| check(line, run_id));
+    Some(Fault::Damaged { path: reading.file, problem: reading.problem? })
+}
+
+fn check(line: &str, run_id: Option<RunId>) -> serde_json::Result<()> {
+    let event: Event = serde_json::from_str(line)?;
+    match run_id.map(|run_id| run_id.to_string()) {
+        Some(run_id) if !event.is_of(&run_id) => {
+            Err(serde_json::Error::custom(format!("it is of run {}", event.run.run_id)))
+        }
+        _ => Ok(()),
+    }
+}
