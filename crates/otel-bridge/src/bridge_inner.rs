@@ -10,6 +10,7 @@ use crate::{
     attach::{BridgeTracerProvider, ProgramProviders},
     door::Door,
     environment::Propagators,
+    exemplars::{ExemplarFilter, Exemplars},
     exports::Exports,
     names::Namespace,
     resource,
@@ -37,6 +38,14 @@ pub(crate) struct BridgeInner {
 }
 
 impl BridgeInner {
+    /// The exemplars of what is recorded with [`Self::meters`]: none with those of a program, which it exports itself.
+    pub(crate) fn exemplars(&self) -> Exemplars {
+        match self.attached.meters {
+            Some(_) => Exemplars::new(ExemplarFilter::AlwaysOff),
+            None => self.exports.exemplars.clone(),
+        }
+    }
+
     /// What metrics are recorded with that leave the process.
     pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
         self.attached.meters.clone().or_else(|| self.exports.meters())

@@ -33,6 +33,7 @@ use opentelemetry_sdk::{
 use prost::{DecodeError, Message as _};
 
 use crate::{
+    exemplars::Exemplars,
     messages::resource_logs,
     origin::Origin,
     own_record::{RawSpan, Recorded},
@@ -143,9 +144,13 @@ impl Door {
         Exportable(log)
     }
 
-    /// Metrics, which any code that has the meter provider may have recorded.
-    pub(crate) fn metrics(&self, metrics: &data::ResourceMetrics) -> Exportable<ExportMetricsServiceRequest> {
-        self.scrubbed_metrics(ExportMetricsServiceRequest::from(metrics))
+    /// Metrics, which any code that has the meter provider may have recorded, with their exemplars.
+    pub(crate) fn metrics(
+        &self,
+        metrics: &data::ResourceMetrics,
+        exemplars: &Exemplars,
+    ) -> Exportable<ExportMetricsServiceRequest> {
+        self.scrubbed_metrics(ExportMetricsServiceRequest::from(metrics), exemplars)
     }
 
     /// Metrics as an exporter has encoded them, in Protocol Buffers.
@@ -155,14 +160,18 @@ impl Door {
     pub(crate) fn request_of_metrics(
         &self,
         encoded: &[u8],
+        exemplars: &Exemplars,
     ) -> Result<Exportable<ExportMetricsServiceRequest>, DecodeError> {
-        Ok(self.scrubbed_metrics(ExportMetricsServiceRequest::decode(encoded)?))
+        Ok(self.scrubbed_metrics(ExportMetricsServiceRequest::decode(encoded)?, exemplars))
     }
 
     fn scrubbed_metrics(
         &self,
         mut request: ExportMetricsServiceRequest,
+        exemplars: &Exemplars,
     ) -> Exportable<ExportMetricsServiceRequest> {
+        // Before anything is hidden: a series is known by its attributes as they were recorded.
+        exemplars.attach(&mut request);
         for resource in &mut request.resource_metrics {
             for scope in &mut resource.scope_metrics {
                 self.scrubber.scope_metrics(scope);
@@ -293,7 +302,7 @@ mod tests {
         counter.add(1, &attributes);
         let door = Door::new(Scrubber::new(Redactor::default(), None, None), SpanLimits::default());
         let (metrics, _) = reader.snapshot().unwrap();
-        let shown = serde_json::to_string(door.metrics(&metrics).get()).unwrap();
+        let shown = serde_json::to_string(door.metrics(&metrics, &Exemplars::default()).get()).unwrap();
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(
             shown.contains("requests") && shown.contains("get") && shown.contains("[redacted]"),

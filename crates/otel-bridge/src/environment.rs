@@ -8,7 +8,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SpanLimits},
 };
 
-use crate::{ledger::Signal, signal_export::SignalExport, variables::Variables};
+use crate::{exemplars::ExemplarFilter, ledger::Signal, signal_export::SignalExport, variables::Variables};
 
 /// Bytes from which on the value of a header is a credential, whatever the header is called.
 const LONG_HEADER: usize = 16;
@@ -31,6 +31,8 @@ pub(crate) struct Environment {
     pub(crate) log_batches: Batches,
     pub(crate) metric_interval: Duration,
     pub(crate) temporality: Temporality,
+    /// Of what leaves the process.
+    pub(crate) exemplar_filter: ExemplarFilter,
     pub(crate) propagators: Propagators,
     pub(crate) warnings: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl Environment {
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL")
                 .unwrap_or(Duration::from_secs(60)),
             temporality: temporality(reader),
+            exemplar_filter: exemplar_filter(reader),
             propagators: propagators(reader),
             warnings: Vec::new(),
         };
@@ -180,6 +183,20 @@ fn temporality(variables: &mut Variables<'_>) -> Temporality {
         _ => {
             variables.wrong(name, text, "cumulative is used, known are cumulative, delta, lowmemory");
             Temporality::Cumulative
+        }
+    }
+}
+
+fn exemplar_filter(variables: &mut Variables<'_>) -> ExemplarFilter {
+    let name = "OTEL_METRICS_EXEMPLAR_FILTER";
+    let Some(text) = variables.text(name) else { return ExemplarFilter::TraceBased };
+    match text.to_ascii_lowercase().as_str() {
+        "trace_based" => ExemplarFilter::TraceBased,
+        "always_on" => ExemplarFilter::AlwaysOn,
+        "always_off" => ExemplarFilter::AlwaysOff,
+        _ => {
+            variables.wrong(name, text, "trace_based is used, known are trace_based, always_on, always_off");
+            ExemplarFilter::TraceBased
         }
     }
 }

@@ -26,12 +26,13 @@ use opentelemetry_sdk::{
 use tonic::Request;
 
 use crate::{
-    door::{Door, Exportable, LogItem},
+    door::{Exportable, LogItem},
     exporter_client::{ExporterClient, Prepare},
     exporter_events::{ExporterEvents, unlogged},
     grpc_endpoint::{GrpcEndpoint, GrpcRuntime},
     http_endpoint::HttpEndpoint,
     messages::{OtlpRequest, Rejected},
+    metric_door::MetricDoor,
     otlp_target::{OtlpProtocol, OtlpTarget},
     send_error::{SendError, ShownEndpoint},
     sender::{self, Sender},
@@ -141,13 +142,13 @@ pub(crate) enum MetricExport {
     Http { exporter: MetricExporter, route: Route<ExportMetricsServiceRequest> },
     /// What the SDK has collected cannot be changed, and an exporter over gRPC has no place behind which the door could
     /// stand.
-    Grpc { sender: Sender, door: Door },
+    Grpc { sender: Sender, door: MetricDoor },
 }
 
 impl MetricExport {
     pub(crate) fn new(
         target: &OtlpTarget,
-        door: &Door,
+        door: &MetricDoor,
         grpc: &mut Option<Arc<GrpcRuntime>>,
     ) -> Result<Self, EndpointError> {
         let door = door.clone();

@@ -23,11 +23,13 @@ use crate::{
     console::Console,
     door::Door,
     environment::Environment,
+    exemplars::Exemplars,
     export_queues::{Destinations, LastError, LogQueue, SpanQueue, log_queue, span_queue},
     exporter_events::{ExporterEvents, unlogged},
     exporters::{LogExport, MetricExport, SpanExport},
     grpc_endpoint::GrpcRuntime,
     ledger::{Losses, Signal},
+    metric_door::MetricDoor,
     metric_reader::{MetricPump, PendingFlush, SharedReader},
     origin::Origin,
     otlp_target::{OtlpProtocol, OtlpTarget},
@@ -46,6 +48,8 @@ pub(crate) struct Exports {
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) logs: Option<Arc<LogQueue>>,
     pub(crate) meter_provider: Option<SdkMeterProvider>,
+    /// The exemplars of what it measures.
+    pub(crate) exemplars: Exemplars,
     metrics: Option<MetricPump>,
     scrape: Option<ScrapeServer>,
     over_otlp: Vec<Signal>,
@@ -94,20 +98,22 @@ impl Exports {
             let queue = log_queue(to, batches, door.clone(), last_error.clone());
             setup.started(Signal::Logs, queue).map(Arc::new)
         });
+        let exemplars = Exemplars::new(environment.exemplar_filter);
+        let metric_door = MetricDoor { door: door.clone(), exemplars: exemplars.clone() };
         let metrics = setup.destinations(Signal::Metrics, &environment.metrics, |target, grpc| {
-            MetricExport::new(target, door, grpc)
+            MetricExport::new(target, &metric_door, grpc)
         });
         let pushed = metrics.and_then(|to| {
             let reader = SharedReader::new(environment.temporality);
             let (interval, origin) = (environment.metric_interval, Arc::clone(&outside));
-            let (sent, door) = (reader.clone(), door.clone());
+            let (sent, door) = (reader.clone(), metric_door.clone());
             let pump = MetricPump::start(sent, to, interval, origin, door, last_error.clone());
             Some((setup.started(Signal::Metrics, pump)?, reader))
         });
         let scraped = environment.metrics.prometheus.as_ref().and_then(|target| {
             // What is scraped is a sum since the start, whatever is pushed elsewhere.
             let reader = SharedReader::new(Temporality::Cumulative);
-            let server = ScrapeServer::start(target, reader.clone(), door.clone());
+            let server = ScrapeServer::start(target, reader.clone(), metric_door.clone());
             let failed = |error: &io::Error| {
                 let ScrapeTarget { host, port } = target;
                 let text = format!("metrics cannot be scraped: cannot listen at {host}:{port}: {error}");
@@ -127,6 +133,7 @@ impl Exports {
             spans,
             logs,
             meter_provider,
+            exemplars,
             metrics,
             scrape,
             over_otlp: setup.over_otlp,

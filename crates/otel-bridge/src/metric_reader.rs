@@ -21,10 +21,10 @@ use opentelemetry_sdk::{
 };
 
 use crate::{
-    door::Door,
     export_queues::{Destinations, LastError},
     exporters::MetricExport,
     ledger::Signal,
+    metric_door::MetricDoor,
     origin::Origin,
 };
 
@@ -85,7 +85,7 @@ impl MetricPump {
         destinations: Destinations<MetricExport>,
         interval: Duration,
         origin: Arc<Origin>,
-        door: Door,
+        door: MetricDoor,
         last_error: LastError,
     ) -> io::Result<Self> {
         let (requests, receiver) = mpsc::channel::<Flush>();

@@ -3,25 +3,23 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use opentelemetry::{
     KeyValue, Value,
     metrics::{Counter, Histogram, Meter, UpDownCounter},
+    trace::SpanContext,
 };
 
 use crate::{
     beat_metrics::{BeatInstruments, BeatMeasures},
+    exemplars::{DURATION_BOUNDS, Exemplars},
     ledger::Losses,
     names::{Key, Namespace, key, metric, span},
     span_status::SpanStatus,
     vocabulary::Vocabulary,
 };
-
-/// Upper bounds of the buckets of every duration, in seconds.
-const DURATION_BOUNDS: [f64; 15] =
-    [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
 
 /// Names of one kind that are kept apart in attributes; what comes later is [`OTHER`].
 const MOST_NAMES: usize = 64;
@@ -55,20 +53,25 @@ pub(crate) struct Measured<'a> {
     pub(crate) status: SpanStatus,
     pub(crate) error_type: Option<&'a str>,
     pub(crate) duration: Duration,
+    pub(crate) ended_at: SystemTime,
+    pub(crate) span: &'a SpanContext,
     pub(crate) row_count: Option<u64>,
     pub(crate) column_count: Option<u64>,
     pub(crate) bytes: Option<u64>,
 }
 
 impl RunMetrics {
-    /// The same instruments on each of the meters.
+    /// The same instruments on each of the meters, with what keeps the exemplars of its histograms.
     pub(crate) fn new(
-        meters: &[Meter],
+        meters: &[(Meter, Exemplars)],
         namespace: &Namespace,
         vocabulary: Arc<Vocabulary>,
         dag_name: String,
     ) -> Self {
-        let instruments = meters.iter().map(|meter| Instruments::new(meter, namespace)).collect();
+        let instruments = meters
+            .iter()
+            .map(|(meter, exemplars)| Instruments::new(meter, namespace, exemplars.clone()))
+            .collect();
         let inner = Inner {
             instruments,
             vocabulary,
@@ -123,7 +126,10 @@ impl RunMetrics {
         let described = [Some(status), stage.clone(), node_kind].into_iter().flatten();
         inner.each(described, |instruments, attributes| {
             if let Some(duration) = instruments.duration_of(measured.operation) {
-                duration.record(measured.duration.as_secs_f64(), attributes);
+                let seconds = measured.duration.as_secs_f64();
+                duration.histogram.record(seconds, attributes);
+                let at = (seconds, measured.ended_at);
+                instruments.exemplars.offer(&duration.name, attributes, at, measured.span);
             }
         });
         let located = [Some(operation), stage].into_iter().flatten();
@@ -166,12 +172,13 @@ impl Inner {
 
 #[derive(Debug)]
 struct Instruments {
-    run: Histogram<f64>,
-    task: Histogram<f64>,
-    stage: Histogram<f64>,
-    plan: Histogram<f64>,
-    execute: Histogram<f64>,
-    write: Histogram<f64>,
+    exemplars: Exemplars,
+    run: Durations,
+    task: Durations,
+    stage: Durations,
+    plan: Durations,
+    execute: Durations,
+    write: Durations,
     rows: Counter<u64>,
     columns: Counter<u64>,
     bytes: Counter<u64>,
@@ -185,20 +192,30 @@ struct Instruments {
     beat: BeatInstruments,
 }
 
+/// How long operations of one kind have taken.
+#[derive(Debug)]
+struct Durations {
+    name: String,
+    histogram: Histogram<f64>,
+}
+
 impl Instruments {
-    fn new(meter: &Meter, namespace: &Namespace) -> Self {
+    fn new(meter: &Meter, namespace: &Namespace, exemplars: Exemplars) -> Self {
         let duration = |name: &str, what: &'static str| {
-            meter
-                .f64_histogram(namespace.join(name))
+            let name = namespace.join(name);
+            let histogram = meter
+                .f64_histogram(name.clone())
                 .with_unit("s")
                 .with_description(what)
                 .with_boundaries(DURATION_BOUNDS.to_vec())
-                .build()
+                .build();
+            Durations { name, histogram }
         };
         let counter = |name: &str, unit: &'static str, what: &'static str| {
             meter.u64_counter(namespace.join(name)).with_unit(unit).with_description(what).build()
         };
         Self {
+            exemplars,
             run: duration(metric::RUN_DURATION, "Runs, from start to end"),
             task: duration(metric::TASK_DURATION, "Nodes, from start to end"),
             stage: duration(metric::STAGE_DURATION, "Stages, from start to end"),
@@ -227,7 +244,7 @@ impl Instruments {
         }
     }
 
-    fn duration_of(&self, operation: &str) -> Option<&Histogram<f64>> {
+    fn duration_of(&self, operation: &str) -> Option<&Durations> {
         match operation {
             span::PIPELINE_EXECUTE => Some(&self.run),
             span::NODE | span::TASK => Some(&self.task),

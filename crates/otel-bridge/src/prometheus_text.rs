@@ -1,232 +1,178 @@
-//! Metrics in the text format of Prometheus, by the rules of the OpenTelemetry specification
-//! (`compatibility/prometheus_and_openmetrics.md`): units and `_total` stand in the names, the attributes of the resource in
-//! `target_info`, the scope in labels.
+//! Metrics as text for Prometheus: in its own format, or in that of OpenMetrics, which has exemplars.
 
-use std::collections::{BTreeMap, btree_map};
-
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::{InstrumentationScope, KeyValue, any_value::Value},
-    metrics::v1::{
-        HistogramDataPoint, Metric as OtlpMetric, NumberDataPoint, metric::Data, number_data_point,
-    },
-};
-use prometheus::{
-    TextEncoder,
-    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
 };
 
-use crate::door::Exportable;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
-/// The content type of the text.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use crate::{
+    door::Exportable,
+    prometheus_families::{Buckets, Exemplar, Family, Kind, Series, SeriesValue, families},
+};
 
-/// The metrics as text. Exponential histograms and summaries, which nothing of ours has, are left out.
-pub(crate) fn text(metrics: &Exportable<ExportMetricsServiceRequest>) -> String {
-    let mut families = BTreeMap::new();
-    for resource in &metrics.get().resource_metrics {
-        let attributes = resource.resource.iter().flat_map(|resource| &resource.attributes);
-        let target = Metric::from_label(labels(attributes, []));
-        let mut value = Gauge::default();
-        value.set_value(1.0);
-        add(
-            &mut families,
-            "target_info".to_owned(),
-            "The resource",
-            MetricType::GAUGE,
-            with_gauge(target, value),
-        );
-        for scope in &resource.scope_metrics {
-            let of_scope = scope_labels(scope.scope.as_ref());
-            for metric in &scope.metrics {
-                add_metric(&mut families, metric, &of_scope);
-            }
+/// A format of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// That of Prometheus, version 0.0.4.
+    Plain,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const PLAIN: &str = "text/plain";
+
+impl Format {
+    /// The one that a request asks for by its `Accept`.
+    pub(crate) fn accepted(accept: &str) -> Self {
+        let open_metrics = quality(accept, OPEN_METRICS);
+        // Of two that are equally welcome, the one that says more.
+        match open_metrics > 0.0 && open_metrics >= quality(accept, PLAIN) {
+            true => Self::OpenMetrics,
+            false => Self::Plain,
         }
     }
-    let families: Vec<MetricFamily> = families.into_values().collect();
-    // It fails where a family has no name or no metric, and none is made like that.
-    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
-}
 
-type Families = BTreeMap<String, MetricFamily>;
-type ScopeLabels = [(String, String); 2];
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
 
-fn add_metric(families: &mut Families, metric: &OtlpMetric, scope: &ScopeLabels) {
-    let labels = |attributes: &[KeyValue]| labels(attributes, scope.clone());
-    let mut add = |kind, labels, set: &dyn Fn(&mut Metric)| {
-        let mut made = Metric::from_label(labels);
-        set(&mut made);
-        add(families, name(metric, kind), &metric.description, kind, made);
-    };
-    match &metric.data {
-        Some(Data::Gauge(gauge)) => {
-            for point in &gauge.data_points {
-                add(MetricType::GAUGE, labels(&point.attributes), &|made| made.set_gauge(gauge_of(point)));
+    /// The metrics as text.
+    pub(crate) fn text(self, metrics: Option<&Exportable<ExportMetricsServiceRequest>>) -> String {
+        let mut text = String::new();
+        self.write(&mut text, metrics).expect("writing to a string does not fail");
+        text
+    }
+
+    fn write(
+        self,
+        to: &mut String,
+        metrics: Option<&Exportable<ExportMetricsServiceRequest>>,
+    ) -> fmt::Result {
+        let mut known = HashSet::new();
+        for family in metrics.map(families).unwrap_or_default() {
+            // A counter `x_total` and a gauge `x` of a program are families of one name, which OpenMetrics refuses as a whole.
+            if self == Self::Plain || known.insert(family.name.clone()) {
+                self.write_family(to, &family)?;
             }
         }
-        Some(Data::Sum(sum)) if sum.is_monotonic => {
-            for point in &sum.data_points {
-                add(MetricType::COUNTER, labels(&point.attributes), &|made| {
-                    let mut counter = Counter::default();
-                    counter.set_value(number(point));
-                    made.set_counter(counter);
-                });
-            }
+        match self {
+            Self::Plain => Ok(()),
+            // Without it, a reader takes the text for one that was cut off.
+            Self::OpenMetrics => writeln!(to, "# EOF"),
         }
-        // A sum that may fall is a gauge there.
-        Some(Data::Sum(sum)) => {
-            for point in &sum.data_points {
-                add(MetricType::GAUGE, labels(&point.attributes), &|made| made.set_gauge(gauge_of(point)));
-            }
+    }
+
+    fn write_family(self, to: &mut String, family: &Family) -> fmt::Result {
+        let (name, sample) = (&*family.name, family.sample());
+        // A family is called as its samples are in the one, and without their ending in the other.
+        let (family_name, kind) = match (self, family.kind) {
+            (Self::Plain, Kind::Info) => (&*sample, "gauge"),
+            (Self::Plain, Kind::Counter) => (&*sample, "counter"),
+            (Self::OpenMetrics, Kind::Info) => (name, "info"),
+            (Self::OpenMetrics, Kind::Counter) => (name, "counter"),
+            (_, Kind::Gauge) => (name, "gauge"),
+            (_, Kind::Histogram) => (name, "histogram"),
+        };
+        if !family.help.is_empty() {
+            writeln!(to, "# HELP {family_name} {}", self.escaped_help(&family.help))?;
         }
-        Some(Data::Histogram(histogram)) => {
-            for point in &histogram.data_points {
-                add(MetricType::HISTOGRAM, labels(&point.attributes), &|made| {
-                    made.set_histogram(histogram_of(point));
-                });
+        writeln!(to, "# TYPE {family_name} {kind}")?;
+        family.series.iter().try_for_each(|series| self.write_series(to, &sample, series))
+    }
+
+    fn write_series(self, to: &mut String, name: &str, series: &Series) -> fmt::Result {
+        match &series.value {
+            SeriesValue::Number(value) => {
+                write_sample(to, name, &series.labels, None, *value)?;
+                writeln!(to)
             }
+            SeriesValue::Histogram(buckets) => self.write_histogram(to, name, &series.labels, buckets),
         }
-        Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => {}
+    }
+
+    fn write_histogram(
+        self,
+        to: &mut String,
+        name: &str,
+        labels: &Labels,
+        histogram: &Buckets,
+    ) -> fmt::Result {
+        for bucket in &histogram.buckets {
+            let bound = self.bound(bucket.bound);
+            write_sample(to, &format!("{name}_bucket"), labels, Some(&bound), bucket.count as f64)?;
+            if let (Self::OpenMetrics, Some(exemplar)) = (self, &bucket.exemplar) {
+                write_exemplar(to, exemplar)?;
+            }
+            writeln!(to)?;
+        }
+        write_sample(to, &format!("{name}_sum"), labels, None, histogram.sum)?;
+        writeln!(to)?;
+        write_sample(to, &format!("{name}_count"), labels, None, histogram.count as f64)?;
+        writeln!(to)
+    }
+
+    /// OpenMetrics has bounds as floating-point numbers, which name a series.
+    fn bound(self, bound: f64) -> String {
+        match self {
+            Self::OpenMetrics if bound.is_finite() => format!("{bound:?}"),
+            _ => number(bound),
+        }
+    }
+
+    fn escaped_help(self, help: &str) -> String {
+        let escaped = help.replace('\\', "\\\\").replace('\n', "\\n");
+        match self {
+            Self::Plain => escaped,
+            Self::OpenMetrics => escaped.replace('"', "\\\""),
+        }
     }
 }
 
-fn add(families: &mut Families, name: String, help: &str, kind: MetricType, metric: Metric) {
-    let family = match families.entry(name) {
-        btree_map::Entry::Occupied(known) => known.into_mut(),
-        btree_map::Entry::Vacant(place) => {
-            let mut family = MetricFamily::default();
-            family.set_name(place.key().clone());
-            family.set_help(help.to_owned());
-            family.set_field_type(kind);
-            place.insert(family)
-        }
-    };
-    // Two scopes of a program may have one name for different things. The text format has one kind for a name.
-    if family.get_field_type() == kind {
-        family.mut_metric().push(metric);
-    }
-}
-
-fn with_gauge(mut metric: Metric, gauge: Gauge) -> Metric {
-    metric.set_gauge(gauge);
-    metric
-}
-
-fn gauge_of(point: &NumberDataPoint) -> Gauge {
-    let mut gauge = Gauge::default();
-    gauge.set_value(number(point));
-    gauge
-}
-
-fn number(point: &NumberDataPoint) -> f64 {
-    match point.value {
-        Some(number_data_point::Value::AsDouble(value)) => value,
-        Some(number_data_point::Value::AsInt(value)) => value as f64,
-        None => f64::NAN,
-    }
-}
-
-fn histogram_of(point: &HistogramDataPoint) -> Histogram {
-    let mut histogram = Histogram::default();
-    histogram.set_sample_count(point.count);
-    histogram.set_sample_sum(point.sum.unwrap_or(f64::NAN));
-    // There, each bucket has what is in those below, too. The last one, without a bound, is the count of all.
-    let counts = point.bucket_counts.iter().scan(0_u64, |below, count| {
-        *below = below.saturating_add(*count);
-        Some(*below)
+/// How welcome a media type is: 0 where it is not named.
+fn quality(accept: &str, media_type: &str) -> f64 {
+    let qualities = accept.split(',').filter_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let named = parts.next()?.eq_ignore_ascii_case(media_type);
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).map_or(Some(1.0), |text| text.parse().ok());
+        named.then_some(quality).flatten()
     });
-    let buckets = point.explicit_bounds.iter().zip(counts).map(|(bound, count)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(count);
-        bucket
-    });
-    histogram.set_bucket(buckets.collect());
-    histogram
+    qualities.fold(0.0, f64::max)
 }
 
-/// The name with its unit, and of a counter with `_total`.
-fn name(metric: &OtlpMetric, kind: MetricType) -> String {
-    let mut name = valid_name(&metric.name);
-    let unit = unit_in_words(&metric.unit, kind);
-    if !unit.is_empty() && name.split('_').all(|part| part != unit) {
-        name = format!("{name}_{unit}");
+type Labels = [(String, String)];
+
+fn write_sample(to: &mut String, name: &str, labels: &Labels, le: Option<&str>, value: f64) -> fmt::Result {
+    write!(to, "{name}")?;
+    let labels = labels.iter().map(|(name, value)| (&**name, &**value)).chain(le.map(|bound| ("le", bound)));
+    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    if !labels.is_empty() {
+        write!(to, "{{{}}}", labels.join(","))?;
     }
-    if kind == MetricType::COUNTER && !name.ends_with("_total") {
-        name.push_str("_total");
-    }
-    name
+    write!(to, " {}", number(value))
 }
 
-/// A unit of UCUM as Prometheus calls it; what stands in braces is an annotation and no unit.
-fn unit_in_words(unit: &str, kind: MetricType) -> String {
-    match unit {
-        "s" => "seconds".to_owned(),
-        "ms" => "milliseconds".to_owned(),
-        "us" => "microseconds".to_owned(),
-        "ns" => "nanoseconds".to_owned(),
-        "By" => "bytes".to_owned(),
-        "KiBy" => "kibibytes".to_owned(),
-        "MiBy" => "mebibytes".to_owned(),
-        "%" => "percent".to_owned(),
-        "1" if kind == MetricType::GAUGE => "ratio".to_owned(),
-        "" | "1" => String::new(),
-        unit if unit.starts_with('{') => String::new(),
-        unit => valid_name(unit),
-    }
+fn write_exemplar(to: &mut String, exemplar: &Exemplar) -> fmt::Result {
+    let Exemplar { trace_id, span_id, value, seconds_since_epoch } = exemplar;
+    let value = number(*value);
+    write!(to, " # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} {value} {seconds_since_epoch:.3}")
 }
 
-fn scope_labels(scope: Option<&InstrumentationScope>) -> ScopeLabels {
-    let of = |text: fn(&InstrumentationScope) -> &String| scope.map(text).cloned().unwrap_or_default();
-    [
-        ("otel_scope_name".to_owned(), of(|scope| &scope.name)),
-        ("otel_scope_version".to_owned(), of(|scope| &scope.version)),
-    ]
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
-/// Labels by name, each once: of names that differ in what a label cannot have, the values stand behind each other.
-fn labels<'a>(
-    attributes: impl IntoIterator<Item = &'a KeyValue>,
-    more: impl IntoIterator<Item = (String, String)>,
-) -> Vec<LabelPair> {
-    let mut labels: BTreeMap<String, String> = BTreeMap::new();
-    for KeyValue { key, value, .. } in attributes {
-        let value = value.as_ref().and_then(|value| value.value.as_ref()).map(text_of).unwrap_or_default();
-        match labels.entry(valid_name(key).replace(':', "_")) {
-            btree_map::Entry::Vacant(place) => _ = place.insert(value),
-            btree_map::Entry::Occupied(mut known) => {
-                let both = format!("{};{value}", known.get());
-                known.insert(both);
-            }
-        }
-    }
-    labels.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
-    let pair = |(name, value)| {
-        let mut label = LabelPair::default();
-        label.set_name(name);
-        label.set_value(value);
-        label
-    };
-    labels.into_iter().map(pair).collect()
-}
-
-fn text_of(value: &Value) -> String {
+fn number(value: f64) -> String {
     match value {
-        Value::StringValue(text) => text.clone(),
-        Value::BoolValue(flag) => flag.to_string(),
-        Value::IntValue(number) => number.to_string(),
-        Value::DoubleValue(number) => number.to_string(),
-        other => serde_json::to_string(other).unwrap_or_default(),
-    }
-}
-
-/// Every character that a name cannot have as `_`.
-fn valid_name(name: &str) -> String {
-    let valid = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' };
-    let valid: String = name.chars().map(valid).collect();
-    match valid.starts_with(|c: char| c.is_ascii_digit()) || valid.is_empty() {
-        true => format!("_{valid}"),
-        false => valid,
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        value => value.to_string(),
     }
 }
 
@@ -241,7 +187,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{door::Door, metric_reader::SharedReader, scrub::Scrubber};
+    use crate::{door::Door, exemplars::Exemplars, metric_reader::SharedReader, scrub::Scrubber};
 
     #[test]
     fn names_units_and_labels_are_those_of_prometheus() {
@@ -267,7 +213,7 @@ mod tests {
         [0.5, 1.5, 1.5, 9.0].into_iter().for_each(|value| histogram.record(value, &[]));
         let door = Door::new(Scrubber::new(Redactor::default(), None, None), SpanLimits::default());
         let (metrics, _) = reader.snapshot().unwrap();
-        let text = text(&door.metrics(&metrics));
+        let text = Format::Plain.text(Some(&door.metrics(&metrics, &Exemplars::default())));
         for line in [
             "# HELP daglight_rows_total Rows",
             "# TYPE daglight_rows_total counter",
@@ -288,9 +234,44 @@ mod tests {
         assert!(!text.contains("hunter2"), "{text}");
     }
 
+    #[track_caller]
+    fn check_accepted(accept: &str, format: Format) {
+        assert_eq!(Format::accepted(accept), format, "{accept}");
+    }
+
     #[test]
-    fn names_that_prometheus_does_not_know_become_valid() {
-        assert_eq!(valid_name("a.b-c/d:e"), "a_b_c_d:e");
-        assert_eq!((valid_name("9a"), valid_name("")), ("_9a".to_owned(), "_".to_owned()));
+    fn a_scraper_gets_the_format_that_it_prefers() {
+        check_accepted("", Format::Plain);
+        check_accepted("*/*", Format::Plain);
+        check_accepted("text/plain;version=0.0.4", Format::Plain);
+        check_accepted("application/openmetrics-text", Format::OpenMetrics);
+        check_accepted("application/openmetrics-text;q=0", Format::Plain);
+        check_accepted("application/openmetrics-text;q=0.3, text/plain;q=0.5", Format::Plain);
+        // As Prometheus 2.42 asks.
+        let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        check_accepted(prometheus, Format::OpenMetrics);
+    }
+
+    #[test]
+    fn what_open_metrics_has_no_two_names_for_is_left_out_there_alone() {
+        let reader = SharedReader::new(Temporality::Cumulative);
+        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        let meter = provider.meter("program");
+        meter.u64_counter("jobs").build().add(3, &[]);
+        meter.u64_gauge("jobs").build().record(4, &[]);
+        let door = Door::new(Scrubber::new(Redactor::default(), None, None), SpanLimits::default());
+        let (metrics, _) = reader.snapshot().unwrap();
+        let metrics = door.metrics(&metrics, &Exemplars::default());
+        let samples = |format: Format| format.text(Some(&metrics)).matches("\njobs").count();
+        assert_eq!((samples(Format::Plain), samples(Format::OpenMetrics)), (2, 1));
+    }
+
+    #[test]
+    fn without_anything_measured_a_text_is_whole() {
+        assert_eq!(
+            (Format::Plain.text(None).as_str(), Format::OpenMetrics.text(None).as_str()),
+            ("", "# EOF\n")
+        );
     }
 }

@@ -16,6 +16,7 @@ use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
 
 use crate::{
     bridge_inner::BridgeInner,
+    exemplars::Exemplars,
     ledger::{Signal, SignalLedgers},
     metric_changes::MetricChanges,
     metric_reader::SharedReader,
@@ -43,6 +44,8 @@ struct Inner {
     /// Keeps the pipeline that `reader` reads from.
     _meter_provider: SdkMeterProvider,
     reader: SharedReader,
+    /// Of what `reader` reads.
+    exemplars: Exemplars,
     metric_changes: Mutex<MetricChanges>,
     /// What the process had sent over OTLP when the run began.
     otlp_metrics_before: DeliveryCounts,
@@ -72,7 +75,9 @@ impl RunSignals {
         let leaving = leaving.map(|provider| provider.meter_with_scope(instrumentation.clone()));
         // Recorded twice, once for the run's file and once for what leaves: a reader of the SDK belongs to one
         // provider, and the process exports more than one run.
-        let meters: Vec<_> = std::iter::once(own_meter).chain(leaving).collect();
+        let exemplars = Exemplars::default();
+        let leaving = leaving.map(|meter| (meter, bridge.exemplars()));
+        let meters: Vec<_> = std::iter::once((own_meter, exemplars.clone())).chain(leaving).collect();
         let metrics = RunMetrics::new(
             &meters,
             &bridge.namespace,
@@ -88,6 +93,7 @@ impl RunSignals {
             otlp_metrics_before,
             _meter_provider: meter_provider,
             reader,
+            exemplars,
             metric_changes: Mutex::default(),
             ledgers: Mutex::new(None),
         };
@@ -128,7 +134,9 @@ impl RunSignals {
         // Held until the line is queued, so that no older state comes behind a newer one. The reader is the run's own, and
         // calls nothing of the program; the queue waits for a disk in bounded time.
         let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.write_metrics(|metrics, _| changes.retain_changed(metrics)) {
+        // Without exemplars: the spans are in the bundle, and a line of each beat is to stay small.
+        let none = Exemplars::default();
+        if !self.write_metrics(&none, |metrics, _| changes.retain_changed(metrics)) {
             // What was left out is written by the next call.
             *changes = MetricChanges::default();
         }
@@ -136,9 +144,13 @@ impl RunSignals {
 
     /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are. False where
     /// the line was not taken.
-    fn write_metrics(&self, select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64) -> bool {
+    fn write_metrics(
+        &self,
+        exemplars: &Exemplars,
+        select: impl FnOnce(&mut Vec<ResourceMetrics>, u64) -> u64,
+    ) -> bool {
         let Some((metrics, points)) = self.inner.reader.snapshot() else { return true };
-        let mut metrics = self.inner.spans.bridge.door.metrics(&metrics);
+        let mut metrics = self.inner.spans.bridge.door.metrics(&metrics, exemplars);
         let points = metrics.select(|metrics| select(metrics, points));
         if points == 0 {
             return true;
@@ -165,7 +177,7 @@ impl RunSignals {
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {
         let RunSpans { bridge, run, .. } = &*self.inner.spans;
         // The last line has the whole state, for readers that look no further.
-        self.write_metrics(|_, points| points);
+        self.write_metrics(&self.inner.exemplars, |_, points| points);
         // Begun before the files are closed, so that disk and network take their time side by side.
         let flush = bridge.exports.begin_flush();
         run.close(deadline);

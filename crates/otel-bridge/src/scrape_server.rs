@@ -6,11 +6,19 @@ use std::{
     thread,
 };
 
-use axum::{Router, http::header, response::IntoResponse as _, routing};
+use axum::{
+    Router,
+    http::{HeaderMap, header},
+    response::IntoResponse as _,
+    routing,
+};
 use opentelemetry::Context;
 use tokio::{net::TcpListener as AsyncListener, runtime, sync::oneshot};
 
-use crate::{door::Door, metric_reader::SharedReader, prometheus_text, signal_export::ScrapeTarget};
+use crate::{
+    metric_door::MetricDoor, metric_reader::SharedReader, prometheus_text::Format,
+    signal_export::ScrapeTarget,
+};
 
 /// A server that ends when this is dropped.
 #[derive(Debug)]
@@ -21,7 +29,7 @@ pub(crate) struct ScrapeServer {
 
 impl ScrapeServer {
     /// Listens, and answers on a thread of its own.
-    pub(crate) fn start(target: &ScrapeTarget, reader: SharedReader, door: Door) -> io::Result<Self> {
+    pub(crate) fn start(target: &ScrapeTarget, reader: SharedReader, door: MetricDoor) -> io::Result<Self> {
         let addresses: Vec<SocketAddr> = (target.host.as_str(), target.port).to_socket_addrs()?.collect();
         let listener = TcpListener::bind(addresses.as_slice())?;
         listener.set_nonblocking(true)?;
@@ -32,11 +40,13 @@ impl ScrapeServer {
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             runtime.block_on(async move {
                 let Ok(listener) = AsyncListener::from_std(listener) else { return };
-                let metrics = move || {
-                    let text = reader.snapshot().map(|(metrics, _)| prometheus_text::text(&door.metrics(&metrics)));
-                    // Nothing was measured so far.
-                    let text = text.unwrap_or_default();
-                    async move { ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response() }
+                let metrics = move |headers: HeaderMap| {
+                    let accept =
+                        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+                    let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
+                    let metrics = reader.snapshot().map(|(metrics, _)| door.metrics(&metrics));
+                    let text = format.text(metrics.as_ref());
+                    async move { ([(header::CONTENT_TYPE, format.content_type())], text).into_response() }
                 };
                 let routes = Router::new().route("/metrics", routing::get(metrics));
                 let served = axum::serve(listener, routes);

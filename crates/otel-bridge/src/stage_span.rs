@@ -293,6 +293,8 @@ impl StageSpan {
             status,
             error_type: outcome.error_type.as_deref(),
             duration,
+            ended_at: time,
+            span: self.span().span_context(),
             row_count: outcome.row_count,
             column_count: outcome.column_count,
             bytes: outcome.bytes,

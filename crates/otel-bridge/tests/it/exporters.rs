@@ -4,7 +4,10 @@ use std::{env, process::Command};
 
 use daglight_otel_bridge::{Bridge, names::span};
 use daglight_run_bundle::DeliveryCounts;
-use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _};
+use opentelemetry::{
+    logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _},
+    trace::TraceId,
+};
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
     metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse},
@@ -135,6 +138,41 @@ fn metrics_pass_the_door_over_every_protocol() {
     }
     let (endpoint, requests) = grpc_server(vec![TAKEN]);
     check_metrics(&endpoint, "grpc", || requests.try_iter().map(|request| request.message).collect());
+}
+
+/// Whether the metrics of a run name the trace of the span that they measured.
+fn name_the_trace(protocol: &str, sampler: &str, filter: &str) -> bool {
+    let (http, over_http) = server(Some(OK));
+    let (grpc, over_grpc) = grpc_server(vec![TAKEN]);
+    let endpoint = if protocol == "grpc" { grpc } else { format!("{http}/v1/metrics") };
+    let bridge = bridge([
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_TRACES_SAMPLER", sampler),
+        ("OTEL_METRICS_EXEMPLAR_FILTER", filter),
+    ]);
+    let run = TestRun::open(&bridge, "t");
+    let span = run.signals.span(span::EXECUTE).start();
+    let trace_id = span.trace_id();
+    span.end();
+    run.finish();
+    bridge.shutdown(TIMEOUT);
+    let bodies = over_http.try_iter().map(|request| request.body);
+    let sent = bodies.chain(over_grpc.try_iter().map(|request| request.message)).collect::<Vec<_>>().concat();
+    assert!(!sent.is_empty());
+    let bytes = TraceId::from_hex(&trace_id).unwrap().to_bytes();
+    let id: &[u8] = if protocol == "http/json" { trace_id.as_bytes() } else { &bytes };
+    sent.windows(id.len()).any(|part| part == id)
+}
+
+#[test]
+fn metrics_name_the_traces_that_are_exported_over_every_protocol() {
+    for protocol in ["http/protobuf", "http/json", "grpc"] {
+        assert!(name_the_trace(protocol, "always_on", ""), "{protocol}");
+        assert!(name_the_trace(protocol, "always_off", "always_on"), "{protocol}");
+        assert!(!name_the_trace(protocol, "always_off", "trace_based"), "{protocol}");
+        assert!(!name_the_trace(protocol, "always_on", "always_off"), "{protocol}");
+    }
 }
 
 #[test]

@@ -222,6 +222,31 @@ fn runs_are_timed_and_stalls_are_counted() {
 }
 
 #[test]
+fn the_last_line_of_the_metrics_has_the_spans_of_durations() {
+    // The bundle has every span, whatever is sampled.
+    let bridge = bridge([("OTEL_TRACES_SAMPLER", "always_off")]);
+    let run = TestRun::open(&bridge, "t");
+    let span = run.signals.span(span::EXECUTE).start();
+    let ids = (json!(span.trace_id()), json!(span.span_id()));
+    span.end();
+    run.signals.snapshot_metrics();
+    run.finish();
+    let exemplars = |line: &serde_json::Value| {
+        let metrics = line["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap().clone();
+        let metric =
+            metrics.into_iter().find(|metric| metric["name"] == "daglight.execute.duration").unwrap();
+        metric["histogram"]["dataPoints"][0]["exemplars"].as_array().unwrap().clone()
+    };
+    let lines = run.lines("otel_metrics.json");
+    let [beat, end] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(exemplars(beat).len(), 0);
+    let [exemplar] = &exemplars(end)[..] else { panic!("{end}") };
+    assert_eq!((exemplar["traceId"].clone(), exemplar["spanId"].clone()), ids);
+    assert!(exemplar["asDouble"].is_f64() && exemplar["timeUnixNano"].is_string(), "{exemplar}");
+    assert_eq!(exemplar["filteredAttributes"], json!([]), "ids and nothing else");
+}
+
+#[test]
 fn a_burst_of_spans_is_kept_whole() {
     const THREADS: u64 = 4;
     const EACH: u64 = 25_000;

@@ -1,0 +1,288 @@
+//! Metrics as families of Prometheus, by the rules of the OpenTelemetry specification
+//! (`compatibility/prometheus_and_openmetrics.md`): units stand in the names, the attributes of the resource in `target`, the scope
+//! in labels.
+
+use std::collections::{BTreeMap, btree_map};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{InstrumentationScope, KeyValue, any_value::Value},
+    metrics::v1::{
+        Exemplar as OtlpExemplar, HistogramDataPoint, Metric as OtlpMetric, NumberDataPoint, exemplar,
+        metric::Data, number_data_point,
+    },
+};
+
+use crate::door::Exportable;
+
+/// Series of one name.
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// The name without what that of a sample ends in.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) help: String,
+    pub(crate) series: Vec<Series>,
+}
+
+/// What kind of series they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// Labels of the process, and no value.
+    Info,
+}
+
+/// A series at this moment, with its labels in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: SeriesValue,
+}
+
+#[derive(Debug)]
+pub(crate) enum SeriesValue {
+    Number(f64),
+    Histogram(Buckets),
+}
+
+/// What a histogram has counted.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    /// In the order of their bounds, the last one without a bound.
+    pub(crate) buckets: Vec<Bucket>,
+}
+
+/// Everything up to a bound.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    pub(crate) bound: f64,
+    pub(crate) count: u64,
+    pub(crate) exemplar: Option<Exemplar>,
+}
+
+/// A single measurement, and where it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) value: f64,
+    pub(crate) seconds_since_epoch: f64,
+}
+
+impl Family {
+    /// What its samples are called, those of a histogram without what tells them apart.
+    pub(crate) fn sample(&self) -> String {
+        sample_name(&self.name, self.kind)
+    }
+}
+
+fn sample_name(family: &str, kind: Kind) -> String {
+    match kind {
+        Kind::Counter => format!("{family}_total"),
+        Kind::Info => format!("{family}_info"),
+        Kind::Gauge | Kind::Histogram => family.to_owned(),
+    }
+}
+
+/// The families in the order of their samples' names. Exponential histograms and summaries, which nothing of ours has, are left out.
+pub(crate) fn families(metrics: &Exportable<ExportMetricsServiceRequest>) -> Vec<Family> {
+    let mut families = BTreeMap::new();
+    for resource in &metrics.get().resource_metrics {
+        let attributes = resource.resource.iter().flat_map(|resource| &resource.attributes);
+        let target = Series { labels: labels(attributes, []), value: SeriesValue::Number(1.0) };
+        add(&mut families, "target".to_owned(), "The resource", Kind::Info, target);
+        for scope in &resource.scope_metrics {
+            let of_scope = scope_labels(scope.scope.as_ref());
+            for metric in &scope.metrics {
+                add_metric(&mut families, metric, &of_scope);
+            }
+        }
+    }
+    families.into_values().collect()
+}
+
+/// By the names of their samples.
+type Families = BTreeMap<String, Family>;
+type ScopeLabels = [(String, String); 2];
+
+fn add_metric(families: &mut Families, metric: &OtlpMetric, scope: &ScopeLabels) {
+    let mut add = |kind, attributes: &[KeyValue], value| {
+        let series = Series { labels: labels(attributes, scope.clone()), value };
+        add(families, name(metric, kind), &metric.description, kind, series);
+    };
+    let mut add_numbers = |kind, points: &[NumberDataPoint]| {
+        points.iter().for_each(|point| add(kind, &point.attributes, SeriesValue::Number(number(point))));
+    };
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => add_numbers(Kind::Gauge, &gauge.data_points),
+        Some(Data::Sum(sum)) if sum.is_monotonic => add_numbers(Kind::Counter, &sum.data_points),
+        // A sum that may fall is a gauge there.
+        Some(Data::Sum(sum)) => add_numbers(Kind::Gauge, &sum.data_points),
+        Some(Data::Histogram(histogram)) => {
+            for point in &histogram.data_points {
+                add(Kind::Histogram, &point.attributes, SeriesValue::Histogram(buckets(point)));
+            }
+        }
+        Some(Data::ExponentialHistogram(_) | Data::Summary(_)) | None => {}
+    }
+}
+
+fn add(families: &mut Families, name: String, help: &str, kind: Kind, series: Series) {
+    let family = families.entry(sample_name(&name, kind)).or_insert_with(|| Family {
+        name,
+        kind,
+        help: help.to_owned(),
+        series: Vec::new(),
+    });
+    // Two scopes of a program may have one name for different things. The text format has one kind for a name.
+    if family.kind == kind {
+        family.series.push(series);
+    }
+}
+
+fn number(point: &NumberDataPoint) -> f64 {
+    match point.value {
+        Some(number_data_point::Value::AsDouble(value)) => value,
+        Some(number_data_point::Value::AsInt(value)) => value as f64,
+        None => f64::NAN,
+    }
+}
+
+fn buckets(point: &HistogramDataPoint) -> Buckets {
+    let bounds = point.explicit_bounds.iter().copied().chain([f64::INFINITY]);
+    let mut below = 0_u64;
+    let mut least = f64::NEG_INFINITY;
+    let buckets = bounds.zip(&point.bucket_counts).map(|(bound, count)| {
+        // There, each bucket has what is in those below, too.
+        below = below.saturating_add(*count);
+        let is_in = |exemplar: &Exemplar| exemplar.value > least && exemplar.value <= bound;
+        let exemplar = point.exemplars.iter().filter_map(exemplar_of).find(is_in);
+        least = bound;
+        Bucket { bound, count: below, exemplar }
+    });
+    Buckets { buckets: buckets.collect(), count: point.count, sum: point.sum.unwrap_or(f64::NAN) }
+}
+
+fn exemplar_of(exemplar: &OtlpExemplar) -> Option<Exemplar> {
+    let value = match exemplar.value? {
+        exemplar::Value::AsDouble(value) => value,
+        exemplar::Value::AsInt(value) => value as f64,
+    };
+    Some(Exemplar {
+        trace_id: hexadecimal(&exemplar.trace_id),
+        span_id: hexadecimal(&exemplar.span_id),
+        value,
+        seconds_since_epoch: exemplar.time_unix_nano as f64 / 1e9,
+    })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name with its unit.
+fn name(metric: &OtlpMetric, kind: Kind) -> String {
+    let mut name = valid_name(&metric.name);
+    if kind == Kind::Counter
+        && let Some(without) = name.strip_suffix("_total")
+    {
+        // It stands behind the unit, and is put there with each sample.
+        name.truncate(without.len());
+    }
+    let unit = unit_in_words(&metric.unit, kind);
+    if !unit.is_empty() && name.split('_').all(|part| part != unit) {
+        name = format!("{name}_{unit}");
+    }
+    name
+}
+
+/// A unit of UCUM as Prometheus calls it; what stands in braces is an annotation and no unit.
+fn unit_in_words(unit: &str, kind: Kind) -> String {
+    match unit {
+        "s" => "seconds".to_owned(),
+        "ms" => "milliseconds".to_owned(),
+        "us" => "microseconds".to_owned(),
+        "ns" => "nanoseconds".to_owned(),
+        "By" => "bytes".to_owned(),
+        "KiBy" => "kibibytes".to_owned(),
+        "MiBy" => "mebibytes".to_owned(),
+        "%" => "percent".to_owned(),
+        "1" if kind == Kind::Gauge => "ratio".to_owned(),
+        "" | "1" => String::new(),
+        unit if unit.starts_with('{') => String::new(),
+        unit => valid_name(unit),
+    }
+}
+
+fn scope_labels(scope: Option<&InstrumentationScope>) -> ScopeLabels {
+    let of = |text: fn(&InstrumentationScope) -> &String| scope.map(text).cloned().unwrap_or_default();
+    [
+        ("otel_scope_name".to_owned(), of(|scope| &scope.name)),
+        ("otel_scope_version".to_owned(), of(|scope| &scope.version)),
+    ]
+}
+
+/// Labels by name, each once: of names that differ in what a label cannot have, the values stand behind each other.
+fn labels<'a>(
+    attributes: impl IntoIterator<Item = &'a KeyValue>,
+    more: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for KeyValue { key, value, .. } in attributes {
+        let value = value.as_ref().and_then(|value| value.value.as_ref()).map(text_of).unwrap_or_default();
+        match labels.entry(valid_name(key).replace(':', "_")) {
+            btree_map::Entry::Vacant(place) => _ = place.insert(value),
+            btree_map::Entry::Occupied(mut known) => {
+                let both = format!("{};{value}", known.get());
+                known.insert(both);
+            }
+        }
+    }
+    labels.extend(more.into_iter().filter(|(_, value)| !value.is_empty()));
+    labels.into_iter().collect()
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::StringValue(text) => text.clone(),
+        Value::BoolValue(flag) => flag.to_string(),
+        Value::IntValue(number) => number.to_string(),
+        Value::DoubleValue(number) => number.to_string(),
+        other => serde_json::to_string(other).unwrap_or_default(),
+    }
+}
+
+/// Every character that a name cannot have as `_`.
+fn valid_name(name: &str) -> String {
+    let valid = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' };
+    let valid: String = name.chars().map(valid).collect();
+    match valid.starts_with(|c: char| c.is_ascii_digit()) || valid.is_empty() {
+        true => format!("_{valid}"),
+        false => valid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_prometheus_does_not_know_become_valid() {
+        assert_eq!(valid_name("a.b-c/d:e"), "a_b_c_d:e");
+        assert_eq!((valid_name("9a"), valid_name("")), ("_9a".to_owned(), "_".to_owned()));
+    }
+
+    #[test]
+    fn the_unit_stands_before_the_end_of_a_counter() {
+        let metric = |name: &str| OtlpMetric { name: name.into(), unit: "s".into(), ..OtlpMetric::default() };
+        assert_eq!(name(&metric("a.b"), Kind::Counter), "a_b_seconds");
+        assert_eq!(name(&metric("a.total"), Kind::Counter), "a_seconds");
+        assert_eq!(name(&metric("a.seconds.total"), Kind::Counter), "a_seconds");
+        assert_eq!(name(&metric("a.total"), Kind::Gauge), "a_total_seconds");
+    }
+}
