@@ -9,6 +9,8 @@ mod conformance;
 mod dashboard;
 mod demo;
 mod deny;
+#[cfg(test)]
+mod example_scripts;
 mod false_alarms;
 mod features;
 mod fuzz;

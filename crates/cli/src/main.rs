@@ -12,6 +12,8 @@ mod compare;
 mod config;
 mod console;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod ending;
 mod export;
 mod export_tables;
