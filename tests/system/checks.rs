@@ -286,6 +286,18 @@ fn a_plan_shows_the_checks_of_each_node() {
     }
 }
 
+/// As for `DISTINCT`.
+#[test]
+fn the_two_zeros_are_one_key() {
+    let checkout = Checkout::new();
+    let sql = "-- expect(warn): unique(f)\nSELECT * FROM (VALUES (0.0::double), (-0.0::double), (1.0::double)) AS t(f)";
+    let report = finished(&checkout, sql, &[]).report(0);
+    assert_eq!(
+        checks(&report["nodes"]),
+        ["output_1 | unique(f) | warn | failed | 1 of 3 rows repeats a key"]
+    );
+}
+
 /// They are replaced by others before anything is computed, as in a query.
 #[test]
 fn a_check_may_call_functions_that_the_optimizer_replaces() {

@@ -55,7 +55,7 @@ fn lines_that_name_an_interpreter_are_no_sql() {
     let checkout = Checkout::new();
     let sql = "#!/usr/bin/env -S daglight run\nSELECT '\n#! kept' AS a;\n#! don't\nSELECT 2 AS b";
     checkout.pipeline("a.sql", sql);
-    let finished = run(&checkout, &["--format", "json", "a.sql"]).finish().ended_with(0);
+    let finished = run(&checkout, &["--format", "json", "-f", "a.sql"]).finish().ended_with(0);
     assert_eq!(finished.stdout, "[{\"a\":\"\\n#! kept\"}]\n[{\"b\":2}]\n");
 }
 

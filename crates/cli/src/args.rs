@@ -96,8 +96,11 @@ impl Command {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ScriptArgs {
     /// The scripts, together one pipeline; `-` is standard input. Each CREATE, COPY, INSERT and SELECT is a node of it.
-    #[arg(value_name = "FILE.sql", required_unless_present = "commands")]
+    #[arg(value_name = "FILE.sql", required_unless_present_any = ["commands", "files"])]
     pub(crate) scripts: Vec<PathBuf>,
+    /// Another script, as `datafusion-cli` has it: the same as FILE.sql, behind those.
+    #[arg(long = "file", short = 'f', value_name = "FILE.sql")]
+    pub(crate) files: Vec<PathBuf>,
     /// SQL to run after the files.
     #[arg(long = "command", short = 'c', value_name = "SQL", allow_hyphen_values = true)]
     pub(crate) commands: Vec<String>,
@@ -121,6 +124,13 @@ pub(crate) struct ScriptArgs {
     /// or the id of a run in the output folder.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["select", "exclude"])]
     pub(crate) retry: Option<PathBuf>,
+}
+
+impl ScriptArgs {
+    /// The files of the pipeline, in their order.
+    pub(crate) fn all_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.scripts.iter().chain(&self.files)
+    }
 }
 
 #[derive(Debug, ClapArgs)]

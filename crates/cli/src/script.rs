@@ -111,7 +111,7 @@ pub(crate) fn pipeline(
 /// The texts of the script with what each is called.
 fn texts(args: &ScriptArgs) -> Result<Vec<(String, String)>, Failure> {
     let mut texts = Vec::new();
-    for path in &args.scripts {
+    for path in args.all_files() {
         let is_stdin = path.as_os_str() == STDIN;
         let (name, text) = match is_stdin {
             true => (STDIN_NAME.to_owned(), text_of_stdin()),

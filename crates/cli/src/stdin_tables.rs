@@ -28,7 +28,7 @@ struct HasTheScript;
 pub(crate) fn with_use_of_stdin(config: SessionConfig, args: &ScriptArgs) -> SessionConfig {
     let is_stdin =
         |path: &Path| path.as_os_str() == "-" || LOCATIONS.iter().any(|name| path == Path::new(name));
-    match args.scripts.iter().any(|path| is_stdin(path)) {
+    match args.all_files().any(|path| is_stdin(path)) {
         true => config.with_extension(Arc::new(HasTheScript)),
         false => config,
     }

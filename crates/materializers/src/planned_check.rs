@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch},
     buffer::NullBuffer,
     compute::{cast, max},
-    datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType},
+    datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit, TimestampMicrosecondType},
     error::ArrowError,
     row::{RowConverter, SortField},
 };
@@ -346,6 +346,19 @@ fn nulls(columns: &[usize], batch: &RecordBatch) -> Option<NullBuffer> {
     nulls.reduce(|a, b| NullBuffer::union(a.as_ref(), b.as_ref())).flatten()
 }
 
+/// The column with 0.0 for -0.0: they are one value for `DISTINCT` and `GROUP BY`, and two for what makes keys of them.
+fn with_one_zero(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float32 => {
+            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| value + 0.0))
+        }
+        DataType::Float64 => {
+            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| value + 0.0))
+        }
+        _ => Arc::clone(column),
+    }
+}
+
 /// False where there is no room for all of them.
 fn add_keys(
     converter: &RowConverter,
@@ -355,7 +368,7 @@ fn add_keys(
     batch: &RecordBatch,
 ) -> Result<bool, ArrowError> {
     let Some(keys) = keys else { return Ok(false) };
-    let values: Vec<ArrayRef> = columns.iter().map(|column| Arc::clone(batch.column(*column))).collect();
+    let values: Vec<ArrayRef> = columns.iter().map(|column| with_one_zero(batch.column(*column))).collect();
     let rows = converter.convert_columns(&values)?;
     let nulls = nulls(columns, batch);
     for (index, row) in rows.iter().enumerate() {
