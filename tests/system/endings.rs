@@ -376,7 +376,9 @@ fn an_interrupted_statement_has_one_duration() {
     let longest =
         stages.iter().flatten().map(|(end, start)| end - start).max().expect("a stage") as f64 / 1e6;
     assert!(message.contains(&format!("ran ({:.2} s)", longest / 1e3)), "{message}: {longest} ms");
-    assert!((ms("setup_ms") - longest).abs() < 1.0, "{timeline:#} beside {longest} ms");
+    // Setup ends where the run is told to end, and the statement a little later, within the ending.
+    let later = longest - ms("setup_ms");
+    assert!(-1.0 < later && later < ms("ending_ms") + 1.0, "{timeline:#} beside {longest} ms");
 }
 
 /// A second signal at the same moment as the first, or before the end has come far.

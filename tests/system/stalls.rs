@@ -148,8 +148,8 @@ fn a_source_that_never_answers_is_named_beside_a_node_that_computes() {
         SELECT max(md5(CAST(value AS varchar))) AS busy FROM generate_series(1, 300000);
     ";
     let run = Daglight::run(&checkout, &checkout.pipeline("two.sql", sql)).args(["--jobs", "2"]);
-    let finished = given_up(run).env("TOKIO_WORKER_THREADS", "2").finish();
-    finished.report(1);
+    let run = given_up(run).env("TOKIO_WORKER_THREADS", "2").env("HAMILTON_TRACKER_ENABLED", "true");
+    run.finish().report(1);
     let stalls = read(&bundle(&checkout).join("heartbeat.json"))["stalls"].clone();
     let first = &stalls["episodes"][0];
     assert_eq!(
@@ -159,6 +159,12 @@ fn a_source_that_never_answers_is_named_beside_a_node_that_computes() {
     );
     let tag = manifest(&checkout)["identity"]["tags"]["stalls"].clone();
     assert!(tag.as_str().unwrap_or_default().contains("waits for a source (a pipe)"), "{tag}");
+    // The page of the node has it, too.
+    let outbox = fs::read_to_string(bundle(&checkout).join("tracker/outbox.jsonl")).expect("an outbox");
+    let said =
+        |line: &&str| line.contains(r#""name":"stalls""#) && line.contains("waits for a source (a pipe)");
+    let lines: Vec<&str> = outbox.lines().filter(said).collect();
+    assert!(lines.len() == 1 && lines[0].contains(r#""stuck""#), "{lines:#?}");
 }
 
 #[test]

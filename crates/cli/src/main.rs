@@ -54,14 +54,8 @@ mod threads;
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
-use mimalloc::MiMalloc;
 
 use crate::args::{Args, Command};
-
-/// What threads of a query allocate is freed by others: by those of the next operator, and by ours. The system's allocator has
-/// them wait for each other.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     ending::answer_signals_early();

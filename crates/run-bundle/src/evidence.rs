@@ -142,6 +142,13 @@ pub struct StallId {
     since: DateTime<Utc>,
 }
 
+impl StallId {
+    /// The node that stalled, where it was one.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+}
+
 impl Stall {
     /// Which stall it is. A beat that describes it anew has the same.
     pub fn id(&self) -> StallId {

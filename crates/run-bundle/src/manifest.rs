@@ -204,7 +204,7 @@ pub struct NodeRecord {
     /// What became of the data checks of its rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckRecord>,
-    /// SHA-256 of its code, where there is any: a run that is tried again knows by it what was changed meanwhile.
+    /// The beginning of the SHA-256 of its code, where there is any: a run that is tried again knows by it what was changed meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code_hash: Option<String>,
 }

@@ -67,10 +67,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// SHA-256 of its code without comments and layout, 64 hexadecimal characters; `None` where it has no code.
+    /// The beginning of the SHA-256 of its code without comments and layout, 16 hexadecimal characters; `None` where it has no code.
     pub fn code_hash(&self) -> Option<String> {
         let code = self.code.as_ref()?;
-        Some(FieldHasher::new("daglight.node.v1").field(&code.normalized).finish())
+        let mut hash = FieldHasher::new("daglight.node.v1").field(&code.normalized).finish();
+        // It is compared with those of one pipeline.
+        hash.truncate(16);
+        Some(hash)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Attributes that are not known before the last query of a node has ended.
-const OF_QUERIES: [&str; 5] = ["data_summary", "data_checks", "first_rows", "queries", "plan"];
+const OF_QUERIES: [&str; 6] = ["data_summary", "data_checks", "first_rows", "queries", "plan", "stalls"];
 
 impl NodeOutcome {
     /// Records for the tracker that the node has ended, and what does not depend on its queries.
@@ -139,6 +139,7 @@ impl NodeOutcome {
             &state.context.policy,
             &state.context.shared.registry,
         );
+        attributes.extend(scope.stalls());
         let link = trace_link(state.context.settings(), &self.span, &state.context.policy);
         attributes.extend(
             link.map(|link| Attribute::new("trace", AttributeKind::Html, AttributeRole::ArtifactLink, link)),
@@ -182,6 +183,18 @@ impl NodeOutcome {
 }
 
 impl NodeScope {
+    /// Where it stood still, and why.
+    fn stalls(&self) -> Option<Attribute> {
+        let stalls = self.run.stalls.of_node(&self.name);
+        let numbered = stalls.iter().enumerate();
+        let lines: Map<String, Value> =
+            numbered.map(|(index, text)| (format!("stall {}", index + 1), text.as_str().into())).collect();
+        (!lines.is_empty()).then(|| {
+            let lines = self.run.context.policy.capture(Value::Object(lines));
+            Attribute::new("stalls", AttributeKind::Dict, AttributeRole::ResourceUtilization, lines)
+        })
+    }
+
     pub(crate) fn query_ended(&self) {
         self.complete(self.query_over());
     }

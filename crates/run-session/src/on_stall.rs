@@ -28,7 +28,7 @@ pub(crate) fn act(run: &Arc<RunState>, beat: &Beat) {
     }
     let began = &beat.stall_changes.began;
     for stall in beat.stalls.iter().filter(|stall| !began.contains(stall)) {
-        if !run.beats.stalls.take_on(stall) {
+        if !run.core.stalls.take_on(stall) {
             continue;
         }
         let stalled = Stalled { class: stall.class, reason: in_full(beat, stall) };

@@ -9,9 +9,7 @@ use daglight_bundle_report::display::elapsed;
 use daglight_heartbeat::{Heartbeat, StageGuard, TaskGuard};
 use daglight_run_bundle::{Warning, WarningCode};
 
-use crate::{
-    last_beat::LastBeat, run_context::RunContext, run_stalls::RunStalls, runtime_watch::RuntimeWatch,
-};
+use crate::{last_beat::LastBeat, run_context::RunContext, runtime_watch::RuntimeWatch};
 
 /// What beats while a run goes on, and what its beats have found.
 #[derive(Default)]
@@ -19,8 +17,6 @@ pub(crate) struct RunBeats {
     heart: Mutex<Option<Heartbeat>>,
     pub(crate) last: LastBeat,
     pub(crate) runtime: RuntimeWatch,
-    /// What the run says of its stalls.
-    pub(crate) stalls: RunStalls,
 }
 
 impl RunBeats {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     admitted_plans::AdmittedPlans, interruption::Interruption, own_time::OwnClock, plan_files::PlanFiles,
-    run_context::RunContext, run_log::RunLog, run_queries::RunQueries,
+    run_context::RunContext, run_log::RunLog, run_queries::RunQueries, run_stalls::RunStalls,
 };
 
 /// What a run is, what has happened in it, and where its nodes and queries say more.
@@ -17,6 +17,7 @@ pub(crate) struct RunCore {
     pub(crate) own_time: Arc<OwnClock>,
     pub(crate) queries: RunQueries,
     pub(crate) plans: PlanFiles,
+    pub(crate) stalls: RunStalls,
     pub(crate) interruption: OnceLock<Interruption>,
     has_ended: AtomicBool,
 }
@@ -33,6 +34,7 @@ impl RunCore {
             own_time,
             queries: RunQueries::default(),
             plans: PlanFiles::new(plans),
+            stalls: RunStalls::default(),
             interruption: OnceLock::new(),
             has_ended: AtomicBool::default(),
         }

@@ -1,4 +1,4 @@
-//! The stalls of a run: what its tag says of them, and which of them something is done about.
+//! The stalls of a run: what its tag and its nodes say of them, and which of them something is done about.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,13 @@ const TAG: &str = "stalls";
 /// Stalls whose names stand in the tag.
 const MOST_IN_TAG: usize = 5;
 
+/// Stalls that nodes say, of all of a run.
+const MOST_OF_NODES: usize = 1_000;
+
 /// Stalls that are known as dealt with, the last ones.
 const MOST_TAKEN_ON: usize = 1_000;
 
-/// The stalls of a run, as its tag has them, and those that something is done about.
+/// The stalls of a run, as its tag and its nodes have them, and those that something is done about.
 #[derive(Default)]
 pub(crate) struct RunStalls(Mutex<Known>);
 
@@ -26,6 +29,7 @@ pub(crate) struct RunStalls(Mutex<Known>);
 struct Known {
     count: usize,
     in_tag: Vec<(StallId, String)>,
+    of_nodes: Vec<(StallId, String)>,
     taken_on: Vec<StallId>,
 }
 
@@ -33,6 +37,9 @@ impl RunStalls {
     pub(crate) fn add(&self, stall: StallId, text: String) {
         let mut known = self.lock();
         known.count += 1;
+        if stall.node().is_some() && known.of_nodes.len() < MOST_OF_NODES {
+            known.of_nodes.push((stall.clone(), text.clone()));
+        }
         // The count has all of them. One operator that stalls a hundred times is one line.
         if known.in_tag.len() < MOST_IN_TAG && !known.in_tag.iter().any(|(_, other)| *other == text) {
             known.in_tag.push((stall, text));
@@ -42,6 +49,9 @@ impl RunStalls {
     /// Says of a stall what is known better now.
     pub(crate) fn correct(&self, stall: &StallId, text: String) {
         let mut known = self.lock();
+        if let Some((_, known)) = known.of_nodes.iter_mut().find(|(of, _)| of == stall) {
+            known.clone_from(&text);
+        }
         let is_there = known.in_tag.iter().any(|(_, other)| *other == text);
         match known.in_tag.iter().position(|(of, _)| of == stall) {
             Some(position) if is_there => _ = known.in_tag.remove(position),
@@ -50,6 +60,13 @@ impl RunStalls {
             None if !is_there && known.in_tag.len() < MOST_IN_TAG => known.in_tag.push((stall.clone(), text)),
             None => {}
         }
+    }
+
+    /// What is said of the stalls of a node, in their order.
+    pub(crate) fn of_node(&self, node: &str) -> Vec<String> {
+        let known = self.lock();
+        let of_node = known.of_nodes.iter().filter(|(stall, _)| stall.node() == Some(node));
+        of_node.map(|(_, text)| text.clone()).collect()
     }
 
     /// True for a stall that nobody has dealt with so far.
@@ -103,6 +120,8 @@ mod tests {
             tags.tag(&BTreeMap::new()).unwrap().1,
             "9: node n0; node n1, waits for a source; node n3; node n4; node n8, waits for a source"
         );
+        assert_eq!(tags.of_node("n1"), ["node n1, waits for a source"]);
+        assert_eq!(tags.of_node("n9"), [""; 0]);
         let own = BTreeMap::from([("stalls".to_owned(), "mine".to_owned())]);
         assert_eq!(tags.tag(&own).unwrap().0, "daglight.stalls");
     }

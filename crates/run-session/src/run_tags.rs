@@ -80,7 +80,7 @@ pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
         .into_iter()
         .chain(plan_signature(state))
         .chain(cause_tags(state))
-        .chain(state.beats.stalls.tag(&state.context.tags));
+        .chain(state.core.stalls.tag(&state.context.tags));
     known.filter(|(tag, value)| state.context.tags.get(tag) != Some(value)).collect()
 }
 

@@ -54,10 +54,10 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
         // On the root span, because the span of the query is exported only when it ends, which a stalled one does
         // not.
         state.context.root.event(event::STALL, attributes(beat, stall, policy));
-        state.beats.stalls.add(stall.id(), in_tag(stall, policy));
+        state.core.stalls.add(stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.corrected {
-        state.beats.stalls.correct(&stall.id(), in_tag(stall, policy));
+        state.core.stalls.correct(&stall.id(), in_tag(stall, policy));
     }
     for stall in &beat.stall_changes.ended {
         let end = match status(state, stall) {
@@ -69,7 +69,7 @@ pub(crate) fn announce(state: &RunState, beat: &Beat) {
     let changes = &beat.stall_changes;
     if !(changes.began.is_empty() && changes.corrected.is_empty())
         && let (Some(tracker), Some(tag)) =
-            (&state.context.tracker, state.beats.stalls.tag(&state.context.tags))
+            (&state.context.tracker, state.core.stalls.tag(&state.context.tags))
     {
         // Who looks at the page of the run while it makes no progress sees why.
         tracker.record(&Event::TagsUpserted { tags: BTreeMap::from([tag]), time: beat.at });

@@ -278,6 +278,8 @@ async fn script(program: &Path, name: &str, records: &[SltRecord], counts: &mut 
         .args(["run", "script.sql", "--output-dir", "out", "--format", "ndjson", "--quiet", "--threads"])
         .arg(PARTITIONS.to_string())
         .env("HAMILTON_TRACKER_ENABLED", "false")
+        // A bare session draws no trees, as `datafusion-cli` does.
+        .env("DATAFUSION_EXPLAIN_FORMAT", "indent")
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
     let _absent = fs::remove_dir_all("out");
