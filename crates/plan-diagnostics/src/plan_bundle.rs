@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn of_a_long_text_the_beginning_is_kept_with_whole_words() {
         assert_eq!(beginning("expr=[1 as a]".to_owned(), 13), "expr=[1 as a]");
-        assert_eq!(beginning("expr=[x, hunter2hunter2]".to_owned(), 15), "expr=[x … (17 bytes more)");
+        assert_eq!(beginning("expr=[x, hunter2hunter2]".to_owned(), 15), "expr=[x, … (16 bytes more)");
         assert_eq!(beginning("é".repeat(10), 5), " … (20 bytes more)");
     }
 
