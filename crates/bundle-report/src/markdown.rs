@@ -256,7 +256,8 @@ fn piece(piece: &Piece<'_>) -> String {
         }
         Piece::Query { id, .. } => code(id),
         Piece::File(file) => code(file),
-        Piece::Explanation(kind) => format!("[{0}]({0})", kind.page()),
+        // No link: a bundle lies beside no documentation.
+        Piece::Explanation(kind) => code(&kind.page()),
         Piece::Operators(operators) => {
             // The first one: a line of a terminal has room for no more, and the plan stands below.
             let operators = operators.iter().take(1);
