@@ -1,6 +1,19 @@
-//! A text that is written up to a bound.
+//! Texts up to a bound.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+use crate::printable::CUT_MARK;
+
+/// A text as it is, or the beginning of one that has more than `longest` bytes, with how many are left out. It ends between two words,
+/// because half a credential could not be told as one.
+pub fn first_words(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return text.into();
+    }
+    let cut = &text[..text.floor_char_boundary(longest)];
+    let end = cut.rfind(char::is_whitespace).unwrap_or(0);
+    format!("{} {CUT_MARK} ({} bytes more)", &cut[..end], text.len() - end).into()
+}
 
 /// Takes so many bytes of text, and refuses all that follow: what writes it out ends there, however long a value is.
 #[derive(Debug, Clone, Default)]
@@ -41,5 +54,12 @@ mod tests {
         let mut text = BoundedText::new(4);
         assert!(text.write_str("ab").is_ok() && text.write_str("cö").is_err());
         assert_eq!(text.into_text(), "abc");
+    }
+
+    #[test]
+    fn of_a_long_text_whole_words_are_kept() {
+        assert_eq!(first_words("expr=[1 as a]", 13), "expr=[1 as a]");
+        assert_eq!(first_words("expr=[x, hunter2hunter2]", 15), "expr=[x, … (16 bytes more)");
+        assert_eq!(first_words(&"é".repeat(10), 5), " … (20 bytes more)");
     }
 }

@@ -68,7 +68,7 @@ mod script_columns;
 #[cfg(test)]
 mod position_tests;
 
-pub use bounded_text::BoundedText;
+pub use bounded_text::{BoundedText, first_words};
 pub use capture_settings::{
     CAPTURE_SETTINGS, CaptureKind, CaptureSetting, CaptureSettings, ShownPath, SqlText,
 };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    bounded_text::first_words,
     capture_settings::{CaptureSettings, ShownPath, SqlText},
     clues::Clues,
     credentials::users_of_urls,
@@ -26,6 +27,9 @@ use crate::{
     typed_literals::{Types, without_typed_literals},
     url_queries::UrlQueries,
 };
+
+/// Bytes of the message of an error that are looked at.
+const LONGEST_MESSAGE: usize = 32 * 1024;
 
 /// How often a text is looked through again at most. Few that anybody writes need a second time.
 const MOST_TIMES: usize = 8;
@@ -193,7 +197,7 @@ impl Redactor {
     /// the beginning.
     pub fn error_text(&self, message: &str) -> String {
         // A server may answer with megabytes, which an error repeats: looking through all of it would take minutes.
-        let message = &*beginning(message);
+        let message = &*first_words(message, LONGEST_MESSAGE);
         match self.shows_error_values {
             true => self.known().without_words(&self.without_named_secrets(&self.text(message))).into_owned(),
             false => self.name_text(&mask::without_values(&self.without_secrets_of_urls(message))),
@@ -322,17 +326,6 @@ impl Redactor {
         let all_but = (!self.shows_literals()).then_some(&*known.shown_queries);
         UrlQueries { hides: &|name| self.hides_option(name), all_but }.secrets(text)
     }
-}
-
-/// The beginning of the message of an error. It ends between two words, because half a credential could not be told as one.
-fn beginning(message: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 32 * 1024;
-    if message.len() <= LONGEST {
-        return message.into();
-    }
-    let cut = &message[..message.floor_char_boundary(LONGEST)];
-    let end = cut.rfind(char::is_whitespace).unwrap_or(0);
-    format!("{} … ({} bytes more)", &cut[..end], message.len() - end).into()
 }
 
 /// Whether a log record with this target is one of the libraries that hold the data of queries: what they log repeats it,

@@ -9,6 +9,7 @@
 //! files are to `daglight-run-bundle`.
 
 // The bridge, and what a run records with it.
+mod hexadecimal;
 mod value;
 mod vocabulary;
 mod ledger;

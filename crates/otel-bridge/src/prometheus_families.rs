@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-use crate::door::Exportable;
+use crate::{door::Exportable, hexadecimal::hexadecimal};
 
 /// Series of one name.
 #[derive(Debug)]
@@ -179,10 +179,6 @@ fn exemplar_of(exemplar: &OtlpExemplar) -> Option<Exemplar> {
         value,
         seconds_since_epoch: exemplar.time_unix_nano as f64 / 1e9,
     })
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The name with its unit.

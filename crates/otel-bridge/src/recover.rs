@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
+    hexadecimal::hexadecimal,
     lines::{ReadError, for_each_line},
     names::{self, Key, Namespace, PROCESS_ENDED, key, span},
     span_status::SpanStatus,
@@ -336,10 +337,6 @@ fn id_of(trace_id: &[u8], node: &str) -> [u8; 8] {
 fn bytes_of(digits: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
     digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A line of spans, of which only what says whose they are is read.

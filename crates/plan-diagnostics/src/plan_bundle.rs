@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
 };
 
-use daglight_capture_policy::{CUT_MARK, Types, without_typed_literals};
+use daglight_capture_policy::{Types, first_words, without_typed_literals};
 use daglight_run_bundle::{
     ColumnSources, DirectSource, IndirectSource, PartitionMetrics, PlanBundle, PlanColumn, PlanLineage,
     PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord, milliseconds,
@@ -22,7 +22,8 @@ use crate::{
     planning::RuleTime,
 };
 
-/// Bytes of a plan, and of the text of an operator, that a file has at most.
+/// Bytes of a plan, and of the text of an operator, that a file has at most: a constant that was computed while planning may have
+/// megabytes.
 const LONGEST_PLAN: usize = 1 << 20;
 const LONGEST_DETAIL: usize = 64 << 10;
 
@@ -51,10 +52,12 @@ impl PlannedQuery {
             logical_hash: Some(logical_hash),
             plan_hash: Some(plan_hash),
             literal_hash: Some(literal_hash),
-            logical_plan: beginning(logical_plan, LONGEST_PLAN),
-            optimized_plan: self.is_optimized().then(|| beginning(optimized_plan, LONGEST_PLAN)),
+            logical_plan: first_words(&logical_plan, LONGEST_PLAN).into_owned(),
+            optimized_plan: self
+                .is_optimized()
+                .then(|| first_words(&optimized_plan, LONGEST_PLAN).into_owned()),
             physical_plan: (self.state == PlanningState::Planned)
-                .then(|| beginning(physical_plan, LONGEST_PLAN)),
+                .then(|| first_words(&physical_plan, LONGEST_PLAN).into_owned()),
             schema: self
                 .schema
                 .fields()
@@ -137,14 +140,12 @@ impl PlannedQuery {
 impl PlannedOperator {
     /// The operator before it has measured something.
     fn to_plan_operator(&self, id: usize, with_literals: bool) -> PlanOperator {
+        let detail = if with_literals { &self.detail } else { &self.description };
         PlanOperator {
             id: id as u64,
             parent: self.parent.map(|id| id as u64),
             name: self.name.clone(),
-            detail: Some(beginning(
-                if with_literals { &self.detail } else { &self.description }.clone(),
-                LONGEST_DETAIL,
-            )),
+            detail: Some(first_words(detail, LONGEST_DETAIL).into_owned()),
             is_scan: self.scan.is_some(),
             table: self.leaf.as_ref().and_then(|leaf| leaf.table()).map(str::to_owned),
             estimated_rows: self.estimate.rows,
@@ -153,17 +154,6 @@ impl PlannedOperator {
             ..PlanOperator::default()
         }
     }
-}
-
-/// The beginning of a text that is longer than a file can have of it: a constant that was computed while planning may have megabytes.
-/// It ends between two words, since half a credential could not be told as one.
-fn beginning(text: String, longest: usize) -> String {
-    if text.len() <= longest {
-        return text;
-    }
-    let cut = &text[..text.floor_char_boundary(longest)];
-    let end = cut.rfind(|c: char| c.is_whitespace() || c == ',').unwrap_or(0);
-    format!("{} {CUT_MARK} ({} bytes more)", &cut[..end], text.len() - end)
 }
 
 fn recorded_lineage(lineage: &Lineage) -> PlanLineage {
@@ -360,13 +350,6 @@ mod tests {
         assert_eq!(shown["datafusion.format.null"], "?");
         assert_eq!(shown["datafusion.execution.time_zone"], "?");
         assert_eq!(changed_settings(&options, true)["datafusion.format.null"], "4711");
-    }
-
-    #[test]
-    fn of_a_long_text_the_beginning_is_kept_with_whole_words() {
-        assert_eq!(beginning("expr=[1 as a]".to_owned(), 13), "expr=[1 as a]");
-        assert_eq!(beginning("expr=[x, hunter2hunter2]".to_owned(), 15), "expr=[x, … (16 bytes more)");
-        assert_eq!(beginning("é".repeat(10), 5), " … (20 bytes more)");
     }
 
     #[test]

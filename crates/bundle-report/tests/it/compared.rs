@@ -128,16 +128,14 @@ fn a_finding_does_not_go_because_the_rest_of_the_run_became_slower() {
     assert_eq!((moved(&short, &even), moved(&even, &short)), ((0, 1), (1, 0)));
 }
 
+/// Of one run before, and one after.
+fn measured(before: f64, after: f64) -> Measured {
+    Measured { before, spread: None, usual: None, after, change: Some(after / before - 1.0) }
+}
+
 #[test]
 fn nodes_that_are_slower_on_a_busy_machine_are_said_to_be_so() {
     let mut comparison = Comparison::new(&[good()], &good()).unwrap();
-    let measured = |before: f64, after| Measured {
-        before,
-        spread: None,
-        usual: None,
-        after,
-        change: Some(after / before - 1.0),
-    };
     // As busy as before, and the run took no longer.
     (comparison.others_share, comparison.was_busy) = (Some(measured(0.6, 0.62)), true);
     let others = "other processes used 62 % of the processors, 60 % before";
@@ -151,16 +149,9 @@ fn nodes_that_are_slower_on_a_busy_machine_are_said_to_be_so() {
 #[test]
 fn a_page_lists_the_times_that_the_text_lists() {
     let mut comparison = Comparison::new(&[good()], &good()).unwrap();
-    let measured = |after| Measured {
-        before: 1_000.0,
-        spread: None,
-        usual: None,
-        after,
-        change: Some(after / 1_000.0 - 1.0),
-    };
-    comparison.nodes[1].duration_ms = Some(measured(1_300.0));
+    comparison.nodes[1].duration_ms = Some(measured(1_000.0, 1_300.0));
     comparison.stages =
-        vec![TimeComparison { node: None, name: "write".into(), duration_ms: measured(1_300.0) }];
+        vec![TimeComparison { node: None, name: "write".into(), duration_ms: measured(1_000.0, 1_300.0) }];
     for (from_ms, is_listed) in [(100.0, true), (500.0, false)] {
         comparison.named_from_ms = from_ms;
         let (text, page) = (comparison.to_text(), comparison.to_html());
@@ -172,13 +163,6 @@ fn a_page_lists_the_times_that_the_text_lists() {
 #[test]
 fn a_run_that_waited_for_the_processors_is_said_to_be_one() {
     let mut comparison = Comparison::new(&[good()], &good()).unwrap();
-    let measured = |before: f64, after| Measured {
-        before,
-        spread: None,
-        usual: None,
-        after,
-        change: Some(after / before - 1.0),
-    };
     comparison.duration_ms = Some(measured(4_400.0, 21_400.0));
     comparison.cpu_ms = Some(measured(6_300.0, 7_200.0));
     comparison.others_share = Some(measured(0.1, 0.7));
