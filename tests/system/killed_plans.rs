@@ -67,6 +67,9 @@ fn the_plan_of_a_killed_query_is_in_the_bundle_and_in_the_report() {
         assert_eq!(has_literal, profile == "dev", "{plan}");
         let report = Daglight::new(&checkout, ["report".as_ref(), bundle.as_os_str(), "--json".as_ref()]);
         let report = report.finish().report(0);
+        for place in ["reserve", "tracker/reserve"] {
+            assert!(!bundle.join(place).exists(), "{place} keeps space for an end that has come");
+        }
         let queries = report["queries"].as_array().expect("queries");
         let heavy =
             queries.iter().find(|query| query["node"] == "heavy").unwrap_or_else(|| panic!("{report}"));

@@ -13,7 +13,7 @@ use daglight_run_bundle::{
     ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence,
     ReadError, RunProgress, RunStatus, Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode,
     WriteError, milliseconds,
-    outbox::{NodeProgress, OutboxStatus, recorded_outbox},
+    outbox::{NodeProgress, OutboxStatus, recorded_outbox, remove_reserve},
 };
 use daglight_tracker_client::Outcome;
 
@@ -61,8 +61,9 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     // Its reason is a sentence of ours.
     let reason = Policy::of_profile(Profile::Prod).capture(ended_text(last_seen));
     let events = close_open_events(bundle, last_seen, &reason);
-    // A process that was killed leaves it behind.
+    // A process that was killed leaves them behind.
     let _ = FileBelow::at(&bundle.reserve()).remove();
+    remove_reserve(&bundle.tracker_dir());
     let catalog = write_catalog(bundle);
     let is_closed = Manifest::update(bundle, |manifest| {
         // Another may have closed it in the meantime.

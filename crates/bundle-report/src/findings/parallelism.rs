@@ -64,13 +64,10 @@ fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresh
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     let cores = report.cores().filter(|cores| *cores > 1)?;
     let run_ms = report.duration_ms.filter(|run_ms| *run_ms >= thresholds.cpu_run_ms)?;
-    let cpu_ms = report.heartbeat.as_ref()?.cpu_seconds? * 1e3;
-    let all_ms = run_ms * cores as f64;
-    let used = cpu_ms / all_ms;
-    // What others used, the run could not have had. Where the system does not say, it could have had everything.
-    let idle_ms = report.heartbeat.as_ref()?.idle_share.map_or(all_ms, |idle| idle * all_ms);
-    let could_have_ms = all_ms.min(cpu_ms + idle_ms);
-    if used >= thresholds.cpu_used || cpu_ms / could_have_ms >= thresholds.cpu_used {
+    let time = report.processor_time()?;
+    let cpu_ms = time.cpu_ms;
+    let used = cpu_ms / (run_ms * cores as f64);
+    if used >= thresholds.cpu_used || time.used() >= thresholds.cpu_used {
         return None;
     }
     let threads = if report.is_on_one_thread() { " It was told to compute on one thread." } else { "" };
@@ -87,7 +84,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<
             .milliseconds("processor time", cpu_ms)
             .evidence("used", used, Unit::Part)
             // Its processor time would have been used up in this part of the time.
-            .at_stake(run_ms * (1.0 - cpu_ms / could_have_ms)),
+            .at_stake(run_ms * (1.0 - time.used())),
     )
 }
 

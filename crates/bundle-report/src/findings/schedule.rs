@@ -25,23 +25,33 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
         let finding = Finding::new(FindingKind::Setup, Level::Note, summary);
         found.push(finding.milliseconds("setup", timeline.setup_ms).at_stake(timeline.setup_ms));
     }
-    let could_save_ms = timeline.busy_ms - timeline.critical_path_ms;
-    if timeline.parallelism < 1.05 && matters(could_save_ms) && timeline.critical_path.len() > 1 {
-        let summary = format!(
-            "Nodes ran one after another. Those that do not need each other could run at once: the longest chain of \
-             dependencies takes {} of {}.",
-            display::duration(timeline.critical_path_ms),
-            display::duration(timeline.busy_ms)
-        );
-        found.push(
-            Finding::new(FindingKind::SerialNodes, Level::Note, summary)
-                .milliseconds("nodes ran", timeline.busy_ms)
-                .milliseconds("longest chain", timeline.critical_path_ms)
-                .evidence("nodes at once", timeline.parallelism, Unit::Number)
-                .at_stake(could_save_ms),
-        );
-    }
+    found.extend(
+        serial_nodes(report, timeline, run_ms).filter(|finding| finding.at_stake_ms.is_some_and(matters)),
+    );
     found
+}
+
+/// Nodes of which no two ran at once, and how much shorter they could be. They cannot be shorter than what depends on each other,
+/// nor than their processor time on all cores: queries that keep the cores busy take as long at once as in a row.
+fn serial_nodes(report: &Report, timeline: &Timeline, run_ms: f64) -> Option<Finding> {
+    const AT_ONCE: f64 = 1.05;
+    if timeline.parallelism >= AT_ONCE || timeline.critical_path.len() < 2 {
+        return None;
+    }
+    let processors_ms = report.processor_time().map_or(0.0, |time| run_ms * time.used());
+    let at_least_ms = timeline.critical_path_ms.max(processors_ms);
+    let summary = format!(
+        "Nodes ran one after another. Those that do not need each other could run at once: the longest chain of \
+         dependencies takes {} of {}.",
+        display::duration(timeline.critical_path_ms),
+        display::duration(timeline.busy_ms)
+    );
+    let finding = Finding::new(FindingKind::SerialNodes, Level::Note, summary)
+        .milliseconds("nodes ran", timeline.busy_ms)
+        .milliseconds("longest chain", timeline.critical_path_ms)
+        .milliseconds("processors busy", processors_ms)
+        .evidence("nodes at once", timeline.parallelism, Unit::Number);
+    Some(finding.at_stake(timeline.busy_ms - at_least_ms))
 }
 
 fn idle(timeline: &Timeline, run_ms: f64) -> Option<Finding> {
@@ -72,7 +82,12 @@ mod tests {
     };
 
     fn found(change: impl FnOnce(&mut Timeline)) -> Vec<Finding> {
+        found_with(|_| (), change)
+    }
+
+    fn found_with(machine: impl FnOnce(&mut Report), change: impl FnOnce(&mut Timeline)) -> Vec<Finding> {
         let mut report = report();
+        machine(&mut report);
         let mut timeline = Timeline {
             busy_ms: 9_900.0,
             setup_ms: 50.0,
@@ -122,6 +137,25 @@ mod tests {
         let found = found(|timeline| timeline.critical_path_ms = 7_900.0);
         let words = found[0].evidence_in_words();
         assert!(words.ends_with("nodes at once 1.0"), "{words}");
+    }
+
+    #[test]
+    fn nodes_that_keep_the_cores_busy_take_as_long_at_once() {
+        let run = |cpu_seconds, idle_share| {
+            let machine = |report: &mut Report| {
+                let heartbeat = report.heartbeat.as_mut().unwrap();
+                (heartbeat.cpu_seconds, heartbeat.idle_share) = (cpu_seconds, idle_share);
+            };
+            let found = found_with(machine, |timeline| timeline.critical_path_ms = 1_000.0);
+            let of_nodes = found.into_iter().filter(|finding| finding.kind == FindingKind::SerialNodes);
+            of_nodes.filter_map(|finding| finding.at_stake_ms).map(f64::round).collect::<Vec<_>>()
+        };
+        // Four cores, ten seconds: 32 of 40 are 8 s at least, of 9.9 s.
+        assert!(run(Some(32.0), None).is_empty());
+        assert_eq!(run(Some(16.0), None), [5_900.0]);
+        // Others used 20 of the 40: 16 of the 20 that were left.
+        assert!(run(Some(16.0), Some(0.1)).is_empty());
+        assert_eq!(run(None, None), [8_900.0]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub use node::NodeReport;
 pub(crate) use node::by_name;
 pub use plan::{PlanOperatorReport, PlanReport};
 pub use problem::{Problem, Severity, UnreadableFile};
+pub(crate) use process::ProcessorTime;
 pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport};
 pub use query::{OperatorReport, QueryReport};
 pub use scan::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport};
@@ -231,6 +232,11 @@ impl Report {
     pub(crate) fn cores(&self) -> Option<u64> {
         let tags = &self.identity.as_ref()?.tags;
         tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
+    }
+
+    /// What the run used of the processors, and what it could have used. `None` where the run has not recorded it.
+    pub(crate) fn processor_time(&self) -> Option<ProcessorTime> {
+        self.heartbeat.as_ref()?.processor_time(self.duration_ms?, self.cores()?)
     }
 
     /// The part of the machine's processor time that other processes took, from 0 to 1, as far as that is known.

@@ -111,7 +111,33 @@ pub struct StallReport {
     pub remedy: Option<String>,
 }
 
+/// Processor time of a run, over all cores.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProcessorTime {
+    /// What it used.
+    pub(crate) cpu_ms: f64,
+    /// What it could have used: its own, and what was idle. What other processes used, it could not have had.
+    pub(crate) could_have_ms: f64,
+}
+
+impl ProcessorTime {
+    /// The part of it that was used.
+    pub(crate) fn used(self) -> f64 {
+        self.cpu_ms / self.could_have_ms
+    }
+}
+
 impl HeartbeatReport {
+    /// The processor time of a run of `run_ms` on so many cores. `None` where the run has not recorded its own.
+    pub(crate) fn processor_time(&self, run_ms: f64, cores: u64) -> Option<ProcessorTime> {
+        let cpu_ms = self.cpu_seconds? * 1e3;
+        let all_ms = run_ms * cores as f64;
+        // Where the system does not say what was idle, the run could have had everything.
+        let idle_ms = self.idle_share.map_or(all_ms, |idle| idle * all_ms);
+        let could_have_ms = all_ms.min(cpu_ms + idle_ms);
+        Some(ProcessorTime { cpu_ms, could_have_ms }).filter(|_| could_have_ms > 0.0)
+    }
+
     /// The part of the processor time of a machine with so many cores that other processes took in a run of `run_ms`, from 0 to 1. `None`
     /// where the system does not say what was idle.
     pub(crate) fn others_share(&self, run_ms: f64, cores: u64) -> Option<f64> {
