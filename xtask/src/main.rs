@@ -18,6 +18,8 @@ mod interrupt;
 mod layers;
 mod markdown;
 mod module_files;
+#[cfg(test)]
+mod packages;
 mod test;
 mod unused;
 

@@ -29,7 +29,7 @@ macro_rules! kinds {
             /// The text of the page that explains it, in Markdown: a report is read where there is no network.
             pub(crate) fn explanation(self) -> &'static str {
                 match self {
-                    $(Self::$kind => include_str!(concat!("../../../../docs/findings/", $id, ".md")),)*
+                    $(Self::$kind => include_str!(concat!("pages/", $id, ".md")),)*
                     Self::Other => "",
                 }
             }
