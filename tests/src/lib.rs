@@ -7,6 +7,7 @@
 
 mod browser;
 mod checkout;
+mod collector;
 mod daglight;
 mod hamilton;
 mod ledger;
@@ -29,6 +30,7 @@ mod tracking_server;
 
 pub use browser::Page;
 pub use checkout::Checkout;
+pub use collector::Collector;
 pub use daglight::{Daglight, Finished, Running};
 pub use hamilton::{Hamilton, Project};
 pub use ledger::check_balanced;

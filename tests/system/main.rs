@@ -7,6 +7,7 @@ mod bundles;
 mod catalog;
 mod checks;
 mod ci_page;
+mod collector;
 mod conformance;
 mod correlation;
 mod damages;

@@ -21,20 +21,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Postgres::find_or_install()?;
     let python = Python::find()?;
     VirtualEnv::prepare(&workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
-    VirtualEnv::prepare(
-        &workspace,
-        &python,
-        "otlp",
-        &workspace.root().join("tests/python/requirements.txt"),
-    )?;
-    let openlineage = workspace.root().join("tests/python/openlineage.txt");
-    VirtualEnv::prepare(&workspace, &python, "openlineage", &openlineage)?;
-    let perfetto = workspace.root().join("tests/python/perfetto.txt");
-    VirtualEnv::prepare(&workspace, &python, "perfetto", &perfetto)?;
-    let grafana = workspace.root().join("tests/python/grafana.txt");
-    VirtualEnv::prepare(&workspace, &python, "grafana", &grafana)?;
-    let tpcds = workspace.root().join("tests/python/tpcds.txt");
-    VirtualEnv::prepare(&workspace, &python, "tpcds", &tpcds)?;
+    let environments = [
+        ("otlp", "requirements.txt"),
+        ("openlineage", "openlineage.txt"),
+        ("perfetto", "perfetto.txt"),
+        ("grafana", "grafana.txt"),
+        ("collector", "collector.txt"),
+        ("tpcds", "tpcds.txt"),
+    ];
+    for (name, file) in environments {
+        VirtualEnv::prepare(&workspace, &python, name, &workspace.root().join("tests/python").join(file))?;
+    }
     eprintln!("set-up: DataFusion's own tests");
     conformance::fetch(&workspace)?;
     eprintln!("set-up: programs");

@@ -155,6 +155,8 @@ mod tests {
         assert_eq!(run(Some(16.0), None), [5_900.0]);
         // Others used 20 of the 40: 16 of the 20 that were left.
         assert!(run(Some(16.0), Some(0.1)).is_empty());
+        // Others used all that was left, and it hardly asked for more.
+        assert_eq!(run(Some(1.0), Some(0.0)), [8_900.0]);
         assert_eq!(run(None, None), [8_900.0]);
     }
 

@@ -111,12 +111,16 @@ pub struct StallReport {
     pub remedy: Option<String>,
 }
 
+/// The part of a machine that a process gets which asks for more, however busy others keep it: schedulers are fair. A run that used
+/// less on a busy machine has waited for something else.
+const FAIR_SHARE: f64 = 1.0 / 3.0;
+
 /// Processor time of a run, over all cores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessorTime {
     /// What it used.
     pub(crate) cpu_ms: f64,
-    /// What it could have used: its own, and what was idle. What other processes used, it could not have had.
+    /// What it could have used: its own and what was idle, and a fair share at least of what others used.
     pub(crate) could_have_ms: f64,
 }
 
@@ -134,7 +138,7 @@ impl HeartbeatReport {
         let all_ms = run_ms * cores as f64;
         // Where the system does not say what was idle, the run could have had everything.
         let idle_ms = self.idle_share.map_or(all_ms, |idle| idle * all_ms);
-        let could_have_ms = all_ms.min(cpu_ms + idle_ms);
+        let could_have_ms = (cpu_ms + idle_ms).max(FAIR_SHARE * all_ms).min(all_ms);
         Some(ProcessorTime { cpu_ms, could_have_ms }).filter(|_| could_have_ms > 0.0)
     }
 
