@@ -369,6 +369,7 @@ fn heartbeat(
             .iter()
             .map(|task| ActiveTaskReport { name: task.name.clone(), since: task.since })
             .collect(),
+        measured_at: Some(evidence.measured_at()),
         cpu_seconds: evidence.cpu_seconds,
         idle_share: evidence.idle_share,
         peak_resident_bytes: evidence.peak_resident_bytes,

@@ -279,8 +279,12 @@ fn slowest(report: &Report, findings: &mut Findings) {
 /// A run whose processors others had for most of the time.
 fn busy_machine(report: &Report, findings: &mut Findings) {
     if let Some(share) = report.share_of_busy_machine() {
+        let when = match report.unmeasured_ms().and(report.measured_ms()) {
+            Some(until_ms) => format!("in its first {}", display::duration(until_ms)),
+            None => "meanwhile".to_owned(),
+        };
         let text = format!(
-            "Other processes used {} of the processors meanwhile, for which the run may have waited.",
+            "Other processes used {} of the processors {when}, for which the run may have waited.",
             display::percent(share)
         );
         findings.add(Level::Note, text);

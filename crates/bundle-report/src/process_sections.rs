@@ -16,18 +16,21 @@ const CALLS_IN_TEXT: usize = 6;
 
 pub(crate) fn process(report: &Report) -> Section<'_> {
     let Some(heartbeat) = &report.heartbeat else { return section("Process", Vec::new()) };
+    let measured = |number| report.measured_in_words(number);
+    let unmeasured = report.unmeasured_ms();
     let facts = [
         ("process", Some(heartbeat.process_in_words())),
         ("heartbeat", Some(heartbeat.beats_in_words())),
-        ("processor time", heartbeat.cpu_seconds.map(display::seconds)),
-        ("processors used by other processes", report.others_share().map(display::percent)),
-        ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes)),
-        ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes)),
-        ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes)),
+        ("processor time", heartbeat.cpu_seconds.map(display::seconds).map(measured)),
+        ("processors used by other processes", report.others_share().map(display::percent).map(measured)),
+        ("peak memory", heartbeat.peak_resident_bytes.map(display::bytes).map(measured)),
+        ("read from storage by the process", heartbeat.io_bytes_read.map(display::bytes).map(measured)),
+        ("written to storage by the process", heartbeat.io_bytes_written.map(display::bytes).map(measured)),
+        ("not measured", unmeasured.map(|ms| format!("the last {}", display::duration(ms)))),
     ];
     let facts = facts.into_iter().filter_map(|(name, value)| Some((name.into(), words(value?))));
     let running = heartbeat.active_tasks.iter().map(|task| {
-        let since = format!("running at the last beat, since {}", display::time(task.since));
+        let since = format!("running at the last sign of life, since {}", display::time(task.since));
         vec![name(task.name.as_str()), words(since)]
     });
     let events = table(vec![Column::text("node"), Column::text("")], running);

@@ -91,6 +91,7 @@ impl PlannedQueries {
             self.nodes.entry(node.clone()).or_default().add(totals);
         }
         let (hottest_operators, untimed_ms) = (hottest_operators(&plan), untimed_ms(&plan));
+        let planning_ms = plan.planning_ms();
         let metrics = plan.metrics;
         self.slowest.offer((metrics.wall_ms.max(0.0) * 1e6) as u64, || QueryReport {
             query_id: plan.query_id,
@@ -98,7 +99,7 @@ impl PlannedQueries {
             plan_hash: plan.plan_hash,
             source_tables: plan.source_tables,
             duration_ms: metrics.wall_ms,
-            planning_ms: metrics.planning_ms,
+            planning_ms,
             rows_in: rows_read.all_counted.then_some(rows_read.counted),
             rows_out: metrics.rows,
             failed: plan.outcome.is_some_and(|outcome| outcome != "completed"),

@@ -108,6 +108,7 @@ fn is_safe(url: &str) -> bool {
 fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     let totals = &report.totals;
     let heartbeat = report.heartbeat.as_ref();
+    let measured = |number| report.measured_in_words(number);
     // A tile with a zero takes the place of one that says something.
     let some = |count: u64| (count > 0).then_some(count);
     let tiles = [
@@ -120,8 +121,11 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         ("bytes written to files", some(totals.bytes_written).map(display::bytes)),
         ("rows put into tables", some(totals.rows_in_tables).map(display::count)),
         ("bytes of tables in memory", some(totals.bytes_in_tables).map(display::bytes)),
-        ("processor time", heartbeat.and_then(|beat| beat.cpu_seconds).map(display::seconds)),
-        ("peak memory", heartbeat.and_then(|beat| beat.peak_resident_bytes).map(display::bytes)),
+        ("processor time", heartbeat.and_then(|beat| beat.cpu_seconds).map(display::seconds).map(measured)),
+        (
+            "peak memory",
+            heartbeat.and_then(|beat| beat.peak_resident_bytes).map(display::bytes).map(measured),
+        ),
     ];
     tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

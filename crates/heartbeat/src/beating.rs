@@ -128,7 +128,10 @@ impl Beating {
     /// Says between two beats that the process lives, and what it does.
     fn sign_of_life(&mut self) {
         let (stage, active_tasks) = self.shared.board.state();
-        self.evidence.last_seen_at = Some(clock::utc_now());
+        let (now, process) = (clock::utc_now(), self.process.facts());
+        // A process that takes all memory there is does not live until the next beat.
+        self.record_resources(now, process);
+        self.evidence.last_seen_at = Some(now);
         self.evidence.signed_at = Some(Utc::now());
         self.evidence.stage = stage;
         self.evidence.active_tasks = active_tasks;
@@ -217,7 +220,7 @@ impl Beating {
         evidence.beats = beat.sequence;
         evidence.stage.clone_from(&beat.stage);
         evidence.active_tasks.clone_from(&beat.active_tasks);
-        self.record_resources(beat.process);
+        self.record_resources(beat.at, beat.process);
         self.stacks.begin_beat();
         let sample = |stall: &mut Stall| self.stacks.sample(&mut stall.threads);
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls, sample)
@@ -229,11 +232,12 @@ impl Beating {
         self.evidence.stage = None;
         self.evidence.active_tasks.clear();
         let process = self.process.facts();
-        self.record_resources(process);
+        self.record_resources(now, process);
         self.open_stalls.record(&mut self.evidence.stalls, now, &mut [], |_| {});
     }
 
-    fn record_resources(&mut self, process: ProcessFacts) {
+    fn record_resources(&mut self, at: DateTime<Utc>, process: ProcessFacts) {
+        self.evidence.measured_at = Some(at);
         self.evidence.io = process.io;
         self.evidence.cpu_seconds = process.cpu_seconds;
         self.evidence.idle_share = self.process.idle_share();

@@ -284,6 +284,7 @@ mod tests {
         };
         assert_eq!(evidence.beats, 1);
         assert_eq!(evidence.active_tasks[0].name, "orders");
+        assert_eq!(evidence.measured_at(), evidence.seen_at());
         assert_eq!((beats.recv().unwrap().sequence, beats.try_recv()), (1, Err(mpsc::TryRecvError::Empty)));
     }
 

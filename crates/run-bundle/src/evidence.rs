@@ -13,7 +13,7 @@ use crate::{
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, and of stalls
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, `measured_at`, and of stalls
 ///   `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`, `stack` and `writes_to`, and `statement`, and `checksum` of the file, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
@@ -57,6 +57,10 @@ pub struct ProcessEvidence {
     pub stage: Option<String>,
     /// What ran when the process was last seen.
     pub active_tasks: Vec<ActiveTask>,
+    /// When the process was last measured, by the clock of the run: what follows is of the time until then. `None` in files of older
+    /// versions, which were measured at the last beat, and at the end.
+    #[serde(default)]
+    pub measured_at: Option<DateTime<Utc>>,
     /// Bytes from and to storage.
     pub io: Option<IoCounters>,
     /// Processor time of the process.
@@ -65,7 +69,7 @@ pub struct ProcessEvidence {
     /// from 0 to 1. `None` in files of older versions, and where the system does not say.
     #[serde(default)]
     pub idle_share: Option<f64>,
-    /// The largest memory seen at a beat.
+    /// The largest memory seen when it was measured.
     pub peak_resident_bytes: Option<u64>,
     /// The stalls so far.
     pub stalls: StallLog,
@@ -377,6 +381,7 @@ impl ProcessEvidence {
             longest_gap_seconds: 0.0,
             stage: None,
             active_tasks: Vec::new(),
+            measured_at: None,
             io: None,
             cpu_seconds: None,
             idle_share: None,
@@ -388,6 +393,11 @@ impl ProcessEvidence {
     /// When the process was last seen, by the clock of the system.
     pub fn signed_at(&self) -> DateTime<Utc> {
         self.signed_at.unwrap_or_else(|| self.seen_at())
+    }
+
+    /// When the process was last measured, by the clock of the run.
+    pub fn measured_at(&self) -> DateTime<Utc> {
+        self.measured_at.or(self.stopped_at).unwrap_or(self.last_beat_at)
     }
 
     /// When the process was last seen, by the clock of the run.

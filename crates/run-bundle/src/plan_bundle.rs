@@ -107,6 +107,17 @@ pub struct PlanBundle {
     pub metrics: PlanMetrics,
 }
 
+impl PlanBundle {
+    /// How long the query was planned, in milliseconds; of one whose planning goes on, until then as far as the file says.
+    pub fn planning_ms(&self) -> Option<f64> {
+        let open = self.planning.as_ref().filter(|planning| planning.open_part.is_some());
+        // The first part of it came to the file again with each beat, and the sum did not in files of older versions.
+        let parts_ms =
+            open.map(|planning| planning.analysis_ms + planning.optimization_ms + planning.physical_ms);
+        self.metrics.planning_ms.into_iter().chain(parts_ms).reduce(f64::max)
+    }
+}
+
 /// A column of what a query returns or writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -112,6 +112,7 @@ impl PlanBook {
                 hash_map::Entry::Occupied(known) => {
                     let (_, entry) = known.into_mut();
                     entry.plan.planning = Some(query.query.planning_record(with_literals));
+                    entry.plan.metrics.planning_ms = Some(milliseconds::of(query.query.planning.total()));
                     entry.is_changed = true;
                 }
                 hash_map::Entry::Vacant(place) => {

@@ -26,13 +26,15 @@ use crate::{
 /// The version of the JSON of a comparison.
 ///
 /// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, `was_busy` and `sources`.
+///   `nodes[].renamed_from`, `not_compared` and its part `nodes`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, `was_busy` and `sources`.
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Operators that are named, those whose time changed most.
 const MAX_OPERATORS: usize = 20;
 /// Nodes that are gone, and new ones, among which it is looked for those that have another name.
 const MAX_RENAMED: usize = 200;
+/// Nodes that are named in one sentence.
+const MAX_NAMED: usize = 5;
 /// Tags that are another in every run, or that say again what stands elsewhere.
 const TAGS_OF_A_RUN: [&str; 8] = [
     "run_id",
@@ -55,7 +57,8 @@ pub struct Comparison {
     pub baselines: Vec<RunOfComparison>,
     /// The run.
     pub run: RunOfComparison,
-    /// The time of the run, in milliseconds.
+    /// The time of the run, in milliseconds, beside that of the baselines that succeeded. `None` without one of them, and for a run that
+    /// did not succeed and took no longer: how long it would have taken is not known.
     pub duration_ms: Option<Measured>,
     /// Processor time of the process, in milliseconds.
     #[serde(default)]
@@ -84,7 +87,7 @@ pub struct Comparison {
     pub plan_changes: Vec<PlanChange>,
     /// Findings that the baseline did not have, and was not near to: half as far from the threshold is.
     pub findings_came: Vec<Finding>,
-    /// Findings that only the baseline had, and to which the run is not near.
+    /// Findings that only the baseline had, and to which the run is not near: not those of nodes that did not end well in the run.
     pub findings_went: Vec<Finding>,
     /// Versions, settings and the environment, where they differ.
     pub differences: Vec<Difference>,
@@ -177,6 +180,8 @@ pub enum ComparedPart {
     Values,
     /// Outputs.
     Outputs,
+    /// Nodes that ended well in one of the runs alone.
+    Nodes,
     /// A part that a newer version has.
     #[serde(other)]
     Other,
@@ -205,6 +210,11 @@ impl Comparison {
         let measured = |value: &dyn Fn(&Report) -> Option<f64>| {
             value(after).and_then(|after| Measured::new(&of_baselines(value), after))
         };
+        // What a process uses, and how long it takes, says nothing where it did not come to its end.
+        let measured_whole = |value: &dyn Fn(&Report) -> Option<f64>| {
+            measured(&|report| value(report).filter(|_| is_whole(report)))
+        };
+        let duration_ms = duration(baselines, after);
         let changes = last.plans.changes(&run.plans).into_iter();
         let renamed = renamed(last, run);
         let (mut findings_came, findings_went) = findings(last, run, &renamed);
@@ -213,10 +223,10 @@ impl Comparison {
             format_version: COMPARISON_VERSION,
             baselines: baselines.iter().map(|baseline| summary(&baseline.report)).collect(),
             run: summary(after),
-            duration_ms: measured(&|report| report.duration_ms),
-            cpu_ms: measured(&|report| Some(report.heartbeat.as_ref()?.cpu_seconds? * 1e3)),
-            others_share: measured(&Report::others_share),
-            was_busy: after.share_of_busy_machine().is_some(),
+            duration_ms,
+            cpu_ms: measured_whole(&|report| Some(report.heartbeat.as_ref()?.cpu_seconds? * 1e3)),
+            others_share: measured_whole(&Report::others_share),
+            was_busy: is_whole(after) && after.share_of_busy_machine().is_some(),
             nodes: nodes(baselines, before, after, &renamed),
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
@@ -239,7 +249,7 @@ impl Comparison {
             named_from_share: run.thresholds.compared_share,
             named_from_ms: run.thresholds.compared_ms,
             differences: differences(last, run),
-            not_compared: not_compared(last, run),
+            not_compared: not_compared(last, run, duration_ms.is_some()),
         })
     }
 }
@@ -282,6 +292,19 @@ impl Comparison {
     pub(super) fn is_named(&self, ms: &Measured) -> bool {
         (ms.after - ms.before).abs() >= self.named_from_ms && ms.changed_by(self.named_from_share)
     }
+}
+
+/// Whether a run came to its end, so that its numbers are those of all of it.
+fn is_whole(report: &Report) -> bool {
+    report.status == ReportStatus::Success
+}
+
+/// The time of a run beside that of the baselines that came to their end. One that did not takes at least as long as it took until
+/// then, so that it is compared where that is longer already.
+fn duration(baselines: &[ComparedRun], after: &Report) -> Option<Measured> {
+    let whole = baselines.iter().map(|run| &run.report).filter(|report| is_whole(report));
+    let before: Vec<f64> = whole.filter_map(|report| report.duration_ms).collect();
+    Measured::new(&before, after.duration_ms?).filter(|ms| is_whole(after) || ms.after > ms.before)
 }
 
 fn summary(report: &Report) -> RunOfComparison {
@@ -419,15 +442,23 @@ fn findings(
         let is_same = |after: &Finding| is_same(after, before);
         after.report.findings.iter().any(is_same) || after.near.has(before, is_same)
     };
+    // What did not come to its end may have it yet.
+    let has_ended = |finding: &&Finding| match &finding.node {
+        None => is_whole(&after.report),
+        Some(before) => {
+            let is_of = |node: &NodeReport| renamed.get(&node.name).unwrap_or(&node.name) == before;
+            let node = after.report.nodes.iter().find(|node| is_of(node));
+            node.is_none_or(|node| node.status == NodeStatus::Success)
+        }
+    };
     let came =
         after.report.findings.iter().filter(of_run_alone).filter(|after| !had(after)).cloned().collect();
-    let went =
-        before.report.findings.iter().filter(of_run_alone).filter(|before| !has(before)).cloned().collect();
-    (came, went)
+    let went = before.report.findings.iter().filter(of_run_alone).filter(|before| !has(before));
+    (came, went.filter(has_ended).cloned().collect())
 }
 
 /// What of the runs cannot be compared, because one of them has nothing of it.
-fn not_compared(before: &ComparedRun, after: &ComparedRun) -> Vec<NotCompared> {
+fn not_compared(before: &ComparedRun, after: &ComparedRun, has_times: bool) -> Vec<NotCompared> {
     let missing = |part, what: &str, has: &dyn Fn(&ComparedRun) -> bool| {
         let which = match (has(before), has(after)) {
             (true, true) => return None,
@@ -439,6 +470,8 @@ fn not_compared(before: &ComparedRun, after: &ComparedRun) -> Vec<NotCompared> {
     };
     let parts = [
         missing(ComparedPart::Time, "known end", &|run| run.report.duration_ms.is_some()),
+        not_whole(before, after).filter(|_| !has_times),
+        not_ended(before, after),
         missing(ComparedPart::Plans, "plans (plans.keep)", &|run| !run.plans.is_empty()),
         missing(ComparedPart::Values, "data summaries (capture.data_statistics)", &|run| {
             !run.summaries.is_empty()
@@ -448,6 +481,34 @@ fn not_compared(before: &ComparedRun, after: &ComparedRun) -> Vec<NotCompared> {
         }),
     ];
     parts.into_iter().flatten().collect()
+}
+
+/// That one of the runs did not come to its end, and how long it would have taken is not known.
+fn not_whole(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
+    let why = match (is_whole(&before.report), is_whole(&after.report)) {
+        (true, true) => return None,
+        (false, true) => "the baseline did not end well",
+        (true, false) => "the run did not end well",
+        (false, false) => "neither run ended well",
+    };
+    Some(NotCompared { part: ComparedPart::Time, why: why.to_owned() })
+}
+
+/// The nodes that ended well in one of the runs and not in the other.
+fn not_ended(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
+    let (old, new) = (&before.report.nodes, by_name(&after.report.nodes));
+    let of_one = old.iter().filter(|old| {
+        let status = new.get(&*old.name).map(|node| node.status);
+        status.is_some_and(|new| (new == NodeStatus::Success) != (old.status == NodeStatus::Success))
+    });
+    let names: BTreeSet<&str> = of_one.map(|node| &*node.name).collect();
+    (!names.is_empty()).then(|| NotCompared {
+        part: ComparedPart::Nodes,
+        why: format!(
+            "nodes that ended well in one of the runs alone: {}",
+            display::first_of(&names, MAX_NAMED)
+        ),
+    })
 }
 
 fn differences(before: &ComparedRun, after: &ComparedRun) -> Vec<Difference> {

@@ -131,12 +131,17 @@ impl Comparison {
             Criterion::PlanChanged | Criterion::Finding(FindingKind::RowsLost) => ComparedPart::Plans,
             Criterion::Drift => ComparedPart::Values,
             Criterion::SchemaChanged | Criterion::RowsChanged(_) => ComparedPart::Outputs,
-            Criterion::Finding(_) | Criterion::Failed => return None,
+            Criterion::Finding(_) => ComparedPart::Nodes,
+            Criterion::Failed => return None,
         };
-        self.not_compared
-            .iter()
-            .find(|not_compared| not_compared.part == part)
-            .map(|found| found.why.as_str())
+        // What a node did that did not end well is not what it does.
+        [part, ComparedPart::Nodes].into_iter().find_map(|part| self.why_not(part))
+    }
+
+    /// Why a part of the runs is not compared; `None` where it is.
+    pub(super) fn why_not(&self, part: ComparedPart) -> Option<&str> {
+        let of_part = self.not_compared.iter().find(|not_compared| not_compared.part == part);
+        of_part.map(|found| found.why.as_str())
     }
 
     /// What met a criterion, a line each. What takes less than `min_ms` longer is as likely noise, and is not slower.

@@ -90,8 +90,9 @@ impl Comparison {
                 let warning = self.warning().map(|warning| (Tone::Warning, "!", words(warning)));
                 let failed =
                     page.failed_on.iter().map(|what| (Tone::Bad, "✗", words(format!("failed on {what}"))));
+                let not_ended = self.not_ended().into_iter().map(|why| (Tone::Note, "•", words(why)));
                 let busy = self.busy_machine().map(|busy| (Tone::Note, "•", words(busy)));
-                warning.into_iter().chain(failed).chain(busy).collect()
+                warning.into_iter().chain(failed).chain(not_ended).chain(busy).collect()
             },
             links: Vec::new(),
             tiles: tiles.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),

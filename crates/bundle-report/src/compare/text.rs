@@ -6,7 +6,7 @@ use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
 
 use super::{
-    Comparison, Difference, RunOfComparison, TimeComparison,
+    ComparedPart, Comparison, Difference, RunOfComparison, TimeComparison,
     drift::ValueDrift,
     fail_on::{change, rows_of, times},
     plan_shapes::shortened,
@@ -33,6 +33,9 @@ impl Comparison {
         let changed = self.duration_ms.as_ref().filter(|ms| self.baselines.len() > 1 || ms.change.is_some());
         if let Some(ms) = changed {
             line(&mut text, &format!("  time    {}", times(ms)));
+        }
+        for why in self.not_ended() {
+            line(&mut text, &format!("  {}", printable(&why)));
         }
         if let Some(cpu) = self.cpu_ms.as_ref().filter(|cpu| self.is_named(cpu)) {
             line(&mut text, &format!("  processor time {}", times(cpu)));
@@ -78,6 +81,14 @@ impl Comparison {
                 .for_each(|operator| line(&mut text, &format!("  {}", printable(operator))));
         }
         printable_lines(&text).into_owned()
+    }
+
+    /// What is not compared, because a run or a node did not come to its end.
+    pub(super) fn not_ended(&self) -> Vec<String> {
+        let time =
+            self.why_not(ComparedPart::Time).map(|why| format!("times of the runs are not compared: {why}"));
+        let nodes = self.why_not(ComparedPart::Nodes).map(|why| format!("not compared: {why}"));
+        time.into_iter().chain(nodes).collect()
     }
 
     /// Whether there are enough baselines for a ±.

@@ -6,6 +6,7 @@ use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::{display, operator_time::timers_in_partition_ms};
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
+    let has_ended = plan.bundle.outcome.as_deref() == Some("completed");
     for (position, operator) in plan.operators().filter(|(_, operator)| operator.name.contains("Join")) {
         let (Some(left), Some(right)) = (plan.input_rows(position, 0), plan.input_rows(position, 1)) else {
             continue;
@@ -23,7 +24,6 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let name = plan.name(position);
         if is_without_equality(&operator.name) {
             // What has arrived is not yet compared where the query did not come to its end.
-            let has_ended = plan.bundle.outcome.as_deref() == Some("completed");
             let pairs = left.saturating_mul(right);
             if pairs >= thresholds.cross_pairs && left.min(right) >= thresholds.cross_side_rows {
                 let compares = if has_ended { "compared" } else { "did not end, and was to compare" };
@@ -58,8 +58,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         }
         let is_larger =
             left >= thresholds.build_rows && left as f64 >= thresholds.build_ratio * right.max(1) as f64;
-        // DataFusion builds the table of a hash join from the left side.
-        if operator.name == "HashJoinExec" && is_larger {
+        // DataFusion builds the table of a hash join from the left side. A query that did not come to its end may have
+        // come to no row of the other one.
+        if operator.name == "HashJoinExec" && is_larger && has_ended {
             let build_ms = operator
                 .metric("build_time")
                 .map_or(time_ms, |_| timers_in_partition_ms(operator, &["build_time"]));
@@ -164,6 +165,10 @@ mod tests {
         check_quiet(join("HashJoinExec", 7, 400_000, 100_001));
         check_quiet(join("HashJoinExec", 7, 99_999, 10));
         check_quiet(join("SortMergeJoinExec", 7, 400_000, 100_000));
+        for outcome in [Some("failed"), Some("cancelled"), None] {
+            let cut = join("HashJoinExec", 0, 400_000, 0);
+            check_quiet(cut.with(|plan| plan.outcome = outcome.map(str::to_owned)));
+        }
     }
 
     #[test]

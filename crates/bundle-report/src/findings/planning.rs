@@ -15,7 +15,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds) -> Op
         return None;
     }
     let planning_ms =
-        metrics.planning_ms.filter(|ms| *ms >= thresholds.planning_ms && *ms > metrics.wall_ms)?;
+        plan.bundle.planning_ms().filter(|ms| *ms >= thresholds.planning_ms && *ms > metrics.wall_ms)?;
     let took = display::duration(planning_ms);
     let planning = plan.bundle.planning.as_ref();
     let summary = match planning.and_then(|planning| planning.open_part.as_deref()) {
@@ -77,13 +77,19 @@ mod tests {
             "Node orders planned a query for 1.00 s, and executed it in 10 ms; the rule eliminate_join of its \
              optimization took 600 ms."
         );
-        let of_killed = with(|planning| {
-            planning.open_part = Some("analysis".into());
-            planning.open_rule = Some("type_coercion".into());
-        });
-        let expected =
-            "Node orders was still planning a query after 1.00 s, in the rule type_coercion of its analysis.";
-        assert_eq!(of_killed, expected);
+        for (analysis_ms, after) in [(0.0, "1.00 s"), (9_481.0, "9.48 s")] {
+            let open = plan(1_000.0, 0.0).with(|plan| {
+                let planning = plan.planning.get_or_insert_default();
+                planning.analysis_ms = analysis_ms;
+                planning.open_part = Some("analysis".into());
+                planning.open_rule = Some("type_coercion".into());
+            });
+            let found = super::super::planted::found([open]);
+            let expected = format!(
+                "Node orders was still planning a query after {after}, in the rule type_coercion of its analysis."
+            );
+            assert_eq!(found[0].summary, expected);
+        }
         check_quiet(plan(1_000.0, 1_000.0));
         check_quiet(plan(999.0, 500.0));
         check_quiet(plan(249.0, 1.0));

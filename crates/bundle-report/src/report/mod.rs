@@ -36,7 +36,7 @@ pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
 pub use since::{ColumnsMoved, RowsLost, RowsMoved, SinceLastRun};
 pub use spans::{SpanBand, SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
-use crate::{findings::Finding, level::Level};
+use crate::{display, findings::Finding, level::Level};
 
 /// The version of `run_diagnostics_report.json`.
 ///
@@ -55,13 +55,16 @@ use crate::{findings::Finding, level::Level};
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`. `open` of
-///   stages and of the slowest spans, `columns[].window` of lineage and `since.sources` are the last.
+///   stages and of the slowest spans, `columns[].window` of lineage, `since.sources` and `heartbeat.measured_at` are the last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What other processes used is worth a word from this part of the processor time of the machine on,
 const BUSY_SHARE: f64 = 0.4;
 /// in a run that took at least this long.
 const BUSY_RUN_MS: f64 = 1_000.0;
+
+/// What was measured of the beginning of a run says something of all of it where that is this part of it.
+const MEASURED_SHARE: f64 = 0.5;
 
 /// The tag of the threads that a run was given.
 const THREADS_TAG: &str = "option.threads";
@@ -236,12 +239,42 @@ impl Report {
 
     /// What the run used of the processors, and what it could have used. `None` where the run has not recorded it.
     pub(crate) fn processor_time(&self) -> Option<ProcessorTime> {
-        self.heartbeat.as_ref()?.processor_time(self.duration_ms?, self.cores()?)
+        self.heartbeat.as_ref()?.processor_time(self.measured_of_most_ms()?, self.cores()?)
     }
 
     /// The part of the machine's processor time that other processes took, from 0 to 1, as far as that is known.
     pub(crate) fn others_share(&self) -> Option<f64> {
-        self.heartbeat.as_ref()?.others_share(self.duration_ms?, self.cores()?)
+        self.heartbeat.as_ref()?.others_share(self.measured_of_most_ms()?, self.cores()?)
+    }
+
+    /// The time from the start of the run until its process was last measured: all of it where that was at the end, and less where the
+    /// process was killed.
+    pub(crate) fn measured_ms(&self) -> Option<f64> {
+        let (run_ms, heartbeat) = (self.duration_ms?, self.heartbeat.as_ref()?);
+        let until = heartbeat.measured_at.filter(|_| heartbeat.stopped_at.is_none());
+        let measured_ms =
+            until.zip(self.started_at).map(|(until, start)| (until - start).as_seconds_f64() * 1e3);
+        Some(measured_ms.map_or(run_ms, |ms| ms.clamp(0.0, run_ms)))
+    }
+
+    /// The same, where it is most of the run: a share of the first moments would be taken for one of the whole.
+    fn measured_of_most_ms(&self) -> Option<f64> {
+        let run_ms = self.duration_ms?;
+        self.measured_ms().filter(|ms| *ms >= MEASURED_SHARE * run_ms)
+    }
+
+    /// The time before the process was last seen of which nothing is measured; `None` where there is none that is worth a word.
+    pub(crate) fn unmeasured_ms(&self) -> Option<f64> {
+        Some(self.duration_ms? - self.measured_ms()?).filter(|ms| *ms >= 1.0)
+    }
+
+    /// A number that was measured of the process, with the time that it is of where that is not the whole run.
+    pub(crate) fn measured_in_words(&self, number: String) -> String {
+        let until = self.unmeasured_ms().and(self.measured_ms());
+        match until {
+            Some(until_ms) => format!("{number} in the first {}", display::duration(until_ms)),
+            None => number,
+        }
     }
 
     /// The same, where it is so much that the run may have waited for it.

@@ -28,16 +28,20 @@ pub struct HeartbeatReport {
     pub silent_seconds: Option<f64>,
     /// When the heartbeat was stopped in good order; `None` while the run goes on, and when it was killed.
     pub stopped_at: Option<DateTime<Utc>>,
-    /// The stage at the last beat.
+    /// The stage when the process was last seen.
     pub stage: Option<String>,
-    /// What ran at the last beat.
+    /// What ran when the process was last seen.
     pub active_tasks: Vec<ActiveTaskReport>,
+    /// When the process was last measured: processor time, memory and storage are of the time until then. `None` in reports of older
+    /// versions.
+    #[serde(default)]
+    pub measured_at: Option<DateTime<Utc>>,
     /// Processor time of the process.
     pub cpu_seconds: Option<f64>,
     /// The part of the machine's processor time that nobody used meanwhile, from 0 to 1. `None` where that is not known.
     #[serde(default)]
     pub idle_share: Option<f64>,
-    /// The largest memory at a beat.
+    /// The largest memory at a beat, or between two.
     pub peak_resident_bytes: Option<u64>,
     /// Bytes that the process read from storage.
     pub io_bytes_read: Option<u64>,
@@ -49,7 +53,7 @@ pub struct HeartbeatReport {
     pub stalls: Vec<StallReport>,
 }
 
-/// What ran at the last beat.
+/// What ran when the process was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActiveTaskReport {
     /// Its name.
@@ -132,7 +136,7 @@ impl ProcessorTime {
 }
 
 impl HeartbeatReport {
-    /// The processor time of a run of `run_ms` on so many cores. `None` where the run has not recorded its own.
+    /// The processor time of the `run_ms` that were measured of a run on so many cores. `None` where the run has not recorded its own.
     pub(crate) fn processor_time(&self, run_ms: f64, cores: u64) -> Option<ProcessorTime> {
         let cpu_ms = self.cpu_seconds? * 1e3;
         let all_ms = run_ms * cores as f64;
@@ -142,7 +146,7 @@ impl HeartbeatReport {
         Some(ProcessorTime { cpu_ms, could_have_ms }).filter(|_| could_have_ms > 0.0)
     }
 
-    /// The part of the processor time of a machine with so many cores that other processes took in a run of `run_ms`, from 0 to 1. `None`
+    /// The part of the processor time of a machine with so many cores that other processes took in the `run_ms` that were measured of a run, from 0 to 1. `None`
     /// where the system does not say what was idle.
     pub(crate) fn others_share(&self, run_ms: f64, cores: u64) -> Option<f64> {
         let own = self.cpu_seconds? * 1e3 / (run_ms * cores as f64);

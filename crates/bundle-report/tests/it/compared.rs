@@ -222,6 +222,39 @@ fn a_node_that_did_not_end_is_not_faster_for_it() {
 }
 
 #[test]
+fn what_a_killed_run_did_not_come_to_is_not_gone_and_not_faster() {
+    let at = |ms: i64| Some(fixture::start() + chrono::TimeDelta::milliseconds(ms));
+    let before = run(|manifest| manifest.ended_at = at(4_000), "SortMergeJoinExec", 1_000, "a");
+    let killed = |ms: i64| {
+        let change = |manifest: &mut Manifest| {
+            (manifest.status, manifest.ended_at, manifest.process_ended_at) =
+                (RunStatus::Failure, at(ms), at(ms));
+            manifest.nodes[1].status = NodeStatus::Unfinished;
+            manifest.nodes[2].status = NodeStatus::NotRun;
+        };
+        run(change, "HashJoinExec", 1_000, "a")
+    };
+    let comparison = Comparison::new(std::slice::from_ref(&before), &killed(1_000)).unwrap();
+    assert_eq!((comparison.duration_ms, comparison.findings_went.len()), (None, 0));
+    let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
+    assert_eq!(why("slower=1%"), Some("the run did not end well"));
+    let nodes = Some("nodes that ended well in one of the runs alone: lines, totals");
+    for criterion in ["rows-changed=1%", "plan-changed", "schema-changed", "finding=spill"] {
+        assert_eq!(why(criterion), nodes, "{criterion}");
+    }
+    let text = comparison.to_text();
+    assert!(text.contains("times of the runs are not compared: the run did not end well\n"), "{text}");
+    assert!(text.contains("not compared: nodes that ended well in one") && !text.contains("gone"), "{text}");
+    // It took longer already.
+    let longer = Comparison::new(std::slice::from_ref(&before), &killed(9_000)).unwrap();
+    check(&longer, "slower=20%", &["the run took 9.00 s, was 4.00 s (+125 %)"]);
+    assert_eq!(longer.unjudged(&"slower=20%".parse().unwrap()), nodes);
+    // One that was killed is no measure of the next.
+    let back = Comparison::new(&[killed(1_000)], &before).unwrap();
+    assert_eq!(back.duration_ms, None);
+}
+
+#[test]
 fn the_same_run_again_meets_no_criterion() {
     let comparison = Comparison::new(&[good(), good()], &good()).unwrap();
     CRITERIA.iter().for_each(|criterion| check(&comparison, criterion, &[]));

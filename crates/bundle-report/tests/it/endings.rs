@@ -103,6 +103,36 @@ fn a_run_goes_on_only_where_something_shows_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_was_measured_of_the_first_moments_of_a_killed_run_is_not_said_of_all_of_it() {
+    let at = |ms: i64| fixture::start() + TimeDelta::milliseconds(ms);
+    let (_out, bundle) = bundle(|manifest| {
+        unclosed(manifest);
+        manifest.identity.tags.insert("host.cpus".into(), "4".into());
+    });
+    let report = |measured_at: Option<i64>| {
+        let mut evidence = ProcessEvidence::for_self(at(0), 5.0);
+        // Of a process that is gone.
+        evidence.start_ticks = Some(1);
+        (evidence.beats, evidence.last_beat_at, evidence.last_seen_at) = (1, at(26), Some(at(4_820)));
+        (evidence.cpu_seconds, evidence.idle_share) = (Some(0.04), Some(0.2));
+        (evidence.peak_resident_bytes, evidence.measured_at) = (Some(114_000_000), measured_at.map(at));
+        evidence.write(&bundle.heartbeat()).unwrap();
+        Report::from_bundle(&bundle).unwrap().to_markdown()
+    };
+    for page in [report(None), report(Some(26))] {
+        assert!(page.contains("processor time: 40 ms in the first 26 ms"), "{page}");
+        assert!(page.contains("peak memory: 114 MB in the first 26 ms"), "{page}");
+        assert!(page.contains("not measured: the last 4.79 s"), "{page}");
+        assert!(!page.contains("Other processes") && !page.contains("used by other processes"), "{page}");
+    }
+    let page = report(Some(4_000));
+    // 40 of 16,000 ms are its own, and 3,200 were idle.
+    let others = "Other processes used 80 % of the processors in its first 4.00 s";
+    assert!(page.contains(others) && page.contains("not measured: the last 820 ms"), "{page}");
+}
+
+#[test]
 fn a_node_that_its_process_did_not_end_is_unfinished_before_and_after_its_run_is_closed() {
     let (_out, bundle) = bundle(|manifest| {
         manifest.status = RunStatus::Failure;
