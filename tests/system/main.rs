@@ -20,6 +20,7 @@ mod failing;
 mod faults;
 mod few_resources;
 mod findings;
+mod front_end;
 mod full_disk;
 mod inputs;
 mod json_errors;

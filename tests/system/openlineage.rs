@@ -152,6 +152,39 @@ CREATE TABLE paid AS SELECT id, amount FROM orders;
 }
 
 #[test]
+fn the_columns_of_a_view_come_from_its_query_whatever_is_checked_of_it() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    let script = "\
+CREATE TABLE orders AS SELECT value AS id, value % 3 AS z FROM generate_series(1, 9) AS s(value);
+CREATE VIEW plain AS SELECT id, 2 * id AS twice, z FROM orders;
+-- expect: unique(id)
+CREATE VIEW checked AS SELECT id, 2 * id AS twice, z FROM orders;
+";
+    let report = run(&checkout, script, &receiver).finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let dag = report["dag_name"].as_str().expect("a name");
+    for view in ["plain", "checked"] {
+        let jobs = [format!("{dag}.{view}"), format!("{dag}.{view}.checks")];
+        let ends = jobs.iter().filter_map(|job| of_job(&events, job).remove("COMPLETE"));
+        let end = ends.into_iter().next().unwrap_or_else(|| panic!("{events:#?}"));
+        let facets = &end["outputs"][0]["facets"];
+        let fields = facets["columnLineage"]["fields"].as_object().unwrap_or_else(|| panic!("{end:#}"));
+        let origins = fields.iter().map(|(name, origin)| {
+            let field = origin["inputFields"][0]["field"].as_str().expect("a column");
+            (name.as_str(), field)
+        });
+        let mut origins: Vec<_> = origins.collect();
+        origins.sort_unstable();
+        assert_eq!(origins, [("id", "id"), ("twice", "id"), ("z", "z")], "{view}");
+        let inputs: Vec<_> = names(&end["inputs"]).into_iter().map(|(_, name)| name.to_owned()).collect();
+        assert_eq!(inputs, [format!("{dag}.orders")]);
+        let schema = facets["schema"]["fields"].as_array().expect("a list");
+        assert_eq!(schema.len(), 3, "{end:#}");
+    }
+}
+
+#[test]
 fn a_failure_and_a_run_without_a_receiver_are_recorded_and_delivered_later() {
     let checkout = Checkout::new();
     let receiver = LineageReceiver::start(503);

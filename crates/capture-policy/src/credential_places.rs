@@ -114,7 +114,7 @@ impl Redactor {
             .filter(|_| self.hides_key(word) || signs_url(word, in_front))
             // A node may be called `tokens`, and what follows is its error.
             .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
-            .filter(|_| !is_of_parser(word, in_front));
+            .filter(|_| !is_of_parser(word, in_front, after));
         if let Some(value) = separator.as_ref().and_then(|separator| separator.compared(after)) {
             let is_indexed = after.trim_start_matches('"').starts_with('@');
             let comparison = Comparison { in_front, key: word, is_indexed, value };

@@ -6,8 +6,13 @@ use std::borrow::Cow;
 /// What the reader of Arrow's types says in front of the word that it does not know.
 const UNKNOWN_TYPE: &str = "Must be a supported arrow type name such as ";
 
-/// Whether the `token` that a text has behind `in_front` is one of a parser.
-pub(crate) fn is_of_parser(key: &str, in_front: &str) -> bool {
+/// Whether the `token` that a text has between `in_front` and `after` is one of a parser.
+pub(crate) fn is_of_parser(key: &str, in_front: &str, after: &str) -> bool {
+    if key.ends_with("_token") {
+        // A field of a syntax tree: `opening_token: TokenWithSpan { token: LParen, .. }`.
+        let value = after.strip_prefix(": ").unwrap_or_default();
+        return ["TokenWithSpan {", "TokenWithLocation {"].iter().any(|token| value.starts_with(token));
+    }
     if !["token", "next_token", "tokens"].contains(&key) {
         return false;
     }
@@ -68,6 +73,8 @@ mod tests {
             "found TokenWithSpan { token: Word(Word { value: \"Foo\", quote_style: None, keyword: NoKeyword }), span: Span(Location(1,8)..Location(1,9)) }",
             "TokenWithSpan { token: EOF, span: Span(..) }",
             "TokenWithSpan {\n    token: EOF,\n}",
+            "Parens { opening_token: TokenWithSpan { token: LParen, span: Span(..) }, content: [], closing_token: TokenWithSpan { token: RParen } }",
+            "Parens {\n    opening_token: TokenWithSpan {\n        token: LParen,\n    },\n}",
             "Error performing PUT http://169.254.169.254/latest/api/token in 3.106791s, after 10 retries",
             "GET http://metadata/computeMetadata/v1/instance/service-accounts/default/token?audience in 12.5s - Client error",
             "PUT http://127.0.0.1:41231/api/v1/secret/x in 1.25s, status 403",
@@ -85,6 +92,8 @@ mod tests {
             "unknown token: hunter2",
             "Request { token: hunter2 }",
             "TokenWithSpan { secret: hunter2 }",
+            "Request { access_token: hunter2 }",
+            "opening_token: TokenWithSpan { token: LParen }, password: hunter2",
             "at http://h/token, password = 'hunter2'",
             "token = 'hunter2' at http://h/x",
             "token 'hunter2' at http://h/x",

@@ -50,6 +50,7 @@ mod stores;
 mod summary;
 mod sync;
 mod threads;
+mod unique_names;
 
 use std::{process::ExitCode, sync::Arc};
 

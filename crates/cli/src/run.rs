@@ -92,6 +92,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
+    let reset_values = reset_values(&args);
     let session = session(&telemetry, config, runtime_env, pipeline.tables());
     let tags = tags.into_iter().chain(parameter_tags(&pipeline, &policy));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
@@ -100,7 +101,14 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let interval = telemetry.settings().heartbeat.interval();
     let following = progress.follow(run.watch(), interval);
     let notifying = service_manager::notify(run.watch(), interval);
-    let ended = runtime.block_on(execute(&pipeline, part.as_ref(), &session, &run, &args, &progress));
+    let ended = runtime.block_on(execute(
+        &pipeline,
+        part.as_ref(),
+        &session,
+        &run,
+        (&args, &reset_values),
+        &progress,
+    ));
     // Before the console is cleared: a thread that still draws would put its line back.
     drop((following, notifying));
     progress.clear();
@@ -244,6 +252,20 @@ fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
     builder.build_arc().map_err(Failure::of_engine)
 }
 
+/// What a `RESET` goes back to: the settings that options of the command line stand for, and the folder that goes with the run.
+fn reset_values(args: &RunArgs) -> BTreeMap<String, String> {
+    let of_options = [
+        ("datafusion.execution.target_partitions", args.threads.map(|threads| threads.to_string())),
+        // The smallest unit that DataFusion reads.
+        (
+            "datafusion.runtime.memory_limit",
+            args.memory_limit.map(|bytes| format!("{}K", bytes as f64 / 1024.0)),
+        ),
+        ("datafusion.runtime.temp_directory", spill::folder().map(|folder| folder.display().to_string())),
+    ];
+    of_options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 /// What to do about a query that had too little memory.
 fn advice(error: &SourceError, args: &RunArgs) -> Option<String> {
     let mut cause = error.source();
@@ -289,7 +311,7 @@ async fn execute(
     part: Option<&Part>,
     session: &SessionContext,
     run: &Run,
-    args: &RunArgs,
+    (args, reset_values): (&RunArgs, &BTreeMap<String, String>),
     progress: &Arc<Progress>,
 ) -> Ended {
     let writer = RowWriter::new(args.format);
@@ -310,8 +332,14 @@ async fn execute(
         RowFormat::Table => RowsWanted::Shown { most: args.max_rows.unwrap_or(TABLE_ROWS) },
         RowFormat::Csv | RowFormat::Json | RowFormat::Ndjson => RowsWanted::Streamed { most: args.max_rows },
     };
-    let options =
-        RunScriptOptions { jobs: args.jobs, rows, part, keep_going: args.keep_going, on_event: &on_event };
+    let options = RunScriptOptions {
+        jobs: args.jobs,
+        rows,
+        part,
+        keep_going: args.keep_going,
+        reset_values,
+        on_event: &on_event,
+    };
     match run.until_interrupted(pipeline.run(session, run, options)).await {
         Ok(Ok(())) => Ended::Done,
         Ok(Err(failure)) => Ended::Failed(failure),

@@ -79,6 +79,10 @@ pub(crate) fn pipeline(
         // It is SQL in a comment, where nothing else is.
         policy.redactor().learn(check.check.text());
     }
+    if script.statements().is_empty() {
+        // As `datafusion-cli`, which says nothing: a script that was generated may have nothing to do today.
+        note!("note: {} has no statement, so there is nothing to run", script.path());
+    }
     // The script has a copy of its own.
     drop(texts);
     let warnings = script.warnings().to_vec();

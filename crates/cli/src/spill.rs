@@ -23,6 +23,12 @@ pub(crate) fn make(parent: Option<&Path>) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// The folder, where there is one.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    folder.as_ref().map(|folder| folder.path().to_owned())
+}
+
 /// Deletes the folder with what queries have left in it. What cannot be deleted stays: the run is over.
 pub(crate) fn remove() {
     // Under the lock: whoever comes second may end the process, and waits until it is gone.

@@ -15,6 +15,7 @@ mod dag_builder;
 mod version;
 mod hash;
 mod selection;
+mod selector_names;
 mod drawing;
 
 mod git;

@@ -8,9 +8,10 @@ use std::{
     str::FromStr,
 };
 
-use wildmatch::WildMatch;
-
-use crate::dag::{Dag, Node};
+use crate::{
+    dag::{Dag, Node},
+    selector_names::{Pattern, in_quotes, quoted, without_quotes, written},
+};
 
 /// Nodes of a DAG, by name, tag or kind, with what is upstream and downstream of them.
 ///
@@ -18,7 +19,8 @@ use crate::dag::{Dag, Node};
 /// - `tag:layer=gold` are the nodes with that tag, `tag:layer` those with any value of it; `kind:data_saver` those of a kind;
 /// - `+orders` adds everything that it depends on, `orders+` everything that depends on it; `2+orders` goes two steps;
 ///   `@orders` adds what depends on it, and everything that these need;
-/// - terms with a space between them are added up; terms with a comma between them must all hold.
+/// - terms with a space between them are added up; terms with a comma between them must all hold;
+/// - in `"..."` each character stands for itself, and `""` for a quote: `+"late orders"`.
 ///
 /// ```
 /// use daglight_run_identity::{Dag, NodeSelector};
@@ -51,8 +53,8 @@ struct Term {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Method {
-    Name(WildMatch),
-    Tag { key: String, value: Option<WildMatch> },
+    Name(Pattern),
+    Tag { key: String, value: Option<Pattern> },
     Kind(String),
 }
 
@@ -66,6 +68,9 @@ pub enum SelectorError {
     /// No term, or none beside a comma.
     #[error("expected a node, such as `orders`, `+orders`, `orders+` or `tag:layer=gold`")]
     Empty,
+    /// A quote without a second one.
+    #[error("a `\"` is not closed: a name is quoted as in `\"late orders\"`, and a quote in it is doubled")]
+    Quote,
     /// A word in front of a colon that is not a method.
     #[error(
         "`{method}:` is not a way to choose nodes: write a name, `tag:key=value`, `tag:key` or `kind:name`"
@@ -93,6 +98,7 @@ impl FromStr for NodeSelector {
     type Err = SelectorError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = in_quotes(text).ok_or(SelectorError::Quote)?;
         let unions: Vec<Vec<Term>> = text
             .split_whitespace()
             .map(|union| union.split(',').map(Term::from_str).collect())
@@ -123,7 +129,7 @@ impl FromStr for Term {
             // `@` goes down to all that is made of a node, and from there up again.
             _ => (if is_closed { Steps::MAX } else { 0 }, rest),
         };
-        Ok(Self { text: text.to_owned(), method: rest.parse()?, ancestors, descendants, is_closed })
+        Ok(Self { text: written(text), method: rest.parse()?, ancestors, descendants, is_closed })
     }
 }
 
@@ -139,14 +145,16 @@ impl FromStr for Method {
         // A name may have two colons in it, as that of a DAG.
         match text.split_once(':').filter(|(_, rest)| !rest.starts_with(':')) {
             Some(("tag", tag)) if !tag.is_empty() => Ok(match tag.split_once('=') {
-                Some((key, value)) => Self::Tag { key: key.to_owned(), value: Some(WildMatch::new(value)) },
-                None => Self::Tag { key: tag.to_owned(), value: None },
+                Some((key, value)) => {
+                    Self::Tag { key: without_quotes(key), value: Some(Pattern::new(value)) }
+                }
+                None => Self::Tag { key: without_quotes(tag), value: None },
             }),
-            Some(("kind", kind)) if !kind.is_empty() => Ok(Self::Kind(kind.to_owned())),
+            Some(("kind", kind)) if !kind.is_empty() => Ok(Self::Kind(without_quotes(kind))),
             Some(("tag" | "kind", _)) => Err(SelectorError::Empty),
-            Some((method, _)) => Err(SelectorError::Method { method: method.to_owned() }),
+            Some((method, _)) => Err(SelectorError::Method { method: without_quotes(method) }),
             None if text.is_empty() => Err(SelectorError::Empty),
-            None => Ok(Self::Name(WildMatch::new(text))),
+            None => Ok(Self::Name(Pattern::new(text))),
         }
     }
 }
@@ -193,7 +201,7 @@ impl Term {
         let meant: BTreeSet<usize> =
             nodes.filter(|(_, node)| self.method.is_of(node)).map(|(index, _)| index).collect();
         if meant.is_empty() {
-            let sought = Some(self.method.to_string()).filter(|text| !text.contains(['*', '?']));
+            let sought = self.method.sought();
             let candidates = graph.dag.nodes().iter().flat_map(|node| self.method.candidates(node)).collect();
             return Err(NothingSelected { term: self.text.clone(), sought, candidates });
         }
@@ -206,27 +214,32 @@ impl Term {
     }
 }
 
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => write!(f, "{name}"),
-            Self::Kind(kind) => write!(f, "kind:{kind}"),
-            Self::Tag { key, value: Some(value) } => write!(f, "tag:{key}={value}"),
-            Self::Tag { key, value: None } => write!(f, "tag:{key}"),
-        }
-    }
-}
-
 impl Method {
+    /// The term that looks for the same, where that is one name, kind or tag.
+    fn sought(&self) -> Option<String> {
+        Some(match self {
+            Self::Name(name) => quoted(&name.name()?),
+            Self::Kind(kind) => format!("kind:{kind}"),
+            Self::Tag { key, value: Some(value) } => {
+                format!("tag:{}={}", quoted(key), quoted(&value.name()?))
+            }
+            Self::Tag { key, value: None } => format!("tag:{}", quoted(key)),
+        })
+    }
+
     /// The terms of this method that would choose a node.
     fn candidates(&self, node: &Node) -> Vec<String> {
         match self {
-            Self::Name(_) => vec![node.name.clone()],
+            Self::Name(_) => vec![quoted(&node.name)],
             Self::Kind(_) => vec![format!("kind:{}", node.kind.name())],
-            Self::Tag { value: Some(_), .. } => {
-                node.tags.iter().map(|(key, value)| format!("tag:{key}={value}")).collect()
+            Self::Tag { value: Some(_), .. } => node
+                .tags
+                .iter()
+                .map(|(key, value)| format!("tag:{}={}", quoted(key), quoted(value)))
+                .collect(),
+            Self::Tag { value: None, .. } => {
+                node.tags.keys().map(|key| format!("tag:{}", quoted(key))).collect()
             }
-            Self::Tag { value: None, .. } => node.tags.keys().map(|key| format!("tag:{key}")).collect(),
         }
     }
 
@@ -349,6 +362,37 @@ mod tests {
         check("tag:layer=gold,tag:owner=ops", "risk");
         check("orders+,tag:layer=gold customers", "customers risk volume");
         check("volume,risk", "");
+    }
+
+    #[test]
+    fn quoted_names_may_have_any_character() {
+        let dag = Dag::builder("sales")
+            .unwrap()
+            .loader("late orders")
+            .tag("team", "a, b")
+            .transform("a,b", ["late orders"])
+            .transform("2+x*", ["a,b"])
+            .transform("2+xy", ["a,b"])
+            .saver("kind:\"x\"", ["2+x*"])
+            .build()
+            .unwrap();
+        let check = |selector: &str, expected: &[&str]| {
+            let parsed: NodeSelector = selector.parse().unwrap();
+            assert_eq!(parsed.to_string(), selector);
+            assert_eq!(parsed.select(&dag).unwrap().into_iter().collect::<Vec<_>>(), expected, "{selector}");
+        };
+        check("\"late orders\"", &["late orders"]);
+        check("\"late orders\"+1 \"2+x*\"", &["2+x*", "a,b", "late orders"]);
+        check("1+\"a,b\"", &["a,b", "late orders"]);
+        check("\"2+x\"*", &["2+x*", "2+xy"]);
+        check("tag:team=\"a, b\"", &["late orders"]);
+        check("\"kind:\"\"x\"\"\"", &["kind:\"x\""]);
+        let nothing = "\"late order\"".parse::<NodeSelector>().unwrap().select(&dag).unwrap_err();
+        assert_eq!(nothing.to_string(), "no node matches `\"late order\"`");
+        assert_eq!(nothing.sought.as_deref(), Some("\"late order\""));
+        assert!(nothing.candidates.contains("\"late orders\""), "{:?}", nothing.candidates);
+        assert_eq!("a \"b".parse::<NodeSelector>(), Err(SelectorError::Quote));
+        assert_eq!("\"\"".parse::<NodeSelector>(), Err(SelectorError::Empty));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use daglight_otel_bridge::{
     StageSpanBuilder,
     names::{self, Key},
 };
+use daglight_plan_diagnostics::Lineage;
 use daglight_run_bundle::WarningCode;
 use datafusion::{
     arrow::datatypes::SchemaRef, common::TableReference, dataframe::DataFrame, error::DataFusionError,
-    prelude::SessionContext,
+    logical_expr::LogicalPlan, prelude::SessionContext,
 };
 use opentelemetry::{Context, context::FutureExt as _};
 use serde_json::Value;
@@ -20,8 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     beside_runtime::within, location::shown_location, node_facts::HandedOut, node_scope::NodeScope,
-    own_time::Own, query_owner::QueryOwner, query_write::OutputWrites, run_error::RunError,
-    run_state::RunState, stage::in_span,
+    own_time::Own, query_owner::QueryOwner, query_write::OutputWrites, read_tables::note_tables,
+    run_error::RunError, run_state::RunState, stage::in_span,
 };
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
@@ -189,6 +190,16 @@ impl Node {
         drop(facts);
         // Whoever executes it, and when: the query is then one of this node.
         self.run.frames.add(plan.clone(), &self.scope);
+    }
+
+    /// Says that the node has defined a view by this plan: where its columns come from, which no query shows until somebody
+    /// reads it.
+    pub fn view(&self, plan: &LogicalPlan) {
+        let mut facts = self.scope.facts();
+        facts.lineage = Some(Arc::new(Lineage::of(plan)));
+        if self.scope.run.context.lineage.is_some() {
+            note_tables(plan, &mut facts.tables);
+        }
     }
 
     /// Records a custom value; the page shows it with the node's results. It passes the capture policy.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use daglight_plan_diagnostics::PlannedQuery;
 use datafusion::{
     arrow::datatypes::SchemaRef,
     common::tree_node::TreeNodeRecursion,
@@ -21,9 +20,9 @@ pub(crate) struct ReadTable {
     pub(crate) schema: SchemaRef,
 }
 
-/// Adds the tables that a query reads to those of its node, by the names that the query has for them.
-pub(crate) fn note_tables(query: &PlannedQuery, tables: &mut BTreeMap<String, ReadTable>) {
-    let noted = query.optimized.apply_with_subqueries(|plan| {
+/// Adds the tables that a plan reads to those of its node, by the names that the plan has for them.
+pub(crate) fn note_tables(plan: &LogicalPlan, tables: &mut BTreeMap<String, ReadTable>) {
+    let noted = plan.apply_with_subqueries(|plan| {
         if let LogicalPlan::TableScan(scan) = plan
             && tables.len() < MAX_TABLES
         {

@@ -100,13 +100,12 @@ impl Defined<'_> {
     fn unknown_format(&self, relations: &Relations) -> Option<UnsupportedStatement> {
         match (&relations.effect, &relations.format) {
             (Effect::Define { policy: Existing::Refuse | Existing::Replace, .. }, Some(format)) => {
-                let factories = self.state.table_factories();
-                let is_known = factories.contains_key(&format.to_uppercase());
-                let statement = "CREATE EXTERNAL TABLE";
-                let mut known: Vec<String> = factories.keys().cloned().collect();
+                let is_known = |format: &str| session_names::may_have_format(self.state, format);
+                let factories = self.state.table_factories().keys();
+                let mut known: Vec<String> = factories.filter(|format| is_known(format)).cloned().collect();
                 known.sort();
-                (!is_known).then(|| UnsupportedStatement::Format {
-                    statement,
+                (!is_known(format)).then(|| UnsupportedStatement::Format {
+                    statement: "CREATE EXTERNAL TABLE",
                     format: Some(format.clone()),
                     known,
                 })

@@ -29,6 +29,7 @@ mod parameter;
 mod parameter_type;
 mod parameters;
 mod prepared;
+mod quoted_parameters;
 mod relations;
 mod script_names;
 mod table_functions;

@@ -53,6 +53,7 @@ impl LiteralForm {
             (_, ParameterType::Integer | ParameterType::Float) => {
                 vec![Token::Number(value.text.clone(), false)]
             }
+            (_, ParameterType::Null) => vec![Token::make_word("NULL", None)],
             // `true` is a word for the tokenizer, as `DATE` is below.
             (_, ParameterType::Boolean) => vec![Token::make_word(&value.text, None)],
             (_, ParameterType::Date) => vec![Token::make_word("DATE", None), text],
@@ -110,23 +111,22 @@ pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
         _ => start,
     };
     let places = parameter_places(tokens).into_iter();
-    places.filter(|place| *place >= first || has_type_in_front(tokens, *place)).collect()
+    places.filter(|place| *place >= first || type_in_front(tokens, *place).is_some()).collect()
 }
 
-/// Whether the name of a type stands in front, as in `DATE $day`: the parser takes nothing but a text behind it.
-fn has_type_in_front(tokens: &[TokenWithSpan], place: usize) -> bool {
-    let before = place.checked_sub(1).map_or(Keyword::NoKeyword, |before| keyword_at(tokens, before));
-    matches!(
-        before,
-        // The last one ends `TIMESTAMP WITH TIME ZONE`.
-        Keyword::DATE
-            | Keyword::TIME
-            | Keyword::TIMESTAMP
-            | Keyword::TIMESTAMPTZ
-            | Keyword::DATETIME
-            | Keyword::INTERVAL
-            | Keyword::ZONE
-    )
+/// The name of the type that stands in front, as in `DATE $day`: the parser takes nothing but a text behind it.
+pub(crate) fn type_in_front(tokens: &[TokenWithSpan], place: usize) -> Option<&'static str> {
+    Some(match keyword_at(tokens, place.checked_sub(1)?) {
+        Keyword::DATE => "DATE",
+        Keyword::TIME => "TIME",
+        Keyword::TIMESTAMP => "TIMESTAMP",
+        Keyword::TIMESTAMPTZ => "TIMESTAMPTZ",
+        Keyword::DATETIME => "DATETIME",
+        Keyword::INTERVAL => "INTERVAL",
+        // It ends `TIMESTAMP WITH TIME ZONE`.
+        Keyword::ZONE => "TIME ZONE",
+        _ => return None,
+    })
 }
 
 /// All places of a statement that read a parameter of the script.
@@ -147,9 +147,9 @@ pub(crate) fn with_literals(
     value: impl Fn(usize, &str) -> Option<LiteralValue>,
 ) -> Vec<TokenWithSpan> {
     let of_statement = LiteralForm::of(tokens);
-    let form = |place| match has_type_in_front(tokens, place) {
-        true => LiteralForm::Text,
-        false => of_statement,
+    let form = |place| match type_in_front(tokens, place) {
+        Some(_) => LiteralForm::Text,
+        None => of_statement,
     };
     let mut places = places.iter().copied().peekable();
     let mut out = Vec::with_capacity(tokens.len());

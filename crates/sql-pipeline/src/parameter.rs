@@ -2,7 +2,10 @@
 
 use datafusion::{arrow::datatypes::DataType, common::ScalarValue, error::DataFusionError};
 
-use crate::{literals::LiteralValue, parameter_type::ParameterType};
+use crate::{
+    literals::LiteralValue,
+    parameter_type::{ParameterType, is_null},
+};
 
 /// The default value of a parameter, declared by `-- param: name = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,23 @@ pub struct ParameterDeclaration {
 impl ParameterDeclaration {
     /// The type of the default. A quoted one is a text whatever it looks like.
     pub fn kind(&self) -> ParameterType {
-        if self.quoted { ParameterType::Text } else { ParameterType::of(&self.default) }
+        match self.quoted {
+            true => ParameterType::Text,
+            false if is_null(&self.default) => ParameterType::Null,
+            false => ParameterType::of(&self.default),
+        }
+    }
+
+    /// The type of a value that is given in place of the default.
+    fn kind_of(&self, given: &str) -> ParameterType {
+        match self.kind() {
+            // The text of four letters can be a name, and is no date and no number.
+            ParameterType::Text => ParameterType::Text,
+            _ if is_null(given) => ParameterType::Null,
+            // Any type can have no value.
+            ParameterType::Null => ParameterType::of(given),
+            declared => declared,
+        }
     }
 }
 
@@ -38,7 +57,7 @@ pub struct Parameter {
     pub name: String,
     /// The value as it was given or declared.
     pub text: String,
-    /// The declared default's type; without a declaration, what the value looks like.
+    /// The declared default's type; without a declaration, or where the default is `null`, what the value looks like.
     pub kind: ParameterType,
     /// Where the script declares the default.
     pub declaration: Option<ParameterDeclaration>,
@@ -52,11 +71,12 @@ impl Parameter {
         given: Option<&str>,
         declaration: Option<&ParameterDeclaration>,
     ) -> Option<Self> {
-        let kind = match declaration {
+        let kind = match (declaration, given) {
             // What the script declares decides, so that `--param day=5` for a date is refused instead of becoming a
             // number.
-            Some(declared) => declared.kind(),
-            None => ParameterType::of(given?),
+            (Some(declared), Some(given)) => declared.kind_of(given),
+            (Some(declared), None) => declared.kind(),
+            (None, given) => ParameterType::of(given?),
         };
         let text = given.or(declaration.map(|declared| declared.default.as_str()))?;
         let value = kind.parse(text)?;
@@ -82,6 +102,9 @@ impl Parameter {
     /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
     pub(crate) fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
         let Some(wanted) = wanted else { return Ok(self.value.clone()) };
+        if self.kind == ParameterType::Null {
+            return ScalarValue::try_new_null(wanted);
+        }
         // From its text and not from its value: a decimal of many digits would lose some on its way through a float.
         match ScalarValue::try_from_string(self.text.clone(), wanted) {
             Ok(value) => Ok(value),

@@ -14,18 +14,25 @@ pub enum ParameterType {
     Boolean,
     /// `1995-01-01`
     Date,
+    /// `null`, which is no value.
+    Null,
     /// Everything else.
     Text,
 }
 
 impl ParameterType {
-    /// The narrowest type that the text is of.
+    /// The narrowest type that the text is of. A number that would be another text when it is written again, as a postal code
+    /// `01234` or a number of 20 digits, is a text: nothing of it is lost.
     pub fn of(text: &str) -> Self {
         [Self::Integer, Self::Float, Self::Boolean, Self::Date]
             .into_iter()
             // The narrowest first: a whole number is also a float, and all of them are texts.
-            .find(|kind| kind.parse(text).is_some())
+            .find(|kind| kind.parse(text).is_some() && (!kind.is_number() || keeps_all_as_number(text)))
             .unwrap_or(Self::Text)
+    }
+
+    const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Float)
     }
 
     /// The name that messages and the DAG use.
@@ -35,6 +42,7 @@ impl ParameterType {
             Self::Float => "float",
             Self::Boolean => "boolean",
             Self::Date => "date",
+            Self::Null => "null",
             Self::Text => "text",
         }
     }
@@ -57,7 +65,26 @@ impl ParameterType {
                 let days = (date - NaiveDate::default()).num_days();
                 Some(ScalarValue::Date32(Some(days.try_into().ok()?)))
             }
+            Self::Null => is_null(text).then_some(ScalarValue::Null),
             Self::Text => Some(ScalarValue::Utf8(Some(text.to_owned()))),
         }
     }
+}
+
+/// Whether a text is how SQL writes that there is no value.
+pub(crate) fn is_null(text: &str) -> bool {
+    text.eq_ignore_ascii_case("null")
+}
+
+/// Digits that a float keeps of any decimal number.
+const DIGITS_OF_FLOAT: usize = 15;
+
+/// Whether the text of a number says no more than the number: no zeros or plus in front, and no more digits than are kept.
+fn keeps_all_as_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let whole = digits.find(|c: char| !c.is_ascii_digit()).map_or(digits, |end| &digits[..end]);
+    let is_plain = !digits.starts_with('+') && (whole.len() <= 1 || !whole.starts_with('0'));
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    let significant = mantissa.trim_start_matches(['0', '.']).bytes().filter(u8::is_ascii_digit).count();
+    is_plain && (significant <= DIGITS_OF_FLOAT || text.parse::<i64>().is_ok())
 }

@@ -61,6 +61,7 @@ impl VisitorMut for Literals<'_> {
             value.value = match parameter.kind {
                 ParameterType::Integer | ParameterType::Float => Value::Number(parameter.text.clone(), false),
                 ParameterType::Boolean => Value::Boolean(parameter.text.eq_ignore_ascii_case("true")),
+                ParameterType::Null => Value::Null,
                 ParameterType::Date | ParameterType::Text => {
                     Value::SingleQuotedString(parameter.text.clone())
                 }
@@ -89,6 +90,19 @@ mod tests {
             ("true", "boolean"),
             ("1995-01-01", "date"),
             ("1995-13-01", "text"),
+            ("0", "integer"),
+            ("0.5", "float"),
+            ("-0.05", "float"),
+            ("1.50", "float"),
+            ("9223372036854775807", "integer"),
+            // A postal code, an account and the number of a telephone are not what they count.
+            ("01234", "text"),
+            ("007.5", "text"),
+            ("-01", "text"),
+            ("+49301234", "text"),
+            ("12345678901234567890", "text"),
+            ("0.12345678901234567", "text"),
+            ("null", "text"),
             ("", "text"),
             ("ASIA", "text"),
         ] {
@@ -136,6 +150,35 @@ mod tests {
         check(&rows(&sql, &[("day", "1995-01-01"), ("p", "1.50"), ("most", "5")]).await, &["3"]);
         let sql = format!("{table} SELECT n FROM t WHERE n > $x AND d < $x2");
         check(&rows(&sql, &[("x", "2.5"), ("x2", "2000-01-01")]).await, &["3"]);
+    }
+
+    #[tokio::test]
+    async fn zeros_in_front_stay_where_nothing_asks_for_a_number() {
+        check(&rows("SELECT $zip", &[("zip", "01234")]).await, &["01234"]);
+        check(&rows("SELECT 7 = $n, 1 + $n", &[("n", "007")]).await, &["true          | 8"]);
+        let sql = "CREATE TABLE t AS SELECT '01234' AS zip; SELECT zip FROM t WHERE zip = $zip";
+        check(&rows(sql, &[("zip", "01234")]).await, &["01234"]);
+    }
+
+    #[tokio::test]
+    async fn null_as_a_default_is_no_value() {
+        let rows = async |sql: &str, given: Option<&str>| {
+            let script = Script::parse("a.sql", sql).unwrap();
+            let statement = script.statements().last().unwrap();
+            let parameter = Parameter::new("n", given, script.declarations().first());
+            let parameters = [("n".to_owned(), parameter.expect("the value is of the type"))].into();
+            let ctx = SessionContext::new();
+            let plan = ctx.state().statement_to_plan(statement.parse().unwrap()).await.unwrap();
+            let plan = bind(plan, statement, &parameters).unwrap();
+            let batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+            datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+        };
+        let sql = "-- param: n = null\n\nSELECT $n IS NULL, coalesce(1, $n), 2 = $n IS NULL";
+        check(&rows(sql, None).await, &["true       | 1                     | true"]);
+        check(&rows("-- param: n = NULL\n\nSELECT $n + 1", Some("5")).await, &["6"]);
+        check(&rows("-- param: n = 3\n\nSELECT $n IS NULL", Some("null")).await, &["true"]);
+        check(&rows("-- param: n = 'null'\n\nSELECT $n", None).await, &["null"]);
+        check(&rows("-- param: n = ''\n\nSELECT $n", Some("null")).await, &["null"]);
     }
 
     #[tokio::test]

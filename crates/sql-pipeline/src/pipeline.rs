@@ -23,6 +23,7 @@ use crate::{
     parameter::{Parameter, ParameterDeclaration},
     parameters,
     pipeline_error::PipelineError,
+    quoted_parameters::quoted_parameter,
     script::Script,
     statement::Statement,
 };
@@ -85,7 +86,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When two nodes have one name, a table is defined twice, a parameter has no value or a wrong one, a value is
-    /// given for no parameter, or there is no node.
+    /// given for no parameter. A script without statements is a DAG without nodes.
     pub fn new(script: Script, options: PipelineOptions) -> Result<Self, PipelineError> {
         let parameters = read_parameters(&script, &options.parameters)?;
         // Names are made from what the script says, all else from what it runs with.
@@ -117,9 +118,6 @@ impl Pipeline {
             },
             None => PipelineError::NamedLikeInput { name: twice.name, place: place(twice.second) },
         })?;
-        if script.statements().is_empty() {
-            return Err(PipelineError::Empty { path: script.path().to_owned() });
-        }
         let dag_name = match options.dag_name {
             Some(name) => name,
             None => name_of_script(script.path()).map_err(PipelineError::DagName)?,
@@ -265,6 +263,11 @@ fn read_parameters(
     let read: BTreeSet<&str> =
         placeholders.clone().map(|(_, placeholder)| placeholder.name.as_str()).collect();
 
+    let is_unread =
+        |name: &str| !read.contains(name) && (given.contains_key(name) || declarations.contains_key(name));
+    if let Some(error) = parameter_in_text(script, is_unread) {
+        return Err(error);
+    }
     if let Some(name) = given.keys().find(|name| !read.contains(name.as_str())) {
         return Err(PipelineError::UnknownParameter {
             path: script.path().to_owned(),
@@ -309,6 +312,16 @@ fn read_parameters(
         }
     }
     Ok(parameters)
+}
+
+/// A parameter that stands in a text, where a value is given or declared for it that nothing reads, or where it can be nothing else.
+fn parameter_in_text(script: &Script, is_unread: impl Fn(&str) -> bool) -> Option<PipelineError> {
+    script.statements().iter().filter(|statement| statement.text.contains('$')).find_map(|statement| {
+        let found = quoted_parameter(&statement.tokens(), &is_unread)?;
+        let (line, column) = found.at;
+        let place = Box::new(script.place_in(statement, line as usize, column as usize));
+        Some(PipelineError::ParameterInText { name: found.name, instead: found.instead, place })
+    })
 }
 
 /// The candidate that is most similar to `name` and another, where one is similar enough to be meant.
@@ -469,6 +482,18 @@ DROP VIEW recent;
              1 | -- param: regoin = ASIA\n  |    ^",
         );
         check_refused(
+            "-- param: n = 3\nSELECT now() - INTERVAL '$n days'",
+            &[],
+            "dir/sales.sql:2:25: `$n` stands within a text, where it is not read as a parameter: write INTERVAL $n DAY\n\
+             2 | SELECT now() - INTERVAL '$n days'\n  |                         ^",
+        );
+        check_refused(
+            "SELECT a FROM t WHERE b = '$region'",
+            &[("region", "ASIA")],
+            "dir/sales.sql:1:27: `$region` stands within a text, where it is not read as a parameter: write $region \
+             without quotes\n1 | SELECT a FROM t WHERE b = '$region'\n  |                           ^",
+        );
+        check_refused(
             SCRIPT,
             &[("from_date", "last week")],
             "parameter `from_date` expects a date (its default at dir/sales.sql:2:4 is one), found \"last week\"",
@@ -494,9 +519,10 @@ DROP VIEW recent;
     }
 
     #[test]
-    fn a_script_without_statements_is_refused() {
+    fn a_script_without_statements_has_no_nodes() {
         for sql in ["", "-- nothing", ";;"] {
-            check_refused(sql, &[], "dir/sales.sql: there is no statement, so there is nothing to run");
+            let pipeline = pipeline(sql, &[]).unwrap();
+            assert_eq!((pipeline.steps().len(), pipeline.dag().nodes().len()), (0, 0), "{sql}");
         }
     }
 }

@@ -18,12 +18,6 @@ use crate::{
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// Nothing to run.
-    #[error("{path}: there is no statement, so there is nothing to run")]
-    Empty {
-        /// The script.
-        path: String,
-    },
     /// One name for two nodes.
     #[error("{place}: the name {name:?} is taken by the node at {first_line}")]
     DuplicateName {
@@ -93,6 +87,16 @@ pub enum PipelineError {
         /// The first place that reads it.
         place: Box<Place>,
     },
+    /// A parameter within a text, where nothing reads it.
+    #[error("{place}: `${name}` stands within a text, where it is not read as a parameter: write {instead}")]
+    ParameterInText {
+        /// The name, without `$`.
+        name: String,
+        /// What to write instead, in words.
+        instead: String,
+        /// The text.
+        place: Box<Place>,
+    },
     /// A value for a parameter that there is not.
     #[error("{path}: no statement reads a parameter `{name}`{}", did_you_mean(.nearest))]
     UnknownParameter {
@@ -148,9 +152,10 @@ impl PipelineError {
             | Self::AlreadyDefined { place, .. }
             | Self::MissingParameter { place, .. }
             | Self::UnusedDeclaration { place, .. }
+            | Self::ParameterInText { place, .. }
             | Self::ParameterType { place, .. } => Some(place),
             Self::Value(error) => Some(&error.place),
-            Self::Empty { .. } | Self::UnknownParameter { .. } | Self::DagName(_) | Self::Dag(_) => None,
+            Self::UnknownParameter { .. } | Self::DagName(_) | Self::Dag(_) => None,
         }
     }
 
@@ -172,7 +177,7 @@ impl PipelineError {
     /// The script that the error is about, where it is about the script.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::Empty { path } | Self::UnknownParameter { path, .. } => Some(path),
+            Self::UnknownParameter { path, .. } => Some(path),
             error => error.place().map(|place| place.path.as_str()),
         }
     }

@@ -107,6 +107,7 @@ fn formats_of_files_are_known_as_by_the_engine() {
     let folder = "/tmp/daglight-none";
     for sql in [
         format!("CREATE EXTERNAL TABLE x (a INT) STORED AS FOO LOCATION '{folder}/'"),
+        format!("CREATE EXTERNAL TABLE x (a INT) STORED AS NDJSON LOCATION '{folder}/'"),
         format!("CREATE EXTERNAL TABLE x (a INT) STORED AS Csv LOCATION '{folder}/'; SELECT 1"),
         format!(
             "CREATE TABLE x AS SELECT 1 AS a; CREATE EXTERNAL TABLE IF NOT EXISTS x (a INT) STORED AS FOO LOCATION '{folder}/'"

@@ -1,8 +1,11 @@
 //! How a pipeline is run, and what is said while it runs.
 
-use std::{fmt, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef};
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
+    logical_expr::{LogicalPlan, SetVariable, Statement},
+};
 
 use crate::{locate::SourceError, part::Part, shown_rows::ShownRows};
 
@@ -17,8 +20,22 @@ pub struct RunScriptOptions<'a> {
     /// Whether what does not need a failed node is run all the same. Nothing is, where a statement has failed that is not a
     /// node: it may have changed the session for all that follows.
     pub keep_going: bool,
+    /// Settings whose value a `RESET` goes back to, in place of DataFusion's default: what the session was started with on purpose.
+    pub reset_values: &'a BTreeMap<String, String>,
     /// Called for everything that happens, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
+}
+
+static NO_VALUES: BTreeMap<String, String> = BTreeMap::new();
+
+impl RunScriptOptions<'_> {
+    /// The plan with a `SET` in the place of the `RESET` of a setting that has a value to go back to.
+    pub(crate) fn with_reset_value(&self, plan: LogicalPlan) -> LogicalPlan {
+        let LogicalPlan::Statement(Statement::ResetVariable(reset)) = &plan else { return plan };
+        let Some(value) = self.reset_values.get(&reset.variable) else { return plan };
+        let (variable, value) = (reset.variable.clone(), value.clone());
+        LogicalPlan::Statement(Statement::SetVariable(SetVariable { variable, value }))
+    }
 }
 
 impl fmt::Debug for RunScriptOptions<'_> {
@@ -28,6 +45,7 @@ impl fmt::Debug for RunScriptOptions<'_> {
             .field("rows", &self.rows)
             .field("part", &self.part)
             .field("keep_going", &self.keep_going)
+            .field("reset_values", &self.reset_values)
             .finish_non_exhaustive()
     }
 }
@@ -39,6 +57,7 @@ impl Default for RunScriptOptions<'_> {
             rows: RowsWanted::Shown { most: 20 },
             part: None,
             keep_going: false,
+            reset_values: &NO_VALUES,
             on_event: &|_| {},
         }
     }

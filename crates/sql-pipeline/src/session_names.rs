@@ -80,6 +80,12 @@ pub(crate) fn makes_files(state: &SessionState, format: &str) -> bool {
     })
 }
 
+/// Whether the session may be able to read files of this format. It has a factory for `NDJSON`, which finds no format of that name.
+pub(crate) fn may_have_format(state: &SessionState, format: &str) -> bool {
+    state.table_factories().contains_key(&format.to_uppercase())
+        && (!makes_files(state, format) || state.get_file_format_factory(&format.to_lowercase()).is_some())
+}
+
 /// Whether the session may have a catalog.
 pub(crate) fn may_have_catalog(state: &SessionState, catalog: &str) -> bool {
     let list = state.catalog_list();

@@ -6,7 +6,7 @@ use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     execution::context::SessionContext,
-    logical_expr::LogicalPlan,
+    logical_expr::{DdlStatement, LogicalPlan},
     physical_plan::execute_stream,
 };
 use futures::{
@@ -78,7 +78,7 @@ impl Pipeline {
     ) -> Result<Option<ShownRows>, StepError> {
         let statement = self.statement(step);
         let parsing = Instant::now();
-        let plan = self.plan(step, session).await?;
+        let plan = rows_out.options.with_reset_value(self.plan(step, session).await?);
         let mut is_checked = statement.checks.is_empty() || self.check_columns(step, session, &plan)?;
         // Before anything of it is planned, so that the query finds them.
         if let Some(node) = node {
@@ -88,6 +88,10 @@ impl Pipeline {
         let is_kept = keeps_what_is_there(statement, session);
         let copied = match &plan {
             LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
+            _ => None,
+        };
+        let view = match (&plan, node) {
+            (LogicalPlan::Ddl(DdlStatement::CreateView(view)), Some(_)) => Some(Arc::clone(&view.input)),
             _ => None,
         };
         let planned = async {
@@ -147,6 +151,9 @@ impl Pipeline {
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
         // What was there before is not of this node.
         if !is_kept {
+            if let Some(view) = view {
+                node.view(&view);
+            }
             record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
         }
         let shown = (has_rows && !is_streamed).then_some(shown);

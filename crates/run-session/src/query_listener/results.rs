@@ -75,11 +75,14 @@ impl RunQuery {
                 facts.summary = Some(summary);
             }
             facts.checks.measured = measured;
-            facts.secrets.clone_from(&self.secrets);
-            facts.schema = Some(Arc::clone(&self.query.schema));
-            facts.lineage = Some(Arc::clone(&self.query.lineage));
-            facts.table = self.table().map(str::to_owned);
-            facts.preview.clone_from(&self.preview);
+            // The columns of a query that was made for checks are those that they need.
+            if !self.is_of_checks {
+                facts.secrets.clone_from(&self.secrets);
+                facts.schema = Some(Arc::clone(&self.query.schema));
+                facts.lineage = Some(Arc::clone(&self.query.lineage));
+                facts.table = self.table().map(str::to_owned);
+                facts.preview.clone_from(&self.preview);
+            }
         }
         // The plan of what took longest is looked at.
         if facts.picture.as_ref().is_none_or(|picture| picture.wall_time < report.wall_time) {
@@ -98,7 +101,7 @@ impl RunQuery {
             }
         }
         if node.run.context.lineage.is_some() {
-            note_tables(&self.query, &mut facts.tables);
+            note_tables(&self.query.optimized, &mut facts.tables);
         }
         facts.queries.push(QueryFacts {
             id: self.query.id,
