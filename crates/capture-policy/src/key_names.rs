@@ -1,6 +1,6 @@
 //! The names that credentials have.
 
-use std::cell::LazyCell;
+use std::{cell::LazyCell, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 
@@ -183,10 +183,21 @@ pub(crate) struct KeyNames {
     matcher: Option<AhoCorasick>,
 }
 
+/// Without extra names. A program has several policies, and the matcher is shared by its copies.
+static USUAL: LazyLock<KeyNames> =
+    LazyLock::new(|| KeyNames::of_parts(PARTS.into_iter().map(str::to_owned).collect()));
+
 impl KeyNames {
     pub(crate) fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         let extra = extra.into_iter().map(|key| normalized(key.as_ref())).filter(|key| !key.is_empty());
-        let parts: Vec<String> = PARTS.into_iter().map(str::to_owned).chain(extra).collect();
+        let extra: Vec<String> = extra.collect();
+        match extra.is_empty() {
+            true => USUAL.clone(),
+            false => Self::of_parts(PARTS.into_iter().map(str::to_owned).chain(extra).collect()),
+        }
+    }
+
+    fn of_parts(parts: Vec<String>) -> Self {
         Self { matcher: AhoCorasick::new(&parts).ok(), parts }
     }
 

@@ -1,6 +1,6 @@
 //! Credentials that are known by the words around them, where no key stands directly in front.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{ops::Range, sync::OnceLock};
 
 use regex::{Captures, Regex};
 
@@ -10,10 +10,8 @@ use crate::{
     phrase_table::PHRASES,
 };
 
-static PATTERNS: LazyLock<Vec<(usize, Regex)>> = LazyLock::new(|| {
-    let patterns = PHRASES.iter().enumerate();
-    patterns.filter_map(|(place, phrase)| Some((place, Regex::new(phrase.pattern).ok()?))).collect()
-});
+/// Each is compiled for the first text that may have it: most programs never see one, and compiling takes milliseconds.
+static PATTERNS: [OnceLock<Option<Regex>>; PHRASES.len()] = [const { OnceLock::new() }; PHRASES.len()];
 
 /// Where such credentials are in a text, and those that stand beside their name. `clues` are those of the text, and `hides` is
 /// whether a name is that of a credential.
@@ -29,8 +27,12 @@ pub(crate) fn secrets(text: &str, clues: Clues, hides: impl Fn(&str) -> bool) ->
         true => named_values::secrets(text, hides),
         false => Vec::new(),
     };
-    for (_, pattern) in PATTERNS.iter().filter(|(place, _)| clues.has(Clue::Phrase(*place))) {
-        ranges.extend(pattern.captures_iter(text).filter_map(found));
+    for (place, (pattern, phrase)) in PATTERNS.iter().zip(&PHRASES).enumerate() {
+        if clues.has(Clue::Phrase(place))
+            && let Some(pattern) = pattern.get_or_init(|| Regex::new(phrase.pattern).ok())
+        {
+            ranges.extend(pattern.captures_iter(text).filter_map(found));
+        }
     }
     ranges
 }
@@ -77,6 +79,13 @@ mod tests {
             let shown = redactor.sql_text(text);
             assert!(!shown.contains("vX7k") && shown.contains("[redacted]"), "{shown}");
             assert_eq!(redactor.sql_text(&shown), shown);
+        }
+    }
+
+    #[test]
+    fn every_pattern_can_be_compiled() {
+        for phrase in &super::PHRASES {
+            assert!(super::Regex::new(phrase.pattern).is_ok(), "{}", phrase.pattern);
         }
     }
 

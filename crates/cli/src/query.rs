@@ -38,7 +38,7 @@ pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
     }
     let folders: Vec<Bundle> = bundles.iter().map(|bundle| Bundle::clone(bundle)).collect();
     let session = BundleSession::new(&folders).map_err(Failure::work)?;
-    let done = threads::runtime(None)?.block_on(async {
+    let done = threads::runtime(threads::look_for_room(None, || ()))?.block_on(async {
         let frame = session.context.sql_with_options(&sql, read_only()).await;
         let frame = frame.map_err(Failure::of_engine)?;
         let rows = frame.execute_stream().await.map_err(Failure::of_engine)?;

@@ -15,6 +15,7 @@ use daglight::{
 use datafusion::{
     error::DataFusionError,
     execution::{
+        SessionStateBuilder,
         memory_pool::{GreedyMemoryPool, TrackConsumersPool},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
@@ -60,6 +61,7 @@ pub(crate) const TABLE_ROWS: usize = 20;
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
+    let looking = threads::look_for_room(args.threads, make_functions);
     let resolved = settings(&args)?;
     let policy = resolved.settings.policy();
     // As early as there is a policy: an error of what follows may quote the script.
@@ -79,7 +81,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             Failure::input(format!("cannot write to {asked_by} {}: {error}", dir.display()))
         })?;
     }
-    let runtime = threads::runtime(args.threads)?;
+    let runtime = threads::runtime(looking)?;
     // The last one: it makes a folder, which only a run deletes.
     let runtime_env = runtime_env(&args)?;
     // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
@@ -141,6 +143,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     spill::remove();
     telemetry.shutdown();
     Ok(exit_code)
+}
+
+/// Makes DataFusion's functions, which all sessions of a process share, while settings and scripts are read.
+fn make_functions() {
+    drop(SessionStateBuilder::new_with_default_features());
 }
 
 /// The error of a statement with its place, its message as the policy shows it.

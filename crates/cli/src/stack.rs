@@ -27,7 +27,7 @@ pub(crate) fn with_large_stack(work: fn() -> ExitCode) -> ExitCode {
 
 /// The limit on the address space of this process, such as of `ulimit -v`. `None` without one, and where the system does
 /// not say.
-fn address_space_limit() -> Option<usize> {
+pub(crate) fn address_space_limit() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     limit.split_whitespace().next()?.parse().ok()

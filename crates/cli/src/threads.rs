@@ -1,11 +1,17 @@
 //! How many threads a run can have, found out before it starts: a runtime that cannot start one of its threads panics,
 //! and one without a thread for blocking work waits for ever.
 
-use std::{io, iter, num::NonZero, sync::mpsc, thread, time::Duration};
+use std::{
+    io, iter,
+    num::NonZero,
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{failure::Failure, say::note};
+use crate::{failure::Failure, say::note, stack::address_space_limit};
 
 /// Stacks of the runtime's threads, the first that there is room for. They evaluate expressions as deep as those that
 /// were planned. The system gives memory to the part of a stack that is used, so a large one costs nothing, unless the
@@ -32,13 +38,41 @@ const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The environment variable by which tokio takes another number of workers than there are processors.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
-/// The runtime of a pipeline, with so many workers, by default as many as there are processors, or as the system lets it have.
-pub(crate) fn runtime(threads: Option<NonZero<usize>>) -> Result<Runtime, Failure> {
-    // Tokio opens these for itself, and panics where it cannot.
-    has_room_for_files()?;
+/// Workers that there is room for, and the stack of each.
+type Room = io::Result<(usize, usize)>;
+
+/// What is found out while something else is done.
+pub(crate) struct Looking {
+    wanted: usize,
+    found: Option<JoinHandle<Room>>,
+}
+
+/// Finds out, beside the caller, how many workers a runtime can have, by default as many as there are processors. `first` is
+/// done there before that.
+pub(crate) fn look_for_room(threads: Option<NonZero<usize>>, first: fn()) -> Looking {
     let wanted = threads.map_or_else(wanted_workers, NonZero::get);
+    let look = move || {
+        first();
+        // This one's place is free afterwards.
+        room(wanted, OWN_THREADS - 1)
+    };
+    // All of the room is taken for a moment. Where the address space is limited, nobody else could allocate anything then.
+    let found = address_space_limit()
+        .is_none()
+        .then(|| thread::Builder::new().name("daglight-ahead".into()).spawn(look));
+    Looking { wanted, found: found.and_then(Result::ok) }
+}
+
+impl Looking {
+    fn end(self) -> (usize, Room) {
+        let found = self.found.and_then(|looking| looking.join().ok());
+        (self.wanted, found.unwrap_or_else(|| room(self.wanted, OWN_THREADS)))
+    }
+}
+
+fn room(wanted: usize, own_threads: usize) -> Room {
     let room = |workers: usize, stack_bytes| {
-        let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (OWN_THREADS, OWN_STACK_BYTES)];
+        let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (own_threads, OWN_STACK_BYTES)];
         has_room_for(&stacks)
     };
     // Smaller stacks before fewer threads: a plan that is deep enough to need the stack is rare, and slowness is
@@ -50,22 +84,31 @@ pub(crate) fn runtime(threads: Option<NonZero<usize>>) -> Result<Runtime, Failur
     let mut error = io::Error::from(io::ErrorKind::WouldBlock);
     for (workers, stack_bytes) in as_wanted.chain(fewer) {
         match room(workers, stack_bytes) {
-            Ok(()) => {
-                if workers < wanted {
-                    note!(
-                        "warning: the system has room for {workers} of {wanted} worker threads: the run may be slower"
-                    );
-                }
-                return start(workers, stack_bytes).map_err(|error| no_runtime(&error));
-            }
+            Ok(()) => return Ok((workers, stack_bytes)),
             Err(no_room) => error = no_room,
         }
     }
+    Err(error)
+}
+
+/// The runtime of a pipeline, with as many workers as there is room for.
+pub(crate) fn runtime(looking: Looking) -> Result<Runtime, Failure> {
+    let (wanted, room) = looking.end();
+    // Tokio opens these for itself, and panics where it cannot.
+    has_room_for_files()?;
+    let (workers, stack_bytes) = room.map_err(|error| no_room(&error))?;
+    if workers < wanted {
+        note!("warning: the system has room for {workers} of {wanted} worker threads: the run may be slower");
+    }
+    start(workers, stack_bytes).map_err(|error| no_runtime(&error))
+}
+
+fn no_room(error: &io::Error) -> Failure {
     let least = 1 + BLOCKING_THREADS + OWN_THREADS;
-    Err(Failure::input(format!(
+    Failure::input(format!(
         "cannot start the {least} threads that a run needs at the least: {error}; raise the limit on processes \
          (ulimit -u) or on memory (ulimit -v)"
-    )))
+    ))
 }
 
 fn no_runtime(error: &io::Error) -> Failure {
