@@ -91,19 +91,39 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
     let query = request.uri().query().unwrap_or_default();
     let mut named = query.split('&').filter_map(|pair| pair.split_once('='));
     if let Some((_, given)) = named.find(|(name, _)| *name == PARAMETER) {
-        return Some(match token.is(given) {
+        return Some(match token.is(&decoded(given)) {
             // The address with the token is not to stay in the history.
-            true => keep_token(request.uri().path(), given),
+            true => keep_token(request.uri().path(), &token.0),
             false => unauthorized(),
         });
     }
-    let bearer = text(headers, &header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let bearer = text(headers, &header::AUTHORIZATION).and_then(of_bearer);
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut kept = cookies.flat_map(|value| value.split("; ")).filter_map(|cookie| cookie.split_once('='));
     // The header is for programs, the cookie for the browser that has opened the printed address.
     let is_known = bearer.is_some_and(|given| token.is(given))
         || kept.any(|(name, given)| name == COOKIE && token.is(given));
     (!is_known).then(unauthorized)
+}
+
+/// What a header of this scheme has; the name of a scheme is the same in capitals (RFC 9110, 11.1).
+fn of_bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+/// A value of a query without its percent-encoding: `%2D` is `-`. What encodes no character of a token stays.
+fn decoded(value: &str) -> String {
+    let mut parts = value.split('%');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.filter(u8::is_ascii_graphic) {
+            Some(byte) => text.extend([char::from(byte)].into_iter().chain(part[2..].chars())),
+            None => text.extend(['%'].into_iter().chain(part.chars())),
+        }
+    }
+    text
 }
 
 fn keep_token(path: &str, token: &str) -> Response {
@@ -232,6 +252,18 @@ mod tests {
         check(&[host], "/?token=abcdefgh-2", TOKEN, Some(401));
         check(&[host], "/?token=abcdefgh-1", TOKEN, Some(303));
         check(&[host, ("authorization", "Bearer abcdefgh-1")], "/", TOKEN, None);
+        for authorization in ["bearer abcdefgh-1", "BEARER abcdefgh-1", "Bearer  abcdefgh-1"] {
+            check(&[host, ("authorization", authorization)], "/", TOKEN, None);
+        }
+        for authorization in ["abcdefgh-1", "Basic abcdefgh-1", "Bearer", "Bearerabcdefgh-1"] {
+            check(&[host, ("authorization", authorization)], "/", TOKEN, Some(401));
+        }
+        for path in ["/?token=abcdefgh%2D1", "/?token=abcdefgh%2d1", "/?a=b&token=%61bcdefgh-%31"] {
+            check(&[host], path, TOKEN, Some(303));
+        }
+        for path in ["/?token=abcdefgh%252D1", "/?token=abcdefgh%2", "/?token=%", "/?token=%C3%A4%zz"] {
+            check(&[host], path, TOKEN, Some(401));
+        }
         check(&[host, ("authorization", "Bearer abcdefgh-")], "/", TOKEN, Some(401));
         check(&[host, ("authorization", "Bearer abcdefgh-11")], "/", TOKEN, Some(401));
         check(&[host, ("cookie", "x=1; daglight_token=abcdefgh-1")], "/", TOKEN, None);

@@ -15,6 +15,7 @@
 //! GET /compare?before=A&run=B     a comparison
 //! ```
 
+mod connections;
 mod guard;
 mod listing;
 mod live;

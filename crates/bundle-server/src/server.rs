@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_blocking};
 
 use crate::{
+    connections::{ConnectionLimits, answer},
     guard::{Token, guarded},
     listing::Listing,
     live::{LiveRun, Progress, live_run},
@@ -100,7 +101,8 @@ impl Server {
         Self { options, ..self }
     }
 
-    /// Answers until `until` is ready. Only requests to this machine's own names are answered, so that `listener` is best bound
+    /// Answers until `until` is ready, to 32 connections at the same time, of which each has ten seconds for the head of its next
+    /// request. Only requests to this machine's own names are answered, so that `listener` is best bound
     /// to loopback.
     ///
     /// # Errors
@@ -136,7 +138,7 @@ impl Server {
                 .fallback(nothing_there)
                 .with_state(Arc::new(shared))
                 .layer(from_fn_with_state(self.token, guarded));
-        axum::serve(listener, router).with_graceful_shutdown(until).await
+        answer(listener, router, ConnectionLimits::default(), until).await
     }
 }
 

@@ -1,0 +1,174 @@
+//! Connections: so many at the same time, and none that says nothing for ever.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::sleep,
+};
+
+/// Connections at the same time: each is an open file, of which a process may have few. A browser opens six.
+const MAX_CONNECTIONS: usize = 32;
+/// How long the head of a request may take, and how long a connection may wait for the next one.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// The pause after a connection that cannot be accepted, as where no file can be opened.
+const AFTER_REFUSAL: Duration = Duration::from_millis(200);
+
+/// How much connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) at_once: usize,
+    pub(crate) head_within: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { at_once: MAX_CONNECTIONS, head_within: HEAD_WITHIN }
+    }
+}
+
+/// Answers by a router until `until` is ready, and then what was asked before.
+pub(crate) async fn answer(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    until: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (closing, is_closing) = watch::channel(());
+    let free = Arc::new(Semaphore::new(limits.at_once));
+    let mut connections = JoinSet::new();
+    let mut until = pin!(until);
+    loop {
+        // First a place, so that those who wait for one are the system's, and cost no file.
+        let accepted = async {
+            let place = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?.0, place))
+        };
+        tokio::select! {
+            () = &mut until => break,
+            accepted = accepted => match accepted {
+                Ok((stream, place)) => {
+                    connections.spawn(converse(stream, place, router.clone(), limits, is_closing.clone()));
+                }
+                // Of one connection, or of too many open files: those that end make room.
+                Err(_) => sleep(AFTER_REFUSAL).await,
+            },
+            // So that those which ended are not kept.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop((listener, closing));
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn converse(
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+    router: Router,
+    limits: ConnectionLimits,
+    mut is_closing: watch::Receiver<()>,
+) {
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_within);
+    let mut connection =
+        pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    // What becomes of one connection is nobody else's concern: a browser goes away at any moment.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        // The sender is dropped, and says nothing before.
+        _ = is_closing.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{SocketAddr, TcpStream},
+        thread,
+        time::Instant,
+    };
+
+    use axum::routing::get;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Does something beside a server, and ends it.
+    fn beside(limits: ConnectionLimits, work: impl FnOnce(SocketAddr)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        let until = async { _ = ended.await };
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let server = thread::spawn(move || runtime.block_on(answer(listener, router, limits, until)));
+        work(address);
+        end.send(()).unwrap();
+        server.join().unwrap().unwrap();
+    }
+
+    fn connect(to: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    fn ask(to: SocketAddr) -> String {
+        let mut stream = connect(to);
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn who_says_nothing_is_sent_away() {
+        let limits = ConnectionLimits { at_once: 8, head_within: Duration::from_millis(100) };
+        beside(limits, |address| {
+            for begun in ["", "GET / HTTP/1.1\r\nhost: loc"] {
+                let mut silent = connect(address);
+                silent.write_all(begun.as_bytes()).unwrap();
+                let mut rest = Vec::new();
+                silent.read_to_end(&mut rest).unwrap();
+                assert!(!String::from_utf8_lossy(&rest).contains("200"), "{rest:?}");
+            }
+            assert!(ask(address).ends_with("hello"));
+        });
+    }
+
+    #[test]
+    fn who_comes_after_many_others_waits_for_a_place() {
+        let limits = ConnectionLimits { at_once: 2, head_within: Duration::from_millis(300) };
+        beside(limits, |address| {
+            let silent: Vec<TcpStream> = (0..9).map(|_| connect(address)).collect();
+            assert!(ask(address).ends_with("hello"));
+            drop(silent);
+        });
+    }
+
+    #[test]
+    fn an_end_waits_for_no_connection_that_says_nothing() {
+        let begun = Instant::now();
+        let mut silent = None;
+        beside(ConnectionLimits { at_once: 2, head_within: LONG * 10 }, |address| {
+            silent = Some(connect(address));
+            assert!(ask(address).ends_with("hello"));
+        });
+        assert!(begun.elapsed() < LONG * 5);
+    }
+}
