@@ -1,7 +1,7 @@
 //! Reading what the report is made of: the only part of this crate that opens the files of a bundle.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     error::Error,
     path::{Path, PathBuf},
 };
@@ -9,10 +9,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
-    Artifact, ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, PlanBundle, ProcessEvidence, ReadError,
-    outbox::outbox_path,
+    Artifact, ArtifactCatalog, Bundle, BundlePart, FileEntry, Liveness, Manifest, PlanBundle,
+    ProcessEvidence, ReadError, outbox::outbox_path,
 };
-use daglight_semantic_conventions::Namespace;
+use daglight_semantic_conventions::{Key, Namespace};
 use serde_json::Value;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     display,
     report::UnreadableFile,
     signals::Signals,
-    trace_lines::RunTimes,
+    trace_lines::{RunLines, RunTimes, run_named},
 };
 
 /// Files that have become shorter, or are gone, and are named one by one.
@@ -121,25 +121,36 @@ impl Inputs {
             read => noted(read, named(bundle, &bundle.manifest()), &mut unreadable),
         };
         let manifest = manifest.map(|(manifest, damages)| {
-            let damages = damages.into_iter();
-            unreadable.extend(
-                damages.map(|problem| UnreadableFile { file: named(bundle, &bundle.manifest()), problem }),
-            );
+            unreadable.extend(damages.into_iter().map(UnreadableFile::from));
+            unreadable.extend(of_another_folder(bundle, &manifest));
             manifest
         });
         let times = RunTimes::of(manifest.as_ref(), now);
-        let evidence = match ProcessEvidence::read(&bundle.heartbeat()) {
+        let started_at = manifest.as_ref().map(|manifest| manifest.started_at);
+        let evidence = match ProcessEvidence::read_with_damages(&bundle.heartbeat(), started_at) {
             // A run without a heartbeat has no such file.
-            Err(error) if error.is_not_found() => None,
+            Err(error) if error.is_not_found() => {
+                let missing =
+                    manifest.as_ref().and_then(|manifest| ProcessEvidence::missing_of(bundle, manifest));
+                unreadable.extend(missing.map(UnreadableFile::from));
+                None
+            }
             read => noted(read, named(bundle, &bundle.heartbeat()), &mut unreadable),
         };
+        let evidence = evidence.map(|(evidence, damages)| {
+            unreadable.extend(damages.into_iter().map(UnreadableFile::from));
+            evidence
+        });
         let catalog =
             noted(ArtifactCatalog::read(bundle), named(bundle, &bundle.artifacts()), &mut unreadable);
         let namespace = manifest
             .as_ref()
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
-        let mut signals = Signals::read(bundle, &namespace, times);
+        let (run, key) = (run_named(bundle, manifest.as_ref()), namespace.key(Key::RunId));
+        let mut signals = Signals::read(bundle, &namespace, RunLines::new(times, run.as_deref(), &key));
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
+        let artifacts = own_artifacts(artifacts, run.as_deref(), &mut unreadable);
+        let stray = stray_plans(bundle, manifest.as_ref());
         let mut watched = manifest
             .as_ref()
             .filter(|_| !options.alone)
@@ -156,12 +167,19 @@ impl Inputs {
         let of_plan = |file: &str| named(bundle, &bundle.plans_dir().join(file));
         let plans = PlanBundle::read_all(bundle, |file, plan| {
             let file = of_plan(file);
+            if stray.contains(&file) {
+                return;
+            }
             if let Some(watched) = &mut watched {
                 watched.plan(&file, &plan);
             }
             planned(file, plan);
         });
         unreadable.extend(plans.problems().map(|(file, problem)| UnreadableFile { file, problem }));
+        unreadable.extend(stray.into_iter().map(|file| UnreadableFile {
+            file,
+            problem: "is not in the manifest, so it is not of this run, and is left out".to_owned(),
+        }));
         // A file that ends where a line ends looks whole. Only the manifest knows that it was longer.
         let damaged = signals.files.iter().filter(|read| read.problem.is_some()).map(|read| &*read.file);
         let known = damaged.chain(unreadable.iter().map(|known| &*known.file)).collect();
@@ -185,6 +203,42 @@ impl Inputs {
             unreadable,
         })
     }
+}
+
+/// That the folder is named after another run than its manifest is of.
+fn of_another_folder(bundle: &Bundle, manifest: &Manifest) -> Option<UnreadableFile> {
+    let (own, named_after) = (manifest.identity.run_id, bundle.run_id()?);
+    (own != named_after).then(|| UnreadableFile {
+        file: named(bundle, &bundle.manifest()),
+        problem: format!("is of run {own}, and the folder is that of {named_after}"),
+    })
+}
+
+/// Without what another run has written, which is named.
+fn own_artifacts(
+    mut artifacts: Vec<Artifact>,
+    run: Option<&str>,
+    unreadable: &mut Vec<UnreadableFile>,
+) -> Vec<Artifact> {
+    let Some(run) = run else { return artifacts };
+    let others: Vec<Artifact> =
+        artifacts.extract_if(.., |artifact| artifact.run_id.to_string() != run).collect();
+    if let Some(other) = others.first() {
+        let what = display::plural(others.len() as u64, "output");
+        let problem = format!("{what} of run {} left out", other.run_id);
+        unreadable.push(UnreadableFile { file: "artifacts.json".to_owned(), problem });
+    }
+    artifacts
+}
+
+/// The files of plans that a complete bundle does not list: somebody has put them there.
+fn stray_plans(bundle: &Bundle, manifest: Option<&Manifest>) -> BTreeSet<String> {
+    let Some(manifest) = manifest.filter(|manifest| manifest.lists_final_files()) else {
+        return BTreeSet::new();
+    };
+    let listed: HashSet<&str> = manifest.files.iter().map(|entry| &*entry.path).collect();
+    let files = FileEntry::list(bundle).into_iter().map(|entry| entry.path);
+    files.filter(|path| BundlePart::of(path) == BundlePart::Plan && !listed.contains(&**path)).collect()
 }
 
 /// The files that the run had when it ended, and that are shorter or gone by now: a file that ends with a whole line looks

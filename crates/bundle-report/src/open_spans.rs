@@ -8,7 +8,7 @@ use crate::{
     otlp::Span,
     shown_spans::ShownSpan,
     slow_span::SlowSpan,
-    trace_lines::{RunTimes, read_spans},
+    trace_lines::{RunLines, read_spans},
 };
 
 /// Spans that are kept: more than any process has open at a time.
@@ -43,14 +43,14 @@ impl<T> OpenSpans<T> {
     /// Reads the file of open spans, which only runs have that have not ended in good order. `known` makes what is kept of a span.
     pub(crate) fn read(
         path: &Path,
-        times: RunTimes,
+        of: RunLines<'_>,
         mut known: impl FnMut(&Span<'_>) -> Option<T>,
     ) -> (Self, Option<FileReading>) {
         if path.symlink_metadata().is_err() {
             return (Self::default(), None);
         }
         let mut open = HashMap::new();
-        let reading = read_spans(path, times, |span| {
+        let reading = read_spans(path, of, |span| {
             if span.start_time_unix_nano == 0 || open.len() >= MAX_OPEN {
                 return;
             }

@@ -18,9 +18,25 @@ pub(crate) struct TracesLine<'a> {
     resource_spans: Vec<ResourceSpans<'a>>,
 }
 
+/// What a resource says of itself, as far as it tells runs apart.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Resource<'a> {
+    #[serde(borrow, default)]
+    attributes: Attributes<'a>,
+}
+
+impl Resource<'_> {
+    /// The value of an attribute, where it is not this one.
+    pub(crate) fn other_than(&self, key: &str, own: &str) -> Option<&str> {
+        self.attributes.text(key).filter(|found| *found != own)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
+    #[serde(borrow, default)]
+    resource: Resource<'a>,
     #[serde(borrow, default)]
     scope_spans: Vec<ScopeSpans<'a>>,
 }
@@ -32,6 +48,10 @@ struct ScopeSpans<'a> {
 }
 
 impl<'a> TracesLine<'a> {
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource<'a>> {
+        self.resource_spans.iter().map(|spans| &spans.resource)
+    }
+
     pub(crate) fn spans(&self) -> impl Iterator<Item = &Span<'a>> {
         self.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans)
     }
@@ -114,6 +134,8 @@ pub(crate) struct LogsLine<'a> {
 #[serde(rename_all = "camelCase")]
 struct ResourceLogs<'a> {
     #[serde(borrow, default)]
+    resource: Resource<'a>,
+    #[serde(borrow, default)]
     scope_logs: Vec<ScopeLogs<'a>>,
 }
 
@@ -125,6 +147,10 @@ struct ScopeLogs<'a> {
 }
 
 impl<'a> LogsLine<'a> {
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource<'a>> {
+        self.resource_logs.iter().map(|logs| &logs.resource)
+    }
+
     pub(crate) fn records(&self) -> impl Iterator<Item = &LogRecord<'a>> {
         self.resource_logs
             .iter()

@@ -4,21 +4,28 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::otlp::{Attributes, Double, Integer, nanoseconds};
+use crate::otlp::{Attributes, Double, Integer, Resource, nanoseconds};
 
 /// A line of metrics.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "that it can be read is all that is asked")]
 pub(crate) struct MetricsLine<'a> {
     #[serde(borrow)]
     resource_metrics: Vec<ResourceMetrics<'a>>,
 }
 
+impl<'a> MetricsLine<'a> {
+    pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource<'a>> {
+        self.resource_metrics.iter().map(|metrics| &metrics.resource)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "as above")]
+#[expect(dead_code, reason = "that the points can be read is all that is asked")]
 struct ResourceMetrics<'a> {
+    #[serde(borrow, default)]
+    resource: Resource<'a>,
     #[serde(borrow, default)]
     scope_metrics: Vec<ScopeMetrics<'a>>,
 }

@@ -19,7 +19,7 @@ use crate::{
     self_time::SelfTimes,
     shown_spans::{ShownSpan, ShownSpans},
     slow_span::SlowSpan,
-    trace_lines::{RunTimes, read_records, read_spans},
+    trace_lines::{RunLines, read_records, read_spans},
 };
 
 /// Nodes, stages and open plannings that are kept apart; a run with more is reported without the rest.
@@ -197,8 +197,8 @@ impl Keys {
 }
 
 impl Signals {
-    /// Reads the three files of a bundle. What cannot be of the times of the run is damaged.
-    pub(crate) fn read(bundle: &Bundle, namespace: &Namespace, times: RunTimes) -> Self {
+    /// Reads the three files of a bundle. What cannot be of the run is damaged.
+    pub(crate) fn read(bundle: &Bundle, namespace: &Namespace, of: RunLines<'_>) -> Self {
         let keys = Keys::of(namespace);
         let mut signals = Self {
             root: None,
@@ -226,14 +226,14 @@ impl Signals {
         };
         // First, because in the other file a span stands when it has ended.
         let (open, unreadable) =
-            OpenSpans::read(&SignalFiles::from(bundle).open_spans(), times, |span| open_span(span, &keys));
+            OpenSpans::read(&SignalFiles::from(bundle).open_spans(), of, |span| open_span(span, &keys));
         signals.open = open;
-        let traces = read_spans(&bundle.traces(), times, |span| signals.take_span(span, &keys));
+        let traces = read_spans(&bundle.traces(), of, |span| signals.take_span(span, &keys));
         let metrics =
             // Nothing of the report is made of metrics. They are read for their damages alone, which the list of files
             // shows.
-            read_lines(&bundle.metrics(), |line| serde_json::from_str::<MetricsLine<'_>>(line).map(drop));
-        let logs = read_records(&bundle.logs(), times, |record| {
+            read_lines(&bundle.metrics(), |line| of.check_metrics(&serde_json::from_str::<MetricsLine<'_>>(line)?));
+        let logs = read_records(&bundle.logs(), of, |record| {
             signals.record_count += 1;
             signals.problems.add_record(record, &keys.node, |key| keys.is_context(key));
         });
@@ -506,8 +506,8 @@ mod tests {
     use super::*;
     use crate::fixture::{self, SpanLine};
 
-    fn times() -> RunTimes {
-        RunTimes::of(None, fixture::start())
+    fn of_run() -> RunLines<'static> {
+        RunLines::new(crate::trace_lines::RunTimes::of(None, fixture::start()), None, "")
     }
 
     fn read(lines: &[String]) -> Signals {
@@ -516,7 +516,7 @@ mod tests {
         std::fs::write(bundle.traces(), lines.concat()).unwrap();
         std::fs::write(bundle.logs(), fixture::log_line(17, "disk is full")).unwrap();
         std::fs::write(bundle.metrics(), "{\"resourceMetrics\":[]}\n").unwrap();
-        Signals::read(&bundle, &Namespace::default(), times())
+        Signals::read(&bundle, &Namespace::default(), of_run())
     }
 
     #[test]
@@ -565,7 +565,7 @@ mod tests {
         let whole = [node("orders"), node("Größe \"x\""), node("lines")].concat().into_bytes();
         for length in 0..=whole.len() {
             std::fs::write(bundle.traces(), &whole[..length]).unwrap();
-            let signals = Signals::read(&bundle, &Namespace::default(), times());
+            let signals = Signals::read(&bundle, &Namespace::default(), of_run());
             let whole_lines = whole[..length].iter().filter(|byte| **byte == b'\n').count() as u64;
             let reading = &signals.files[0];
             assert_eq!((reading.size_bytes, reading.unreadable_lines), (length as u64, 0));

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use chrono::{DateTime, Days, Utc};
-use daglight_run_bundle::{FileReading, Manifest, read_lines};
+use daglight_run_bundle::{Bundle, FileReading, Manifest, read_lines};
 use serde::de::Error as _;
 
-use crate::otlp::{LogRecord, LogsLine, Span, TracesLine};
+use crate::{
+    otlp::{LogRecord, LogsLine, Resource, Span, TracesLine},
+    otlp_metrics::MetricsLine,
+};
 
 /// The beginning of 2000, in nanoseconds: clocks that were never set begin before it.
 const EARLIEST: u64 = 946_684_800_000_000_000;
@@ -47,10 +50,6 @@ impl RunTimes {
         time.is_some_and(|time| (EARLIEST..=self.latest).contains(&time))
     }
 
-    pub(crate) fn check_line(self, line: &TracesLine<'_>) -> serde_json::Result<()> {
-        line.spans().try_for_each(|span| self.check_span(span))
-    }
-
     fn check_span(self, span: &Span<'_>) -> serde_json::Result<()> {
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let of_span = |what: &str, time| format!("{what} of the span {:?}, {time} ns,", span.span_id);
@@ -66,13 +65,6 @@ impl RunTimes {
         Ok(())
     }
 
-    pub(crate) fn check_records(self, line: &LogsLine<'_>) -> serde_json::Result<()> {
-        line.records().try_for_each(|record| {
-            let time = record.time();
-            self.check(time, || format!("the time of a record, {time} ns,"))
-        })
-    }
-
     /// 0 is a time that is not known.
     fn check(self, time: u64, what: impl Fn() -> String) -> serde_json::Result<()> {
         let problem = match time {
@@ -85,11 +77,67 @@ impl RunTimes {
     }
 }
 
+/// The id of the run of a bundle: that of its manifest, or of its folder.
+pub(crate) fn run_named(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<String> {
+    let run = manifest.map(|manifest| manifest.identity.run_id).or_else(|| bundle.run_id());
+    run.map(|run| run.to_string())
+}
+
+/// What the lines of a run are known by: their times, and the run that their resources name. One of another run that got into the
+/// file would be counted as a part of this one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunLines<'r> {
+    pub(crate) times: RunTimes,
+    run: Option<Run<'r>>,
+}
+
+/// A run, and the attribute of a resource that names it.
+#[derive(Debug, Clone, Copy)]
+struct Run<'r> {
+    id: &'r str,
+    key: &'r str,
+}
+
+impl<'r> RunLines<'r> {
+    /// Of the run with this id, if that is known, under a key of resources.
+    pub(crate) fn new(times: RunTimes, id: Option<&'r str>, key: &'r str) -> Self {
+        Self { times, run: id.map(|id| Run { id, key }) }
+    }
+
+    pub(crate) fn check_spans(self, line: &TracesLine<'_>) -> serde_json::Result<()> {
+        self.check_resources(line.resources())?;
+        line.spans().try_for_each(|span| self.times.check_span(span))
+    }
+
+    pub(crate) fn check_records(self, line: &LogsLine<'_>) -> serde_json::Result<()> {
+        self.check_resources(line.resources())?;
+        line.records().try_for_each(|record| {
+            let time = record.time();
+            self.times.check(time, || format!("the time of a record, {time} ns,"))
+        })
+    }
+
+    pub(crate) fn check_metrics(self, line: &MetricsLine<'_>) -> serde_json::Result<()> {
+        self.check_resources(line.resources())
+    }
+
+    fn check_resources<'l>(
+        self,
+        mut resources: impl Iterator<Item = &'l Resource<'l>>,
+    ) -> serde_json::Result<()> {
+        let Some(Run { id, key }) = self.run else { return Ok(()) };
+        match resources.find_map(|resource| resource.other_than(key, id)) {
+            Some(other) => Err(serde_json::Error::custom(format_args!("it is of run {other}"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Hands every span of a file over. A line with a span that cannot be of the run is damaged as one that cannot be parsed.
-pub(crate) fn read_spans(path: &Path, times: RunTimes, mut take: impl FnMut(&Span<'_>)) -> FileReading {
+pub(crate) fn read_spans(path: &Path, of: RunLines<'_>, mut take: impl FnMut(&Span<'_>)) -> FileReading {
     read_lines(path, |line| {
         let line: TracesLine<'_> = serde_json::from_str(line)?;
-        times.check_line(&line)?;
+        of.check_spans(&line)?;
         line.spans().for_each(&mut take);
         Ok(())
     })
@@ -98,12 +146,12 @@ pub(crate) fn read_spans(path: &Path, times: RunTimes, mut take: impl FnMut(&Spa
 /// Hands every log record of a file over, as [`read_spans`] does.
 pub(crate) fn read_records(
     path: &Path,
-    times: RunTimes,
+    of: RunLines<'_>,
     mut take: impl FnMut(&LogRecord<'_>),
 ) -> FileReading {
     read_lines(path, |line| {
         let line: LogsLine<'_> = serde_json::from_str(line)?;
-        times.check_records(&line)?;
+        of.check_records(&line)?;
         line.records().for_each(&mut take);
         Ok(())
     })
@@ -132,7 +180,7 @@ mod tests {
             .iter()
             .map(|line| {
                 std::fs::write(&path, format!("{line}\n")).unwrap();
-                let reading = read_spans(&path, times, |_| ());
+                let reading = read_spans(&path, RunLines::new(times, None, ""), |_| ());
                 assert_eq!(reading.lines + reading.unreadable_lines, 1);
                 reading.problem.unwrap_or_default()
             })
@@ -179,7 +227,9 @@ mod tests {
         let years_ago = fixture::start() - chrono::TimeDelta::days(3_000);
         let times = RunTimes::of(Some(&running), years_ago);
         let line = |time| span(time, time);
-        let check = |line: &str| times.check_line(&serde_json::from_str(line).unwrap()).is_ok();
+        let check = |line: &str| {
+            RunLines::new(times, None, "").check_spans(&serde_json::from_str(line).unwrap()).is_ok()
+        };
         assert!(check(&line(START + 300 * DAY)));
         assert!(!check(&line(START + 400 * DAY)));
     }
@@ -192,7 +242,42 @@ mod tests {
         let absurd = line.replace(&START.to_string(), "18446744073709551615");
         std::fs::write(&path, [line, absurd].concat()).unwrap();
         let times = RunTimes::of(Some(&fixture::manifest()), fixture::start());
-        let reading = read_records(&path, times, |_| ());
+        let reading = read_records(&path, RunLines::new(times, None, ""), |_| ());
         assert_eq!((reading.lines, reading.unreadable_lines), (1, 1));
+    }
+
+    #[test]
+    fn lines_of_another_run_are_damaged_in_every_signal() {
+        let out = tempfile::tempdir().unwrap();
+        let path = out.path().join("signals");
+        let times = RunTimes::of(Some(&fixture::manifest()), fixture::start());
+        let of = RunLines::new(times, Some("a"), "daglight.run_id");
+        let resource = |run: &str| {
+            format!(
+                r#"{{"resource":{{"attributes":[{{"key":"x.run_id","value":{{"stringValue":"z"}}}},{{"key":"daglight.run_id","value":{{"stringValue":"{run}"}}}}]}}}}"#
+            )
+        };
+        let read = |field: &str| {
+            let line = |resource: &str| format!("{{\"{field}\":[{resource}]}}\n");
+            std::fs::write(&path, [line(&resource("a")), line(&resource("b")), line("{}")].concat()).unwrap();
+        };
+        let problems = [
+            {
+                read("resourceSpans");
+                read_spans(&path, of, |_| ())
+            },
+            {
+                read("resourceLogs");
+                read_records(&path, of, |_| ())
+            },
+            {
+                read("resourceMetrics");
+                read_lines(&path, |line| of.check_metrics(&serde_json::from_str(line)?))
+            },
+        ];
+        for reading in problems {
+            assert_eq!((reading.lines, reading.unreadable_lines), (2, 1), "{reading:?}");
+            assert_eq!(reading.problem.as_deref(), Some("line 2 is damaged: it is of run b"));
+        }
     }
 }

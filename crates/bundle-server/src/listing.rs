@@ -10,8 +10,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::{EndedNodes, ReportStatus};
 use daglight_run_bundle::{
-    ArtifactCatalog, Bundle, BundleError, Liveness, Manifest, Materialization, NodeStatus, ProcessEvidence,
-    ReadError, RunStatus, milliseconds, saturating_sum,
+    ArtifactCatalog, Bundle, BundleError, FileDamage, Liveness, Manifest, Materialization, NodeStatus,
+    ProcessEvidence, ReadError, RunStatus, milliseconds, saturating_sum,
 };
 use daglight_run_identity::RunId;
 use serde::Serialize;
@@ -211,7 +211,7 @@ impl Known {
     }
 }
 
-fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<String>), ReadError>) -> ListedRun {
+fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadError>) -> ListedRun {
     let (manifest, damages) = match manifest {
         Ok(read) => read,
         Err(error) => {
@@ -245,7 +245,10 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<String>), ReadError>)
         rows: kept_rows(bundle),
         error: manifest.error,
         dag_name: Some(manifest.identity.dag_name),
-        problem: (!damages.is_empty()).then(|| format!("manifest.json: {}", damages.join("; "))),
+        problem: (!damages.is_empty()).then(|| {
+            let damages: Vec<String> = damages.iter().map(FileDamage::to_string).collect();
+            damages.join("; ")
+        }),
     }
 }
 

@@ -131,18 +131,18 @@ fn plans(bundle: &Bundle, to: &mut RowSink<'_>, mut row: impl FnMut(String, Plan
 
 /// The spans that have ended, and of a run that goes on or was killed those that have not.
 pub(crate) fn spans(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSink<'_>) {
-    let namespace = manifest.map_or("daglight", |manifest| manifest.namespace.as_str());
-    let key = |key: Key| format!("{namespace}.{}", key.suffix());
+    let key = |key: Key| key_of(manifest, key);
+    let own = OwnRun::of(bundle, manifest);
     let (stage, node) = (key(Key::Stage), key(Key::Node));
     let open_file = SignalFiles::in_folder(bundle.dir()).open_spans();
     let levels = ["resourceSpans", "scopeSpans", "spans"];
     // A span stands there until the file is written anew, also when it has ended since.
     let mut open = BTreeSet::new();
-    records(&open_file, levels, to, |span, _| _ = open.insert(span["spanId"].to_string()));
+    records(&open_file, levels, &own, to, |span, _| _ = open.insert(span["spanId"].to_string()));
     let ended = &mut BTreeSet::new();
     for file in [bundle.traces(), open_file] {
         let is_open_file = file != bundle.traces();
-        records(&file, levels, to, |span, to| {
+        records(&file, levels, &own, to, |span, to| {
             let id = span["spanId"].to_string();
             if is_open_file && ended.contains(&id) {
                 return;
@@ -185,8 +185,9 @@ fn is_error(code: &Value) -> bool {
     code.as_u64() == Some(2) || code.as_str() == Some("STATUS_CODE_ERROR")
 }
 
-pub(crate) fn logs(bundle: &Bundle, to: &mut RowSink<'_>) {
-    records(&bundle.logs(), ["resourceLogs", "scopeLogs", "logRecords"], to, |record, to| {
+pub(crate) fn logs(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSink<'_>) {
+    let own = OwnRun::of(bundle, manifest);
+    records(&bundle.logs(), ["resourceLogs", "scopeLogs", "logRecords"], &own, to, |record, to| {
         let at =
             nanoseconds(&record["timeUnixNano"]).or_else(|| nanoseconds(&record["observedTimeUnixNano"]));
         to.row(json!({
@@ -201,10 +202,40 @@ pub(crate) fn logs(bundle: &Bundle, to: &mut RowSink<'_>) {
     });
 }
 
+fn key_of(manifest: Option<&Manifest>, key: Key) -> String {
+    let namespace = manifest.map_or("daglight", |manifest| manifest.namespace.as_str());
+    format!("{namespace}.{}", key.suffix())
+}
+
+/// The run of a bundle, and the attribute of a resource that names it: lines of another run got into the file later.
+struct OwnRun {
+    run: Option<String>,
+    key: String,
+}
+
+impl OwnRun {
+    fn of(bundle: &Bundle, manifest: Option<&Manifest>) -> Self {
+        let run = manifest.map(|manifest| manifest.identity.run_id).or_else(|| bundle.run_id());
+        Self { run: run.map(|run| run.to_string()), key: key_of(manifest, Key::RunId) }
+    }
+
+    fn check(&self, resources: &Value) -> serde_json::Result<()> {
+        let Some(own) = &self.run else { return Ok(()) };
+        let runs = resources.as_array().into_iter().flatten();
+        let mut runs =
+            runs.filter_map(|resource| Some(attributes(&resource["resource"]).get(&self.key)?.clone()));
+        match runs.find_map(|run| run.as_str().filter(|run| run != own).map(str::to_owned)) {
+            Some(other) => Err(serde_json::Error::io(io::Error::other(format!("it is of run {other}")))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The records of a file of OTLP/JSON, which stand three levels deep in each line.
 fn records(
     file: &Path,
     [resources, scopes, items]: [&str; 3],
+    own: &OwnRun,
     to: &mut RowSink<'_>,
     mut take: impl FnMut(&Value, &mut RowSink<'_>),
 ) {
@@ -217,6 +248,7 @@ fn records(
             return Ok(());
         }
         let line: Value = serde_json::from_str(line)?;
+        own.check(&line[resources])?;
         let below = |values: &Value, name: &str| values[name].as_array().cloned().unwrap_or_default();
         for resource in below(&line, resources) {
             for scope in below(&resource, scopes) {
@@ -232,10 +264,15 @@ fn records(
     }
 }
 
-pub(crate) fn artifacts(bundle: &Bundle, to: &mut RowSink<'_>) {
+pub(crate) fn artifacts(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSink<'_>) {
+    let own = manifest.map(|manifest| manifest.identity.run_id);
     match ArtifactCatalog::read(bundle) {
         Ok(catalog) => {
             for artifact in catalog.artifacts {
+                if own.is_some_and(|own| own != artifact.run_id) {
+                    to.damaged(&bundle.artifacts(), format!("it has an output of run {}", artifact.run_id));
+                    continue;
+                }
                 to.row(json!({
                     "name": artifact.name,
                     "node": artifact.node,

@@ -1,7 +1,7 @@
 //! The tables, with their columns.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use daglight_run_bundle::{Bundle, FileEntry, Manifest};
+use daglight_run_bundle::{Bundle, FileDamage, FileEntry, Manifest};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -244,7 +244,9 @@ impl BundleTable {
         let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
         let manifest = match manifest {
             Ok((manifest, damages)) => {
-                damages.into_iter().for_each(|problem| sink.damaged(&bundle.manifest(), problem));
+                for FileDamage { file, problem, .. } in damages {
+                    sink.damaged(&bundle.dir().join(file), problem);
+                }
                 Some(manifest)
             }
             Err(error) => {
@@ -267,8 +269,8 @@ impl BundleTable {
             Self::Queries => rows::queries(bundle, &mut sink),
             Self::Operators => rows::operators(bundle, &mut sink),
             Self::Spans => rows::spans(bundle, manifest.as_ref(), &mut sink),
-            Self::Logs => rows::logs(bundle, &mut sink),
-            Self::Artifacts => rows::artifacts(bundle, &mut sink),
+            Self::Logs => rows::logs(bundle, manifest.as_ref(), &mut sink),
+            Self::Artifacts => rows::artifacts(bundle, manifest.as_ref(), &mut sink),
             Self::Summaries => rows::summaries(bundle, &mut sink),
             Self::Findings => rows::findings(bundle, &mut sink),
         }

@@ -33,7 +33,7 @@ fn bundle() -> (TempDir, Bundle) {
             "status": "success",
             "started_at": "2026-11-01T10:00:00.25Z",
             "duration_ms": 12.5,
-            "rows": 18_446_744_073_709_551_615_u64,
+            "rows": 1_152_921_504_606_846_976_u64,
             "dependencies": ["raw"],
         }],
     });
@@ -176,7 +176,7 @@ fn runs_and_nodes_are_those_of_the_manifest() {
             "status": "success",
             "started_at": "2026-11-01T10:00:00.250Z",
             "duration_ms": 12.5,
-            "rows": u64::MAX,
+            "rows": 1_u64 << 60,
             "dependencies": r#"["raw"]"#,
         })],
     );

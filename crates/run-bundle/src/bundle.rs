@@ -11,15 +11,15 @@ use daglight_run_identity::RunId;
 
 use crate::{
     layout::{
-        DATA_SUMMARIES, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, PLANS, RESERVE, RUN_BUNDLE, TRACES,
-        TRACKER, is_known, plan_file_name,
+        DATA_SUMMARIES, HEARTBEAT, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, PLANS, RESERVE,
+        RUN_BUNDLE, TRACES, TRACKER, is_known, plan_file_name,
     },
     output_dir::not_a_url,
     parallel::in_parallel,
     recognised::{claimed_run, is_bundle, run_of_bundle},
 };
 
-/// How deep below a folder bundles are looked for.
+/// How deep bundles are looked for.
 const MAX_DEPTH: usize = 8;
 /// The folder that holds all that one run has recorded.
 ///
@@ -63,6 +63,15 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
+    /// The path may not be read, so that nobody knows whether it is a bundle.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// The path is neither a bundle nor a file of one.
     #[error("{} is not a run bundle: expected a folder such as out/run_bundle/<run id>", path.display())]
     NotABundle {
@@ -93,13 +102,17 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// When there is no bundle at the path.
+    /// When there is no bundle at the path, or it may not be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BundleError> {
         let path = path.as_ref();
         let not_one = || BundleError::NotABundle { path: path.to_owned() };
         if path.is_dir() {
             // The path is kept as it was given, so that what is printed looks familiar.
-            return if is_bundle(path) { Ok(Self::at(path.to_owned())) } else { Err(not_one()) };
+            return match is_bundle(path) {
+                true => Ok(Self::at(path.to_owned())),
+                false => Err(denied(path)
+                    .map_or_else(not_one, |(path, source)| BundleError::Unreadable { path, source })),
+            };
         }
         let absolute = std::path::absolute(path).map_err(|_| not_one())?;
         let levels_in_a_bundle = 2;
@@ -295,7 +308,7 @@ impl Bundle {
 
     /// The evidence that the process lives.
     pub fn heartbeat(&self) -> PathBuf {
-        self.dir.join("heartbeat.json")
+        self.dir.join(HEARTBEAT)
     }
 
     /// The report for programs.
@@ -325,8 +338,7 @@ fn create_folders(dir: &Path) -> io::Result<()> {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     create_private_folder(dir, PLANS)?;
-    create_private_folder(dir, TRACKER)?;
-    Ok(())
+    create_private_folder(dir, TRACKER).map(drop)
 }
 
 /// What was found below a folder.
@@ -382,16 +394,21 @@ enum LookedAt {
 /// Why a folder may not be read that is called as one with bundles, or as a bundle.
 fn unreadable(dir: &Path) -> Option<io::Error> {
     let name = dir.file_name()?.to_str()?;
-    let is_of_run = name.parse::<RunId>().is_ok();
-    if !is_of_run && name != RUN_BUNDLE {
-        return None;
+    if name.parse::<RunId>().is_ok() {
+        return denied(dir).map(|(_, cause)| cause);
     }
-    // One may be listed whose files may not be opened.
-    let looked_into = fs::read_dir(dir).and_then(|_| match is_of_run {
-        true => fs::File::open(dir.join(MANIFEST)).map(drop),
-        false => fs::metadata(dir.join(".")).map(drop),
-    });
-    looked_into.err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    let cause =
+        (name == RUN_BUNDLE).then(|| fs::read_dir(dir).and_then(|_| fs::metadata(dir.join("."))))?.err()?;
+    (cause.kind() == io::ErrorKind::PermissionDenied).then_some(cause)
+}
+
+/// What of a folder may not be read that says whether it is a bundle, and why: it may be listed, and its files not opened.
+fn denied(dir: &Path) -> Option<(PathBuf, io::Error)> {
+    let (path, cause) = match fs::read_dir(dir) {
+        Ok(_) => (dir.join(MANIFEST), fs::File::open(dir.join(MANIFEST)).err()?),
+        Err(cause) => (dir.to_owned(), cause),
+    };
+    (cause.kind() == io::ErrorKind::PermissionDenied).then_some((path, cause))
 }
 
 /// The folders in a folder; no links to some.

@@ -1,24 +1,18 @@
 //! `heartbeat.json`: the proof that a process lives, or what it was doing when it was last seen.
 
-use std::{io, path::Path};
+use std::io;
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    process::{self, ProcessSpace, ProcessStat},
-    versioned::{self, ReadError, WriteError},
-};
+use crate::process::{self, ProcessSpace, ProcessStat};
 
 /// The version of `heartbeat.json`.
 ///
 /// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, `measured_at`, and of stalls
 ///   `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`, `stack` and `writes_to`, and `statement`, and `checksum` of the file, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
-
-/// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
-const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// What `heartbeat.json` holds. It is replaced as a whole with each beat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -405,26 +399,6 @@ impl ProcessEvidence {
         self.last_seen_at.map_or(self.last_beat_at, |seen| seen.max(self.last_beat_at))
     }
 
-    /// Reads what a heartbeat has written.
-    ///
-    /// # Errors
-    ///
-    /// When the file is missing, damaged, or of a newer format.
-    pub fn read(path: &Path) -> Result<Self, ReadError> {
-        versioned::read_within(path.to_owned(), EVIDENCE_VERSION, MAX_FILE_BYTES)
-    }
-
-    /// Replaces the file; a reader sees the old one or the new one, never a part.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        // Not by the durability of the bundle: the file says that a process lives, and none outlives a loss of power. Nor is the
-        // one that is there read before, as for other versioned files: it is replaced with each beat, and is of this run.
-        versioned::replace_json(path, self)
-    }
-
     /// Whether the process lives, as far as this process can see.
     pub fn is_alive(&self) -> Liveness {
         // Another boot or another container: the same number is another process there.
@@ -458,8 +432,6 @@ impl ProcessEvidence {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn evidence() -> ProcessEvidence {
@@ -517,28 +489,5 @@ mod tests {
             "read < <std::fs::File as std::io::Read>::read",
         );
         check(&[], "");
-    }
-
-    #[test]
-    fn evidence_is_read_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("heartbeat.json");
-        evidence().write(&path).unwrap();
-        assert_eq!(ProcessEvidence::read(&path).unwrap(), evidence());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_why() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("heartbeat.json");
-        let error = |text: &str| {
-            fs::write(&path, text).unwrap();
-            ProcessEvidence::read(&path).unwrap_err()
-        };
-        assert!(matches!(error(r#"{"format_version": 99}"#), ReadError::Newer { found: 99, .. }));
-        assert!(matches!(error(r#"{"format_ver"#), ReadError::Damaged { .. }));
-        fs::remove_file(&path).unwrap();
-        assert!(matches!(ProcessEvidence::read(&path), Err(ReadError::Io { .. })));
     }
 }

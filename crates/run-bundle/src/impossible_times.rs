@@ -1,23 +1,20 @@
-//! Times of a manifest that its run cannot have had: what somebody or a broken disk has written there.
+//! Times and counts of a manifest that its run cannot have had: what somebody or a broken disk has written there.
 
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use chrono::{DateTime, Utc};
 
-use chrono::{DateTime, Days, SecondsFormat, TimeDelta, Utc};
+use crate::{
+    delivery_counts::DeliveryCounts,
+    manifest::Manifest,
+    milliseconds,
+    possible::{AHEAD, AROUND_RUN, MAX_ITEMS, in_short, is_before_2000, shown, take_count},
+};
 
-use crate::{manifest::Manifest, milliseconds};
-
-/// The beginning of 2000, in seconds: clocks that were never set begin before it.
-const EARLIEST: i64 = 946_684_800;
-/// How far the clock of a machine may be ahead of the one that says when its files were written.
-const AHEAD: Days = Days::new(366);
-/// How much longer than its run a node may last, and how far it may be from it: code that an interrupt could not stop goes on.
-const AROUND_RUN: TimeDelta = TimeDelta::hours(1);
 /// Nodes that are named one by one.
 const MAX_NAMED: usize = 3;
 
-/// Takes the times out of a manifest that its run cannot have had, so that no duration is made of them, and says which they were.
-/// A start is replaced by the time in the id of the run. `written` is when the file was.
-pub(crate) fn take_impossible_times(manifest: &mut Manifest, written: Option<DateTime<Utc>>) -> Vec<String> {
+/// Takes the times and counts out of a manifest that its run cannot have had, so that nothing is computed from them, and says which they
+/// were. A start is replaced by the time in the id of the run. `written` is when the file was.
+pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<DateTime<Utc>>) -> Vec<String> {
     let created = manifest.identity.run_id.created_at();
     let latest = written.map_or(created, |written| written.max(created)).checked_add_days(AHEAD);
     let latest = latest.unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -38,13 +35,32 @@ pub(crate) fn take_impossible_times(manifest: &mut Manifest, written: Option<Dat
         manifest.own_time = None;
         found.push("own_time is no time that the run can have taken".to_owned());
     }
+    found.extend(take_ledgers(manifest));
     found
 }
 
-/// When a file was written; `None` where the system does not say.
-pub(crate) fn last_written(path: &Path) -> Option<DateTime<Utc>> {
-    let since_epoch = fs::symlink_metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    DateTime::from_timestamp(i64::try_from(since_epoch.as_secs()).ok()?, since_epoch.subsec_nanos())
+/// Counts of a delivery that do not add up, of which nobody knows which one is wrong.
+fn take_ledgers(manifest: &mut Manifest) -> Vec<String> {
+    let problem = |counts: &DeliveryCounts| {
+        (!counts.is_balanced()).then(|| {
+            let (produced, accounted) = (counts.produced, counts.accounted());
+            format!("{produced} recorded, but {accounted} delivered, waiting or dropped")
+        })
+    };
+    let mut found = Vec::new();
+    let delivery = &mut manifest.delivery;
+    if let Some(problem) = delivery.tracker.as_ref().and_then(problem) {
+        found.push(format!("the counts of tracker are wrong: {problem}"));
+        delivery.tracker = None;
+    }
+    delivery.signals.retain(|account| {
+        let problem = problem(&account.ledger);
+        found.extend(problem.as_ref().map(|problem| {
+            format!("the counts of {} to {} are wrong: {problem}", account.signal, account.destination)
+        }));
+        problem.is_none()
+    });
+    found
 }
 
 fn take_start(
@@ -75,6 +91,8 @@ fn take_times_of_nodes(manifest: &mut Manifest, latest: DateTime<Utc>) -> Option
         let mut found = Vec::new();
         take(&mut node.started_at, "started_at", (first, last), &mut found);
         take_duration(&mut node.duration_ms, longest_ms, &mut found);
+        take_count(&mut node.rows, "rows", MAX_ITEMS, &mut found);
+        take_count(&mut node.bytes, "bytes", MAX_ITEMS, &mut found);
         for attempt in &mut node.earlier_attempts {
             take(&mut attempt.started_at, "started_at", (first, last), &mut found);
             take_duration(&mut attempt.duration_ms, longest_ms, &mut found);
@@ -110,12 +128,12 @@ fn take(
 
 fn take_duration(duration_ms: &mut Option<f64>, longest_ms: f64, found: &mut Vec<String>) {
     let impossible = duration_ms.take_if(|ms| !is_of(*ms, longest_ms));
-    found.extend(impossible.map(|ms| format!("duration_ms, {ms}, is not of this run")));
+    found.extend(impossible.map(|ms| format!("duration_ms, {}, is not of this run", in_short(ms))));
 }
 
 fn problem(at: DateTime<Utc>, (first, last): (DateTime<Utc>, DateTime<Utc>)) -> Option<&'static str> {
     match at {
-        at if at.timestamp() < EARLIEST => Some("is before 2000"),
+        at if is_before_2000(at) => Some("is before 2000"),
         at if at < first => Some("is before the start of the run"),
         at if at > last => Some("is behind the end of the run"),
         _ => None,
@@ -126,12 +144,10 @@ fn is_of(ms: f64, longest_ms: f64) -> bool {
     (0.0..=longest_ms).contains(&ms)
 }
 
-fn shown(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
     use crate::{fixture, manifest::NodeRecord, own_time::OwnTime};
 
@@ -152,13 +168,13 @@ mod tests {
         let (mut changed, mut as_it_counts) = (manifest(), manifest());
         change(&mut changed);
         restored(&mut as_it_counts);
-        let found = take_impossible_times(&mut changed, Some(manifest().started_at));
+        let found = take_impossible_values(&mut changed, Some(manifest().started_at));
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.contains(expected), "{expected:?} is not in {found:?}");
         }
         assert_eq!(changed, as_it_counts);
-        assert_eq!(take_impossible_times(&mut changed, Some(manifest().started_at)), [""; 0]);
+        assert_eq!(take_impossible_values(&mut changed, Some(manifest().started_at)), [""; 0]);
     }
 
     #[test]
@@ -212,6 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_cannot_be_are_none() {
+        check(
+            |manifest| manifest.nodes[0].rows = Some(u64::MAX),
+            &["of the node \"orders\": rows, 18446744073709551615, cannot be"],
+            |_| (),
+        );
+        check(
+            |manifest| manifest.delivery.signals[0].ledger.delivered = 9,
+            &["the counts of traces to bundle are wrong: 4 recorded, but 9 delivered, waiting or dropped"],
+            |manifest| manifest.delivery.signals.clear(),
+        );
+        check(
+            |manifest| manifest.delivery.tracker.as_mut().unwrap().produced = 9,
+            &["the counts of tracker are wrong: 9 recorded, but 8 delivered, waiting or dropped"],
+            |manifest| manifest.delivery.tracker = None,
+        );
+    }
+
+    #[test]
     fn times_of_nodes_are_within_the_run() {
         for ms in [-5.0, 1e300, f64::NAN] {
             check(
@@ -229,6 +264,11 @@ mod tests {
         check(centuries_ago, &["; and of 6 more nodes"], |manifest| {
             manifest.nodes = (0..9).map(|n| NodeRecord::not_run(n.to_string())).collect();
         });
+        check(
+            |manifest| manifest.nodes[0].duration_ms = Some(1e308),
+            &["of the node \"orders\": duration_ms, 1e308, is not of this run"],
+            |_| (),
+        );
         check(
             |manifest| manifest.own_time = Some(OwnTime { plans_ms: -1.0, ..OwnTime::default() }),
             &["own_time"],

@@ -31,6 +31,8 @@ pub(crate) const METRICS: &str = "otel_metrics.json";
 pub(crate) const LOGS: &str = "otel_logs.json";
 /// What the data of the nodes was like.
 pub(crate) const DATA_SUMMARIES: &str = "data_summaries.jsonl";
+/// The evidence that the process lives.
+pub(crate) const HEARTBEAT: &str = "heartbeat.json";
 /// How far the nodes of a run that has not ended have come.
 pub(crate) const NODES: &str = "nodes.jsonl";
 /// The outbox of the tracker, below its folder.
@@ -61,7 +63,7 @@ const FILES: &[&str] = &[
     LINEAGE_EVENTS,
     LINEAGE_DELIVERY,
     LINEAGE_LOCK,
-    "heartbeat.json",
+    HEARTBEAT,
     "run_diagnostics_report.json",
     "run_diagnostics_report.md",
     "run_diagnostics_report.html",
@@ -169,11 +171,13 @@ fn ends_in_hash(name: &str) -> bool {
         .is_some_and(|(_, end)| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Keeps letters, digits, `_` and `-` of ASCII; a dot cannot start the part of a file name that this becomes.
+/// Keeps letters, digits, `_` and `-` of ASCII, and dots but for one in front, which would hide the file.
 fn safe(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' })
         .take(MAX_NAME_BYTES)
+        .enumerate()
+        .map(|(position, c)| if position == 0 && c == '.' { '_' } else { c })
         .collect()
 }
 
@@ -184,6 +188,19 @@ mod tests {
     #[track_caller]
     fn check_known(below: &str, expected: bool) {
         assert_eq!(is_known(below), expected, "{below}");
+    }
+
+    #[test]
+    fn no_plan_is_in_a_hidden_file() {
+        let hash = "0123456789abcdef";
+        let mut names = Vec::new();
+        for node in [".", "..", ".hidden", "...", "_", "_."] {
+            let name = plan_file_name(Some(node), hash);
+            assert!(!name.starts_with('.') && is_known(&format!("{PLANS}/{name}")), "{name}");
+            assert!(!names.contains(&name), "{name}");
+            names.push(name);
+        }
+        assert_eq!(plan_file_name(Some("a.b"), hash), "a.b-0123456789abcdef.json");
     }
 
     #[test]

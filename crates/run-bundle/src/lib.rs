@@ -36,13 +36,17 @@ mod json_lines;
 mod versioned;
 
 mod append;
+mod before_closing;
 mod artifact;
 mod artifact_file;
 mod check_record;
 mod data_summaries;
 mod delivery_counts;
 mod evidence;
+mod evidence_file;
+mod file_damage;
 mod file_entry;
+mod impossible_evidence;
 mod impossible_times;
 mod materialization;
 mod lineage_cursor;
@@ -56,6 +60,7 @@ mod parallel;
 mod plan_bundle;
 mod plan_lineage;
 mod plan_metrics;
+mod possible;
 mod process;
 mod reserve;
 mod run_progress;
@@ -95,6 +100,7 @@ pub use evidence::{
     ActiveTask, EVIDENCE_VERSION, IoCounters, Liveness, ProcessEvidence, Sighting, StackEnd, Stall,
     StallClass, StallEpisode, StallId, StallLog, StalledThread, ThreadStack,
 };
+pub use file_damage::FileDamage;
 pub use file_entry::{FileEntry, FileUse};
 pub use json_lines::{
     FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, open_at_last_line, read_lines,
@@ -105,7 +111,7 @@ pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
 };
-pub use manifest_file::UpdateError;
+pub use manifest_file::{LockedManifest, UpdateError};
 pub use materialization::Materialization;
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;

@@ -286,11 +286,10 @@ impl Manifest {
     }
 
     /// The files that are at least as long as the manifest says, unless something was lost: all of a complete bundle, and
-    /// those that only grow where the process ended before its last manifest. None while the run goes on.
+    /// those that only grow while the run goes on, and where its process ended before its last manifest.
     pub fn lasting_files(&self) -> impl Iterator<Item = &FileEntry> {
         let is_final = self.lists_final_files();
-        let has_ended = self.status != RunStatus::Running;
-        let lasts = move |entry: &&FileEntry| is_final || has_ended && entry.file_use() == FileUse::Appended;
+        let lasts = move |entry: &&FileEntry| is_final || entry.file_use() == FileUse::Appended;
         self.files.iter().filter(lasts)
     }
 

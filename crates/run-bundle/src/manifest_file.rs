@@ -1,18 +1,21 @@
 //! `manifest.json` on disk: reading, replacing and changing it, one at a time.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use daglight_guarded_files::FileBelow;
 use serde_json::Value;
 
 use crate::{
     bundle::Bundle,
+    file_damage::FileDamage,
     file_entry::FileEntry,
-    impossible_times::{last_written, take_impossible_times},
+    impossible_times::take_impossible_values,
+    layout::{MANIFEST, MAX_FILE_BYTES},
     manifest::{MANIFEST_VERSION, Manifest, RunStatus},
     manifest_lock::ManifestLock,
+    possible::last_written,
     run_progress::ProgressMade,
-    seal::{broken, is_changed, sealed},
+    seal::{CHANGED, Seal, broken, is_changed, sealed},
     versioned::{self, ReadError, WriteError},
     warning_code::is_out_of_space,
 };
@@ -35,9 +38,53 @@ pub enum UpdateError {
     },
 }
 
+/// How long the manifest of a bundle is waited for. Whoever has it reads and writes a small file.
+const LOCKED_FOR: Duration = Duration::from_secs(2);
+
+/// A manifest as its file has it.
+struct ReadManifest {
+    manifest: Manifest,
+    seal: Seal,
+    /// What is wrong with how far the nodes have come.
+    of_nodes: Option<FileDamage>,
+}
+
+/// The manifest of a bundle that nobody else changes until this is dropped: for what takes more than one step, such as closing a run.
+#[derive(Debug)]
+pub struct LockedManifest<'b> {
+    bundle: &'b Bundle,
+    _lock: ManifestLock,
+}
+
+impl<'b> LockedManifest<'b> {
+    /// Waits for the manifest, for so long.
+    ///
+    /// # Errors
+    ///
+    /// When another process keeps it for longer.
+    pub fn acquire(bundle: &'b Bundle, longest: Duration) -> Result<Self, UpdateError> {
+        let lock = ManifestLock::acquire(bundle.dir(), longest);
+        let lock = lock.ok_or_else(|| UpdateError::Busy { path: bundle.manifest() })?;
+        Ok(Self { bundle, _lock: lock })
+    }
+
+    /// Reads the manifest, changes it and replaces it, as [`Manifest::update`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or written.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T, UpdateError> {
+        // Also what is wrong with it: who changes one thing leaves the others as they are.
+        let ReadManifest { mut manifest, seal, .. } = Manifest::read_as_it_is(self.bundle)?;
+        let changed = change(&mut manifest);
+        manifest.write_locked(self.bundle, seal)?;
+        Ok(changed)
+    }
+}
+
 impl Manifest {
     /// Reads the manifest of a bundle. Of a run that has not ended, with the nodes as far as they have come: the file itself is that of
-    /// its start. Times that the run cannot have had are left out.
+    /// its start. Times and counts that the run cannot have had are left out.
     ///
     /// # Errors
     ///
@@ -46,29 +93,36 @@ impl Manifest {
         Self::read_with_damages(bundle).map(|(manifest, _)| manifest)
     }
 
-    /// As [`Manifest::read`], with what is wrong with the times that were left out, as sentences without an end.
+    /// As [`Manifest::read`], with what is wrong with the values that were left out, with the checksum of the file, and with what else
+    /// was read for it.
     ///
     /// # Errors
     ///
     /// As [`Manifest::read`].
-    pub fn read_with_damages(bundle: &Bundle) -> Result<(Self, Vec<String>), ReadError> {
-        let mut manifest = Self::read_as_it_is(bundle)?;
-        let damages = take_impossible_times(&mut manifest, last_written(&bundle.manifest()));
-        Ok((manifest, damages))
+    pub fn read_with_damages(bundle: &Bundle) -> Result<(Self, Vec<FileDamage>), ReadError> {
+        let ReadManifest { mut manifest, seal, of_nodes } = Self::read_as_it_is(bundle)?;
+        let mut found = take_impossible_values(&mut manifest, last_written(&bundle.manifest()));
+        if seal == Seal::Broken {
+            found.insert(0, CHANGED.to_owned());
+        }
+        let found = found.into_iter().map(|problem| FileDamage::new(MANIFEST, problem));
+        Ok((manifest, found.chain(of_nodes).collect()))
     }
 
-    fn read_as_it_is(bundle: &Bundle) -> Result<Self, ReadError> {
-        let mut manifest: Self =
-            versioned::read(bundle.manifest(), MANIFEST_VERSION).map_err(|error| error.shown_in(bundle))?;
+    fn read_as_it_is(bundle: &Bundle) -> Result<ReadManifest, ReadError> {
+        let read = versioned::read_sealed(bundle.manifest(), MANIFEST_VERSION, MAX_FILE_BYTES);
+        let (mut manifest, seal): (Self, Seal) = read.map_err(|error| error.shown_in(bundle))?;
+        let mut of_nodes = None;
         if manifest.status == RunStatus::Running {
             let mut made = ProgressMade::read(bundle);
+            of_nodes = made.damage;
             for node in &mut manifest.nodes {
                 if let Some(record) = made.nodes.remove(&node.name) {
                     *node = record;
                 }
             }
         }
-        Ok(manifest)
+        Ok(ReadManifest { manifest, seal, of_nodes })
     }
 
     /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does
@@ -91,8 +145,8 @@ impl Manifest {
     /// When the file cannot be written, or the one that is there has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
         // It is the run itself that writes without having read: it does not wait for others for ever.
-        let _lock = ManifestLock::acquire(bundle.dir());
-        self.write_locked(bundle)
+        let _lock = ManifestLock::acquire(bundle.dir(), LOCKED_FOR);
+        self.write_locked(bundle, Seal::Whole)
     }
 
     /// As [`Manifest::write`], with what `merge` takes over from the manifest that is there, its second argument.
@@ -105,12 +159,15 @@ impl Manifest {
         bundle: &Bundle,
         merge: impl FnOnce(&mut Self, Self),
     ) -> Result<(), WriteError> {
-        let _lock = ManifestLock::acquire(bundle.dir());
+        let _lock = ManifestLock::acquire(bundle.dir(), LOCKED_FOR);
         // `sync` may have written the address of the run on the server meanwhile, which this process does not know.
-        if let Ok(there) = Self::read(bundle) {
+        // Not what somebody has changed there: all the rest of this one is known by the process itself.
+        if let Ok(ReadManifest { manifest: there, seal: Seal::Whole | Seal::None, .. }) =
+            Self::read_as_it_is(bundle)
+        {
             merge(&mut self, there);
         }
-        match self.write_locked(bundle) {
+        match self.write_locked(bundle, Seal::Whole) {
             Err(WriteError::Io { path, source }) if is_out_of_space(&source) => {
                 self.write_in_place(bundle).map_err(|_| WriteError::Io { path, source })
             }
@@ -147,24 +204,18 @@ impl Manifest {
         Err(io::ErrorKind::StorageFull.into())
     }
 
-    /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile.
+    /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile. A checksum that was wrong stays
+    /// wrong.
     ///
     /// # Errors
     ///
     /// When it cannot be read or written, or another process keeps it.
     pub fn update<T>(bundle: &Bundle, change: impl FnOnce(&mut Self) -> T) -> Result<T, UpdateError> {
-        let Some(_lock) = ManifestLock::acquire(bundle.dir()) else {
-            return Err(UpdateError::Busy { path: bundle.manifest() });
-        };
-        // Also what is wrong with it: who changes one thing leaves the others as they are.
-        let mut manifest = Self::read_as_it_is(bundle)?;
-        let changed = change(&mut manifest);
-        manifest.write_locked(bundle)?;
-        Ok(changed)
+        LockedManifest::acquire(bundle, LOCKED_FOR)?.update(change)
     }
 
-    fn write_locked(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        versioned::write(bundle, &bundle.manifest(), self, MANIFEST_VERSION)
+    fn write_locked(&self, bundle: &Bundle, before: Seal) -> Result<(), WriteError> {
+        versioned::write_as(bundle, &bundle.manifest(), self, MANIFEST_VERSION, before)
     }
 
     /// The text of the file for a copy of the bundle, with its checksum; with another one where the manifest of the bundle
@@ -233,6 +284,61 @@ mod tests {
         });
         let before = fixture::manifest().warnings.len();
         assert_eq!(Manifest::read(&bundle).unwrap().warnings.len(), before + 100);
+    }
+
+    /// Changes how many rows a node has, and not the checksum.
+    fn edit(bundle: &Bundle) {
+        let text = std::fs::read_to_string(bundle.manifest()).unwrap();
+        std::fs::write(bundle.manifest(), text.replace("\"success\"", "\"failure\"")).unwrap();
+    }
+
+    #[test]
+    fn a_manifest_that_was_edited_is_named_and_stays_so_whoever_writes_it_again() {
+        let (_out, bundle) = bundle();
+        fixture::manifest().write(&bundle).unwrap();
+        assert_eq!(Manifest::read_with_damages(&bundle).unwrap().1, []);
+        edit(&bundle);
+        let named = [FileDamage::new("manifest.json", CHANGED)];
+        assert_eq!(Manifest::read_with_damages(&bundle).unwrap().1, named);
+        for _ in 0..2 {
+            Manifest::update(&bundle, |manifest| manifest.warnings.push(warning("a"))).unwrap();
+            assert_eq!(Manifest::read_with_damages(&bundle).unwrap().1, named);
+        }
+        // Its run itself knows all of it, and takes nothing over.
+        fixture::manifest().write_over(&bundle, |_, _| panic!("it was taken over")).unwrap();
+        assert_eq!(Manifest::read_with_damages(&bundle).unwrap(), (fixture::manifest(), Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_how_far_the_nodes_are_is_named() {
+        let (_out, bundle) = bundle();
+        let running = Manifest { status: RunStatus::Running, ..fixture::manifest() };
+        running.write(&bundle).unwrap();
+        let damages = || Manifest::read_with_damages(&bundle).unwrap().1;
+        assert_eq!(damages(), []);
+        std::fs::write(bundle.nodes(), "garbage\n").unwrap();
+        assert_eq!(damages()[0].file, "nodes.jsonl");
+        std::fs::write(bundle.nodes(), "{\"node\":{\"na").unwrap();
+        assert_eq!(damages()[0].file, "nodes.jsonl");
+        std::fs::remove_file(bundle.nodes()).unwrap();
+        std::fs::create_dir(bundle.nodes()).unwrap();
+        assert_eq!(damages()[0].file, "nodes.jsonl");
+    }
+
+    #[test]
+    fn who_has_the_manifest_changes_it_in_several_steps() {
+        let (_out, bundle) = bundle();
+        fixture::manifest().write(&bundle).unwrap();
+        let locked = LockedManifest::acquire(&bundle, Duration::ZERO).unwrap();
+        let busy = LockedManifest::acquire(&bundle, Duration::ZERO);
+        assert!(matches!(busy, Err(UpdateError::Busy { .. })));
+        for text in ["b", "c"] {
+            locked.update(|manifest| manifest.warnings.push(warning(text))).unwrap();
+        }
+        drop(locked);
+        Manifest::update(&bundle, |manifest| manifest.warnings.push(warning("d"))).unwrap();
+        let added = &Manifest::read(&bundle).unwrap().warnings[1..];
+        assert_eq!(added, ["b", "c", "d"].map(warning));
     }
 
     #[test]

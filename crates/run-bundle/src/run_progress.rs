@@ -6,8 +6,8 @@ use daglight_guarded_files::FileBelow;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    append::append_lines, artifact::Artifact, bundle::Bundle, json_lines::read_lines, layout::NODES,
-    manifest::NodeRecord, versioned::WriteError,
+    append::append_lines, artifact::Artifact, bundle::Bundle, file_damage::FileDamage,
+    json_lines::read_lines, layout::NODES, manifest::NodeRecord, versioned::WriteError,
 };
 
 /// A line of `nodes.jsonl`. The last manifest and the catalog say the same of a run that has ended, and then the file is removed;
@@ -29,6 +29,8 @@ pub(crate) struct ProgressMade {
     pub(crate) nodes: HashMap<String, NodeRecord>,
     /// What was written, in the order of writing.
     pub(crate) artifacts: Vec<Artifact>,
+    /// What of the file cannot be read.
+    pub(crate) damage: Option<FileDamage>,
 }
 
 impl RunProgress {
@@ -61,19 +63,20 @@ impl RunProgress {
 }
 
 impl ProgressMade {
-    /// Of a bundle. What cannot be read is left out: the spans of the nodes are still there.
+    /// Of a bundle. What cannot be read is named and left out: the spans of the nodes are still there.
     pub(crate) fn read(bundle: &Bundle) -> Self {
         let mut made = Self::default();
         if bundle.nodes().symlink_metadata().is_err() {
             return made;
         }
-        read_lines(&bundle.nodes(), |line| {
+        let reading = read_lines(&bundle.nodes(), |line| {
             match serde_json::from_str(line)? {
                 RunProgress::Node(record) => drop(made.nodes.insert(record.name.clone(), record)),
                 RunProgress::Artifact(artifact) => made.artifacts.push(artifact),
             }
             Ok(())
         });
+        made.damage = reading.problem.map(|problem| FileDamage::new(NODES, problem));
         made
     }
 }

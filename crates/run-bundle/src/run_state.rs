@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bundle::Bundle,
     evidence::{Liveness, ProcessEvidence},
-    impossible_times::last_written,
     manifest::{Manifest, RunStatus},
     outbox::{outbox_path, writer_alive},
+    possible::last_written,
 };
 
 /// A heartbeat that was signed this long ago is that of a process that lives, wherever it does; a longer one where its beats are

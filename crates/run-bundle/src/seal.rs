@@ -6,6 +6,9 @@ use daglight_guarded_files::FileBelow;
 
 use crate::{layout::MAX_FILE_BYTES, sha256::sha256_of};
 
+/// What is said of a file whose checksum is not that of its text.
+pub(crate) const CHANGED: &str = "is not as it was written: its checksum is another";
+
 /// The field with the checksum, the last one of the file.
 const FIELD: &str = "\"checksum\"";
 
@@ -55,6 +58,15 @@ pub(crate) fn seal(text: &[u8]) -> Seal {
         Some(is_end && sum(content).as_bytes() == checksum)
     };
     if is_whole() == Some(true) { Seal::Whole } else { Seal::Broken }
+}
+
+/// An object with the checksum that its file had: one that was not its own stays that, so that nobody who writes the file again hides
+/// what was done to it.
+pub(crate) fn sealed_as(object: Vec<u8>, before: Seal) -> Vec<u8> {
+    match before {
+        Seal::Whole | Seal::None => sealed(object),
+        Seal::Broken => broken(object),
+    }
 }
 
 /// Whether the checksum in a file is not that of its text. What cannot be read is said by the reader of the file.

@@ -10,7 +10,6 @@ use std::{collections::HashSet, error::Error};
 
 use self::{
     accounts::{accounts, counts_of},
-    fault::CHANGED,
     lineage::damaged_lineage,
     signals::damaged_signals,
     tracker::damaged_tracker,
@@ -21,12 +20,12 @@ use crate::{
     contents::{Contents, contents},
     data_summaries::NodeSummary,
     evidence::ProcessEvidence,
+    file_damage::FileDamage,
     file_entry::{FileEntry, FileUse},
-    layout::{MANIFEST, NODES, OPEN_TRACES, is_known},
+    layout::{HEARTBEAT, MANIFEST, NODES, OPEN_TRACES, is_known},
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
     run_state::RunState,
-    seal::is_changed,
 };
 
 pub use fault::Fault;
@@ -47,8 +46,7 @@ impl Bundle {
         let mut faults = Vec::new();
         let manifest = Manifest::read_with_damages(self).map_err(|error| faults.push(Fault::Manifest(error)));
         let manifest = manifest.ok().map(|(manifest, damages)| {
-            let damages = damages.into_iter();
-            faults.extend(damages.map(|problem| Fault::Damaged { path: MANIFEST.to_owned(), problem }));
+            faults.extend(damages.into_iter().map(damaged_file));
             manifest
         });
         // Listed once: the files of a run that goes on come and go, and two listings could disagree.
@@ -58,7 +56,7 @@ impl Bundle {
         });
         let contents = contents.unwrap_or_default();
         if let Some(manifest) = &manifest {
-            faults.extend(changed_manifest(self, manifest));
+            faults.extend(misplaced_manifest(self, manifest));
             faults.extend(unclosed(self, manifest));
             faults.extend(manifest.lasting_files().filter_map(|entry| compared(self, manifest, entry)));
             if manifest.lists_final_files() {
@@ -68,7 +66,7 @@ impl Bundle {
         }
         let others = contents.others.iter();
         faults.extend(others.map(|path| Fault::Foreign { path: path.display().to_string() }));
-        faults.extend(damaged(self));
+        faults.extend(damaged(self, manifest.as_ref()));
         faults.extend(damaged_lineage(self, manifest.as_ref()));
         let outbox = damaged_tracker(self, manifest.as_ref(), &mut faults);
         let signals = damaged_signals(self, manifest.as_ref(), outbox.as_ref(), &faults);
@@ -77,13 +75,10 @@ impl Bundle {
     }
 }
 
-/// What is wrong with the manifest itself, which no other file lists.
-fn changed_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
+/// What is wrong with what the manifest says of itself.
+fn misplaced_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
     let fault = |problem: String| Fault::Damaged { path: MANIFEST.to_owned(), problem };
     let mut faults = Vec::new();
-    if is_changed(&bundle.manifest()) {
-        faults.push(fault(CHANGED.to_owned()));
-    }
     // A bundle may have been renamed, and not to the name of another run.
     if let Some(named) = bundle.run_id()
         && named != manifest.identity.run_id
@@ -155,7 +150,11 @@ fn unlisted(contents: &Contents, manifest: &Manifest) -> Vec<Fault> {
         .collect()
 }
 
-fn damaged(bundle: &Bundle) -> Vec<Fault> {
+fn damaged_file(damage: FileDamage) -> Fault {
+    Fault::Damaged { path: damage.file, problem: damage.problem }
+}
+
+fn damaged(bundle: &Bundle, manifest: Option<&Manifest>) -> Vec<Fault> {
     let mut faults = Vec::new();
     if let Some(reading) = NodeSummary::read_all(bundle, |_| {})
         && let Some(problem) = reading.problem
@@ -171,12 +170,14 @@ fn damaged(bundle: &Bundle) -> Vec<Fault> {
     if let Err(error) = ArtifactCatalog::read(bundle) {
         of_file("artifacts.json".to_owned(), &error);
     }
-    match ProcessEvidence::read(&bundle.heartbeat()) {
-        Err(error) if !error.is_not_found() => of_file("heartbeat.json".to_owned(), &error),
-        Ok(_) if is_changed(&bundle.heartbeat()) => {
-            faults.push(Fault::Damaged { path: "heartbeat.json".to_owned(), problem: CHANGED.to_owned() });
+    let started_at = manifest.map(|manifest| manifest.started_at);
+    match ProcessEvidence::read_with_damages(&bundle.heartbeat(), started_at) {
+        Err(error) if !error.is_not_found() => of_file(HEARTBEAT.to_owned(), &error),
+        Err(_) => {
+            let missing = manifest.and_then(|manifest| ProcessEvidence::missing_of(bundle, manifest));
+            faults.extend(missing.map(damaged_file));
         }
-        _ => {}
+        Ok((_, damages)) => faults.extend(damages.into_iter().map(damaged_file)),
     }
     faults
 }

@@ -12,7 +12,11 @@ use serde::{
     de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::{bundle::Bundle, layout::MAX_FILE_BYTES, seal::sealed};
+use crate::{
+    bundle::Bundle,
+    layout::MAX_FILE_BYTES,
+    seal::{Seal, seal, sealed, sealed_as},
+};
 
 /// Why a file of the bundle could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +109,22 @@ pub(crate) fn read_within<T: DeserializeOwned>(
     known: u32,
     max_bytes: u64,
 ) -> Result<T, ReadError> {
+    read_sealed(path, known, max_bytes).map(|(value, _)| value)
+}
+
+/// [`read_within`], with what the checksum in the file says.
+pub(crate) fn read_sealed<T: DeserializeOwned>(
+    path: PathBuf,
+    known: u32,
+    max_bytes: u64,
+) -> Result<(T, Seal), ReadError> {
     match FileBelow::at(&path).read(max_bytes) {
         Ok(text) => {
             // Before the rest is read: a later version may have other fields, and would look like a damaged file.
             check_version(&path, &text, known)?;
-            serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })
+            let value =
+                serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })?;
+            Ok((value, seal(&text)))
         }
         Err(source) => Err(ReadError::Io { path, source }),
     }
@@ -122,6 +137,17 @@ pub(crate) fn write(
     value: &impl Serialize,
     known: u32,
 ) -> Result<(), WriteError> {
+    write_as(bundle, path, value, known, Seal::Whole)
+}
+
+/// [`write`] of a file that was read before, with the checksum that it had: a wrong one stays wrong.
+pub(crate) fn write_as(
+    bundle: &Bundle,
+    path: &Path,
+    value: &impl Serialize,
+    known: u32,
+    before: Seal,
+) -> Result<(), WriteError> {
     // A file that is damaged or cannot be read is replaced: it holds nothing that somebody could miss, and a run must
     // be able to end beside it.
     if let Ok(text) = FileBelow::at(path).read(MAX_FILE_BYTES)
@@ -129,7 +155,7 @@ pub(crate) fn write(
     {
         return Err(WriteError::Newer { path: path.to_owned(), found, known });
     }
-    bundle.replace(path, &sealed_json(path, value)?)
+    bundle.replace(path, &sealed_as(to_json(path, value)?, before))
 }
 
 impl Bundle {

@@ -76,6 +76,8 @@ codes! {
     HeartbeatFailed = "heartbeat_failed",
     /// The heartbeat thread is blocked, so stalls are not detected.
     HeartbeatSilent = "heartbeat_silent",
+    /// Files of a run whose process died were damaged or missing when the run was closed.
+    FilesDamaged = "files_damaged",
     /// A query or a node makes no progress.
     Stall = "stall",
     /// A signal ends the run.
@@ -159,6 +161,7 @@ impl WarningCode {
                 | Self::PlansNotWritten
                 | Self::ReportNotWritten
                 | Self::SpansIncomplete
+                | Self::FilesDamaged
         )
     }
 

@@ -68,9 +68,13 @@ impl BundleStatus {
     /// Reads manifest, outbox and heartbeat.
     pub fn of(bundle: &Bundle) -> Self {
         let mut problems = Vec::new();
-        let manifest = Manifest::read(bundle);
+        let manifest = Manifest::read_with_damages(bundle);
         let newer_format = matches!(manifest, Err(ReadError::Newer { .. }));
         let manifest = manifest.inspect_err(|error| problems.push(in_one_line(error))).ok();
+        let manifest = manifest.map(|(manifest, damages)| {
+            problems.extend(damages.iter().map(ToString::to_string));
+            manifest
+        });
         let read = recorded_outbox(&bundle.tracker_dir());
         let outbox_unreadable = read.is_err();
         let outbox = read.inspect_err(|error| problems.push(in_one_line(error))).ok().flatten();

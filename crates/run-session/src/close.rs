@@ -1,6 +1,9 @@
 //! Closing a run whose process ended before the run did.
 
-use std::{error::Error, time::SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
@@ -10,12 +13,15 @@ use daglight_otel_bridge::{
     KnownEnd, KnownNode, KnownRun, complete_spans, last_sign_of_life, names::Namespace,
 };
 use daglight_run_bundle::{
-    ArtifactCatalog, Bundle, FileEntry, Liveness, Manifest, NodeRecord, NodeStatus, ProcessEvidence,
-    ReadError, RunProgress, RunStatus, Sighting, SignalFiles, TRACES_FILE, UpdateError, Warning, WarningCode,
-    WriteError, milliseconds,
+    ArtifactCatalog, Bundle, FileEntry, Liveness, LockedManifest, Manifest, NodeRecord, NodeStatus,
+    ProcessEvidence, ReadError, RunProgress, RunStatus, Sighting, SignalFiles, TRACES_FILE, UpdateError,
+    Warning, WarningCode, WriteError, milliseconds,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox, remove_reserve},
 };
 use daglight_tracker_client::Outcome;
+
+/// How long another process is waited for that closes the same run: it reads all spans of the run.
+const LONGEST_CLOSING: Duration = Duration::from_secs(60);
 
 /// Why a run could not be closed in its bundle.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +44,14 @@ pub enum CloseError {
 /// # Errors
 /// When the manifest cannot be read or written.
 pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
-    let manifest = Manifest::read(bundle)?;
     let files = SignalFiles::from(bundle);
-    // A process may also die while the end of its run waits for servers, and its root span with it.
-    let has_ended = manifest.status != RunStatus::Running;
-    if has_ended && !files.open_spans().exists() {
+    if is_closed(&Manifest::read(bundle)?, &files) {
+        return Ok(false);
+    }
+    // Another process may close the run at this moment. This one waits, and finds it closed.
+    let locked = LockedManifest::acquire(bundle, LONGEST_CLOSING)?;
+    let (manifest, damages) = Manifest::read_with_damages(bundle)?;
+    if is_closed(&manifest, &files) {
         return Ok(false);
     }
     // One that cannot be read keeps no run open: the manifest and the spans are closed with what they say
@@ -55,21 +64,24 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
     // The clock of the system may have been set back while the run went on.
     let last_seen = process.last_seen.unwrap_or(manifest.started_at).max(manifest.started_at);
     let known = known_run(&manifest, outbox.as_ref(), last_seen);
+    // A process that was killed leaves them behind, for what follows on a full disk.
+    let _ = FileBelow::at(&bundle.reserve()).remove();
+    remove_reserve(&bundle.tracker_dir());
     // Before the manifest, which is what says that the run is closed: where this process dies in between, the next
     // one does it again, and spans that are closed already are not open a second time.
     let completed = complete_spans(&files, &Namespace::new(&*manifest.namespace), &known);
     // Its reason is a sentence of ours.
     let reason = Policy::of_profile(Profile::Prod).capture(ended_text(last_seen));
     let events = close_open_events(bundle, last_seen, &reason);
-    // A process that was killed leaves them behind.
-    let _ = FileBelow::at(&bundle.reserve()).remove();
-    remove_reserve(&bundle.tracker_dir());
     let catalog = write_catalog(bundle);
-    let is_closed = Manifest::update(bundle, |manifest| {
-        // Another may have closed it in the meantime.
-        // Asked again under the lock of the manifest.
+    let damages = manifest.damages_hidden_by_closing(bundle, damages);
+    let nodes_are_whole = damages.iter().all(|damage| bundle.dir().join(&damage.file) != bundle.nodes());
+    let is_closed = locked.update(|manifest| {
         let is_open = manifest.status == RunStatus::Running;
         if is_open {
+            manifest.warnings.extend(damages.iter().map(|damage| {
+                Warning::new(WarningCode::FilesDamaged, format!("when the run was closed, {damage}"))
+            }));
             close(manifest, outbox.as_ref(), last_seen);
             // Those that there were at its start are all that it lists.
             manifest.files = FileEntry::list_with_hashes(bundle);
@@ -80,6 +92,10 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
                 .iter_mut()
                 .filter(|entry| entry.path == TRACES_FILE)
                 .for_each(|entry| entry.refresh(bundle));
+        }
+        if completed.is_ok() {
+            // What an earlier attempt could not do, as on a full disk, is done now.
+            manifest.warnings.retain(|warning| warning.code != WarningCode::SpansIncomplete);
         }
         let incomplete = |code: WarningCode, what: &str, error: &(dyn Error + 'static)| {
             Warning::new(code, format!("the {what} are incomplete: {}", in_one_line(error)))
@@ -97,11 +113,17 @@ pub fn close_dead_run(bundle: &Bundle) -> Result<bool, CloseError> {
         }
         is_open
     })?;
-    if catalog.is_ok() {
-        // The manifest and the catalog have it now. One that stays is not read any more.
+    if catalog.is_ok() && nodes_are_whole {
+        // The manifest and the catalog have it now. One that stays is not read any more: of a damaged one somebody may read the rest.
         let _ = RunProgress::remove(bundle);
     }
     Ok(is_closed)
+}
+
+/// Whether a run has ended, and nothing of it is left open. A process may also die while the end of its run waits for servers, and its
+/// root span with it.
+fn is_closed(manifest: &Manifest, files: &SignalFiles) -> bool {
+    manifest.status != RunStatus::Running && !files.open_spans().exists()
 }
 
 /// Writes the catalog of what the run had written so far, where its process died before it did.

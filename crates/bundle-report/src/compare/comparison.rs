@@ -123,6 +123,9 @@ pub struct RunOfComparison {
     pub started_at: Option<DateTime<Utc>>,
     /// How long it took.
     pub duration_ms: Option<f64>,
+    /// Whether its manifest is damaged or was changed, so that how it ended is not certain.
+    #[serde(default)]
+    pub manifest_is_damaged: bool,
 }
 
 /// A node in both runs, or in one of them.
@@ -315,8 +318,12 @@ fn summary(report: &Report) -> RunOfComparison {
         status: report.status,
         started_at: report.started_at,
         duration_ms: report.duration_ms,
+        manifest_is_damaged: report.unreadable.iter().any(|damage| damage.file == MANIFEST),
     }
 }
+
+/// The file that says how a run ended.
+const MANIFEST: &str = "manifest.json";
 
 type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> + 'm;
 

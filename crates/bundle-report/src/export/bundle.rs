@@ -4,13 +4,13 @@ use std::io::Write;
 
 use chrono::Utc;
 use daglight_run_bundle::{Bundle, Manifest};
-use daglight_semantic_conventions::Namespace;
+use daglight_semantic_conventions::{Key, Namespace};
 
 use super::{
     format::{ExportError, ExportFormat, Exported},
     otlp, perfetto, speedscope,
 };
-use crate::trace_lines::RunTimes;
+use crate::trace_lines::{RunLines, RunTimes, run_named};
 
 /// Writes the signals of a bundle in a format. What cannot be read of them is in the result.
 ///
@@ -24,11 +24,14 @@ pub fn export(bundle: &Bundle, format: ExportFormat, to: &mut dyn Write) -> Resu
     let namespace =
         manifest.as_ref().map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
     let times = RunTimes::of(manifest.as_ref(), Utc::now());
+    let run = run_named(bundle, manifest.as_ref());
+    let key = namespace.key(Key::RunId);
+    let of = RunLines::new(times, run.as_deref(), &key);
     let name = manifest.map_or_else(|| "run".to_owned(), |manifest| manifest.identity.dag_name);
     let exported = match format {
-        ExportFormat::Perfetto => perfetto::export(bundle, &namespace, times, &name, to),
-        ExportFormat::Speedscope => speedscope::export(bundle, &namespace, times, &name, to),
-        ExportFormat::Otlp(signal) => otlp::export(bundle, &namespace, times, signal, to),
+        ExportFormat::Perfetto => perfetto::export(bundle, &namespace, of, &name, to),
+        ExportFormat::Speedscope => speedscope::export(bundle, &namespace, of, &name, to),
+        ExportFormat::Otlp(signal) => otlp::export(bundle, &namespace, of, signal, to),
     }?;
     to.flush()?;
     Ok(exported)

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{Exported, unended::Unended};
 use crate::{
     otlp::Span,
-    trace_lines::{RunTimes, read_spans},
+    trace_lines::{RunLines, read_spans},
 };
 
 /// Spans that are exported: 2,000,000, of about 60 bytes each in memory.
@@ -114,16 +114,16 @@ pub(super) fn name_of(span: &Span<'_>, namespace: &Namespace) -> String {
 }
 
 impl Lanes {
-    pub(super) fn read(bundle: &Bundle, namespace: &Namespace, times: RunTimes) -> Self {
+    pub(super) fn read(bundle: &Bundle, namespace: &Namespace, of: RunLines<'_>) -> Self {
         let mut laying = Laying::new(namespace);
-        let mut unended = Unended::read(bundle, times);
-        let file = read_spans(&bundle.traces(), times, |span| {
+        let mut unended = Unended::read(bundle, of);
+        let file = read_spans(&bundle.traces(), of, |span| {
             unended.seen(span);
             laying.add(span, span.end_time_unix_nano);
         });
         let mut details = Vec::new();
         if !unended.is_empty() {
-            read_spans(&SignalFiles::from(bundle).open_spans(), times, |span| {
+            read_spans(&SignalFiles::from(bundle).open_spans(), of, |span| {
                 let end = unended.end_of(span.start_time_unix_nano);
                 if unended.contains(&span.span_id) && laying.add(span, end) {
                     details.push(SpanDetails::of(span));

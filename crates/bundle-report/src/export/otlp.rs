@@ -11,7 +11,7 @@ use super::{ExportError, ExportSignal, Exported, unended::Unended};
 use crate::{
     otlp::{LogsLine, TracesLine},
     otlp_metrics::MetricsLine,
-    trace_lines::RunTimes,
+    trace_lines::RunLines,
 };
 
 /// The attribute that an exported span has which had not ended.
@@ -28,7 +28,7 @@ struct Line<'l> {
 pub(super) fn export(
     bundle: &Bundle,
     namespace: &Namespace,
-    times: RunTimes,
+    of: RunLines<'_>,
     signal: ExportSignal,
     to: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
@@ -38,18 +38,18 @@ pub(super) fn export(
         ExportSignal::Logs => (bundle.logs(), "resourceLogs"),
     };
     let is_of_spans = signal == ExportSignal::Traces;
-    let mut unended = if is_of_spans { Unended::read(bundle, times) } else { Unended::default() };
+    let mut unended = if is_of_spans { Unended::read(bundle, of) } else { Unended::default() };
     let mut items = Items { to, field, written: 0, failed: Ok(()) };
     let file = read_lines(&path, |line| {
         // Read as what it says it is as well: a backend refuses the whole document for one line that is not.
         match signal {
             ExportSignal::Traces => {
                 let spans: TracesLine<'_> = serde_json::from_str(line)?;
-                times.check_line(&spans)?;
+                of.check_spans(&spans)?;
                 spans.spans().for_each(|span| unended.seen(span));
             }
-            ExportSignal::Metrics => drop(serde_json::from_str::<MetricsLine<'_>>(line)?),
-            ExportSignal::Logs => times.check_records(&serde_json::from_str::<LogsLine<'_>>(line)?)?,
+            ExportSignal::Metrics => of.check_metrics(&serde_json::from_str::<MetricsLine<'_>>(line)?)?,
+            ExportSignal::Logs => of.check_records(&serde_json::from_str::<LogsLine<'_>>(line)?)?,
         }
         // As it stands in the file, and not read and written anew: nothing of it can be lost or rounded.
         let line: Line<'_> = serde_json::from_str(line)?;
@@ -59,7 +59,7 @@ pub(super) fn export(
     let mut open = 0;
     if is_of_spans && !unended.is_empty() {
         read_lines(&SignalFiles::from(bundle).open_spans(), |line| {
-            times.check_line(&serde_json::from_str(line)?)?;
+            of.check_spans(&serde_json::from_str(line)?)?;
             let mut line: Value = serde_json::from_str(line)?;
             for resource in line["resourceSpans"].as_array_mut().into_iter().flatten() {
                 let kept = end_spans(resource, &unended, &namespace.join(OPEN));

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     otlp::Span,
-    trace_lines::{RunTimes, read_spans},
+    trace_lines::{RunLines, read_spans},
 };
 
 /// The one process of a run.
@@ -22,11 +22,11 @@ const PROCESS: u32 = 1;
 pub(super) fn export(
     bundle: &Bundle,
     namespace: &Namespace,
-    times: RunTimes,
+    of: RunLines<'_>,
     run: &str,
     to: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
-    let lanes = Lanes::read(bundle, namespace, times);
+    let lanes = Lanes::read(bundle, namespace, of);
     let exported = lanes.exported();
     exported.refuse_no_spans()?;
     let mut events = Events { to, any: false };
@@ -42,7 +42,7 @@ pub(super) fn export(
     // The lines once more, now for what stands on the spans. A run that goes on may have written more meanwhile.
     let mut laid = ended.iter();
     let mut written = Ok(());
-    read_spans(&bundle.traces(), times, |span| {
+    read_spans(&bundle.traces(), of, |span| {
         if written.is_err() {
             return;
         }

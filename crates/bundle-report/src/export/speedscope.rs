@@ -11,18 +11,18 @@ use super::{
     ExportError, Exported,
     lanes::{LaidSpan, Lanes},
 };
-use crate::trace_lines::RunTimes;
+use crate::trace_lines::RunLines;
 
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 
 pub(super) fn export(
     bundle: &Bundle,
     namespace: &Namespace,
-    times: RunTimes,
+    of: RunLines<'_>,
     run: &str,
     to: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
-    let lanes = Lanes::read(bundle, namespace, times);
+    let lanes = Lanes::read(bundle, namespace, of);
     let exported = lanes.exported();
     exported.refuse_no_spans()?;
     let begin = lanes.begin;

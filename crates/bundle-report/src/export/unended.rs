@@ -2,7 +2,7 @@
 
 use daglight_run_bundle::{Bundle, FileReading, ProcessEvidence, SignalFiles};
 
-use crate::{open_spans::OpenSpans, otlp::Span, trace_lines::RunTimes};
+use crate::{open_spans::OpenSpans, otlp::Span, trace_lines::RunLines};
 
 /// Which spans have not ended, once all that have were seen.
 #[derive(Debug, Default)]
@@ -14,12 +14,12 @@ pub(super) struct Unended {
 
 impl Unended {
     /// Reads what is in the file of open spans. Some of them may have ended after it was written.
-    pub(super) fn read(bundle: &Bundle, times: RunTimes) -> Self {
+    pub(super) fn read(bundle: &Bundle, of: RunLines<'_>) -> Self {
         // Beats go to their file at once, and to the spans with the next batch, which a kill prevents.
         let beat = ProcessEvidence::read(&bundle.heartbeat()).ok();
         let beat = beat.and_then(|evidence| u64::try_from(evidence.seen_at().timestamp_nanos_opt()?).ok());
-        let mut last_seen = beat.map_or(0, |beat| times.at_most(beat));
-        let (ids, damaged) = OpenSpans::read(&SignalFiles::from(bundle).open_spans(), times, |span| {
+        let mut last_seen = beat.map_or(0, |beat| of.times.at_most(beat));
+        let (ids, damaged) = OpenSpans::read(&SignalFiles::from(bundle).open_spans(), of, |span| {
             last_seen = last_seen.max(span.start_time_unix_nano);
             Some(())
         });

@@ -1,7 +1,7 @@
 //! What went wrong: errors, warnings, and files that cannot be read.
 
 use chrono::{DateTime, Utc};
-use daglight_run_bundle::WarningCode;
+use daglight_run_bundle::{FileDamage, WarningCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,4 +51,10 @@ pub struct UnreadableFile {
     pub file: String,
     /// What is wrong with it.
     pub problem: String,
+}
+
+impl From<FileDamage> for UnreadableFile {
+    fn from(FileDamage { file, problem, .. }: FileDamage) -> Self {
+        Self { file, problem }
+    }
 }

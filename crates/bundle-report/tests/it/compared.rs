@@ -3,13 +3,14 @@
 use std::fs;
 
 use daglight_bundle_report::{
-    ComparedRun, Comparison, ComparisonPage, Criterion, Finding, FindingKind, Measured, TimeComparison,
+    ComparedRun, Comparison, ComparisonPage, Criterion, Finding, FindingKind, Measured, Report,
+    TimeComparison,
 };
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
-    ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, RunStatus,
+    ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, REPORT_FILES,
+    RunStatus,
 };
-use daglight_run_identity::RunId;
 use serde_json::json;
 
 use crate::{fixture, reports::artifact};
@@ -38,9 +39,9 @@ fn bundle_of(
     column: &str,
 ) -> (tempfile::TempDir, Bundle) {
     let out = tempfile::tempdir().unwrap();
-    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     let mut manifest = fixture::manifest();
     change(&mut manifest);
+    let bundle = Bundle::create(out.path(), manifest.identity.run_id).unwrap();
     manifest.write(&bundle).unwrap();
     for file in [bundle.traces(), bundle.metrics(), bundle.logs()] {
         fs::write(file, "").unwrap();
@@ -472,4 +473,63 @@ fn what_hardly_changed_is_not_shown_as_nothing() {
     let failed = run(|manifest| manifest.nodes[1].status = NodeStatus::Failure, "HashJoinExec", 1_000, "a");
     let text = Comparison::new(&[good()], &failed).unwrap().to_text();
     assert!(text.contains("failed, succeeded before"), "{text}");
+}
+
+/// What is wrong with the files of a bundle, as its report names it.
+fn damages(bundle: &Bundle) -> Vec<(String, String)> {
+    let report = Report::from_bundle(bundle).unwrap();
+    report.damages().map(|damage| (damage.file, damage.problem)).collect()
+}
+
+#[test]
+fn a_manifest_that_was_edited_is_named_fails_the_criterion_and_stays_damaged() {
+    let (_out, bundle) = bundle_of("lines", |_| (), "HashJoinExec", 1_000, "a");
+    Manifest::update(&bundle, |manifest| manifest.files = FileEntry::list_with_hashes(&bundle)).unwrap();
+    assert_eq!(damages(&bundle), []);
+    let text = fs::read_to_string(bundle.manifest()).unwrap();
+    fs::write(bundle.manifest(), text.replacen("1000", "9000", 1)).unwrap();
+    let named = |bundle: &Bundle| {
+        let problem = "is not as it was written: its checksum is another";
+        assert_eq!(damages(bundle), [("manifest.json".to_owned(), problem.to_owned())]);
+        let faults: Vec<String> = bundle.verify().iter().map(ToString::to_string).collect();
+        assert!(faults.contains(&format!("manifest.json: {problem}")), "{faults:?}");
+    };
+    named(&bundle);
+    for _ in 0..2 {
+        Report::from_bundle(&bundle).unwrap().write(&bundle).unwrap();
+        Manifest::list_again(&bundle, &REPORT_FILES).unwrap();
+        named(&bundle);
+    }
+    let comparison = Comparison::new(&[good()], &ComparedRun::read(&bundle).unwrap()).unwrap();
+    check(&comparison, "failed", &["how the run ended is not certain"]);
+}
+
+#[test]
+fn outputs_and_plans_of_another_run_are_left_out_and_named() {
+    let (_out, bundle) = bundle_of("lines", |_| (), "HashJoinExec", 1_000, "a");
+    Manifest::update(&bundle, |manifest| manifest.files = FileEntry::list_with_hashes(&bundle)).unwrap();
+    let mut catalog = ArtifactCatalog::read(&bundle).unwrap();
+    catalog.artifacts.push(artifact("others"));
+    catalog.artifacts[1].run_id = "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b99".parse().unwrap();
+    catalog.write(&bundle).unwrap();
+    let plan = fs::read_to_string(bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a")).unwrap();
+    fs::write(bundle.plan_file(Some("other"), "1111222233334444"), plan).unwrap();
+    let report = Report::from_bundle(&bundle).unwrap();
+    assert_eq!(report.artifacts.len(), 1);
+    assert_eq!(report.plans.len(), 1);
+    let stray = "is not in the manifest, so it is not of this run, and is left out";
+    let expected = [
+        ("artifacts.json", "1 output of run 0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b99 left out"),
+        ("plans/other-1111222233334444.json", stray),
+    ];
+    assert_eq!(damages(&bundle), expected.map(|(file, problem)| (file.to_owned(), problem.to_owned())));
+}
+
+#[test]
+fn a_manifest_in_the_folder_of_another_run_is_named() {
+    let (out, bundle) = bundle_of("lines", |_| (), "HashJoinExec", 1_000, "a");
+    let other = out.path().join("run_bundle/0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b99");
+    fs::rename(bundle.dir(), &other).unwrap();
+    let named = damages(&Bundle::open(other).unwrap());
+    assert!(named.len() == 1 && named[0].1.starts_with("is of run 0198c5f0"), "{named:?}");
 }

@@ -54,7 +54,7 @@ impl Recorded<'_> {
             fs::write(file, "").unwrap();
         }
         let mut output = artifact("totals");
-        output.node = Some("totals".into());
+        (output.node, output.run_id) = (Some("totals".into()), run_id);
         let column = ArtifactColumn { name: self.column.into(), data_type: "Int64".into(), nullable: true };
         output.schema = vec![column];
         ArtifactCatalog::new(vec![output]).write(&bundle).unwrap();

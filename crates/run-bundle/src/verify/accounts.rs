@@ -35,10 +35,6 @@ impl Account<'_> {
 pub(super) fn accounts(manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     for account in counts_of(manifest) {
-        if !account.counts.is_balanced() {
-            let (produced, accounted) = (account.counts.produced, account.counts.accounted());
-            faults.push(Fault::Unbalanced { account: account.name.clone(), produced, accounted });
-        }
         // What no server has may be in the bundle. What is not in the bundle is nowhere.
         if let Some(lost) = account.lost().filter(|_| account.is_of_bundle) {
             faults.push(Fault::Lost { account: account.name, lost });

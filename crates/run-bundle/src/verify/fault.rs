@@ -4,9 +4,6 @@ use std::{fmt, io};
 
 use crate::{layout::MANIFEST, versioned::ReadError, warning::Warning};
 
-/// What is wrong with a file whose checksum in it is not that of its text.
-pub(super) const CHANGED: &str = "is not as it was written: its checksum is another";
-
 /// Something that is wrong with a bundle, in one line.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -88,15 +85,6 @@ pub enum Fault {
         /// The warning in the manifest.
         warning: Warning,
     },
-    /// Of what was recorded, not all is accounted for.
-    Unbalanced {
-        /// What is counted: signal and destination.
-        account: String,
-        /// What was recorded.
-        produced: u64,
-        /// What became of how much of it.
-        accounted: u64,
-    },
 }
 
 impl fmt::Display for Fault {
@@ -131,9 +119,6 @@ impl fmt::Display for Fault {
             }
             Self::Warned { warning } => write!(f, "the run warned: {warning}"),
             Self::Lost { account, lost } => write!(f, "{account}: {lost}"),
-            Self::Unbalanced { account, produced, accounted } => {
-                write!(f, "{account}: {produced} recorded, but {accounted} delivered, waiting or dropped")
-            }
         }
     }
 }
@@ -151,7 +136,7 @@ impl Fault {
             | Self::Foreign { path }
             | Self::Damaged { path, .. }
             | Self::Lacking { path, .. } => Some(path),
-            Self::Lost { .. } | Self::Warned { .. } | Self::Unbalanced { .. } => None,
+            Self::Lost { .. } | Self::Warned { .. } => None,
         }
     }
 }

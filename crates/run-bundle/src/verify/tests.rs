@@ -79,7 +79,7 @@ fn accounts_that_do_not_add_up_are_a_fault() {
     let lost = DeliveryCounts { produced: 9, delivered: 5, ..DeliveryCounts::default() };
     check(
         manifest(|manifest| manifest.delivery.tracker = Some(lost)),
-        &["tracker: 9 recorded, but 5 delivered, waiting or dropped"],
+        &["manifest.json: the counts of tracker are wrong: 9 recorded, but 5 delivered, waiting or dropped"],
     );
 }
 
@@ -119,10 +119,29 @@ fn the_files_of_a_run_that_goes_on_are_not_compared() {
     check(
         |bundle| {
             Manifest::update(bundle, |manifest| manifest.status = RunStatus::Running).unwrap();
+            ProcessEvidence::for_self(fixture::start(), 1.0).write(&bundle.heartbeat()).unwrap();
             fs::remove_file(bundle.dir().join(PLAN)).unwrap();
         },
         &[],
     );
+}
+
+#[test]
+fn what_a_run_that_has_not_ended_has_had_is_missed() {
+    let running = |bundle: &Bundle| {
+        Manifest::update(bundle, |manifest| manifest.status = RunStatus::Running).unwrap();
+        ProcessEvidence::for_self(fixture::start(), 1.0).write(&bundle.heartbeat()).unwrap();
+    };
+    let without_heartbeat = |bundle: &Bundle| {
+        running(bundle);
+        fs::remove_file(bundle.heartbeat()).unwrap();
+    };
+    check(without_heartbeat, &["heartbeat.json: is missing, so when the process was last seen is not known"]);
+    let without_traces = |bundle: &Bundle| {
+        running(bundle);
+        fs::remove_file(bundle.traces()).unwrap();
+    };
+    check(without_traces, &["otel_traces.json: cannot be read: No such file"]);
 }
 
 #[test]
@@ -142,8 +161,7 @@ fn a_run_that_does_not_go_on_and_was_not_closed_is_a_fault() {
     check(
         |bundle| {
             killed(Some(1))(bundle);
-            let mut evidence =
-                ProcessEvidence::for_self(fixture::start() - chrono::TimeDelta::days(300), 1.0);
+            let mut evidence = ProcessEvidence::for_self(fixture::start(), 1.0);
             evidence.boot_id = None;
             evidence.write(&bundle.heartbeat()).unwrap();
         },

@@ -2,13 +2,12 @@
 
 use std::error::Error;
 
-use super::fault::{CHANGED, Fault};
+use super::fault::Fault;
 use crate::{
     bundle::Bundle,
     layout::{DELIVERY_CURSOR, OUTBOX, TRACKER},
     manifest::{Manifest, RunStatus},
     outbox::{OutboxStatus, StatusError, recorded_outbox},
-    seal::is_changed,
 };
 
 /// Adds what is wrong with the outbox and the progress of its delivery, and returns what the outbox says.
@@ -35,10 +34,6 @@ pub(super) fn damaged_tracker(
     };
     for damage in &outbox.damages {
         faults.push(Fault::Damaged { path: damage.file.clone(), problem: damage.problem.clone() });
-    }
-    let is_readable = outbox.damages.iter().all(|damage| !damage.file.ends_with(DELIVERY_CURSOR));
-    if is_readable && is_changed(&bundle.tracker_dir().join(DELIVERY_CURSOR)) {
-        faults.push(fault(DELIVERY_CURSOR, CHANGED.to_owned()));
     }
     let Some(manifest) = manifest else { return Some(outbox) };
     let run_id = manifest.identity.run_id;

@@ -9,7 +9,9 @@ use std::{
 use daglight_bundle_report::{Report, ReportError};
 use daglight_capture_policy::Profile;
 use daglight_materializers::Table;
-use daglight_run_bundle::{Bundle, DeleteError, Manifest, outbox::outbox_status, retention::Kept};
+use daglight_run_bundle::{
+    Bundle, DeleteError, Manifest, WarningCode, outbox::outbox_status, retention::Kept,
+};
 use daglight_run_identity::RunId;
 use daglight_run_session::{BundleStatus, RunOptions, close_dead_run, sync_run};
 use datafusion::execution::SessionStateBuilder;
@@ -125,6 +127,46 @@ async fn damage_of_any_kind_is_survived_by_every_reader() {
         }
         check_readers(&written(out.path(), &files), &format!("seed {seed}"));
     }
+}
+
+/// What the manifest notes of files that were damaged or missing when the run was closed.
+fn noted(bundle: &Bundle) -> Vec<String> {
+    let warnings = Manifest::read(bundle).unwrap().warnings.into_iter();
+    let of_files = [WarningCode::FilesDamaged, WarningCode::SpansIncomplete];
+    warnings.filter(|warning| of_files.contains(&warning.code)).map(|warning| warning.message).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_several_close_at_the_same_time_is_closed_once() {
+    let whole = left_behind().await;
+    for _ in 0..5 {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = written(out.path(), &whole);
+        let closed: Vec<bool> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| close_dead_run(&bundle).unwrap())).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(closed.iter().filter(|closed| **closed).count(), 1);
+        assert_eq!(noted(&bundle), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_of_a_killed_run_is_known_after_it_is_closed() {
+    let whole = left_behind().await;
+    let check = |change: fn(&Bundle), expected: &str| {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = written(out.path(), &whole);
+        change(&bundle);
+        assert!(close_dead_run(&bundle).unwrap(), "{expected}");
+        let noted = noted(&bundle);
+        assert!(noted.len() == 1 && noted[0].contains(expected), "{noted:?}");
+        let faults: Vec<String> = bundle.verify().iter().map(ToString::to_string).collect();
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{faults:#?}");
+    };
+    check(|bundle| fs::remove_file(bundle.heartbeat()).unwrap(), "heartbeat.json: is missing");
+    check(|bundle| fs::write(bundle.nodes(), "garbage\n").unwrap(), "nodes.jsonl: line 1 is damaged");
+    check(|bundle| fs::create_dir(bundle.nodes()).unwrap(), "nodes.jsonl: cannot be opened");
 }
 
 /// What `report`, `status`, `sync`, `replay` and `prune` do with a bundle: whether each goes on, with what status says.
