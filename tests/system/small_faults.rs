@@ -145,7 +145,19 @@ fn what_may_not_be_read_is_no_folder_without_runs() {
     for arguments in [&["status", "out"][..], &["history", "out"]] {
         says(as_other(arguments), 1, &[&first, &second, denied]);
     }
-    says(as_other(&["report", &format!("{folder}/{second}")]), 2, &[&second, denied]);
+    let named = format!("{folder}/{second}");
+    // One that can be listed, too, and of which nothing can be opened.
+    for mode in [0o000, 0o444] {
+        allow(&runs.join(&second), mode);
+        for arguments in [
+            &["report", &named][..],
+            &["bundle", "verify", &named],
+            &["bundle", "pack", &named],
+            &["export", &named, "--format", "perfetto"],
+        ] {
+            says(as_other(arguments), 1, &[&second, denied]);
+        }
+    }
     allow(&runs.join(second), 0o700);
     allow(&runs, 0o700);
 }
@@ -184,6 +196,21 @@ fn of_two_archives_of_a_run_the_one_that_is_whole_counts() {
     let id = run["run_id"].as_str().expect("a run");
     for command in ["history", "report"] {
         says(call(&checkout, &[command, "packs"]), 0, &["a.tar.gz", id]);
+    }
+    // Alone it is not a folder without runs, wherever it is cut.
+    fs::remove_file(packs.join("b.tar.gz")).expect("an archive");
+    let cut = format!("{id}.tar.gz");
+    for (from, to, bytes) in [("a.tar.gz", "a.tar.gz", whole.len() - 20), ("a.tar.gz", &*cut, 12)] {
+        fs::remove_file(packs.join(from)).expect("an archive");
+        fs::write(packs.join(to), &whole[..bytes]).expect("a file");
+        for arguments in [
+            &["history", "packs"][..],
+            &["compare", "packs"],
+            &["report", "packs"],
+            &["query", "packs", "SELECT 1"],
+        ] {
+            says(call(&checkout, arguments), 1, &[to]);
+        }
     }
 }
 

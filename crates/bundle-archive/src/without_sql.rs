@@ -76,7 +76,23 @@ fn strip_lines(from: impl Read, mut to: impl Write) -> io::Result<()> {
 pub(crate) fn strip_manifest(manifest: &Manifest) -> serde_json::Result<Manifest> {
     let mut fields = serde_json::to_value(manifest)?;
     error_texts::of_manifest(&mut fields);
+    strip_parameters(&mut fields);
     serde_json::from_value(fields)
+}
+
+/// What the tags of parameters begin with.
+const PARAMETERS: &str = "param.";
+/// What stands for the value of a parameter, as for a literal.
+const PARAMETER: &str = "?";
+
+/// The values of parameters stand in a script where literals do. Their names stay.
+fn strip_parameters(manifest: &mut Value) {
+    let tags = manifest.pointer_mut("/identity/tags").and_then(Value::as_object_mut);
+    for (name, value) in tags.into_iter().flatten() {
+        if name.starts_with(PARAMETERS) {
+            *value = PARAMETER.into();
+        }
+    }
 }
 
 fn strip_plan(value: &mut Value) {
@@ -109,6 +125,16 @@ mod tests {
     use daglight_run_bundle::MAX_LINE_BYTES;
 
     use super::*;
+
+    #[test]
+    fn values_of_parameters_are_literals_of_the_script() {
+        let mut manifest = serde_json::json!({
+            "identity": {"tags": {"param.region": "north", "param.": "x", "parameter": "a", "repo": "b"}},
+        });
+        strip_parameters(&mut manifest);
+        let expected = serde_json::json!({"param.region": "?", "param.": "?", "parameter": "a", "repo": "b"});
+        assert_eq!(manifest["identity"]["tags"], expected);
+    }
 
     #[test]
     fn the_rest_of_a_line_that_is_too_long_is_not_a_line() {

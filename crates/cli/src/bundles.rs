@@ -9,7 +9,7 @@ use std::{
 
 use daglight::{
     RunStatus,
-    bundle::{Bundle, Manifest, Report, UnreadableFile, display::shell_word},
+    bundle::{Bundle, BundleError, Manifest, Report, UnreadableFile, display::shell_word},
     identity::RunId,
     settings::SettingsLoader,
 };
@@ -94,13 +94,18 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
     if is_archive(path) {
         return Ok(vec![unpacked(path)?]);
     }
-    let mut bundles = Vec::new();
+    let (mut bundles, mut failures) = (Vec::new(), Vec::new());
     for found in found_at(path)? {
         match found.opened() {
             Ok(bundle) => bundles.push(bundle),
-            Err(failure) => note!("warning: {}", failure.messages().join(": ")),
+            Err(failure) => failures.push(failure),
         }
     }
+    if bundles.is_empty() && !failures.is_empty() {
+        // That there were no runs yet would not be true.
+        return Err(failures.swap_remove(0));
+    }
+    failures.iter().for_each(left_out);
     Ok(bundles)
 }
 
@@ -160,13 +165,24 @@ fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
     paths.iter().filter_map(|path| unopened_archive(path)).for_each(|error| left_out(&Failure::work(error)));
-    let mut packed: Vec<(RunId, PathBuf)> =
-        paths.into_iter().filter_map(|path| Some((packed_folder(&path)?.parse().ok()?, path))).collect();
+    let packed = paths.into_iter().filter_map(|path| {
+        // One that is called after a run as `bundle pack` does it, and whose beginning is damaged, is named when it is opened.
+        let folder = packed_folder(&path).or_else(|| called_after(&path))?;
+        Some((folder.parse().ok()?, path))
+    });
+    let mut packed: Vec<(RunId, PathBuf)> = packed.collect();
     packed.sort();
     let of_runs = packed.chunk_by(|(run, _), (next, _)| run == next);
     of_runs
         .filter_map(|of_run| Some((of_run.first()?.0, of_run.iter().map(|(_, path)| path.clone()).collect())))
         .collect()
+}
+
+/// What a file under compression is called that is named as a packed bundle, without that ending.
+fn called_after(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let folder = name.strip_suffix(".tar.gz").or_else(|| name.strip_suffix(".tgz"))?;
+    is_archive(path).then(|| folder.to_owned())
 }
 
 /// The bundle at a path, or all of them below it, none of them packed.
@@ -183,6 +199,8 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     }
     let not_one = match Bundle::open(path) {
         Ok(bundle) => return Ok(vec![bundle]),
+        // What may not be read may be a bundle.
+        Err(error @ BundleError::Unreadable { .. }) => return Err(Failure::work(error)),
         Err(error) => error,
     };
     match Bundle::find_readable(path) {
@@ -260,7 +278,7 @@ fn first_unpacked(archives: &[PathBuf]) -> Result<NamedBundle, Failure> {
 fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     // A folder of the user alone, which is gone when the command ends.
     let folder = temporary_folder().map_err(Failure::work)?;
-    let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::input)?;
+    let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::work)?;
     Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), _folder: folder }) })
 }
 

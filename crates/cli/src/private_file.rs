@@ -1,7 +1,7 @@
 //! Files that show what a run has recorded: they are their user's alone, as those of its bundle are.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
     path::Path,
 };
@@ -19,9 +19,16 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Replaces what is in a file. One that was there keeps who may read it, as its user has set it.
+/// Replaces what is in a file. One that was there keeps who may read it, as its user has set it. Where not all of it can be written, as on
+/// a full disk, no part of it stays behind.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    private().create(true).truncate(true).open(path)?.write_all(content)
+    let mut file = private().create(true).truncate(true).open(path)?;
+    file.write_all(content).inspect_err(|_| {
+        // Not what is no file, such as a pipe, nor what a link leads to.
+        if path.symlink_metadata().is_ok_and(|there| there.is_file()) {
+            let _ = fs::remove_file(path);
+        }
+    })
 }
 
 fn private() -> OpenOptions {

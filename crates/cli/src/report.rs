@@ -1,10 +1,10 @@
 //! `daglight report`.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
 use daglight::{
     CloseError,
-    bundle::{Bundle, Report},
+    bundle::{Bundle, Report, WarningCode},
     policy::in_one_line,
 };
 
@@ -24,11 +24,12 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     };
+    let mut is_done = true;
     match bundle.archive() {
         // Closing it would close a copy that is gone when the command ends, and say so every time.
         Some(archive) if is_unclosed(&bundle) => note!("{}", how_to_close(archive)),
         Some(_) => {}
-        None => close(&bundle),
+        None => is_done &= close(&bundle),
     }
     let mut options = report_options();
     if let Some(archive) = bundle.archive() {
@@ -45,18 +46,30 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     }
     match report.write(&bundle) {
         Ok(()) => note!("written: {}", bundle.report_html().display()),
-        // It was printed, which is what was asked for.
-        Err(error) => note!("warning: the report is not written: {}", in_one_line(&error)),
+        // It was printed, which is what was asked for. That there is no space for it may be mended.
+        Err(error) => {
+            is_done &= !has_no_space(&error);
+            note!("warning: the report is not written: {}", in_one_line(&error));
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn close(bundle: &Bundle) {
+/// Whether that is done, or was not to be done.
+fn close(bundle: &Bundle) -> bool {
     match daglight::close_dead_run(bundle) {
         Ok(true) => note!("the run's process had ended: closed as FAILURE"),
         Ok(false) => {}
         // The report says itself what is wrong with the manifest.
         Err(CloseError::Read(_)) => {}
-        Err(error) => note!("warning: the run is not closed: {}", in_one_line(&error)),
+        Err(error) => {
+            note!("warning: the run is not closed: {}", in_one_line(&error));
+            return !has_no_space(&error);
+        }
     }
+    true
+}
+
+fn has_no_space(error: &(dyn Error + 'static)) -> bool {
+    WarningCode::of_error(error, WarningCode::Uncoded) == WarningCode::DiskFull
 }

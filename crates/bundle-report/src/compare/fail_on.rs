@@ -25,7 +25,7 @@ pub enum Criterion {
     Drift,
     /// `finding=spill`: the run has a finding of that kind that the baseline did not have.
     Finding(FindingKind),
-    /// `failed`: the run did not end well.
+    /// `failed`: the run did not end well, or its manifest is not as it was written.
     Failed,
 }
 
@@ -39,6 +39,20 @@ pub enum CriterionError {
     )]
     Unknown {
         /// What stands before the `=`.
+        name: String,
+    },
+    /// It has a value, and takes none.
+    #[error("{name} takes no value: expected {name}, found {name}={value}")]
+    NoValue {
+        /// The criterion.
+        name: String,
+        /// What stands behind the `=`.
+        value: String,
+    },
+    /// It lacks its value.
+    #[error("{name} lacks its share: expected a percentage of 0 or more, such as {name}=20%")]
+    NoPart {
+        /// The criterion.
         name: String,
     },
     /// Its part is not one.
@@ -78,7 +92,8 @@ impl FromStr for Criterion {
         let name = name.trim().to_ascii_lowercase().replace('_', "-");
         let name = name.as_str();
         let part = || {
-            let value = value.unwrap_or_default();
+            let value = value.filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| CriterionError::NoPart { name: name.to_owned() })?;
             let number = value.strip_suffix('%');
             let percent = number.unwrap_or(value).trim().parse::<f64>().ok();
             if let Some(part) = percent.filter(|part| number.is_none() && *part > 0.0 && *part < 1.0) {
@@ -104,6 +119,9 @@ impl FromStr for Criterion {
             ("failed", None) => Ok(Self::Failed),
             // Without a value the error names the kinds that there are, as it does for a wrong one.
             ("finding", value) => Ok(Self::Finding(value.unwrap_or_default().parse()?)),
+            ("plan-changed" | "schema-changed" | "drift" | "failed", Some(value)) => {
+                Err(CriterionError::NoValue { name: name.to_owned(), value: value.to_owned() })
+            }
             _ => Err(CriterionError::Unknown { name: name.to_owned() }),
         }
     }
@@ -203,6 +221,13 @@ impl Comparison {
             Criterion::Failed if self.run.status != ReportStatus::Success => {
                 vec!["the run did not end well".to_owned()]
             }
+            // Whoever asks whether a run was good must not hear it of what somebody has written there.
+            Criterion::Failed if self.run.manifest_is_damaged => {
+                vec![
+                    "manifest.json is damaged or was changed, so that how the run ended is not certain"
+                        .to_owned(),
+                ]
+            }
             Criterion::Failed => Vec::new(),
         }
     }
@@ -259,6 +284,23 @@ mod tests {
             "finding",
         ] {
             check(wrong, None);
+        }
+        for (text, expected) in [
+            ("failed=1", "failed takes no value: expected failed, found failed=1"),
+            ("drift=3", "drift takes no value: expected drift, found drift=3"),
+            ("plan_changed=1%", "plan-changed takes no value: expected plan-changed, found plan-changed=1%"),
+            ("slower", "slower lacks its share: expected a percentage of 0 or more, such as slower=20%"),
+            ("slower=", "slower lacks its share: expected a percentage of 0 or more, such as slower=20%"),
+            (
+                "slower=x",
+                "\"x\" is not a share for slower: expected a percentage of 0 or more, such as slower=20%",
+            ),
+            (
+                "slower=0.2",
+                "slower=0.2 is ambiguous: write slower=20%, or slower=0.2% if that is what you mean",
+            ),
+        ] {
+            assert_eq!(text.parse::<Criterion>().unwrap_err().to_string(), expected);
         }
         for text in ["slower=20%", "rows-changed=5%", "finding=spill", "plan-changed", "failed"] {
             assert_eq!(text.parse::<Criterion>().unwrap().to_string(), text);
