@@ -46,6 +46,7 @@ mod report;
 mod report_page;
 mod scraping;
 mod serve;
+mod set_up;
 mod signal_moments;
 mod signal_values;
 mod signals;

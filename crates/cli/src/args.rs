@@ -13,7 +13,10 @@ use daglight::{
     settings::byte_size,
 };
 
-use crate::given_token::GivenToken;
+use crate::{
+    given_token::GivenToken,
+    set_up_args::{CompletionsArgs, InitArgs, ManArgs},
+};
 
 /// Run telemetry for Apache DataFusion pipelines: the Hamilton UI, OpenTelemetry and a run bundle from one run.
 #[derive(Debug, Parser)]
@@ -67,6 +70,12 @@ pub(crate) enum Command {
     Doctor,
     /// Show every setting in force and where its value comes from.
     Config(ConfigArgs),
+    /// Write a commented `daglight.toml` to start from.
+    Init(InitArgs),
+    /// Print a script that lets a shell complete the commands and options of daglight.
+    Completions(CompletionsArgs),
+    /// Write the manual pages of daglight and its commands.
+    Man(ManArgs),
 }
 
 impl Command {
@@ -87,7 +96,10 @@ impl Command {
             | Self::Sync(_)
             | Self::Replay(_)
             | Self::Prune(_)
-            | Self::Doctor => false,
+            | Self::Doctor
+            | Self::Init(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
         }
     }
 }

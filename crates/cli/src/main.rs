@@ -18,8 +18,10 @@ mod ending;
 mod export;
 mod export_tables;
 mod failure;
+mod generated;
 mod given_token;
 mod history;
+mod init;
 mod map_keys;
 mod node_line;
 mod parquet_metadata;
@@ -41,6 +43,7 @@ mod serve;
 mod service_manager;
 mod session;
 mod session_config;
+mod set_up_args;
 mod spill;
 mod stack;
 mod stdin_tables;
@@ -94,6 +97,9 @@ fn command() -> ExitCode {
         Command::Prune(prune) => prune::prune(&prune),
         Command::Doctor => doctor::doctor(),
         Command::Config(config) => config::config(&config),
+        Command::Init(init) => init::init(&init),
+        Command::Completions(completions) => generated::completions(&completions),
+        Command::Man(man) => generated::man(&man),
     };
     match done {
         Ok(code) if code == ExitCode::SUCCESS && bundles::some_were_unreadable() => ExitCode::FAILURE,

@@ -13,6 +13,7 @@ mod settings;
 
 mod catalog;
 mod reference;
+mod template;
 
 mod disclosure;
 mod origin;
@@ -41,4 +42,5 @@ pub use settings::{
     Settings, TrackerSettings,
 };
 pub use settings_error::SettingsError;
+pub use template::settings_template;
 pub use trust::Refusal;

@@ -70,7 +70,8 @@ fn as_in_a_file(schema: &mut Value) {
     }
 }
 
-fn subschema<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+/// The schema of the setting or section of that key.
+pub(crate) fn subschema<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     key.split('.').try_fold(schema, |schema, name| match name {
         "*" => schema.get_mut("additionalProperties"),
         name => schema.get_mut("properties")?.get_mut(name),

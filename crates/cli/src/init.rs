@@ -1,0 +1,48 @@
+//! `daglight init`.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use daglight::settings::settings_template;
+
+use crate::{failure::Failure, say::say, set_up_args::InitArgs};
+
+const FILE_NAME: &str = "daglight.toml";
+
+pub(crate) fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
+    let file = args.dir.join(FILE_NAME);
+    write(&args.dir, &file, args.force).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::input(format!("{} is there already; --force replaces it", file.display()))
+        }
+        _ => Failure::work(format!("cannot write {}: {error}", file.display())),
+    })?;
+    say!(
+        "wrote {}: every setting in it is a comment, and nothing is sent until one names a server",
+        file.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the template into a file that was not there, or, with `force`, in place of one.
+fn write(folder: &Path, file: &Path, force: bool) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    // Beside it first, so that one that was there is replaced as a whole or not at all.
+    let mut new = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
+    new.write_all(settings_template().as_bytes())?;
+    match force {
+        true => new.persist(file),
+        false => new.persist_noclobber(file),
+    }
+    .map(drop)
+    .map_err(|error| error.error)
+}
+
+/// It has no secrets, and a file that others may write does not count.
+fn readable() -> fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+}

@@ -1,0 +1,170 @@
+//! A `daglight.toml` to start from: the settings that most projects come to, each in a comment with what it does.
+
+use std::fmt::Write as _;
+
+use daglight_capture_policy::Profile;
+use serde_json::Value;
+
+use crate::{
+    reference::{settings_schema, subschema},
+    settings::Settings,
+};
+
+const HEAD: &str = "\
+# The settings of Daglight for this folder and those below it. What is in a comment has the value that stands there, or none where
+# that is an example. Variables of the environment and options of the command line override this file.
+#
+# `daglight config` shows every setting in force and where its value comes from; `daglight config --schema` describes all of them.
+# Keys and passwords do not belong here: put them into your own file, ~/.config/daglight/daglight.toml, or into variables.
+";
+
+/// A setting with an example, in TOML, where it has no default. The sections follow each other.
+const SHOWN: &[(&str, &str)] = &[
+    ("profile", ""),
+    ("dag_name", "\"sales::order_risk_v1\""),
+    ("environment", ""),
+    ("team", "\"risk\""),
+    ("tags.region", "\"north\""),
+    ("tracker.api_url", "\"http://localhost:8241\""),
+    ("tracker.project_id", "1"),
+    ("tracker.username", "\"me@example.com\""),
+    ("tracker.ca_file", "\"/etc/ssl/our-authority.pem\""),
+    ("tracker.flush_seconds", ""),
+    ("capture.data_statistics", ""),
+    ("capture.top_values", ""),
+    ("capture.preview_rows", ""),
+    ("capture.sql_text", ""),
+    ("capture.paths", ""),
+    ("capture.max_string_length", ""),
+    ("capture.redact_keys", "[\"iban\", \"tax_id\"]"),
+    ("otel.trace_url", "\"http://localhost:16686/trace/{trace_id}\""),
+    ("otel.slow_seconds", ""),
+    ("otel.operator_spans", ""),
+    ("openlineage.url", "\"http://localhost:5000\""),
+    ("openlineage.namespace", ""),
+    ("bundle.output_dir", ""),
+    ("bundle.keep_days", "30"),
+    ("bundle.keep_count", "200"),
+    ("bundle.keep_bytes", "\"20GB\""),
+    ("plans.keep", ""),
+    ("plans.slow_after", ""),
+    ("heartbeat.stall_seconds", ""),
+    ("heartbeat.on_stall", ""),
+    ("findings.min_share", ""),
+    ("findings.min_ms", ""),
+];
+
+/// A commented `daglight.toml`, without any value in force.
+///
+/// ```
+/// let template = daglight_settings::settings_template();
+/// assert!(template.contains("\n[tracker]\n") && template.contains("\n# api_url = "));
+/// ```
+pub fn settings_template() -> String {
+    let mut schema = settings_schema();
+    let defaults = serde_json::to_value(Settings::of_profile(Profile::Dev)).unwrap_or_default();
+    let mut template = HEAD.to_owned();
+    let mut section = "";
+    for (key, example) in SHOWN {
+        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+        if table != section {
+            let _ = writeln!(template, "\n[{table}]");
+            section = table;
+        }
+        if let Some(description) = description(&mut schema, key) {
+            let _ = writeln!(template, "\n{}", comment(&description));
+        }
+        let value = match example.is_empty() {
+            true => defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(Value::to_string),
+            false => Some((*example).to_owned()),
+        };
+        let _ = writeln!(template, "# {name} = {}", value.unwrap_or_default());
+    }
+    template
+}
+
+fn description(schema: &mut Value, key: &str) -> Option<String> {
+    // Names of the user's own are described where their table is.
+    let described = key.strip_prefix("tags.").map_or(key, |_| "tags");
+    subschema(schema, described)?["description"].as_str().map(str::to_owned)
+}
+
+/// The text in lines of a comment, each of a hundred characters at most.
+fn comment(text: &str) -> String {
+    const WIDTH: usize = 100;
+    let mut lines = vec!["#".to_owned()];
+    for word in text.split_whitespace() {
+        if lines.last().is_some_and(|line| line.chars().count() + word.chars().count() >= WIDTH) {
+            lines.push("#".to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{loader::SettingsLoader, resolved::Resolved};
+
+    fn load(text: &str) -> Resolved {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("daglight.toml");
+        fs::write(&file, text).unwrap();
+        SettingsLoader::new().with_file(&file).resolve().unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// Takes the comment away from the line of one setting, or of all.
+    fn uncommented(only: Option<&str>) -> (String, Vec<String>) {
+        let (mut keys, mut lines, mut section) = (Vec::new(), Vec::new(), String::new());
+        for line in settings_template().lines() {
+            if let Some(table) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = format!("{table}.");
+            }
+            let setting = line.strip_prefix("# ").and_then(|line| Some((line, line.split_once(" = ")?.0)));
+            let setting = setting.filter(|(_, name)| !name.contains(' '));
+            match setting.map(|(line, name)| (line, format!("{section}{name}"))) {
+                Some((line, key)) if only.is_none_or(|only| only == key) => {
+                    lines.push(line.to_owned());
+                    keys.push(key);
+                }
+                _ => lines.push(line.to_owned()),
+            }
+        }
+        (lines.join("\n"), keys)
+    }
+
+    #[test]
+    fn the_template_changes_nothing() {
+        assert_eq!(load(&settings_template()).settings, Settings::of_profile(Profile::Dev));
+    }
+
+    #[test]
+    fn each_setting_of_the_template_is_one_that_a_file_may_have() {
+        let (all, keys) = uncommented(None);
+        assert_eq!(keys, SHOWN.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+        load(&all);
+        for (key, example) in SHOWN {
+            let (text, found) = uncommented(Some(key));
+            assert_eq!(found, [*key]);
+            let resolved = load(&text);
+            let value = resolved.value(key).unwrap_or_else(|| panic!("{key} is not there"));
+            assert!(value.origin.to_string().contains("daglight.toml"), "{key} is from {}", value.origin);
+            let is_default = resolved.settings == Settings::of_profile(Profile::Dev);
+            assert_eq!(is_default, example.is_empty(), "{key}: what is shown is its default, or an example");
+        }
+    }
+
+    #[test]
+    fn each_setting_of_the_template_is_described() {
+        let mut schema = settings_schema();
+        for (key, _) in SHOWN {
+            assert!(description(&mut schema, key).is_some_and(|text| text.len() > 10), "{key}");
+        }
+    }
+}
