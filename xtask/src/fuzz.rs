@@ -33,6 +33,13 @@ pub(crate) struct Options {
     targets: Vec<String>,
 }
 
+impl Options {
+    /// All targets, each for a time.
+    pub(crate) fn all(seconds: u64) -> Self {
+        Self { seconds, build_only: false, targets: Vec::new() }
+    }
+}
+
 /// What came of a target.
 struct Outcome {
     target: String,

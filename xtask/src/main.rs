@@ -1,11 +1,15 @@
 //! `cargo xtask`: the development tasks of this workspace.
 
+mod api;
 mod bench;
 mod book;
+mod ci;
 mod circles;
 mod clippy_lists;
 mod codegen;
 mod conformance;
+#[cfg(test)]
+mod containerfile;
 mod dashboard;
 mod demo;
 mod deny;
@@ -18,10 +22,11 @@ mod interrupt;
 mod layers;
 mod markdown;
 mod module_files;
-#[cfg(test)]
 mod packages;
+mod release;
 mod test;
 mod unused;
+mod wheel;
 
 use std::process::ExitCode;
 
@@ -68,8 +73,20 @@ enum Task {
     },
     /// Run DataFusion's own tests on a bare session, on an observed one and as scripts, and compare record for record
     Conformance(conformance::Options),
+    /// Do all that a change must pass, as .ci/run does, and run each fuzz target for a minute
+    Ci(ci::Options),
     /// Build the fuzz targets, and run each for a while
     Fuzz(fuzz::Options),
+    /// Write the list of the public API of each published crate
+    Api {
+        /// Change nothing; fail where a list is not what the crate has
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check, version, package and build a release; without --execute it changes nothing
+    Release(release::Options),
+    /// Build the command as a package that pip installs
+    Wheel(wheel::Options),
     /// Check licences, bans and sources of all dependencies against deny.toml
     Deny,
     /// Check the facade with each of its features alone
@@ -95,7 +112,11 @@ fn main() -> ExitCode {
         Task::Bench { suite } => bench::run(suite),
         Task::FalseAlarms { scale_factor, release } => false_alarms::run(scale_factor, release),
         Task::Conformance(options) => conformance::run(&options),
+        Task::Ci(options) => ci::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Api { check } => api::run(check),
+        Task::Release(options) => release::run(&options),
+        Task::Wheel(options) => wheel::run(&options),
         Task::Deny => deny::run(),
         Task::Features => features::run(),
         Task::Unused => unused::run(),

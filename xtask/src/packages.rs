@@ -14,6 +14,7 @@ use serde::Deserialize;
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) manifest_path: PathBuf,
     /// The registries that it may be published to: none of them where this is empty, every one without it.
     publish: Option<Vec<String>>,
     description: Option<String>,
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn what_a_registry_wants_is_named_where_it_is_missing() {
         let member: Member = serde_json::from_str(
-            r#"{"name": "a", "version": "1.0.0", "publish": null, "description": "A.", "documentation": null,
+            r#"{"name": "a", "version": "1.0.0", "manifest_path": "/a/Cargo.toml", "publish": null, "description": "A.", "documentation": null,
                 "keywords": [], "categories": ["database"], "license": "Apache-2.0", "dependencies": [
                     {"name": "b", "kind": null, "path": "/b", "req": "*"},
                     {"name": "c", "kind": "dev", "path": "/c", "req": "*"}]}"#,

@@ -1,12 +1,12 @@
 //! The test command: set-up, then unit, doc and system tests.
 
 use anyhow::Result;
-use dev_services::{Browser, Postgres, Python, VirtualEnv, Workspace};
+use dev_services::{Browser, Groff, Postgres, Python, VirtualEnv, Workspace};
 
 use crate::conformance;
 
 /// Options of the test command.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Options {
     /// Passed on to `cargo test`, such as `-p daglight-cli` or a name to filter by; without any, `--workspace`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -16,17 +16,20 @@ pub(crate) struct Options {
 /// Sets up what the tests need, then runs them. Nothing is skipped: what is missing is named, and that is a failure.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::locate()?;
-    eprintln!("set-up: browser, PostgreSQL, Python environments");
+    eprintln!("set-up: browser, PostgreSQL, groff, Python environments");
     Browser::find_or_install()?;
     Postgres::find_or_install()?;
+    Groff::find_or_install()?;
     let python = Python::find()?;
     VirtualEnv::prepare(&workspace, &python, "hamilton-ui", &workspace.python_file("hamilton-ui.txt"))?;
+    VirtualEnv::prepare(&workspace, &python, "maturin", &workspace.python_file("maturin.txt"))?;
     let environments = [
         ("otlp", "requirements.txt"),
         ("openlineage", "openlineage.txt"),
         ("perfetto", "perfetto.txt"),
         ("grafana", "grafana.txt"),
         ("collector", "collector.txt"),
+        ("cyclonedx", "cyclonedx.txt"),
         ("tpcds", "tpcds.txt"),
     ];
     for (name, file) in environments {
