@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use daglight_run_bundle::{Bundle, Manifest, RunStatus};
 use daglight_system_tests::{Checkout, Daglight, Finished};
 use serde_json::{Value, json};
 
@@ -138,6 +139,16 @@ fn what_does_not_need_a_failed_node_runs_and_the_rest_can_be_tried_again() {
     let done = text(&report["bundle"]).to_owned();
     let refused = pipeline.run(&["--retry", &done]).ended_with(2);
     assert!(refused.stderr.contains("there is nothing to run"), "{}", refused.stderr);
+
+    // Its process is gone, and had not come to the end of its run.
+    let bundle = Bundle::open(pipeline.checkout.path().join(&done)).expect("a bundle");
+    let manifest = Manifest::read(&bundle).expect("a manifest");
+    Manifest { status: RunStatus::Running, ended_at: None, ..manifest }
+        .write(&bundle)
+        .expect("it is written");
+    let refused = pipeline.run(&["--retry", &done]).ended_with(2);
+    let expected = "was killed, and its end is not recorded yet; `daglight sync";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
 }
 
 #[test]

@@ -21,8 +21,8 @@ use crate::{
     problems::{Problems, moment},
     queries,
     report::{
-        ActiveTaskReport, DeliveryReport, HeartbeatReport, NodeReport, Problem, REPORT_VERSION, Report,
-        ReportStatus, ResourceSample, Severity, StageReport, StallReport, Totals,
+        ActiveTaskReport, DeliveryReport, HeartbeatReport, LongestSetup, NodeReport, Problem, REPORT_VERSION,
+        Report, ReportStatus, ResourceSample, Severity, StageReport, StallReport, Totals,
     },
     signals::{SeenSpan, SeenStage, Signals},
     timeline::timeline,
@@ -139,6 +139,14 @@ pub(crate) fn report(
         ),
         None => Default::default(),
     };
+    let longest_setup = signals.longest_setup.map(|(nanoseconds, statement)| LongestSetup {
+        duration_ms: milliseconds::of_nanoseconds(nanoseconds),
+        place: statement.file.map(|file| match statement.line {
+            Some(line) => format!("{file}:{line}"),
+            None => file,
+        }),
+        statement: statement.text,
+    });
     let (spans, span_bands) = signals.shown.into_spans(&node_of, &since_start);
     let resources = signals.resources.into_kept().into_iter();
     let resources =
@@ -165,6 +173,7 @@ pub(crate) fn report(
         totals,
         nodes,
         timeline,
+        longest_setup,
         own_time,
         stages: stages(seen_stages),
         slowest_spans: signals
@@ -360,6 +369,7 @@ fn heartbeat(
         beats: evidence.beats,
         interval_seconds: evidence.interval_seconds,
         longest_gap_seconds: evidence.longest_gap_seconds,
+        late_seconds: evidence.late_seconds,
         last_beat_at: evidence.last_beat_at,
         silent_seconds: silence.filter(is_long),
         stopped_at: evidence.stopped_at,

@@ -139,6 +139,32 @@ fn nouns(number: u64, noun: &str) -> String {
     if number == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 
+/// A limit of memory as people give it, in units of 1,000 and of 1,024: DataFusion calls both MB.
+pub(crate) fn memory_limit(limit: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    let mut number = limit as f64 / 1024.0;
+    let mut unit = 0;
+    while number >= 1024.0 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    format!("{}, or {number:.1} {}", bytes(limit), UNITS[unit])
+}
+
+/// A text around the place from which on it differs from `other`, in no more than so many characters, with marks where there is more.
+pub(crate) fn around_difference<'t>(text: &'t str, other: &str, characters: usize) -> Cow<'t, str> {
+    let count = text.chars().count();
+    if count <= characters {
+        return Cow::Borrowed(text);
+    }
+    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+    // A third of the room for what is the same, so that what differs is known by it.
+    let start = same.saturating_sub(characters / 3).min(count - characters);
+    let shown: String = text.chars().skip(start).take(characters).collect();
+    let [before, behind] = [start > 0, start + characters < count].map(|more| if more { "…" } else { "" });
+    Cow::Owned(format!("{before}{shown}{behind}"))
+}
+
 /// A text as it is, or so many characters of it and a mark that there is more.
 pub(crate) fn beginning(text: &str, characters: usize) -> Cow<'_, str> {
     match text.char_indices().nth(characters) {

@@ -6,7 +6,7 @@ use daglight_run_bundle::{Liveness, Materialization, NodeStatus, Tracking, Warni
 
 use crate::{
     display,
-    findings::{FindingKind, items},
+    findings::{Finding, FindingKind, items},
     level::Level,
     report::{
         HeadlineSentence, HeartbeatReport, NodeReport, OperatorReport, Problem, Report, ReportStatus,
@@ -31,11 +31,12 @@ pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     status(report, &mut findings);
     failures(report, &mut findings);
     found(report, &mut findings, |level| level >= Level::Warning);
-    delivery(report, &mut findings);
+    waiting(report, &mut findings);
     slowest(report, &mut findings);
     busy_machine(report, &mut findings);
     found(report, &mut findings, |level| level < Level::Warning);
     warnings(report, &mut findings);
+    delivery(report, &mut findings);
     findings.0
 }
 
@@ -197,13 +198,28 @@ fn failures(report: &Report, findings: &mut Findings) {
     // Those that ran when the process ended have been named with it.
     let (with_process, by_themselves): (Vec<&NodeReport>, Vec<&NodeReport>) =
         failed.iter().partition(|node| node.process_ended && has_died(report));
-    for node in by_themselves.iter().take(MAX_NAMED) {
-        let error = node.error.as_deref().map(one_line).filter(|error| !error.is_empty());
-        let error = error.unwrap_or_else(|| "it did not say why".to_owned());
-        findings.add(Level::Bad, format!("Node {} failed: {error}", display::name(&node.name)));
+    // Those that failed with the same words in the order of the first of them.
+    let mut groups: Vec<(&str, Vec<&NodeReport>)> = Vec::new();
+    for node in by_themselves.iter().copied() {
+        let cause = cause_of(node);
+        match groups.iter_mut().find(|(other, _)| *other == cause) {
+            Some((_, nodes)) => nodes.push(node),
+            None => groups.push((cause, vec![node])),
+        }
     }
-    if by_themselves.len() > MAX_NAMED {
-        findings.add(Level::Bad, format!("{} more nodes failed.", by_themselves.len() - MAX_NAMED));
+    for (cause, nodes) in groups.iter().take(MAX_NAMED) {
+        // A single one with the place of its statement.
+        let cause = if nodes.len() == 1 { nodes[0].error.as_deref().unwrap_or_default() } else { cause };
+        let error = Some(in_short(cause)).filter(|error| !error.is_empty());
+        let error = error.unwrap_or_else(|| "it did not say why".to_owned());
+        let which = if nodes.len() == 1 { "Node" } else { "Nodes" };
+        findings.add(Level::Bad, format!("{which} {} failed: {error}", names(nodes)));
+    }
+    let more: Vec<&NodeReport> =
+        groups.iter().skip(MAX_NAMED).flat_map(|(_, nodes)| nodes.iter().copied()).collect();
+    if !more.is_empty() {
+        let count = display::plural(more.len() as u64, "more node");
+        findings.add(Level::Bad, format!("{count} failed: {}.", names(&more)));
     }
     if with_process.is_empty()
         && by_themselves.is_empty()
@@ -212,9 +228,19 @@ fn failures(report: &Report, findings: &mut Findings) {
     {
         let of_span = report.problems.iter().find(|problem| problem.severity == Severity::Error);
         if let Some(error) = report.error.as_deref().or(of_span.map(|problem| problem.message.as_str())) {
-            findings.add(Level::Bad, format!("The run failed: {}", one_line(error)));
+            findings.add(Level::Bad, format!("The run failed: {}", in_short(error)));
         }
     }
+}
+
+fn names(nodes: &[&NodeReport]) -> String {
+    display::first_of(nodes.iter().map(|node| &node.name), MAX_NAMED)
+}
+
+/// The error of a node without the place and the name that stand in front of it.
+fn cause_of(node: &NodeReport) -> &str {
+    let error = node.error.as_deref().unwrap_or_default();
+    error.split_once(&format!(": {}: ", node.name)).map_or(error, |(_, cause)| cause)
 }
 
 /// The findings of a level, as far as they are few; the report lists all of them.
@@ -228,12 +254,17 @@ fn found(report: &Report, findings: &mut Findings, is_of_level: fn(Level) -> boo
     }
 }
 
-fn delivery(report: &Report, findings: &mut Findings) {
+fn waiting(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
     if delivery.waiting > 0 {
         findings
             .add(Level::Warning, format!("Not delivered yet: {}.", items(delivery, |ledger| ledger.waiting)));
     }
+}
+
+/// The commands that deliver what is not, behind everything that the run did.
+fn delivery(report: &Report, findings: &mut Findings) {
+    let delivery = &report.delivery;
     if let Some(command) = &delivery.sync_command {
         let text = match delivery.tracking {
             Tracking::NoServer => "To see this run in the Hamilton UI, configure its server, then:",
@@ -253,7 +284,9 @@ fn slowest(report: &Report, findings: &mut Findings) {
         .filter_map(|node| Some((node, node.duration_ms?)))
         .filter(|(_, duration_ms)| *duration_ms >= SLOWEST_MS)
         .max_by(|(_, a), (_, b)| a.total_cmp(b));
-    if let Some((node, duration_ms)) = slowest {
+    // Beside statements that took longer, the slowest node is not what was slow.
+    let setup_ms = report.timeline.as_ref().map_or(0.0, |timeline| timeline.setup_ms);
+    if let Some((node, duration_ms)) = slowest.filter(|(_, duration_ms)| *duration_ms >= setup_ms) {
         let mut text =
             format!("Slowest: {} took {}", display::name(&node.name), display::duration(duration_ms));
         // A node whose end was recorded later than that of the run has no share of it.
@@ -262,8 +295,15 @@ fn slowest(report: &Report, findings: &mut Findings) {
         }
         let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
         let operator = query.and_then(|query| query.hottest_operators.first());
-        if query.is_some_and(|query| query.untimed_ms.is_some()) {
-            text.push_str("; which operator took that is not known, because most of it is in no timer yet");
+        if is_stalled(report, &node.name) {
+            // The finding says at which operator.
+        } else if query.is_some_and(|query| query.untimed_ms.is_some()) {
+            let when = if report.status == ReportStatus::Running {
+                "is in no timer yet"
+            } else {
+                "came to no timer"
+            };
+            text.push_str(&format!("; which operator took that is not known, because most of it {when}"));
         } else if let Some(operator) = operator.filter(|operator| is_telling(operator, duration_ms)) {
             let computing = if operator.is_at_least { "computing so far" } else { "computing" };
             text.push_str(&format!(
@@ -276,8 +316,18 @@ fn slowest(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// A run whose processors others had for most of the time.
+fn is_stalled(report: &Report, node: &str) -> bool {
+    let mut stalls = report.findings.iter().filter(|finding| finding.kind == FindingKind::Stall);
+    stalls.any(|stall| stall.node.as_deref() == Some(node))
+}
+
+/// A run whose processors others had for most of the time. One that stood still has not waited for them.
 fn busy_machine(report: &Report, findings: &mut Findings) {
+    let stood_still =
+        |finding: &Finding| matches!(finding.kind, FindingKind::Stall | FindingKind::HeartbeatPause);
+    if report.findings.iter().any(stood_still) {
+        return;
+    }
     if let Some(share) = report.share_of_busy_machine() {
         let when = match report.unmeasured_ms().and(report.measured_ms()) {
             Some(until_ms) => format!("in its first {}", display::duration(until_ms)),
@@ -321,6 +371,30 @@ fn warnings(report: &Report, findings: &mut Findings) {
     }
 }
 
+/// An error in a headline: its first line, what that introduces, and its cause, which is behind the last line that says so, or its last
+/// line.
+fn in_short(error: &str) -> String {
+    /// The line that DataFusion has between what failed and why.
+    const CAUSED_BY: &str = "caused by";
+    let lines: Vec<&str> = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let Some(first) = lines.first() else { return String::new() };
+    let introduced = lines.get(1).filter(|line| first.ends_with(':') && **line != CAUSED_BY);
+    let cause = match lines.iter().rposition(|line| *line == CAUSED_BY) {
+        Some(position) => lines.get(position + 1),
+        None => lines.last().filter(|_| first.ends_with(':')),
+    };
+    let mut parts = vec![one_line(first)];
+    parts.extend(introduced.map(|line| one_line(line.trim_end_matches(','))));
+    let cause = cause.filter(|cause| lines.len() > 1 && Some(*cause) != introduced);
+    parts.extend(cause.map(|line| one_line(line)));
+    let mut text = parts.remove(0);
+    for part in parts {
+        text.push_str(if text.ends_with(':') { " " } else { "; " });
+        text.push_str(&part);
+    }
+    text
+}
+
 /// The first line with something on it, without what makes it too long for a headline.
 fn one_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -330,7 +404,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::Finding;
 
     fn operator(compute_ms: f64, share: f64) -> OperatorReport {
         OperatorReport {
@@ -379,6 +452,73 @@ mod tests {
         );
         report.heartbeat.as_mut().unwrap().idle_share = Some(0.5);
         assert!(!headline(&report).iter().any(|sentence| sentence.text.contains("Other processes")));
+    }
+
+    fn texts(report: &Report) -> Vec<String> {
+        headline(report).into_iter().map(|sentence| sentence.text).collect()
+    }
+
+    #[test]
+    fn a_run_that_stood_still_has_not_waited_for_processors() {
+        let mut report = crate::findings::planted::report();
+        let heartbeat = report.heartbeat.as_mut().unwrap();
+        (heartbeat.cpu_seconds, heartbeat.idle_share) = (Some(6.0), Some(0.1));
+        report.nodes[0].duration_ms = Some(9_000.0);
+        let name = report.nodes[0].name.clone();
+        for (kind, says_others) in
+            [(FindingKind::Stall, false), (FindingKind::HeartbeatPause, false), (FindingKind::Spill, true)]
+        {
+            report.findings = vec![Finding::new(kind, Level::Warning, "x").node(Some(&name))];
+            let texts = texts(&report);
+            assert_eq!(texts.iter().any(|text| text.contains("Other processes")), says_others, "{texts:#?}");
+            assert!(texts.iter().all(|text| !text.contains("not known")), "{texts:#?}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_short_has_its_cause() {
+        let memory = "s.sql:2:1: g: Resources exhausted: Failed for Join[0] with top consumers as:\n  Join[0]#0 \
+                      consumed 31.4 MB,\n  Join[1]#1 consumed 2 B.\nError: Failed to allocate, pool_size: 60.0 MB";
+        for (error, expected) in [
+            (
+                "a.sql:2:26: a: SanityCheckPlan\ncaused by\nError during planning: no order",
+                "a.sql:2:26: a: SanityCheckPlan; Error during planning: no order",
+            ),
+            ("A\ncaused by\nB\ncaused by\nC\nD", "A; C"),
+            (
+                memory,
+                "s.sql:2:1: g: Resources exhausted: Failed for Join[0] with top consumers as: Join[0]#0 consumed 31.4 MB; Error: Failed to allocate, pool_size: 60.0 MB",
+            ),
+            // The rest of an error that explains itself is on its node.
+            ("Internal error: x.\nPlease report it", "Internal error: x."),
+            ("x as:", "x as:"),
+            ("x as:\ny", "x as: y"),
+            ("\n", ""),
+        ] {
+            assert_eq!(in_short(error), expected);
+        }
+    }
+
+    #[test]
+    fn nodes_that_failed_for_one_cause_are_one_sentence_and_all_are_named() {
+        let mut report = crate::findings::planted::report();
+        let node = |number: usize, cause: &str| {
+            let name = format!("n{number}");
+            let error = Some(format!("s.sql:{number}:1: {name}: {cause}"));
+            NodeReport { status: NodeStatus::Failure, error, ..NodeReport::of_name(&name) }
+        };
+        report.status = ReportStatus::Failure;
+        report.nodes = (0..5).map(|number| node(number, "Divide by zero")).collect();
+        report.nodes.extend((5..9).map(|number| node(number, &format!("cause {number}"))));
+        let texts = texts(&report);
+        for expected in [
+            "Nodes n0, n1, n2 and 2 more failed: Divide by zero",
+            "Node n5 failed: s.sql:5:1: n5: cause 5",
+            "Node n6 failed: s.sql:6:1: n6: cause 6",
+            "2 more nodes failed: n7, n8.",
+        ] {
+            assert!(texts.iter().any(|text| text == expected), "{expected}: {texts:#?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod otlp_metrics;
 mod trace_lines;
 mod signals;
 mod open_spans;
+mod seen_statement;
 mod operator_time;
 mod queries;
 mod plans;
@@ -92,9 +93,9 @@ pub use level::Level;
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
     ActiveTaskReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
-    DeliveryReport, HeadlineSentence, HeartbeatReport, HiddenCount, IdleGap, LineageReport, NodeReport,
-    OperatorReport, OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION,
-    Report, ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanBand, SpanReport,
-    StageReport, StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile,
-    ValueReport,
+    DeliveryReport, HeadlineSentence, HeartbeatReport, HiddenCount, IdleGap, LineageReport, LongestSetup,
+    NodeReport, OperatorReport, OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport,
+    REPORT_VERSION, Report, ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun,
+    SpanBand, SpanReport, StageReport, StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind,
+    Totals, UnreadableFile, ValueReport,
 };

@@ -6,6 +6,7 @@ use daglight_run_bundle::FileReading;
 
 use crate::{
     otlp::Span,
+    seen_statement::SeenStatement,
     shown_spans::ShownSpan,
     slow_span::SlowSpan,
     trace_lines::{RunLines, read_spans},
@@ -33,6 +34,8 @@ pub(crate) struct OpenSpan {
     pub(crate) node: Option<String>,
     /// Whether it is work of the run that belongs to no node.
     pub(crate) is_setup: bool,
+    /// The statement, where it is one without a node.
+    pub(crate) statement: Option<SeenStatement>,
     /// What the timeline shows of it. Its end is its start.
     pub(crate) shown: Option<ShownSpan>,
     /// What the slowest spans and the stages say of it, without its time.

@@ -16,6 +16,7 @@ use crate::{
     problems::Problems,
     report::{ResourceSample, SpanReport, TimelineSpanKind},
     samples::Samples,
+    seen_statement::SeenStatement,
     self_time::SelfTimes,
     shown_spans::{ShownSpan, ShownSpans},
     slow_span::SlowSpan,
@@ -41,6 +42,8 @@ pub(crate) struct Signals {
     pub(crate) stages: HashMap<String, SeenStage>,
     /// When stages ran that belong to no node.
     pub(crate) setup: Coverage,
+    /// The statement without a node that took longest, with its nanoseconds.
+    pub(crate) longest_setup: Option<(u64, SeenStatement)>,
     pub(crate) slowest: Largest<SlowSpan>,
     pub(crate) queries: Largest<SeenQuery>,
     pub(crate) query_count: u64,
@@ -207,6 +210,7 @@ impl Signals {
             node_of_span: HashMap::new(),
             stages: HashMap::new(),
             setup: Coverage::default(),
+            longest_setup: None,
             slowest: Largest::new(SLOWEST_SPANS),
             queries: Largest::new(SLOWEST_QUERIES),
             query_count: 0,
@@ -273,6 +277,7 @@ impl Signals {
         if is_setup(span, node) {
             self.setup.add(seen.start, seen.end);
         }
+        self.take_statement(seen.end - seen.start, SeenStatement::of(span, node, &keys.stage));
         match span.name.as_ref() {
             span::PIPELINE_EXECUTE => {
                 self.root = Some(seen);
@@ -296,6 +301,13 @@ impl Signals {
             };
             SlowSpan { report, ..slow }
         });
+    }
+
+    fn take_statement(&mut self, nanoseconds: u64, statement: Option<SeenStatement>) {
+        let is_longest = self.longest_setup.as_ref().is_none_or(|(longest, _)| *longest < nanoseconds);
+        if let Some(statement) = statement.filter(|_| is_longest) {
+            self.longest_setup = Some((nanoseconds, statement));
+        }
     }
 
     /// What the timeline shows, besides the nodes: they are in the manifest as well.
@@ -442,6 +454,7 @@ fn open_span(span: &Span<'_>, keys: &Keys) -> Option<OpenSpan> {
         start: span.start_time_unix_nano,
         node: node.filter(|_| span.name == span::NODE).map(str::to_owned),
         is_setup: is_setup(span, node),
+        statement: SeenStatement::of(span, node, &keys.stage),
         shown,
         slow,
     })

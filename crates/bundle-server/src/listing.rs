@@ -32,6 +32,8 @@ pub(crate) struct ListedRun {
     pub(crate) nodes_failed: u64,
     /// Rows that it has written to files and put into tables.
     pub(crate) rows: u64,
+    /// What of a run that goes on stands still, and why.
+    pub(crate) stalled: Option<String>,
     /// Why it failed.
     pub(crate) error: Option<String>,
     /// Why its manifest cannot be read.
@@ -104,6 +106,8 @@ impl Listing {
                 let now = now();
                 let goes_on = known.bundle.liveness(evidence.as_ref(), now);
                 run.status = ReportStatus::of(RunStatus::Running, || goes_on);
+                let is_running = run.status == ReportStatus::Running;
+                run.stalled = evidence.as_ref().filter(|_| is_running).and_then(stalled);
                 // A clock that is wrong has seen it at no time.
                 let seen = evidence.map(|evidence| evidence.seen_at()).filter(|seen| *seen <= now + AHEAD);
                 let since_start = |seen| {
@@ -226,6 +230,7 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
                 nodes_succeeded: 0,
                 nodes_failed: 0,
                 rows: 0,
+                stalled: None,
                 error: None,
                 problem: Some(error.to_string()),
             };
@@ -243,6 +248,7 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
         nodes_succeeded: with_status(NodeStatus::Success),
         nodes_failed: with_status(NodeStatus::Failure),
         rows: kept_rows(bundle),
+        stalled: None,
         error: manifest.error,
         dag_name: Some(manifest.identity.dag_name),
         problem: (!damages.is_empty()).then(|| {
@@ -250,6 +256,16 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
             damages.join("; ")
         }),
     }
+}
+
+/// What stands still at the last beat.
+fn stalled(evidence: &ProcessEvidence) -> Option<String> {
+    let episode = evidence.stalls.episodes.iter().rev().find(|episode| episode.ended.is_none())?;
+    let stall = &episode.stall;
+    let query = || format!("query {}", stall.query_id);
+    let what = stall.node.clone().or_else(|| stall.statement.clone()).unwrap_or_else(query);
+    let why = stall.class.map(|class| format!(": {}", class.in_words())).unwrap_or_default();
+    Some(format!("{what} makes no progress{why}"))
 }
 
 /// The rows that a run has written to files and put into tables, as its report and its history count them.
@@ -261,6 +277,8 @@ fn kept_rows(bundle: &Bundle) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_bundle::{Stall, StallClass, StallEpisode};
+
     use super::*;
 
     fn manifest(run_id: RunId, dag_name: &str, status: RunStatus) -> Manifest {
@@ -324,6 +342,31 @@ mod tests {
         let problem = of(damaged).problem.as_deref().unwrap_or_default();
         assert!(problem.starts_with("manifest.json: ended_at, "), "{problem}");
         assert_eq!(of(killed).status, ReportStatus::ProcessEnded);
+    }
+
+    #[test]
+    fn a_run_that_stands_still_says_so_as_long_as_it_does() {
+        let out = tempfile::tempdir().unwrap();
+        let run_id = RunId::new();
+        let bundle = Bundle::create(out.path(), run_id).unwrap();
+        manifest(run_id, "a", RunStatus::Running).write(&bundle).unwrap();
+        let mut listing = Listing::of(out.path().to_owned(), Vec::new());
+        let mut stalled = |change: &dyn Fn(&mut ProcessEvidence)| {
+            let mut evidence = ProcessEvidence::for_self(now(), 1.0);
+            let stall = Stall {
+                node: Some("orders".into()),
+                class: Some(StallClass::Source),
+                since: now(),
+                ..Stall::default()
+            };
+            evidence.stalls.episodes.push(StallEpisode { stall, ended: None });
+            change(&mut evidence);
+            evidence.write(&bundle.heartbeat()).unwrap();
+            listing.runs().unwrap().remove(0).stalled
+        };
+        let expected = format!("orders makes no progress: {}", StallClass::Source.in_words());
+        assert_eq!(stalled(&|_| ()), Some(expected));
+        assert_eq!(stalled(&|evidence| evidence.stalls.episodes[0].ended = Some(now())), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@
     return `${scaled.toFixed(scaled >= 10 || unit === 0 ? 0 : 1)} ${units[unit]}`;
   };
   const clock = (text) => (text ? new Date(text).toLocaleString() : "");
-  const tones = { success: "good", failure: "bad", interrupted: "bad", process_ended: "bad", running: "note", unknown: "warning",
+  const tones = { success: "good", failure: "bad", interrupted: "bad", process_ended: "bad", running: "note", unknown: "warning", stalled: "warning",
     not_run: "muted", unfinished: "warning" };
   // An error may be a page long; its title has the whole.
   const message = (text) => make("span", { className: "message", title: text.length > 200 ? text : "" },
@@ -82,9 +82,11 @@
           compare();
         });
         const link = make("a", { href: `./runs/${encodeURIComponent(run.id)}/` }, run.id);
+        // An id is found again by its beginning, which is lost in three lines.
+        link.style.whiteSpace = "nowrap";
         const nodes = `${run.nodes_succeeded}/${run.nodes}${run.nodes_failed ? `, ${run.nodes_failed} failed` : ""}`;
-        const problem = message(run.error || run.problem || "");
-        return [make("td", {}, box), make("td", {}, link), cell(run.dag_name), make("td", {}, tag(run.status)),
+        const problem = message(run.error || run.stalled || run.problem || "");
+        return [make("td", {}, box), make("td", {}, link), cell(run.dag_name), make("td", {}, tag(run.status), ...(run.stalled ? [" ", tag("stalled")] : [])),
           cell(clock(run.started_at)), number(time(run.duration_ms)), number(nodes), number(count(run.rows)),
           make("td", {}, problem)];
       }));

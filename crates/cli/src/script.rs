@@ -8,7 +8,7 @@ use std::{
 
 use daglight::{
     NodeStatus, RunStatus,
-    bundle::{Bundle, Manifest},
+    bundle::{Bundle, Manifest, RunState},
     identity::{Dag, DagName, DagNameError, NodeSelector, RunId},
     policy::Policy,
     settings::{Resolved, SettingsLoader},
@@ -189,11 +189,17 @@ fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedP
     }
     // What has not ended may still succeed.
     if manifest.status == RunStatus::Running {
-        return Err(Failure::input(format!(
-            "run {run_id} has not recorded its end: it still runs, or was killed; `daglight sync {}` closes a run whose \
-             process is gone",
-            bundle.dir().display()
-        )));
+        let dir = bundle.dir().display();
+        return Err(Failure::input(match bundle.state(&manifest) {
+            RunState::Running => format!("run {run_id} still runs: expected one that has ended"),
+            RunState::ProcessEnded => format!(
+                "run {run_id} was killed, and its end is not recorded yet; `daglight sync {dir}` closes it as a failure"
+            ),
+            _ => format!(
+                "run {run_id} has not recorded its end: it still runs, or was killed; `daglight sync {dir}` closes a run \
+                 whose process is gone"
+            ),
+        }));
     }
     let Done { done, changed } = Done::of(dag, succeeded(&bundle, &manifest));
     if run.dag_hash != dag.dag_hash() || run.code_hash != dag.code_hash() {

@@ -112,6 +112,9 @@ impl Beating {
             if self.stopped_before(sign.min(next)) {
                 break;
             }
+            let late_seconds = Instant::now().saturating_duration_since(sign.min(next)).as_secs_f64();
+            self.evidence.late_seconds =
+                Some(self.evidence.late_seconds.unwrap_or_default().max(late_seconds));
             if sign < next {
                 self.sign_of_life();
                 continue;

@@ -10,7 +10,7 @@ use crate::process::{self, ProcessSpace, ProcessStat};
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, `measured_at`, and of stalls
+/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, `measured_at`, `late_seconds`, and of stalls
 ///   `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`, `stack` and `writes_to`, and `statement`, and `checksum` of the file, which readers that do not know them pass over.
 pub const EVIDENCE_VERSION: u32 = 1;
 
@@ -47,6 +47,10 @@ pub struct ProcessEvidence {
     pub interval_seconds: f64,
     /// The longest time between two beats; much more than the interval when the machine was overloaded or suspended.
     pub longest_gap_seconds: f64,
+    /// The longest time by which a beat or a sign between two came too late: the process was stopped, or had no processor. `None` in
+    /// files of older versions.
+    #[serde(default)]
+    pub late_seconds: Option<f64>,
     /// The stage when the process was last seen.
     pub stage: Option<String>,
     /// What ran when the process was last seen.
@@ -373,6 +377,7 @@ impl ProcessEvidence {
             beats: 0,
             interval_seconds,
             longest_gap_seconds: 0.0,
+            late_seconds: None,
             stage: None,
             active_tasks: Vec::new(),
             measured_at: None,

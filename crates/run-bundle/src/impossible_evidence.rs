@@ -33,6 +33,7 @@ pub(crate) fn take_impossible_values(
     let mut gap = Some(evidence.longest_gap_seconds);
     take_number(&mut gap, "longest_gap_seconds", 0.0..=seen_for, &mut found);
     evidence.longest_gap_seconds = gap.unwrap_or_default();
+    take_number(&mut evidence.late_seconds, "late_seconds", 0.0..=seen_for, &mut found);
     let mut interval = Some(evidence.interval_seconds);
     take_number(&mut interval, "interval_seconds", f64::MIN_POSITIVE..=MAX_INTERVAL_SECONDS, &mut found);
     evidence.interval_seconds = interval.unwrap_or_default();
@@ -169,6 +170,11 @@ mod tests {
             |evidence| evidence.longest_gap_seconds = 1e300,
             &["longest_gap_seconds, 1e300, cannot be"],
             |evidence| evidence.longest_gap_seconds = 0.0,
+        );
+        check(
+            |evidence| evidence.late_seconds = Some(1e300),
+            &["late_seconds, 1e300, cannot be"],
+            |evidence| evidence.late_seconds = None,
         );
         check(
             |evidence| evidence.interval_seconds = 0.0,

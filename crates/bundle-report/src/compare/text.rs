@@ -1,6 +1,6 @@
 //! A comparison as text for a terminal of 80 columns.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::fmt::Write as _;
 
 use daglight_capture_policy::{printable, printable_lines};
 use daglight_run_bundle::NodeStatus;
@@ -17,7 +17,7 @@ use crate::display;
 /// Lines of a section.
 const MAX_LINES: usize = 20;
 /// Characters of a value that is shown.
-const MAX_VALUE_CHARS: usize = 16;
+const MAX_VALUE_CHARS: usize = 40;
 
 impl Comparison {
     /// The comparison as text, the most important first. Sections in which nothing changed are left out.
@@ -192,10 +192,15 @@ pub(super) fn ended(status: NodeStatus) -> &'static str {
 }
 
 fn difference(difference: &Difference) -> String {
-    let [now, before] = [&difference.after, &difference.before].map(|value| match value {
-        None => Cow::Borrowed("none"),
-        Some(value) => display::beginning(value, MAX_VALUE_CHARS),
-    });
+    let value = |value: &'_ Option<String>, other: &Option<String>| match value {
+        None => "none".to_owned(),
+        Some(value) => {
+            let other = other.as_deref().unwrap_or_default();
+            display::around_difference(value, other, MAX_VALUE_CHARS).into_owned()
+        }
+    };
+    let now = value(&difference.after, &difference.before);
+    let before = value(&difference.before, &difference.after);
     format!("{}: {now}, was {before}", display::name(&difference.name))
 }
 

@@ -1,7 +1,7 @@
 //! Checks of the rows of nodes that did not pass.
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{CheckRecord, RecordedOutcome};
+use daglight_run_bundle::{CheckRecord, NodeStatus, RecordedOutcome};
 
 use super::{Finding, FindingKind};
 use crate::{
@@ -12,7 +12,12 @@ use crate::{
 
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let checks = report.nodes.iter().flat_map(|node| node.checks.iter().map(move |check| (node, check)));
-    let not_passed = checks.filter(|(_, check)| check.outcome != RecordedOutcome::Passed);
+    // That a node which failed otherwise came to no end of its check follows from that.
+    let not_passed = checks.filter(|(node, check)| match check.outcome {
+        RecordedOutcome::Passed => false,
+        RecordedOutcome::Failed => true,
+        RecordedOutcome::Undecided => node.status == NodeStatus::Success || node.error.is_none(),
+    });
     let mut found: Vec<Finding> = not_passed.map(|(node, check)| finding(node, check)).collect();
     // Those first that a node has failed by.
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
@@ -71,5 +76,8 @@ mod tests {
         assert_eq!(found[0].summary, "The check unique(id) of node orders failed: 2 of 9 rows repeat a key.");
         assert_eq!((found[0].node.as_deref(), found[0].evidence.len()), (Some("orders"), 2));
         assert!(found[2].summary.contains("is undecided"), "{found:#?}");
+        let node = report.nodes.last_mut().unwrap();
+        (node.status, node.error) = (NodeStatus::Failure, Some("s.sql:3:1: orders: no number".into()));
+        assert_eq!(found_in(&report, []).len(), 2);
     }
 }

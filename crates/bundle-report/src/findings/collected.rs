@@ -56,6 +56,17 @@ impl PlanFindings {
             rule(&view, &self.thresholds, &mut found);
         }
         found.extend(planning::of_plan(&view, &self.thresholds));
+        // All rows of a join that explodes or compares everything come from where its input is: that is the cause.
+        let is_cause =
+            |cause: &Finding| matches!(cause.kind, FindingKind::CrossJoin | FindingKind::ExplodingJoin);
+        let joins: Vec<Option<String>> = found
+            .iter()
+            .filter(|finding| is_cause(finding))
+            .map(|finding| finding.operator.clone())
+            .collect();
+        found.retain(|finding| {
+            finding.kind != FindingKind::PartitionSkew || !joins.contains(&finding.operator)
+        });
         for finding in found {
             let candidates = self
                 .candidates

@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_cross_join_in_one_partition_are_not_said_besides() {
+        let in_one = |name| {
+            let plan = Plan::new().operator(None, name, 20_000_000).compute(1_800.0).partitions(2);
+            let plan = plan.in_partitions([("output_rows", 20_000_000), ("output_rows", 0)]);
+            let plan = plan.metric_in_partitions("elapsed_compute", [1_800_000_000, 0]);
+            let plan = plan.scan(Some(0), "a", 8_000).scan(Some(0), "b", 5_000);
+            found([plan]).into_iter().map(|finding| finding.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(in_one("FilterExec"), [FindingKind::PartitionSkew]);
+        assert_eq!(in_one("NestedLoopJoinExec"), [FindingKind::CrossJoin]);
+    }
+
+    #[test]
     fn a_hash_table_is_built_from_the_smaller_side() {
         let parts = [
             "built its hash table of 400,000 rows, and probed it with 100,000; the plan had expected 400,000 and",

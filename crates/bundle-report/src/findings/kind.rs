@@ -48,7 +48,7 @@ kinds! {
         "Give the session more memory, or sort and group fewer rows and columns.";
     /// A query failed, because the memory that it may use was used up.
     MemoryPressure = "memory-pressure":
-        "Raise the memory limit, lower target_partitions, or put the smaller table on the build side of joins.";
+        "Raise the memory limit, or lower target_partitions; a join needs less with the smaller table on its build side, a sort or an aggregate with fewer columns.";
     /// A few partitions of an operator had most of the rows.
     PartitionSkew = "partition-skew":
         "Partition by a key with more even values, or split the largest files.";
@@ -147,7 +147,7 @@ impl FindingKind {
 
     /// Whether it is worth a warning for the time at stake alone.
     pub(crate) fn warns_by_share(self) -> bool {
-        !matches!(self, Self::Idle | Self::Setup | Self::SerialNodes | Self::WastedCores | Self::SlowWrite)
+        !matches!(self, Self::Idle | Self::SerialNodes | Self::WastedCores | Self::SlowWrite)
     }
 }
 

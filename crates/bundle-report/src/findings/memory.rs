@@ -21,7 +21,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &FindingThresholds, foun
         let rows = operator.metric("spilled_rows").unwrap_or(0);
         let finding = finding.bytes("bytes spilled", bytes).count("rows spilled", rows);
         let finding = finding.count("spill files", operator.metric("spill_count").unwrap_or(0));
-        found.push(Finding { level: Level::Warning, ..finding.at_stake(plan.time_ms(position)) });
+        found.push(finding.at_stake(plan.time_ms(position)));
     }
 }
 
@@ -38,14 +38,18 @@ pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &Findin
     let exhausted = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains(EXHAUSTED));
     let mut nodes = report.nodes.iter().filter(|node| exhausted(&node.error));
     if let Some(node) = nodes.next() {
+        let limit = report.memory_limit();
+        let of_limit = limit.map(|limit| format!(": {}", display::memory_limit(limit))).unwrap_or_default();
         let summary = format!(
-            "Node {} failed, because the memory that it may use was used up.",
+            "Node {} failed, because the memory that it may use was used up{of_limit}.",
             display::name(&node.name)
         );
         let finding = Finding::new(FindingKind::MemoryPressure, Level::Bad, summary).node(Some(&node.name));
         let peak = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.peak_resident_bytes);
         let finding = finding.bytes("bytes spilled before", spilled);
-        let finding = peak.into_iter().fold(finding, |finding, peak| finding.bytes("peak memory", peak));
+        let numbers = [("memory that queries may use", limit), ("peak memory of the process", peak)];
+        let numbers = numbers.into_iter().filter_map(|(what, bytes)| Some((what, bytes?)));
+        let finding = numbers.fold(finding, |finding, (what, bytes)| finding.bytes(what, bytes));
         found.push(Finding { more: nodes.count() as u64, ..finding });
     }
     found
@@ -55,6 +59,15 @@ pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &Findin
 mod tests {
     use super::*;
     use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
+
+    #[test]
+    fn spill_that_took_no_time_is_a_note() {
+        let level = |compute_ms| {
+            let sort = Plan::new().operator(None, "SortExec", 100).compute(compute_ms);
+            found_in(&report(), [sort.metric("spilled_bytes", 1_500_000)])[0].level
+        };
+        assert_eq!((level(0.0), level(3.0), level(2_000.0)), (Level::Note, Level::Note, Level::Warning));
+    }
 
     #[test]
     fn spill_names_the_operator() {
@@ -76,5 +89,9 @@ mod tests {
         let kinds: Vec<_> = found.iter().map(|finding| (finding.kind, finding.level)).collect();
         assert_eq!(kinds, [(FindingKind::MemoryPressure, Level::Bad), (FindingKind::Spill, Level::Warning)]);
         assert_eq!(found[0].node.as_deref(), Some(&*report.nodes[0].name));
+        let identity = report.identity.as_mut().unwrap();
+        identity.tags.insert("option.memory_limit".into(), "62914560".into());
+        let summary = &found_in(&report, [])[0].summary;
+        assert!(summary.ends_with("was used up: 62.9 MB, or 60.0 MiB."), "{summary}");
     }
 }

@@ -3,11 +3,13 @@
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::{
-    Finding, checks, collected::PlanFindings, memory, moved, parallelism, schedule, stalls, telemetry, writes,
+    Finding, FindingKind, checks, collected::PlanFindings, memory, moved, parallelism, schedule, stalls,
+    telemetry, writes,
 };
 use crate::{level::Level, report::Report};
 
-/// All findings of a run, the most important first: by level, then by the time at stake. `report` has everything else that
+/// All findings of a run, the most important first: by level, then by the time at stake, with what
+/// Daglight costs behind the others of its level. `report` has everything else that
 /// it says.
 pub(crate) fn findings(
     report: &Report,
@@ -37,7 +39,37 @@ pub(crate) fn findings(
     }
     findings.sort_by(|a, b| {
         let stake = |finding: &Finding| finding.at_stake_ms.unwrap_or(0.0);
-        b.level.cmp(&a.level).then_with(|| stake(b).total_cmp(&stake(a))).then_with(|| a.kind.cmp(&b.kind))
+        // What the run itself could save comes first: watching it costs what it costs.
+        let is_own = |finding: &Finding| finding.kind == FindingKind::TelemetryCost;
+        b.level
+            .cmp(&a.level)
+            .then_with(|| is_own(a).cmp(&is_own(b)))
+            .then_with(|| stake(b).total_cmp(&stake(a)))
+            .then_with(|| a.kind.cmp(&b.kind))
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use daglight_run_bundle::OwnTime;
+
+    use crate::findings::{
+        FindingKind,
+        planted::{Plan, found_in, report},
+    };
+
+    #[test]
+    fn what_daglight_costs_stands_behind_what_the_run_could_save() {
+        let mut report = report();
+        let mut own = OwnTime::default();
+        own.nodes_ms = 9_000.0;
+        report.own_time = Some(own);
+        let sort = Plan::new().operator(None, "SortExec", 100).compute(2_000.0);
+        let found = found_in(&report, [sort.metric("spilled_bytes", 1_500_000)]);
+        let kinds: Vec<FindingKind> = found.iter().map(|finding| finding.kind).collect();
+        assert_eq!(kinds, [FindingKind::Spill, FindingKind::SingleThreaded, FindingKind::TelemetryCost]);
+        assert_eq!(found[0].level, found[2].level);
+        assert!(found[0].at_stake_ms < found[2].at_stake_ms, "{found:#?}");
+    }
 }

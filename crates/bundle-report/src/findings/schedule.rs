@@ -6,7 +6,7 @@ use super::{Finding, FindingKind, Unit};
 use crate::{
     display,
     level::Level,
-    report::{Report, Timeline},
+    report::{LongestSetup, Report, Timeline},
 };
 
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
@@ -18,9 +18,10 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
     }
     if timeline.setup_ms > thresholds.setup_share * run_ms && timeline.setup_ms >= thresholds.waiting_ms {
         let summary = format!(
-            "Setup: statements without a node took {} ({} of the run).",
+            "Setup: statements without a node took {} ({} of the run){}.",
             display::duration(timeline.setup_ms),
-            display::percent((timeline.setup_ms / run_ms).min(1.0))
+            display::percent((timeline.setup_ms / run_ms).min(1.0)),
+            report.longest_setup.as_ref().map(longest).unwrap_or_default()
         );
         let finding = Finding::new(FindingKind::Setup, Level::Note, summary);
         found.push(finding.milliseconds("setup", timeline.setup_ms).at_stake(timeline.setup_ms));
@@ -29,6 +30,16 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
         serial_nodes(report, timeline, run_ms).filter(|finding| finding.at_stake_ms.is_some_and(matters)),
     );
     found
+}
+
+/// The longest statement as an addition to a sentence: its time, its place, and the first line of its text.
+fn longest(setup: &LongestSetup) -> String {
+    const MAX_CHARS: usize = 100;
+    let took = display::duration(setup.duration_ms);
+    let place = setup.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
+    let line = setup.statement.as_deref().and_then(|text| text.lines().find(|line| !line.trim().is_empty()));
+    let text = line.map(|line| format!(", {}", display::beginning(line.trim(), MAX_CHARS)));
+    format!("; the longest took {took}{place}{}", text.unwrap_or_default())
 }
 
 /// Nodes of which no two ran at once, and how much shorter they could be. They cannot be shorter than what depends on each other,
@@ -130,6 +141,33 @@ mod tests {
         let summary = "chain of dependencies takes 7.90 s of 9.90 s";
         check(|timeline| timeline.critical_path_ms = 7_900.0, FindingKind::SerialNodes, summary);
         assert_eq!(found(|timeline| timeline.critical_path_ms = 7_901.0), []);
+    }
+
+    #[test]
+    fn setup_names_its_longest_statement_and_is_a_warning_where_it_is_most_of_the_run() {
+        let setup = |statement: Option<&str>, setup_ms| {
+            let longest = |report: &mut Report| {
+                report.longest_setup = Some(LongestSetup {
+                    duration_ms: 8_000.0,
+                    statement: statement.map(str::to_owned),
+                    place: Some("s/shop.sql:2".into()),
+                });
+                report.nodes[0].duration_ms = Some(74.0);
+            };
+            let found = found_with(longest, |timeline| timeline.setup_ms = setup_ms);
+            (found[0].level, found[0].summary.clone())
+        };
+        assert_eq!(
+            setup(Some("\nEXPLAIN ANALYZE\nSELECT 1"), 9_000.0),
+            (
+                Level::Warning,
+                "Setup: statements without a node took 9.00 s (90 % of the run); the longest took 8.00 s at s/shop.sql:2, \
+                 EXPLAIN ANALYZE."
+                    .to_owned()
+            )
+        );
+        let (level, summary) = setup(None, 1_900.0);
+        assert!(level == Level::Note && summary.ends_with("took 8.00 s at s/shop.sql:2."), "{summary}");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::{
     report::{Report, StallReport},
 };
 
+/// No scheduler lets a thread that only waits come so many seconds too late.
+const STOPPED_SECONDS: f64 = 3.0;
+
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let Some(heartbeat) = &report.heartbeat else { return Vec::new() };
     let found = heartbeat.stalls.iter().map(|episode| stall(episode, report.ended_at)).collect();
@@ -26,12 +29,17 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
         let finding = finding.milliseconds("silence", silent_ms);
         found.push(finding.milliseconds("between two beats", heartbeat.interval_seconds * 1e3));
     }
-    let pause_seconds = heartbeat.longest_gap_seconds;
-    let has_gap = is_long_pause(pause_seconds, heartbeat.interval_seconds, thresholds);
-    if heartbeat.beats > 0 && has_gap {
+    // Signs of life come more often than beats, and what they are late by is the pause.
+    let late_seconds = heartbeat.late_seconds.unwrap_or_default();
+    let is_late = late_seconds >= STOPPED_SECONDS.max(thresholds.pause_seconds);
+    let gap_seconds = heartbeat.longest_gap_seconds;
+    let has_gap = is_long_pause(gap_seconds, heartbeat.interval_seconds, thresholds);
+    let pause_seconds = if has_gap { gap_seconds.max(late_seconds) } else { late_seconds };
+    let is_long = is_late || has_gap;
+    if heartbeat.beats > 0 && is_long {
         let pause_ms = pause_seconds * 1e3;
         let summary = format!(
-            "The heartbeat paused for {}: the machine was overloaded, or suspended.",
+            "The heartbeat paused for {}: the process was stopped, or the machine was overloaded or suspended.",
             display::duration(pause_ms)
         );
         let finding = Finding::new(FindingKind::HeartbeatPause, Level::Warning, summary);
@@ -174,5 +182,12 @@ mod tests {
         };
         assert_eq!(paused(3.1)[0].kind, FindingKind::HeartbeatPause);
         assert_eq!(paused(3.0), []);
+        let late = |seconds| {
+            let mut report = report();
+            report.heartbeat.as_mut().unwrap().late_seconds = Some(seconds);
+            found_in(&report, [])
+        };
+        assert!(late(8.9)[0].summary.starts_with("The heartbeat paused for 8.90 s: the process was stopped"));
+        assert_eq!(late(2.9), []);
     }
 }

@@ -80,7 +80,9 @@ fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
 fn in_run_ms(own: &OwnTime, report: &Report, run_ms: f64) -> f64 {
     let cpu_seconds = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.cpu_seconds);
     let busy_threads = cpu_seconds.map_or(1.0, |seconds| seconds * 1e3 / run_ms).max(1.0);
-    (own.in_run_ms() - own.summaries_ms + own.summaries_ms / busy_threads).min(run_ms)
+    // It computes in the run, and cannot have computed for longer than the process did: the rest of its time it had no processor.
+    let most_ms = cpu_seconds.map_or(run_ms, |seconds| run_ms.min(seconds * 1e3));
+    (own.in_run_ms() - own.summaries_ms + own.summaries_ms / busy_threads).min(most_ms)
 }
 
 #[cfg(test)]
@@ -126,6 +128,9 @@ mod tests {
             assert_eq!(found.at_stake_ms, Some(at_stake_ms));
         }
         assert_eq!(costs(Some(30.0), 2_999.0), None);
+        // It had no processor for most of it.
+        assert_eq!(costs(Some(1.5), 12_000.0).unwrap().at_stake_ms, Some(1_500.0));
+        assert_eq!(costs(Some(0.4), 12_000.0), None);
     }
 
     #[test]

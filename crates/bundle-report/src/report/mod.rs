@@ -32,7 +32,7 @@ pub(crate) use process::ProcessorTime;
 pub use process::{ActiveTaskReport, HeartbeatReport, ResourceSample, StallReport};
 pub use query::{OperatorReport, QueryReport};
 pub use scan::{ColumnLineageReport, LineageReport, OperatorTotal, TableReport};
-pub use schedule::{Concurrency, CriticalStep, IdleGap, Timeline};
+pub use schedule::{Concurrency, CriticalStep, IdleGap, LongestSetup, Timeline};
 pub use since::{ColumnsMoved, RowsLost, RowsMoved, SinceLastRun};
 pub use spans::{SpanBand, SpanReport, StageReport, TimelineSpan, TimelineSpanKind};
 
@@ -55,7 +55,8 @@ use crate::{display, findings::Finding, level::Level};
 ///   `trace_id` and `span_id` of problems, of which each cause has since been one. After that came `span_bands`, `open` of spans, and `hidden`. So did
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`. `open` of
-///   stages and of the slowest spans, `columns[].window` of lineage, `since.sources` and `heartbeat.measured_at` are the last.
+///   stages and of the slowest spans, `columns[].window` of lineage, `since.sources`, `heartbeat.measured_at`, `heartbeat.late_seconds` and `longest_setup`
+///   are the last.
 pub const REPORT_VERSION: u32 = 2;
 
 /// What other processes used is worth a word from this part of the processor time of the machine on,
@@ -68,6 +69,8 @@ const MEASURED_SHARE: f64 = 0.5;
 
 /// The tag of the threads that a run was given.
 const THREADS_TAG: &str = "option.threads";
+/// The tag of the memory that the queries of a run were given, in bytes.
+const MEMORY_TAG: &str = "option.memory_limit";
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
 ///
@@ -117,6 +120,9 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// How the nodes share the time of the run; `None` when no node ran.
     pub timeline: Option<Timeline>,
+    /// The statement without a node that took longest; `None` where there was none, and in reports of older versions.
+    #[serde(default)]
+    pub longest_setup: Option<LongestSetup>,
     /// The time that Daglight itself took; `None` for a run that has not ended in good order.
     #[serde(default)]
     pub own_time: Option<OwnTime>,
@@ -235,6 +241,11 @@ impl Report {
     pub(crate) fn cores(&self) -> Option<u64> {
         let tags = &self.identity.as_ref()?.tags;
         tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
+    }
+
+    /// The memory that the queries of the run may use, where it was told.
+    pub(crate) fn memory_limit(&self) -> Option<u64> {
+        self.identity.as_ref()?.tags.get(MEMORY_TAG)?.parse().ok()
     }
 
     /// What the run used of the processors, and what it could have used. `None` where the run has not recorded it.

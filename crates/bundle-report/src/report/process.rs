@@ -20,6 +20,9 @@ pub struct HeartbeatReport {
     pub interval_seconds: f64,
     /// The longest time between two beats.
     pub longest_gap_seconds: f64,
+    /// The longest time by which a beat or a sign between two came too late, in seconds. `None` in reports of older versions.
+    #[serde(default)]
+    pub late_seconds: Option<f64>,
     /// The last beat, or the start.
     pub last_beat_at: DateTime<Utc>,
     /// For how long the heartbeat has said nothing while its process lives, in seconds: its thread stands still. `None` where

@@ -3,6 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The statement without a node that took longest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LongestSetup {
+    /// How long it took.
+    pub duration_ms: f64,
+    /// The beginning of its text, as the policy shows it.
+    pub statement: Option<String>,
+    /// Its place, as `shop.sql:12`.
+    pub place: Option<String>,
+}
+
 /// How the nodes share the time of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {

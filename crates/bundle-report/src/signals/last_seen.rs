@@ -28,7 +28,7 @@ impl Signals {
     }
 
     fn take_open_span(&mut self, span: OpenSpan, last_seen: u64) {
-        let OpenSpan { start, node, is_setup, shown, slow } = span;
+        let OpenSpan { start, node, is_setup, statement, shown, slow } = span;
         let end = last_seen.max(start);
         if let Some(node) = node.and_then(|node| entry(&mut self.nodes, &*node, MAX_NODES)) {
             node.open_since = Some(node.open_since.map_or(start, |since| since.min(start)));
@@ -36,6 +36,7 @@ impl Signals {
         if is_setup {
             self.setup.add(start, end);
         }
+        self.take_statement(end - start, statement);
         if let Some(shown) = shown {
             self.shown.offer(shown.kind, (start, end), false, || ShownSpan { end, ..shown });
         }

@@ -223,6 +223,32 @@ fn a_node_that_did_not_end_is_not_faster_for_it() {
 }
 
 #[test]
+fn values_that_are_long_are_shown_where_they_differ() {
+    let of = |value: &str| {
+        let value = value.to_owned();
+        run(
+            |manifest| drop(manifest.identity.tags.insert("param.in".into(), value)),
+            "HashJoinExec",
+            1_000,
+            "a",
+        )
+    };
+    let line = |before: &str, now: &str| {
+        let text = Comparison::new(&[of(before)], &of(now)).unwrap().to_text();
+        text.lines().find(|line| line.contains("param.in")).unwrap().trim().to_owned()
+    };
+    assert_eq!(
+        line("/data/shop/2026-11-26/orders.csv", "/data/shop/2026-11-27/orders.csv"),
+        "param.in: /data/shop/2026-11-27/orders.csv, was /data/shop/2026-11-26/orders.csv"
+    );
+    let long = |day: u32| {
+        format!("/very/long/path/to/the/data/of/the/shop/2026-11-{day}/in/one/more/folder/orders.csv")
+    };
+    let line = line(&long(26), &long(27));
+    assert!(line.contains("2026-11-27") && line.contains("was …") && line.contains("2026-11-26"), "{line}");
+}
+
+#[test]
 fn what_a_killed_run_did_not_come_to_is_not_gone_and_not_faster() {
     let at = |ms: i64| Some(fixture::start() + chrono::TimeDelta::milliseconds(ms));
     let before = run(|manifest| manifest.ended_at = at(4_000), "SortMergeJoinExec", 1_000, "a");

@@ -1,0 +1,32 @@
+//! A statement without a node, as its span shows it.
+
+use daglight_semantic_conventions::{key, span};
+
+use crate::{display, otlp::Span};
+
+/// The stage of statements without a node.
+const SETUP: &str = "setup";
+
+/// A statement, as far as the policy lets its text and its place through.
+#[derive(Debug)]
+pub(crate) struct SeenStatement {
+    pub(crate) text: Option<String>,
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u64>,
+}
+
+impl SeenStatement {
+    /// Characters of the text that are kept.
+    const MAX_CHARS: usize = 200;
+
+    /// That of a stage which is a statement without a node.
+    pub(crate) fn of(span: &Span<'_>, node: Option<&str>, stage_key: &str) -> Option<Self> {
+        let is_setup = span.attributes.text(stage_key) == Some(SETUP);
+        let text = span.attributes.text(key::DB_QUERY_TEXT);
+        (span.name == span::STAGE && node.is_none() && is_setup).then(|| Self {
+            text: text.map(|text| display::beginning(text, Self::MAX_CHARS).into_owned()),
+            file: span.attributes.text(key::CODE_FILE_PATH).map(str::to_owned),
+            line: span.attributes.count(key::CODE_LINE_NUMBER),
+        })
+    }
+}
