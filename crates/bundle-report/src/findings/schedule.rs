@@ -49,7 +49,7 @@ fn serial_nodes(report: &Report, timeline: &Timeline, run_ms: f64) -> Option<Fin
     if timeline.parallelism >= AT_ONCE || timeline.critical_path.len() < 2 {
         return None;
     }
-    let processors_ms = report.processor_time().map_or(0.0, |time| run_ms * time.used());
+    let processors_ms = report.processor_time().map_or(0.0, |time| run_ms * time.used_of_fair_share());
     let at_least_ms = timeline.critical_path_ms.max(processors_ms);
     let summary = format!(
         "Nodes ran one after another. Those that do not need each other could run at once: the longest chain of \

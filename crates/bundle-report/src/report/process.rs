@@ -118,23 +118,28 @@ pub struct StallReport {
     pub remedy: Option<String>,
 }
 
-/// The part of a machine that a process gets which asks for more, however busy others keep it: schedulers are fair. A run that used
-/// less on a busy machine has waited for something else.
-const FAIR_SHARE: f64 = 1.0 / 3.0;
-
 /// Processor time of a run, over all cores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProcessorTime {
     /// What it used.
     pub(crate) cpu_ms: f64,
-    /// What it could have used: its own and what was idle, and a fair share at least of what others used.
+    /// What it could have used: its own, and what was idle. What other processes used, it could not have had.
     pub(crate) could_have_ms: f64,
+    /// What all cores have together.
+    pub(crate) all_ms: f64,
 }
 
 impl ProcessorTime {
     /// The part of it that was used.
     pub(crate) fn used(self) -> f64 {
         self.cpu_ms / self.could_have_ms
+    }
+
+    /// The same, where a run that asks for more gets a third of the cores at least, however busy others keep them: schedulers are
+    /// fair. One that used less has waited for something else.
+    pub(crate) fn used_of_fair_share(self) -> f64 {
+        const FAIR_SHARE: f64 = 1.0 / 3.0;
+        self.cpu_ms / self.could_have_ms.max(FAIR_SHARE * self.all_ms)
     }
 }
 
@@ -145,8 +150,8 @@ impl HeartbeatReport {
         let all_ms = run_ms * cores as f64;
         // Where the system does not say what was idle, the run could have had everything.
         let idle_ms = self.idle_share.map_or(all_ms, |idle| idle * all_ms);
-        let could_have_ms = (cpu_ms + idle_ms).max(FAIR_SHARE * all_ms).min(all_ms);
-        Some(ProcessorTime { cpu_ms, could_have_ms }).filter(|_| could_have_ms > 0.0)
+        let could_have_ms = all_ms.min(cpu_ms + idle_ms);
+        Some(ProcessorTime { cpu_ms, could_have_ms, all_ms }).filter(|_| could_have_ms > 0.0)
     }
 
     /// The part of the processor time of a machine with so many cores that other processes took in the `run_ms` that were measured of a run, from 0 to 1. `None`
