@@ -136,8 +136,6 @@ fn files_that_keep_a_command_from_starting() {
     let bytes = checkout.path().join("bytes.sql");
     std::fs::write(&bytes, b"SELECT '\xff'").expect("a file");
     check_file(run(&bytes), "bytes.sql", Value::Null, "not valid UTF-8");
-    let empty = checkout.pipeline("empty.sql", "-- nothing");
-    check_file(run(&empty), "empty.sql", Value::Null, "no statement");
     let good = checkout.pipeline("good.sql", "SELECT 1;");
     check_file(run(&good).args(["--param", "x=1"]), "good.sql", Value::Null, "no statement reads");
     for command in ["status", "report"] {

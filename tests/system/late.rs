@@ -99,6 +99,8 @@ pub(crate) fn let_time_pass(tracker_dir: &Path) {
     let mut cursor: Value = serde_json::from_slice(&fs::read(&path).expect("a cursor")).expect("JSON");
     if cursor["unverified_until"].is_string() {
         cursor["unverified_until"] = json!("2026-01-01T00:00:00Z");
+        // It is that of the file before, and a file without one is of an earlier version.
+        cursor.as_object_mut().expect("an object").remove("checksum");
         fs::write(&path, cursor.to_string()).expect("the cursor can be written");
     }
 }

@@ -53,7 +53,6 @@ mod stores;
 mod summary;
 mod sync;
 mod threads;
-mod unique_names;
 
 use std::{process::ExitCode, sync::Arc};
 

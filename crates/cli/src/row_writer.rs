@@ -17,12 +17,7 @@ use datafusion::arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{
-    args::RowFormat,
-    map_keys::with_text_keys,
-    say,
-    unique_names::{warn_of_renamed, with_unique_names},
-};
+use crate::{args::RowFormat, map_keys::with_text_keys, say};
 
 /// Writes the rows of one query after the other. What the values are is not changed, unless standard output is a terminal.
 pub(crate) struct RowWriter {
@@ -55,9 +50,6 @@ impl RowWriter {
             RowFormat::Json => Query::Json(json_options().build(say::rows_output(true))),
             RowFormat::Ndjson => Query::Ndjson(json_options().build(say::rows_output(true))),
         };
-        if let Query::Json(_) | Query::Ndjson(_) = query {
-            warn_of_renamed(schema);
-        }
         // A query without rows has names all the same.
         if let Query::Csv(_) = query {
             let schema = Schema::clone(schema);
@@ -93,8 +85,8 @@ impl Query {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         match self {
             Self::Csv(writer) => writer.write(&with_flat_columns(batch)?),
-            Self::Json(writer) => writer.write(&with_text_keys(&with_unique_names(batch)?)?),
-            Self::Ndjson(writer) => writer.write(&with_text_keys(&with_unique_names(batch)?)?),
+            Self::Json(writer) => writer.write(&with_text_keys(batch)?),
+            Self::Ndjson(writer) => writer.write(&with_text_keys(batch)?),
         }
     }
 
