@@ -52,6 +52,8 @@ async fn left_behind() -> Files {
     let changed = |name: &str, key: &str, value: Value| {
         let mut json: Value = serde_json::from_slice(&fs::read(bundle.join(name)).unwrap()).unwrap();
         json[key] = value;
+        // That of the file before.
+        json.as_object_mut().unwrap().remove("checksum");
         (PathBuf::from(name), json.to_string().into_bytes())
     };
     files.retain(|(path, _)| path != Path::new("manifest.json") && path != Path::new("heartbeat.json"));
