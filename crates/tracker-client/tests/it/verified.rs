@@ -41,6 +41,8 @@ fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome
     if let Ok(text) = fs::read(&cursor) {
         let mut stored: Value = serde_json::from_slice(&text).unwrap();
         stored["server"] = json!(server.url());
+        // It is that of the file before.
+        stored.as_object_mut().unwrap().remove("checksum");
         fs::write(&cursor, stored.to_string()).unwrap();
     }
     let outcome =
@@ -58,8 +60,9 @@ fn let_time_pass(recorded: &Recorded) {
 
 fn change_cursor(recorded: &Recorded, change: impl FnOnce(&mut Value)) {
     let path = recorded.tracker_dir().join("delivery.json");
-    let mut cursor = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let mut cursor: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut cursor);
+    cursor.as_object_mut().unwrap().remove("checksum");
     fs::write(&path, cursor.to_string()).unwrap();
 }
 
