@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     evidence::ProcessEvidence,
-    possible::{AHEAD, AROUND_RUN, MAX_ITEMS, in_short, is_before_2000, shown, take_count},
+    possible::{AHEAD, AROUND_RUN, MAX_ITEMS, Times, in_short, shown, take_count},
 };
 
 /// Processor seconds that no process has used: a thousand processors for three centuries.
@@ -65,26 +65,32 @@ fn take_times(
     let latest = written.and_then(|written| latest_of(written, run_started.unwrap_or(evidence.started_at)));
     let latest = latest.unwrap_or(DateTime::<Utc>::MAX_UTC);
     let earliest = run_started.and_then(|started| started.checked_sub_signed(AROUND_RUN));
-    let bounds = (earliest.unwrap_or(DateTime::<Utc>::MIN_UTC), latest);
-    let is_possible = |at: DateTime<Utc>| problem(at, bounds).is_none();
-    if let Some(problem) = problem(evidence.started_at, bounds) {
+    let whenever = Times {
+        first: DateTime::<Utc>::MIN_UTC,
+        last: latest,
+        too_early: "is before the start",
+        too_late: "is after the file was written",
+    };
+    let of_run = Times { first: earliest.unwrap_or(whenever.first), ..whenever };
+    let is_possible = |at: DateTime<Utc>| of_run.problem(at).is_none();
+    if let Some(problem) = of_run.problem(evidence.started_at) {
         found.push(format!("started_at, {}, {problem}", shown(evidence.started_at)));
         // The next one that is known of the process.
         let others = [run_started, Some(evidence.last_beat_at), evidence.last_seen_at, written];
         let other = others.into_iter().flatten().find(|at| is_possible(*at));
         evidence.started_at = other.unwrap_or(DateTime::UNIX_EPOCH);
     }
-    let since_start = (evidence.started_at.max(bounds.0), latest);
+    let since_start = Times { first: evidence.started_at.max(of_run.first), ..of_run };
     let mut last_beat = Some(evidence.last_beat_at);
-    take(&mut last_beat, "last_beat_at", since_start, found);
+    since_start.take(&mut last_beat, "last_beat_at", found);
     evidence.last_beat_at = last_beat.unwrap_or(evidence.started_at);
-    take(&mut evidence.last_seen_at, "last_seen_at", since_start, found);
+    since_start.take(&mut evidence.last_seen_at, "last_seen_at", found);
     // By the clock of the system, which may have been set back since the run began.
-    take(&mut evidence.signed_at, "signed_at", (DateTime::<Utc>::MIN_UTC, latest), found);
-    take(&mut evidence.stopped_at, "stopped_at", since_start, found);
+    whenever.take(&mut evidence.signed_at, "signed_at", found);
+    since_start.take(&mut evidence.stopped_at, "stopped_at", found);
     for task in &mut evidence.active_tasks {
         let mut since = Some(task.since);
-        take(&mut since, "since of an active task", bounds, found);
+        of_run.take(&mut since, "since of an active task", found);
         task.since = since.unwrap_or(evidence.started_at);
     }
 }
@@ -92,28 +98,6 @@ fn take_times(
 fn take_number(number: &mut Option<f64>, name: &str, possible: RangeInclusive<f64>, found: &mut Vec<String>) {
     if let Some(number) = number.take_if(|number| !possible.contains(number)) {
         found.push(format!("{name}, {}, cannot be", in_short(number)));
-    }
-}
-
-fn take(
-    time: &mut Option<DateTime<Utc>>,
-    name: &str,
-    bounds: (DateTime<Utc>, DateTime<Utc>),
-    found: &mut Vec<String>,
-) {
-    let Some(at) = *time else { return };
-    if let Some(problem) = problem(at, bounds) {
-        found.push(format!("{name}, {}, {problem}", shown(at)));
-        *time = None;
-    }
-}
-
-fn problem(at: DateTime<Utc>, (first, last): (DateTime<Utc>, DateTime<Utc>)) -> Option<&'static str> {
-    match at {
-        at if is_before_2000(at) => Some("is before 2000"),
-        at if at < first => Some("is before the start"),
-        at if at > last => Some("is after the file was written"),
-        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     delivery_counts::DeliveryCounts,
     manifest::Manifest,
     milliseconds,
-    possible::{AHEAD, AROUND_RUN, MAX_ITEMS, in_short, is_before_2000, shown, take_count},
+    possible::{AHEAD, AROUND_RUN, MAX_ITEMS, Times, in_short, shown, take_count},
 };
 
 /// Nodes that are named one by one.
@@ -21,10 +21,11 @@ pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<Da
     let mut found = Vec::new();
     take_start(manifest, created, latest, &mut found);
     let started = manifest.started_at;
-    take(&mut manifest.ended_at, "ended_at", (started, latest), &mut found);
-    take(&mut manifest.interrupted_at, "interrupted_at", (started, latest), &mut found);
+    let of_run = between(started, latest);
+    of_run.take(&mut manifest.ended_at, "ended_at", &mut found);
+    of_run.take(&mut manifest.interrupted_at, "interrupted_at", &mut found);
     let process_ended = manifest.process_ended_at.is_some();
-    take(&mut manifest.process_ended_at, "process_ended_at", (started, latest), &mut found);
+    of_run.take(&mut manifest.process_ended_at, "process_ended_at", &mut found);
     if process_ended && manifest.process_ended_at.is_none() {
         // That it ended is still known.
         manifest.process_ended_at = Some(manifest.ended_at.unwrap_or(started));
@@ -70,11 +71,12 @@ fn take_start(
     found: &mut Vec<String>,
 ) {
     let started = manifest.started_at;
-    let problem = problem(started, (DateTime::<Utc>::MIN_UTC, latest)).map(str::to_owned).or_else(|| {
-        // The id has a time of its own, which tells which of the two is wrong.
-        let ended = manifest.ended_at.filter(|ended| (created..started).contains(ended))?;
-        Some(format!("is behind ended_at, {}", shown(ended)))
-    });
+    let problem =
+        between(DateTime::<Utc>::MIN_UTC, latest).problem(started).map(str::to_owned).or_else(|| {
+            // The id has a time of its own, which tells which of the two is wrong.
+            let ended = manifest.ended_at.filter(|ended| (created..started).contains(ended))?;
+            Some(format!("is behind ended_at, {}", shown(ended)))
+        });
     if let Some(problem) = problem {
         found.push(format!("started_at, {}, {problem}", shown(started)));
         manifest.started_at = created;
@@ -85,16 +87,17 @@ fn take_start(
 fn take_times_of_nodes(manifest: &mut Manifest, latest: DateTime<Utc>) -> Option<String> {
     let first = manifest.started_at.checked_sub_signed(AROUND_RUN).unwrap_or(manifest.started_at);
     let last = end_of_nodes(manifest, latest);
+    let of_nodes = between(first, last);
     let longest_ms = milliseconds::between(first, last);
     let mut named = Vec::new();
     for node in &mut manifest.nodes {
         let mut found = Vec::new();
-        take(&mut node.started_at, "started_at", (first, last), &mut found);
+        of_nodes.take(&mut node.started_at, "started_at", &mut found);
         take_duration(&mut node.duration_ms, longest_ms, &mut found);
         take_count(&mut node.rows, "rows", MAX_ITEMS, &mut found);
         take_count(&mut node.bytes, "bytes", MAX_ITEMS, &mut found);
         for attempt in &mut node.earlier_attempts {
-            take(&mut attempt.started_at, "started_at", (first, last), &mut found);
+            of_nodes.take(&mut attempt.started_at, "started_at", &mut found);
             take_duration(&mut attempt.duration_ms, longest_ms, &mut found);
         }
         if !found.is_empty() {
@@ -113,31 +116,15 @@ fn end_of_nodes(manifest: &Manifest, latest: DateTime<Utc>) -> DateTime<Utc> {
     manifest.ended_at.and_then(|ended| ended.checked_add_signed(AROUND_RUN)).unwrap_or(latest)
 }
 
-fn take(
-    time: &mut Option<DateTime<Utc>>,
-    name: &str,
-    bounds: (DateTime<Utc>, DateTime<Utc>),
-    found: &mut Vec<String>,
-) {
-    let Some(at) = *time else { return };
-    if let Some(problem) = problem(at, bounds) {
-        found.push(format!("{name}, {}, {problem}", shown(at)));
-        *time = None;
-    }
-}
-
 fn take_duration(duration_ms: &mut Option<f64>, longest_ms: f64, found: &mut Vec<String>) {
     let impossible = duration_ms.take_if(|ms| !is_of(*ms, longest_ms));
     found.extend(impossible.map(|ms| format!("duration_ms, {}, is not of this run", in_short(ms))));
 }
 
-fn problem(at: DateTime<Utc>, (first, last): (DateTime<Utc>, DateTime<Utc>)) -> Option<&'static str> {
-    match at {
-        at if is_before_2000(at) => Some("is before 2000"),
-        at if at < first => Some("is before the start of the run"),
-        at if at > last => Some("is behind the end of the run"),
-        _ => None,
-    }
+/// The times of a run.
+fn between(first: DateTime<Utc>, last: DateTime<Utc>) -> Times {
+    let (too_early, too_late) = ("is before the start of the run", "is behind the end of the run");
+    Times { first, last, too_early, too_late }
 }
 
 fn is_of(ms: f64, longest_ms: f64) -> bool {

@@ -14,9 +14,36 @@ pub(crate) const AHEAD: Days = Days::new(366);
 /// Rows or bytes that nothing has: 2^60.
 pub(crate) const MAX_ITEMS: u64 = 1 << 60;
 
-/// Whether a time is that of a clock which was never set.
-pub(crate) fn is_before_2000(at: DateTime<Utc>) -> bool {
-    at.timestamp() < EARLIEST
+/// Between which times something was, and how it is said that a time is outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) first: DateTime<Utc>,
+    pub(crate) last: DateTime<Utc>,
+    /// What is said of a time before the first one.
+    pub(crate) too_early: &'static str,
+    /// What is said of a time after the last one.
+    pub(crate) too_late: &'static str,
+}
+
+impl Times {
+    /// What is wrong with a time; `None` where it can be.
+    pub(crate) fn problem(&self, at: DateTime<Utc>) -> Option<&'static str> {
+        match at {
+            at if at.timestamp() < EARLIEST => Some("is before 2000"),
+            at if at < self.first => Some(self.too_early),
+            at if at > self.last => Some(self.too_late),
+            _ => None,
+        }
+    }
+
+    /// Takes a time that cannot be, and says what is wrong with it.
+    pub(crate) fn take(&self, time: &mut Option<DateTime<Utc>>, name: &str, found: &mut Vec<String>) {
+        let Some(at) = *time else { return };
+        if let Some(problem) = self.problem(at) {
+            found.push(format!("{name}, {}, {problem}", shown(at)));
+            *time = None;
+        }
+    }
 }
 
 /// Takes a count that is beyond what there can be, and says that it cannot be.
