@@ -51,7 +51,11 @@ pub fn generate_tpch(folder: &Path, scale_factor: f64, mut progress: impl FnMut(
 }
 
 fn write(table: Box<dyn RecordBatchReader>, path: &Path) -> Result<usize> {
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    // A row group is read by one partition: with the default of a million rows, small tables would have work for one alone.
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(100_000))
+        .build();
     let mut writer = ArrowWriter::try_new(File::create(path)?, table.schema(), Some(properties))?;
     let mut rows = 0;
     for batch in table {

@@ -130,6 +130,7 @@ impl PlannedQuery {
                     format: scan.format,
                     files: scan.files,
                     bytes: scan.bytes,
+                    shares_files: scan.shares_files,
                     ..PlanSource::default()
                 })
             })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::{
     common::stats::Precision,
+    config::ConfigOptions,
     physical_plan::{
         ExecutionPlan, displayable,
         statistics::{StatisticsArgs, StatisticsContext},
@@ -42,12 +43,16 @@ pub struct Estimate {
 }
 
 /// The operators below `plan` in pre-order, with their texts. `leaves` says what those without an input are.
-pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, leaves: &[Leaf]) -> Vec<PlannedOperator> {
+pub(crate) fn describe(
+    plan: &Arc<dyn ExecutionPlan>,
+    leaves: &[Leaf],
+    options: &ConfigOptions,
+) -> Vec<PlannedOperator> {
     let mut operators = Vec::new();
     let mut leaves = leaves.iter();
     visit(plan, None, &mut |plan, parent| {
         let leaf = if plan.children().is_empty() { leaves.next().cloned() } else { None };
-        let scan = matches!(leaf, Some(Leaf::Scan(_))).then(|| ScanFacts::of(plan.as_ref()));
+        let scan = matches!(leaf, Some(Leaf::Scan(_))).then(|| ScanFacts::of(plan.as_ref(), options));
         operators.push(PlannedOperator {
             parent,
             name: plan.name().to_owned(),

@@ -156,7 +156,7 @@ impl ObservingPlanner {
     /// The plan with its executions observed. `None` where the observer leaves the query alone.
     fn observe(&self, made: Made<'_>, session: &dyn Session) -> Option<Arc<dyn ExecutionPlan>> {
         let Made { id, plan, logical_plan, leaves, source, times } = made;
-        let operators = describe(plan, leaves);
+        let operators = describe(plan, leaves, session.config().options());
         let query = Arc::new(PlannedQuery {
             id,
             // Of an `EXPLAIN`, the rules are called with the plan that is explained.

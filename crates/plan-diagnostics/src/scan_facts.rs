@@ -1,6 +1,7 @@
 //! What a scan reads, as far as its plan says.
 
 use datafusion::{
+    config::ConfigOptions,
     datasource::{memory::MemorySourceConfig, physical_plan::FileScanConfig, source::DataSourceExec},
     physical_plan::ExecutionPlan,
 };
@@ -16,10 +17,12 @@ pub struct ScanFacts {
     pub files: Option<u64>,
     /// The size of these files, each once.
     pub bytes: Option<u64>,
+    /// Whether its partitions take files, or ranges of them, from one queue.
+    pub shares_files: bool,
 }
 
 impl ScanFacts {
-    pub(crate) fn of(scan: &dyn ExecutionPlan) -> Self {
+    pub(crate) fn of(scan: &dyn ExecutionPlan, options: &ConfigOptions) -> Self {
         let Some(source) = scan.downcast_ref::<DataSourceExec>() else { return Self::default() };
         if source.data_source().downcast_ref::<MemorySourceConfig>().is_some() {
             return Self { format: Some("memory".to_owned()), ..Self::default() };
@@ -48,6 +51,10 @@ impl ScanFacts {
             location: location.map(|path| format!("{}/{path}", url.trim_end_matches('/'))),
             files: Some(paths.len() as u64),
             bytes: Some(paths.iter().map(|(_, size)| size).sum()),
+            // As `FileScanConfig::create_sibling_state` decides, which copies the list of files to do so.
+            shares_files: options.execution.enable_file_stream_work_stealing
+                && !files.preserve_order
+                && files.output_partitioning.is_none(),
         }
     }
 }

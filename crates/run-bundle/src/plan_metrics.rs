@@ -221,6 +221,10 @@ pub struct PlanSource {
     pub files: Option<u64>,
     /// The size of these files.
     pub bytes: Option<u64>,
+    /// Whether the partitions of the scan take files, or ranges of them, from one queue, so that the rows of each depend on which
+    /// came first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shares_files: bool,
     /// Rows that it returned.
     pub rows: Option<u64>,
     /// Bytes that were read from storage.

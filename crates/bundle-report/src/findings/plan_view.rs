@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::{PlanBundle, PlanOperator};
+use daglight_run_bundle::{PlanBundle, PlanOperator, PlanSource};
 
 use crate::{display, operator_time::OperatorTime};
 
@@ -108,8 +108,13 @@ impl<'p> PlanView<'p> {
 
     /// The size of the files of a scan.
     pub(crate) fn bytes_of_files(&self, position: usize) -> Option<u64> {
+        self.source(position)?.bytes
+    }
+
+    /// What a scan reads, where its plan says.
+    pub(crate) fn source(&self, position: usize) -> Option<&'p PlanSource> {
         let id = self.operator(position).id;
-        self.bundle.sources.iter().find(|source| source.operator == id)?.bytes
+        self.bundle.sources.iter().find(|source| source.operator == id)
     }
 
     /// Rows that the plan's statistics had one of its inputs return.

@@ -6,19 +6,30 @@ use daglight_run_bundle::{PartitionMetrics, PlanOperator, saturating_sum};
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::display;
 
+/// The remedy where no more partitions could have read: DataFusion reads a row group in one of them.
+const ONE_ROW_GROUP: &str =
+    "Write the file with smaller row groups: all of it is one, and a row group is read by one partition.";
+
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     for (position, operator) in plan.operators() {
-        let is_skewed = |position: usize| {
+        let is_uneven = |position: usize| {
             let operator = plan.operator(position);
             operator.output_rows.is_some_and(|rows| rows >= thresholds.skew_rows)
                 && score(operator).is_some_and(|score| score >= thresholds.skew_score)
         };
         // What reads uneven partitions has uneven ones itself: the cause is where they come from.
-        let is_caused_below = plan.inputs(position).iter().any(|input| is_skewed(plan.through_rows(*input)));
-        if !is_skewed(position) || is_caused_below {
+        let is_caused_below = plan.inputs(position).iter().any(|input| is_uneven(plan.through_rows(*input)));
+        if !is_uneven(position) || is_caused_below {
             continue;
         }
-        let (Some(score), Some(partitions)) = (score(operator), operator.partitions) else { continue };
+        let source = plan.source(position);
+        let score = match source {
+            Some(source) if source.shares_files => {
+                score_of_shared_files(operator).filter(|score| *score >= thresholds.skew_score)
+            }
+            _ => score(operator),
+        };
+        let (Some(score), Some(partitions)) = (score, operator.partitions) else { continue };
         let rows = operator.output_rows.unwrap_or(0);
         let most = of_partitions(operator, rows_of).into_iter().max().filter(|most| *most > 0);
         let had = match most {
@@ -38,13 +49,16 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let finding = most
             .into_iter()
             .fold(finding, |finding, most| finding.count("rows of the largest partition", most));
-        found.push(
-            finding
-                .count("rows", rows)
-                .count("partitions", partitions)
-                .evidence("skew", score, Unit::Part)
-                .at_stake(plan.within(waiting_ms(plan, position, score))),
-        );
+        let mut finding = finding
+            .count("rows", rows)
+            .count("partitions", partitions)
+            .evidence("skew", score, Unit::Part)
+            .at_stake(plan.within(waiting_ms(plan, position, score)));
+        if source.is_some_and(|source| source.row_groups_read == Some(1)) {
+            finding = finding.count("row groups", 1);
+            ONE_ROW_GROUP.clone_into(&mut finding.remedy);
+        }
+        found.push(finding);
     }
 }
 
@@ -58,10 +72,22 @@ fn score(operator: &PlanOperator) -> Option<f64> {
     }
     let rows = of_partitions(operator, rows_of);
     let most = *rows.iter().max()? as f64;
-    let all = saturating_sum(rows) as f64;
+    beyond_even(most, saturating_sum(rows), partitions)
+}
+
+/// How uneven the files are that the partitions of a scan take from one queue. The rows of a partition do not say that: on a
+/// machine that is busy, one that is started late finds nothing left.
+fn score_of_shared_files(operator: &PlanOperator) -> Option<f64> {
+    let partitions = operator.partitions.filter(|partitions| *partitions > 1)?;
+    let largest = of_partitions(operator, rows_of_file).into_iter().max()? as f64;
+    beyond_even(largest, saturating_sum(of_partitions(operator, rows_of)), partitions)
+}
+
+/// The part that `most` has of all beyond that of an even partition: even is 0 and not a part of the partitions, so that one
+/// threshold fits plans of any width.
+fn beyond_even(most: f64, all: u64, partitions: u64) -> Option<f64> {
     let even = 1.0 / partitions as f64;
-    // Even is 0 and not a part of the partitions, so that one threshold fits plans of any width.
-    (all > 0.0).then(|| ((most / all - even) / (1.0 - even)).clamp(0.0, 1.0))
+    (all > 0).then(|| ((most / all as f64 - even) / (1.0 - even)).clamp(0.0, 1.0))
 }
 
 /// For how long the largest partition computed alone, in the operator and in those above it that have the same partitions.
@@ -97,6 +123,14 @@ fn rows_of(partition: &PartitionMetrics) -> u64 {
     partition.metrics.get("output_rows").copied().unwrap_or(0)
 }
 
+/// The rows of a file, or of a range of it, on average over those that a partition read. A range in which no row group begins has
+/// none.
+fn rows_of_file(partition: &PartitionMetrics) -> u64 {
+    let of = |name: &str| partition.metrics.get(name).copied();
+    let with_rows = of("row_groups_pruned_statistics.matched").unwrap_or(u64::MAX);
+    rows_of(partition) / of("files_opened").unwrap_or(1).min(with_rows).max(1)
+}
+
 fn nanoseconds_of(partition: &PartitionMetrics) -> u64 {
     let of = |name: &str| partition.metrics.get(name).copied().unwrap_or(0);
     // Joins have timers of their own, and may say nothing of them in the common one.
@@ -119,6 +153,51 @@ mod tests {
         check_quiet(scan(100_000, 5_999));
         check_quiet(scan(99_999, 10_000));
         check_quiet(scan(100_000, 10_000).partitions(1).compute(400.0));
+    }
+
+    /// A scan of two partitions with a filter above it.
+    fn filtered(rows: [u64; 2], files: [u64; 2], row_groups: [u64; 2]) -> Plan {
+        let all = rows.iter().sum();
+        let times = rows.map(|rows| ("elapsed_compute", rows * 10_000));
+        let filter = Plan::new().operator(None, "FilterExec", all).partitions(2).in_partitions(times);
+        let scan =
+            filter.metric_in_partitions("output_rows", rows).scan(Some(0), "events", all).partitions(2);
+        scan.in_partitions(times)
+            .metric_in_partitions("output_rows", rows)
+            .metric_in_partitions("files_opened", files)
+            .metric_in_partitions("row_groups_pruned_statistics.matched", row_groups)
+            .source("parquet", 2, 1_000)
+            .with(|plan| plan.sources[0].row_groups_read = Some(row_groups.iter().sum()))
+    }
+
+    #[test]
+    fn who_came_first_to_files_of_one_size_is_not_skewed() {
+        let shared = |plan: Plan| plan.with(|plan| plan.sources[0].shares_files = true);
+        // One partition read everything before the other was started.
+        check_quiet(shared(filtered([100_000, 0], [4, 0], [8, 0])));
+        check_quiet(shared(filtered([90_000, 10_000], [9, 1], [9, 1])));
+        // Each partition reads its own files: these are not even.
+        let all = ["had all of its 100,000 rows in one of its 2 partitions (skew 100 %)"];
+        check(
+            filtered([100_000, 0], [4, 1], [8, 0]),
+            FindingKind::PartitionSkew,
+            "DataSourceExec (events)",
+            &all,
+        );
+        // One file is larger than all others together.
+        let most = ["had 90,000 of its 100,000 rows in one of its 2 partitions (skew 80 %)"];
+        let large = shared(filtered([90_000, 10_000], [1, 9], [3, 9]));
+        check(large, FindingKind::PartitionSkew, "DataSourceExec (events)", &most);
+    }
+
+    #[test]
+    fn a_file_of_one_row_group_is_to_be_written_anew() {
+        for files in [[1, 1], [2, 0]] {
+            let plan = filtered([100_000, 0], files, [1, 0]).with(|plan| plan.sources[0].shares_files = true);
+            let found = found([plan]);
+            assert_eq!((found.len(), &*found[0].remedy), (1, ONE_ROW_GROUP));
+        }
+        assert_ne!(found([filtered([100_000, 0], [4, 1], [8, 0])])[0].remedy, ONE_ROW_GROUP);
     }
 
     /// A join over a repartition by a key, with the rows of each partition and the milliseconds of the join in it.

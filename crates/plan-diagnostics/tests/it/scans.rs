@@ -207,3 +207,19 @@ async fn a_query_that_is_given_up_while_it_runs_has_read_what_it_had_read() {
     drop(stream);
     assert_eq!((taken, seen.reports().len()), (50, 0));
 }
+
+#[tokio::test]
+async fn a_scan_says_whether_its_partitions_share_their_files() {
+    let (ctx, seen, _) = session();
+    let dir = tempfile::tempdir().unwrap();
+    tables(&ctx, dir.path()).await;
+    seen.reports();
+    let mut shares = async |sql| {
+        run(&ctx, sql).await;
+        only(&seen).query.to_plan_bundle(true).sources[0].shares_files
+    };
+    assert!(shares("SELECT k FROM parquet_files WHERE x > 990").await);
+    assert!(!shares("SELECT k FROM memory WHERE x > 990").await);
+    run(&ctx, "SET datafusion.execution.enable_file_stream_work_stealing = false").await;
+    assert!(!shares("SELECT k FROM parquet_files WHERE x > 990").await);
+}
