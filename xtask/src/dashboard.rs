@@ -65,7 +65,7 @@ fn dag_variable() -> Value {
         "sort": 1,
         "multi": true,
         "includeAll": true,
-        "allValue": ".+",
+        "allValue": ".*",
         "current": { "text": ["All"], "value": ["$__all"] },
     })
 }
@@ -75,15 +75,14 @@ fn runs(page: &mut Page) {
     let status = label(Key::Status);
     let failed = gained(&of_dag_where(&count_of(metric::RUN_DURATION), &format!("{status}!=\"ok\"")), RANGE);
     let stalls = gained(&of_dag(&total(metric::STALLS)), RANGE);
-    let lost = gained(&total(metric::TELEMETRY_LOST), RANGE);
+    let lost = gained(&of_dag(&total(metric::TELEMETRY_LOST)), RANGE);
     // A query that finds nothing shows "no data", and here that is zero.
     let number = |what: &str| format!("sum({what}) or vector(0)");
     page.row("Runs");
     page.add("stat", "Runs that ended", 6, "short", vec![instant(&number(&ended), "")]);
     page.add("stat", "Runs that failed", 6, "short", vec![instant(&number(&failed), "")]).warn_above_zero();
     page.add("stat", "Stalls", 6, "short", vec![instant(&number(&stalls), "")]).warn_above_zero();
-    page.add("stat", "Telemetry lost by all processes", 6, "short", vec![instant(&number(&lost), "")])
-        .warn_above_zero();
+    page.add("stat", "Telemetry lost", 6, "short", vec![instant(&number(&lost), "")]).warn_above_zero();
     page.end_line();
 
     let by_dag = |what: &str| format!("sum by ({}) ({what})", dag());
@@ -96,6 +95,7 @@ fn runs(page: &mut Page) {
         ("rows read", by_dag(&gained(&of_dag(&total(metric::QUERY_ROWS_READ)), RANGE))),
         ("rows written", by_dag(&gained(&of_dag(&total(metric::QUERY_ROWS_WRITTEN)), RANGE))),
         ("stalls", by_dag(&stalls)),
+        ("telemetry lost", by_dag(&lost)),
     ];
     page.table_by_dag("By DAG", &columns);
 
@@ -189,10 +189,9 @@ fn process(page: &mut Page) {
     let cpu = vec![by_process(&format!("rate({cpu}[{RATE}])"), "")];
     page.add("timeseries", "Processors in use", 8, "short", cpu);
     let (signal, destination) = (label(Key::Signal), label(Key::Destination));
-    // Losses are those of a process, which may have runs of several DAGs, so they are not selected by one.
-    let lost = gained(&total(metric::TELEMETRY_LOST), RANGE);
-    let lost = format!("sum by (job, {signal}, {destination}) ({lost}) > 0");
-    let legend = legend(&["job", &signal, &destination]);
+    let lost = gained(&of_dag(&total(metric::TELEMETRY_LOST)), RANGE);
+    let lost = format!("sum by (job, {}, {signal}, {destination}) ({lost}) > 0", dag());
+    let legend = legend(&["job", dag().as_str(), &signal, &destination]);
     page.add("bargauge", "Telemetry lost", 8, "short", vec![instant(&lost, &legend)]);
     page.end_line();
 }

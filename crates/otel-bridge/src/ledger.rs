@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -145,43 +145,62 @@ impl SignalLedgers {
     }
 }
 
-/// What did not arrive, over all runs of a process.
-#[derive(Debug, Clone)]
-pub(crate) struct Losses(Arc<[Loss]>);
+/// DAGs of a process whose losses are kept apart; those that come later share one name.
+const MOST_DAGS: usize = 64;
+/// The name that they share, as semantic conventions have it.
+const OTHER_DAGS: &str = "_OTHER";
 
-/// What of one signal did not arrive at one destination.
+/// What did not arrive, over all runs of a process, by DAG.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Losses(Arc<Mutex<Vec<Arc<Loss>>>>);
+
+/// What of one signal of a DAG's runs did not arrive at one destination.
 #[derive(Debug)]
 pub(crate) struct Loss {
+    /// `None` for what is outside of every run.
+    pub(crate) dag: Option<String>,
     pub(crate) signal: Signal,
     pub(crate) destination: LedgerDestination,
-    items: Arc<AtomicU64>,
-}
-
-impl Default for Losses {
-    fn default() -> Self {
-        let loss = |signal, destination| Loss { signal, destination, items: Arc::default() };
-        let losses = Signal::ALL.into_iter().flat_map(|signal| {
-            [LedgerDestination::Bundle, LedgerDestination::Otlp].map(|destination| loss(signal, destination))
-        });
-        Self(losses.collect())
-    }
+    items: AtomicU64,
 }
 
 impl Losses {
-    pub(crate) fn all(&self) -> &[Loss] {
-        &self.0
+    /// What has lost something.
+    pub(crate) fn all(&self) -> Vec<Arc<Loss>> {
+        self.lock().iter().filter(|loss| loss.items() > 0).map(Arc::clone).collect()
     }
 
-    /// Where losses of a signal on the way to a destination are counted.
-    fn cell(&self, signal: Signal, destination: &LedgerDestination) -> Arc<AtomicU64> {
-        let loss = self.0.iter().find(|loss| loss.signal == signal && loss.destination == *destination);
-        loss.map(|loss| Arc::clone(&loss.items)).unwrap_or_default()
+    /// Where losses of a signal of a DAG's runs on the way to a destination are counted.
+    fn of(&self, dag: Option<&str>, signal: Signal, destination: LedgerDestination) -> Arc<Loss> {
+        let mut known = self.lock();
+        let of_signal = |loss: &&Arc<Loss>| loss.signal == signal && loss.destination == destination;
+        let find = |dag: Option<&str>| known.iter().filter(of_signal).find(|loss| loss.dag.as_deref() == dag);
+        if let Some(loss) = find(dag) {
+            return Arc::clone(loss);
+        }
+        let is_full = known.iter().filter(of_signal).filter(|loss| loss.dag.is_some()).count() >= MOST_DAGS;
+        let dag = dag.map(|dag| if is_full { OTHER_DAGS } else { dag });
+        if let Some(loss) = find(dag) {
+            return Arc::clone(loss);
+        }
+        let dag = dag.map(str::to_owned);
+        let loss = Arc::new(Loss { dag, signal, destination: destination.clone(), items: AtomicU64::new(0) });
+        known.push(Arc::clone(&loss));
+        loss
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Loss>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Loss {
     pub(crate) fn items(&self) -> u64 {
         self.items.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, items: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
     }
 }
 
@@ -192,17 +211,17 @@ pub(crate) struct Counts {
     exported: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
-    lost_by_process: Arc<AtomicU64>,
+    lost_by_dag: Arc<Loss>,
 }
 
 impl Counts {
-    fn new(losses: &Losses, signal: Signal, destination: &LedgerDestination) -> Self {
+    fn new(lost_by_dag: Arc<Loss>) -> Self {
         Self {
             produced: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
-            lost_by_process: losses.cell(signal, destination),
+            lost_by_dag,
         }
     }
 
@@ -212,7 +231,7 @@ impl Counts {
 
     pub(crate) fn dropped(&self, items: u64) {
         self.dropped.fetch_add(items, Ordering::Relaxed);
-        self.lost_by_process.fetch_add(items, Ordering::Relaxed);
+        self.lost_by_dag.add(items);
     }
 
     /// Counts items by how their export went.
@@ -221,7 +240,7 @@ impl Counts {
             self.exported.fetch_add(items, Ordering::Relaxed);
         } else {
             self.failed.fetch_add(items, Ordering::Relaxed);
-            self.lost_by_process.fetch_add(items, Ordering::Relaxed);
+            self.lost_by_dag.add(items);
         }
     }
 
@@ -247,11 +266,9 @@ pub(crate) struct SignalCounts {
 }
 
 impl SignalCounts {
-    fn new(losses: &Losses, signal: Signal) -> Self {
-        Self {
-            bundle: Counts::new(losses, signal, &LedgerDestination::Bundle),
-            otlp: Counts::new(losses, signal, &LedgerDestination::Otlp),
-        }
+    fn new(losses: &Losses, dag: Option<&str>, signal: Signal) -> Self {
+        let counts = |destination| Counts::new(losses.of(dag, signal, destination));
+        Self { bundle: counts(LedgerDestination::Bundle), otlp: counts(LedgerDestination::Otlp) }
     }
 
     pub(crate) fn ledger(&self, with_otlp: bool) -> DestinationCounts {
@@ -268,13 +285,10 @@ pub(crate) struct AllCounts {
 }
 
 impl AllCounts {
-    /// Counts from zero; what is lost is added to `losses` too.
-    pub(crate) fn new(losses: &Losses) -> Self {
-        Self {
-            traces: SignalCounts::new(losses, Signal::Traces),
-            metrics: SignalCounts::new(losses, Signal::Metrics),
-            logs: SignalCounts::new(losses, Signal::Logs),
-        }
+    /// Counts from zero; what is lost is added to `losses` too, under the name of the run's DAG.
+    pub(crate) fn new(losses: &Losses, dag: Option<&str>) -> Self {
+        let counts = |signal| SignalCounts::new(losses, dag, signal);
+        Self { traces: counts(Signal::Traces), metrics: counts(Signal::Metrics), logs: counts(Signal::Logs) }
     }
 }
 
@@ -283,6 +297,27 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn losses_are_kept_apart_by_dag_up_to_a_number_of_them() {
+        let losses = Losses::default();
+        let lose = |dag: Option<&str>| AllCounts::new(&losses, dag).traces.otlp.dropped(1);
+        lose(None);
+        for number in 0..=MOST_DAGS {
+            lose(Some(&format!("dag_{number}")));
+            lose(Some("dag_0"));
+        }
+        let of = |dag: Option<&str>| {
+            losses
+                .all()
+                .iter()
+                .filter(|loss| loss.dag.as_deref() == dag)
+                .map(|loss| loss.items())
+                .sum::<u64>()
+        };
+        assert_eq!((of(None), of(Some("dag_1")), of(Some(OTHER_DAGS))), (1, 1, 1));
+        assert_eq!((of(Some("dag_0")), losses.all().len()), (MOST_DAGS as u64 + 2, MOST_DAGS + 2));
+    }
 
     #[test]
     fn only_losses_make_warnings() {

@@ -259,22 +259,22 @@ impl Instruments {
 
 /// Has the meter show what the process has lost. Nothing is shown as long as nothing is.
 pub(crate) fn show_losses(meter: &Meter, namespace: &Namespace, vocabulary: &Vocabulary, losses: Losses) {
-    let attributes = losses.all().iter().map(|loss| {
-        let signal = KeyValue::new(vocabulary.key(Key::Signal), loss.signal.name());
-        let destination = KeyValue::new(vocabulary.key(Key::Destination), loss.destination.name().to_owned());
-        [signal, destination]
-    });
-    let attributes: Vec<_> = attributes.collect();
+    let keys = [Key::Signal, Key::Destination].map(|key| vocabulary.key(key));
     // The instrument lives as long as its meter's provider.
     let _ = meter
         .u64_observable_counter(namespace.join(metric::TELEMETRY_LOST))
         .with_unit("{item}")
         .with_description("Telemetry that did not reach a destination")
         .with_callback(move |observer| {
-            for (loss, attributes) in losses.all().iter().zip(&attributes) {
-                if loss.items() > 0 {
-                    observer.observe(loss.items(), attributes);
-                }
+            for loss in losses.all() {
+                let [signal, destination] = keys.clone();
+                let dag = loss.dag.clone().map(|dag| KeyValue::new(key::HAMILTON_DAG_NAME, dag));
+                let attributes = [
+                    KeyValue::new(signal, loss.signal.name()),
+                    KeyValue::new(destination, loss.destination.name().to_owned()),
+                ];
+                let attributes: Vec<KeyValue> = dag.into_iter().chain(attributes).collect();
+                observer.observe(loss.items(), &attributes);
             }
         })
         .build();

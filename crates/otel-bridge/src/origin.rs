@@ -32,12 +32,14 @@ impl Origin {
             KeyValue::new(key::HAMILTON_DAG_NAME, text(scope.dag_name.to_string())),
             KeyValue::new(own_key, run_id),
         ];
-        Self { run_attributes, execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+        let counts = AllCounts::new(losses, Some(scope.dag_name.as_str()));
+        Self { run_attributes, execution_run_id: OnceLock::new(), counts }
     }
 
     /// Outside of every run no attributes are added.
     pub(crate) fn outside(losses: &Losses) -> Self {
-        Self { run_attributes: Vec::new(), execution_run_id: OnceLock::new(), counts: AllCounts::new(losses) }
+        let counts = AllCounts::new(losses, None);
+        Self { run_attributes: Vec::new(), execution_run_id: OnceLock::new(), counts }
     }
 
     /// Remembers the id that the tracking server gave the run; the first one counts.

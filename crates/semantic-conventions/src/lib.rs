@@ -237,7 +237,7 @@ names! {
         PENDING_TASKS = "pending_tasks",
         /// Gauge: nodes that have ended, in whatever way.
         COMPLETED_TASKS = "completed_tasks",
-        /// Counter: spans, data points and log records of the process that did not reach a destination.
+        /// Counter: spans, data points and log records that did not reach a destination, by DAG.
         TELEMETRY_LOST = "telemetry.lost",
     }
 

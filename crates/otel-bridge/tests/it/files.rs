@@ -497,9 +497,10 @@ fn files_that_cannot_be_written_are_reported() {
     let mut traces = traces.filter(|point| attribute(point, "daglight.signal") == Some(&json!("traces")));
     let point = traces.next().unwrap();
     assert_eq!(
-        (attribute(point, "daglight.destination"), &point["asInt"]),
-        (Some(&json!("bundle")), &json!("1"))
+        ["hamilton.dag_name", "daglight.destination"].map(|name| attribute(point, name)),
+        [Some(&json!("t")), Some(&json!("bundle"))]
     );
+    assert_eq!(point["asInt"], json!("1"));
 }
 
 #[tokio::test(flavor = "current_thread")]
