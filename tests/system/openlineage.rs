@@ -133,20 +133,20 @@ CREATE TABLE paid AS SELECT id, amount FROM orders;
         let assertions = &end["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"];
         let assertions = assertions.as_array().unwrap_or_else(|| panic!("{end:#}")).iter();
         let shown = |assertion: &Value| {
-            ["assertion", "success", "severity", "actual"].map(|field| assertion[field].clone())
+            ["assertion", "column", "success", "severity", "actual"].map(|field| assertion[field].clone())
         };
         (end["inputs"][0]["name"].clone(), assertions.map(shown).collect::<Vec<_>>())
     };
     let (name, of_orders) = found("orders");
     assert!(name.as_str().is_some_and(|name| name.ends_with("/orders.csv")), "{name}");
-    assert_eq!(of_orders, [[json!("unique"), json!(false), json!("warn"), json!("1")]]);
+    assert_eq!(of_orders, [[json!("unique"), json!("id"), json!(false), json!("warn"), json!("1")]]);
     let (name, of_paid) = found("paid.checks");
     assert_eq!(name, format!("{dag}.paid"));
     assert_eq!(
         of_paid,
         [
-            [json!("row_count"), json!(true), json!("error"), json!("3")],
-            [json!("custom_sql"), json!(false), json!("warn"), json!("1")],
+            [json!("row_count"), Value::Null, json!(true), json!("error"), json!("3")],
+            [json!("custom_sql"), Value::Null, json!(false), json!("warn"), json!("1")],
         ]
     );
 }

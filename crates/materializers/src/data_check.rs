@@ -125,8 +125,8 @@ impl DataCheck {
         }
     }
 
-    /// The columns that it names; of a condition, those that its plan reads.
-    pub(crate) fn named_columns(&self) -> &[String] {
+    /// The columns that it names: none of the number of rows, and none of a condition, which is an expression.
+    pub fn columns(&self) -> &[String] {
         match &self.rule {
             CheckRule::Unique(columns) | CheckRule::NotNull(columns) => columns,
             CheckRule::Freshness { column, .. } => std::slice::from_ref(column),

@@ -118,7 +118,7 @@ impl DataCheck {
     /// The columns that the check reads, where it fits the schema.
     pub(crate) fn columns_read(&self, session: &SessionState, schema: &Schema) -> Vec<String> {
         if self.rule != CheckRule::Condition {
-            return self.named_columns().to_vec();
+            return self.columns().to_vec();
         }
         let Ok(condition) = self.condition(session, schema) else { return Vec::new() };
         condition.column_refs().into_iter().map(|column| column.name.clone()).collect()
@@ -132,7 +132,7 @@ impl DataCheck {
         key_bytes: usize,
     ) -> Result<PlannedCheck, CheckPlanError> {
         let columns = self
-            .named_columns()
+            .columns()
             .iter()
             .map(|name| index_of(schema, name))
             .collect::<Result<Vec<usize>, CheckPlanError>>()?;

@@ -17,6 +17,10 @@ fn assertion(check: &CheckRecord) -> Assertion {
     Assertion {
         assertion: kind,
         success: check.outcome == RecordedOutcome::Passed,
+        column: match &check.columns[..] {
+            [only] => Some(only.clone()),
+            _ => None,
+        },
         severity: match check.severity {
             RecordedSeverity::Fail => "error",
             RecordedSeverity::Warn => "warn",

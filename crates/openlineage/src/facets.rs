@@ -258,6 +258,9 @@ pub(crate) struct Assertion {
     pub(crate) assertion: &'static str,
     /// Whether the data is as it should be.
     pub(crate) success: bool,
+    /// The column that it is about; none for one of the whole dataset, or of several columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<String>,
     /// `error` or `warn`.
     pub(crate) severity: &'static str,
     /// The check as it was written.

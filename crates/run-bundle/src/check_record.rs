@@ -13,6 +13,9 @@ pub struct CheckRecord {
     /// `rows`, `unique`, `not_null`, `freshness` or `condition`.
     #[serde(default)]
     pub kind: String,
+    /// The columns that it is about; empty for one of the number of rows, or of a condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
     /// What a failure does.
     pub severity: RecordedSeverity,
     /// How it ended.

@@ -76,6 +76,12 @@ fn record(result: &CheckResult, policy: &Policy) -> CheckRecord {
     CheckRecord {
         check: shown_check(&result.check, policy),
         kind: result.check.kind().to_owned(),
+        columns: result
+            .check
+            .columns()
+            .iter()
+            .map(|column| policy.capture(column.as_str()).to_text())
+            .collect(),
         severity: match result.check.severity() {
             CheckSeverity::Warn => RecordedSeverity::Warn,
             CheckSeverity::Fail => RecordedSeverity::Fail,

@@ -54,6 +54,7 @@ mod tests {
         let check = |outcome, severity| CheckRecord {
             check: "unique(id)".into(),
             kind: "unique".into(),
+            columns: vec!["id".into()],
             severity,
             outcome,
             rows: Some(9),

@@ -132,6 +132,7 @@ fn check_record(check: &str, kind: &str, outcome: RecordedOutcome, failing: Opti
     CheckRecord {
         check: check.into(),
         kind: kind.into(),
+        columns: Vec::new(),
         severity: RecordedSeverity::Warn,
         outcome,
         rows: Some(9),
@@ -151,10 +152,15 @@ fn checks_are_a_job_that_reads_what_the_node_has_written() {
         checks,
         ..DatasetFacts::new(name.clone())
     };
-    let unique = check_record("unique(id)", "unique", RecordedOutcome::Failed, Some(2));
+    let of_columns = |columns: &[&str]| CheckRecord {
+        columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        ..check_record("unique(id)", "unique", RecordedOutcome::Failed, Some(2))
+    };
+    let unique = of_columns(&["id"]);
     let checks = vec![
         check_record("rows > 0", "rows", RecordedOutcome::Passed, None),
         unique.clone(),
+        of_columns(&["id", "day"]),
         check_record("price > 0", "condition", RecordedOutcome::Undecided, None),
     ];
     run.node_ended(&node_facts("totals"), at(2), &Ending::Complete, Vec::new(), vec![checked(checks)])
@@ -180,6 +186,10 @@ fn checks_are_a_job_that_reads_what_the_node_has_written() {
             {
                 "assertion": "row_count", "success": true, "severity": "warn", "name": "rows > 0",
                 "description": "seen", "actual": "9",
+            },
+            {
+                "assertion": "unique", "success": false, "column": "id", "severity": "warn", "name": "unique(id)",
+                "description": "seen", "actual": "2",
             },
             {
                 "assertion": "unique", "success": false, "severity": "warn", "name": "unique(id)",

@@ -25,6 +25,7 @@ fn record_checks(bundle: &Bundle) {
     let check = |kind: &str, outcome, severity| CheckRecord {
         check: format!("{kind} of it"),
         kind: kind.to_owned(),
+        columns: vec!["id".to_owned()],
         severity,
         outcome,
         rows: Some(9),

@@ -214,7 +214,7 @@ async fn a_scan_says_whether_its_partitions_share_their_files() {
     let dir = tempfile::tempdir().unwrap();
     tables(&ctx, dir.path()).await;
     seen.reports();
-    let mut shares = async |sql| {
+    let shares = async |sql| {
         run(&ctx, sql).await;
         only(&seen).query.to_plan_bundle(true).sources[0].shares_files
     };
