@@ -228,3 +228,25 @@ fn a_manifest_that_may_not_grow_says_how_the_run_ended() {
     }
     assert!(was_short, "no limit was met");
 }
+
+#[test]
+fn a_statement_that_fills_the_disk_says_where_room_is_needed() {
+    let run = |sql: &str| {
+        let checkout = Checkout::new();
+        let disk = checkout.path().join(DISK);
+        Daglight::new(&checkout, ["run", "--output-dir", "bundles", "--quiet", "-c", sql])
+            .args(["--memory-limit", "40MB", "--spill-dir", DISK, "--threads", "2", "--max-rows", "1"])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .on_small_disk(&disk, "1m", &checkout.path().join(KEPT))
+            .finish()
+            .ended_with(1)
+            .stderr
+    };
+    let rows = "SELECT value, repeat(md5(CAST(value AS VARCHAR)), 4) AS s FROM generate_series(1, 200000)";
+    for sql in [format!("COPY ({rows}) TO 'out/rows.parquet'"), format!("{rows} ORDER BY s, value DESC")] {
+        let stderr = run(&sql);
+        assert!(stderr.contains("No space left on device"), "{stderr}");
+        let advice = stderr.lines().find(|line| line.contains("make room where the statement writes"));
+        assert!(advice.is_some_and(|line| line.contains("/out/daglight-spill-")), "{stderr}");
+    }
+}

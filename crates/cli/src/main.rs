@@ -3,6 +3,7 @@
 //! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 3 when
 //! `daglight sync` has to be run again later or `daglight compare --fail-on` has found what it was to look for, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
 
+mod advice;
 mod args;
 mod bundle;
 mod bundles;

@@ -1,6 +1,6 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, env, error::Error as _, num::NonZeroUsize, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, env, num::NonZeroUsize, process::ExitCode, sync::Arc};
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
@@ -13,7 +13,6 @@ use daglight::{
     sql::{Part, Pipeline, PipelineEvent, RowsWanted, RunFailure, RunScriptOptions, SourceError},
 };
 use datafusion::{
-    error::DataFusionError,
     execution::{
         SessionStateBuilder,
         memory_pool::{GreedyMemoryPool, TrackConsumersPool},
@@ -25,6 +24,7 @@ use indicatif::MultiProgress;
 use signal_hook::low_level;
 
 use crate::{
+    advice::advice,
     args::{RowFormat, RunArgs, ScriptArgs},
     console, ending,
     failure::{Failure, at_place},
@@ -118,7 +118,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         for error in failure.errors() {
             say::error(&format!("error: {}", error.shown_by(policy.redactor())));
         }
-        if let Some(advice) = advice(&failure.error, &args) {
+        if let Some(advice) = advice(&failure.error, &args, spill::folder().as_deref()) {
             note!("  {advice}");
         }
     }
@@ -271,20 +271,6 @@ fn reset_values(args: &RunArgs) -> BTreeMap<String, String> {
         ("datafusion.runtime.temp_directory", spill::folder().map(|folder| folder.display().to_string())),
     ];
     of_options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-}
-
-/// What to do about a query that had too little memory.
-fn advice(error: &SourceError, args: &RunArgs) -> Option<String> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<DataFusionError>() {
-            let is_exhausted = matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
-            return (is_exhausted && args.memory_limit.is_some())
-                .then(|| "raise --memory-limit, or take fewer --threads or --jobs".to_owned());
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// How the run answers to a signal.

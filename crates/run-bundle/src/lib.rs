@@ -131,4 +131,4 @@ pub use unreadable_plans::UnreadablePlans;
 pub use verify::Fault;
 pub use versioned::{ReadError, WriteError};
 pub use warning::Warning;
-pub use warning_code::WarningCode;
+pub use warning_code::{WarningCode, is_out_of_space};

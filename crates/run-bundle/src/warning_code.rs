@@ -198,7 +198,7 @@ impl WarningCode {
 }
 
 /// Whether an error says that a disk, a quota or the largest size of a file does not allow more.
-pub(crate) fn is_out_of_space(error: &io::Error) -> bool {
+pub fn is_out_of_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
