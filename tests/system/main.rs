@@ -60,3 +60,4 @@ mod tables;
 mod terminal;
 mod tracking;
 mod upkeep;
+mod without_dag;

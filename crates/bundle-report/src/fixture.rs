@@ -158,5 +158,6 @@ pub(crate) fn manifest() -> Manifest {
             trace: None,
         },
         own_time: None,
+        observed: false,
     }
 }

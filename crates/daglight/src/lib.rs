@@ -25,11 +25,11 @@ pub use daglight_run_identity as identity;
 pub use daglight_run_session::{
     AttemptRecord, BundleState, BundleStatus, Check, CheckKind, ChecksFailed, CloseError, DataCheck,
     ErrorReport, FinishReport, Interrupted, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus,
-    OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions,
-    RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled,
-    StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError, Tracking, catch_panic, check_setup,
-    close_dead_run, error_kind, follow_spawned_tasks, receive_signals, shown_check, shown_dag,
-    silence_panics_of_nodes, sync_lineage_of, sync_run,
+    ObserveOptions, Observed, OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run,
+    RunError, RunLinks, RunOptions, RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES,
+    STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError,
+    Tracking, catch_panic, check_setup, close_dead_run, error_kind, follow_spawned_tasks, receive_signals,
+    shown_check, shown_dag, silence_panics_of_nodes, sync_lineage_of, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]
@@ -44,10 +44,31 @@ pub mod bundle {
     pub use daglight_run_bundle::*;
 }
 
+/// Observes a session: each of its queries is a node of a run, without a DAG that is declared first. What is returned is used
+/// as the session, and the run ends with it. Profile, OpenTelemetry and tracker are those of `daglight.toml` and the environment,
+/// as of the command.
+///
+/// [`Telemetry::observe`](daglight_run_session::Telemetry::observe) says how nodes are called and connected, and takes options.
+///
+/// ```no_run
+#[doc = include_str!("../examples/observe.rs")]
+/// ```
+///
+/// # Errors
+/// When a setting is wrong. Servers that do not answer are no error.
+#[cfg(feature = "session")]
+pub fn observe(
+    session: impl Into<datafusion::execution::SessionStateBuilder>,
+) -> Result<Observed, TelemetryError> {
+    Telemetry::from_env()?.observe(session, ObserveOptions::new())
+}
+
 /// What a program that runs pipelines needs.
 #[cfg(feature = "session")]
 pub mod prelude {
     pub use daglight_materializers::{Arrow, Csv, Ndjson, Output, ParamTable, Parquet, Table, View};
     pub use daglight_run_identity::{Dag, DagName, RunId};
-    pub use daglight_run_session::{FinishReport, Node, Run, RunOptions, Telemetry};
+    pub use daglight_run_session::{
+        FinishReport, Node, ObserveOptions, Observed, Run, RunOptions, Telemetry,
+    };
 }

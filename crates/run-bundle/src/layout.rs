@@ -23,6 +23,8 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const TRACES: &str = TRACES_FILE;
 /// The name of the file with the spans, directly in a bundle.
 pub const TRACES_FILE: &str = "otel_traces.json";
+/// The outbox of a bundle, by its path below it.
+pub const OUTBOX_FILE: &str = "tracker/outbox.jsonl";
 /// The spans that have started and not ended.
 pub(crate) const OPEN_TRACES: &str = "otel_traces.open.json";
 /// The metrics.

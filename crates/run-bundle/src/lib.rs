@@ -105,7 +105,7 @@ pub use file_entry::{FileEntry, FileUse};
 pub use json_lines::{
     FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, open_at_last_line, read_lines,
 };
-pub use layout::{BundlePart, MANIFEST_FORMAT, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
+pub use layout::{BundlePart, MANIFEST_FORMAT, OUTBOX_FILE, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
 pub use lineage_cursor::{LineageCursor, LineageProgress, UNREADABLE_EVENT, count_lineage_events};
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{

@@ -66,6 +66,9 @@ pub struct Manifest {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// Whether its pipeline was not known when it started, and was seen while it ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     /// The nodes of the DAG, in its order.
     #[serde(default)]
     pub nodes: Vec<NodeRecord>,
@@ -327,6 +330,7 @@ impl Manifest {
             warnings: Vec::new(),
             links: Links::default(),
             own_time: None,
+            observed: false,
         }
     }
 

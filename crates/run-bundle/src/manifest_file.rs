@@ -121,6 +121,12 @@ impl Manifest {
                     *node = record;
                 }
             }
+            if manifest.observed {
+                // Those that its start could not know.
+                let mut seen: Vec<_> = made.nodes.into_values().collect();
+                seen.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
+                manifest.nodes.extend(seen);
+            }
         }
         Ok(ReadManifest { manifest, seal, of_nodes })
     }

@@ -100,7 +100,7 @@ mod tests {
         let not_run = |name: &str| NodeRecord::not_run(name);
         let nodes = vec![not_run("orders"), not_run("lines"), not_run("last")];
         let running = Manifest { status: RunStatus::Running, nodes, ..fixture::manifest() };
-        running.write(&bundle).unwrap();
+        running.clone().write(&bundle).unwrap();
         RunProgress::append(&bundle, &[node("orders", NodeStatus::Unfinished)]).unwrap();
         std::fs::write(bundle.nodes(), std::fs::read_to_string(bundle.nodes()).unwrap() + "{\"node\":")
             .unwrap();
@@ -119,6 +119,13 @@ mod tests {
         ];
         assert_eq!(statuses, expected);
         assert_eq!(ArtifactCatalog::read(&bundle).unwrap().artifacts, [fixture::artifact("orders")]);
+
+        // Of a run whose pipeline is seen as it runs, the start could name none.
+        let observed = Manifest { observed: true, nodes: Vec::new(), ..running };
+        observed.write(&bundle).unwrap();
+        let names =
+            |manifest: &Manifest| manifest.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&Manifest::read(&bundle).unwrap()), ["elsewhere", "lines", "orders"]);
 
         // The last manifest and the catalog count, whatever a process that died in between has left.
         fixture::manifest().write(&bundle).unwrap();

@@ -122,6 +122,8 @@ codes! {
     NodeAfterRun = "node_after_run",
     /// A node ran again after it had succeeded, or twice at the same time.
     NodeRepeated = "node_repeated",
+    /// An observed session was asked more different queries than its run has nodes for.
+    NodesNotSeen = "nodes_not_seen",
     /// A node or stage was reported as recovered that had not failed.
     NothingToRecover = "nothing_to_recover",
     /// Something that describes a node or query is not known and is left out.

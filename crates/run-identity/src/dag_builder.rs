@@ -30,6 +30,41 @@ impl Dag {
     {
         Ok(DagBuilder::new(name.try_into()?))
     }
+
+    /// A DAG of nodes that were seen while they ran. What can be in no DAG is left out: nodes without a name, a second node of
+    /// a name, dependencies that are not nodes, and one that closes a circle.
+    pub fn of_seen(name: DagName, nodes: impl IntoIterator<Item = Node>) -> Self {
+        let mut names = BTreeSet::new();
+        let mut nodes: Vec<Node> = nodes
+            .into_iter()
+            .filter(|node| !node.name.trim().is_empty() && names.insert(node.name.clone()))
+            .collect();
+        for node in &mut nodes {
+            let own = &node.name;
+            node.dependencies.retain(|dependency| dependency != own && names.contains(dependency));
+        }
+        loop {
+            match (DagBuilder { nodes: nodes.clone(), ..DagBuilder::new(name.clone()) }).build() {
+                Ok(dag) => return dag,
+                Err(DagError::Cycle { nodes: circle }) => open(&mut nodes, &circle),
+                // Nothing else is left to refuse.
+                Err(_) => nodes.clear(),
+            }
+        }
+    }
+}
+
+/// Takes a dependency out of a circle, in which two nodes that follow each other depend on each other in one direction.
+fn open(nodes: &mut [Node], circle: &[String]) {
+    let [first, second, ..] = circle else { return };
+    for node in nodes {
+        let other = match &node.name {
+            name if name == first => second,
+            name if name == second => first,
+            _ => continue,
+        };
+        node.dependencies.retain(|dependency| dependency != other);
+    }
 }
 
 impl DagBuilder {
@@ -333,5 +368,33 @@ mod tests {
             .unwrap();
         let names: Vec<&str> = dag.nodes().iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["z", "a", "b", "d"]);
+    }
+
+    #[test]
+    fn what_was_seen_is_a_dag_without_what_can_be_in_none() {
+        let node = |name: &str, dependencies: &[&str]| Node {
+            name: name.to_owned(),
+            kind: NodeKind::Transform,
+            output_type: "table".to_owned(),
+            dependencies: dependencies.iter().map(|&name| name.to_owned()).collect(),
+            tags: BTreeMap::new(),
+            documentation: None,
+            code: None,
+        };
+        let name: DagName = "test::seen_v1".parse().unwrap();
+        let seen = [
+            node("c", &["b", "c"]),
+            node(" ", &[]),
+            node("b", &["a", "no"]),
+            node("a", &[]),
+            node("a", &["b"]),
+        ];
+        let dag = Dag::of_seen(name.clone(), seen);
+        let names: Vec<_> =
+            dag.nodes().iter().map(|node| (&*node.name, node.dependencies.join(","))).collect();
+        assert_eq!(names, [("a", String::new()), ("b", "a".into()), ("c", "b".into())]);
+        let circles =
+            [node("a", &["b"]), node("b", &["c"]), node("c", &["a"]), node("d", &["e"]), node("e", &["d"])];
+        assert_eq!(Dag::of_seen(name, circles).nodes().len(), 5);
     }
 }

@@ -63,7 +63,7 @@ impl RunCore {
     /// A saver's output, and what no other node reads, are there for others.
     fn is_for_others(&self, node: &str) -> bool {
         let is_saver = self.context.dag.node(node).is_none_or(|node| node.kind == NodeKind::DataSaver);
-        is_saver || !self.context.dag.is_read(node)
+        is_saver || !self.context.dag.get().is_read(node)
     }
 
     /// Compares the outputs with the registry. What differs is a warning, or fails the run where the registry is strict.

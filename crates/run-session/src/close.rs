@@ -1,6 +1,7 @@
 //! Closing a run whose process ended before the run did.
 
 use std::{
+    collections::HashMap,
     error::Error,
     time::{Duration, SystemTime},
 };
@@ -18,7 +19,10 @@ use daglight_run_bundle::{
     Warning, WarningCode, WriteError, milliseconds,
     outbox::{NodeProgress, OutboxStatus, recorded_outbox, remove_reserve},
 };
+use daglight_run_identity::Dag;
 use daglight_tracker_client::Outcome;
+
+use crate::run_log::not_run;
 
 /// How long another process is waited for that closes the same run: it reads all spans of the run.
 const LONGEST_CLOSING: Duration = Duration::from_secs(60);
@@ -158,12 +162,30 @@ fn close(manifest: &mut Manifest, outbox: Option<&OutboxStatus>, last_seen: Date
             (manifest.process_ended_at, manifest.error) = (Some(last_seen), Some(ended));
         }
     }
+    if let Some(dag) = outbox.and_then(|outbox| outbox.seen.as_ref()?.dag()) {
+        show_seen(manifest, &dag);
+    }
     for node in &mut manifest.nodes {
         let progress = outbox.and_then(|outbox| outbox.nodes.get(&node.name));
         // The outbox knows less, and sooner or later than the nodes themselves do.
         let is_unknown = matches!(node.status, NodeStatus::NotRun | NodeStatus::Unfinished);
         if let Some(progress) = progress.filter(|_| is_unknown) {
             show_progress(node, progress);
+        }
+    }
+}
+
+/// What was seen of the pipeline of an observed run: its manifest is the one of its start, which knew nothing of it.
+fn show_seen(manifest: &mut Manifest, dag: &Dag) {
+    let identity = &mut manifest.identity;
+    (identity.dag_hash, identity.code_hash) = (dag.dag_hash().to_owned(), dag.code_hash().to_owned());
+    let mut known: HashMap<String, NodeRecord> =
+        manifest.nodes.drain(..).map(|node| (node.name.clone(), node)).collect();
+    manifest.nodes = dag.nodes().iter().map(not_run).collect();
+    for node in &mut manifest.nodes {
+        if let Some(known) = known.remove(&node.name) {
+            let NodeRecord { kind, dependencies, code_hash, .. } = node.clone();
+            *node = NodeRecord { kind, dependencies, code_hash, ..known };
         }
     }
 }

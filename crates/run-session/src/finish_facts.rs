@@ -55,7 +55,7 @@ pub(crate) fn ending_so_far(state: &RunState, ended_at: DateTime<Utc>) -> EndFac
 
 /// The nodes; those that a signal has interrupted are that, though their code may not have given way.
 pub(crate) fn node_records(state: &RunState, ending: Option<&EndFacts>) -> Vec<NodeRecord> {
-    let mut records = state.log.node_records(&state.context.dag);
+    let mut records = state.log.node_records(&state.context.dag.get());
     if let Some(interruption) = state.core.interruption.get().filter(|_| ending.is_some()) {
         for node in state.nodes.list() {
             let is_open = |record: &&mut NodeRecord| {

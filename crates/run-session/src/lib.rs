@@ -44,6 +44,7 @@ mod ends;
 mod open_runs;
 mod lineage_setup;
 mod options;
+mod run_dag;
 mod run_context;
 mod run_log;
 mod own_time;
@@ -69,6 +70,8 @@ mod shown_execution;
 mod plan_book;
 mod plan_files;
 mod run_core;
+mod sight;
+mod observed_nodes;
 
 // A node: what is known of it, where it runs, and what becomes of that when it has ended.
 mod node_marks;
@@ -121,8 +124,6 @@ mod watched_pool;
 // The queries of a session, and whose they are.
 mod parsed_statement;
 mod query_place;
-mod query_listener;
-mod session_observer;
 mod session_runtime;
 mod spawned_tasks;
 
@@ -153,7 +154,11 @@ mod node;
 mod run;
 mod until_interrupted;
 mod progress;
+mod observed_session;
+mod query_listener;
+mod session_observer;
 mod telemetry;
+mod observe;
 
 // What is done about a run before and afterwards.
 mod doctor;
@@ -177,6 +182,7 @@ pub use interruption::{Interrupted, StopSignal};
 pub use node::{LeftOut, Node};
 pub use node_checks::shown_check;
 pub use node_stop::Stalled;
+pub use observe::{ObserveOptions, Observed};
 pub use on_interrupt::OnInterrupt;
 pub use options::RunOptions;
 pub use panics::{Panic, catch_panic, silence_panics_of_nodes};

@@ -14,7 +14,7 @@ use daglight_openlineage::{
     DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, ParentRun, RunFacts, SourceLocation,
 };
 use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
-use daglight_run_identity::{Dag, GitFacts, RunId};
+use daglight_run_identity::{DagName, GitFacts, RunId};
 use datafusion::DATAFUSION_VERSION;
 
 use crate::{lineage_setup::LineageSetup, options::RunOptions, run_log::RunLog, shared::Shared};
@@ -42,7 +42,7 @@ impl RunLineage {
         shared: &Shared,
         setup: &LineageSetup,
         bundle: &Bundle,
-        (dag, run_id, git): (&Dag, RunId, &GitFacts),
+        (dag, run_id, git): (&DagName, RunId, &GitFacts),
         options: &RunOptions,
         warnings: &mut Vec<String>,
     ) -> Result<Self, WriteError> {
@@ -72,7 +72,7 @@ impl RunLineage {
         let (start, end) = (time(NOMINAL_TIME), time(NOMINAL_END_TIME));
         let facts = RunFacts {
             run_id,
-            dag: dag.name().to_string(),
+            dag: dag.to_string(),
             namespace: policy.redactor().text(&settings.openlineage.namespace),
             parent: shown_run(&setup.parent),
             root: shown_run(&setup.root),
@@ -84,7 +84,7 @@ impl RunLineage {
         Ok(Self {
             run: LineageRun::start(bundle, facts, setup.target.clone())?,
             policy: policy.clone(),
-            dag: dag.name().to_string(),
+            dag: dag.to_string(),
             checkout: checkout(options.source_dir.as_deref()),
             outputs: Mutex::default(),
         })

@@ -60,7 +60,7 @@ fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec
         }
     }
     // The plan of a query has in the place of a view what that is defined by.
-    let dag = &scope.run.context.dag;
+    let dag = scope.run.context.dag.get();
     let views = dag.node(&scope.name).into_iter().flat_map(|node| &node.dependencies).filter_map(|name| {
         let node = dag.node(name)?;
         let kept = Materialization::from_name(node.tags.get(MATERIALIZATION_TAG)?);

@@ -88,7 +88,8 @@ impl RunState {
         let open: Vec<String> = self.nodes.list().iter().map(|node| node.name().to_owned()).collect();
         let records = self.log.records();
         let mut nodes = Nodes::default();
-        for node in self.context.dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
+        let dag = self.context.dag.get();
+        for node in dag.nodes().iter().filter(|node| !open.contains(&node.name)) {
             // A node that has a record has begun, and one that is not open has ended.
             match records.nodes.contains_key(&node.name) {
                 true => nodes.completed.add(&node.name),

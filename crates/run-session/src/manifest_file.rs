@@ -58,6 +58,7 @@ pub(crate) fn replace_manifest(
 fn put_manifest(state: &RunState, ending: Option<&EndFacts>, files: ListFiles) -> Result<(), WriteError> {
     let Some(bundle) = &state.context.bundle else { return Ok(()) };
     let link = state.context.tracker.as_ref().and_then(|tracker| tracker.link());
+    let dag = state.context.dag.get();
     let records = state.log.records();
     let (warnings, error) = (records.warnings.clone(), records.failure().map(Captured::to_text));
     drop(records);
@@ -67,9 +68,9 @@ fn put_manifest(state: &RunState, ending: Option<&EndFacts>, files: ListFiles) -
         daglight_version: env!("CARGO_PKG_VERSION").to_owned(),
         identity: Identity {
             run_id: state.context.run_id,
-            dag_name: state.context.dag.name().to_string(),
-            dag_hash: state.context.dag.dag_hash().to_owned(),
-            code_hash: state.context.dag.code_hash().to_owned(),
+            dag_name: dag.name().to_string(),
+            dag_hash: dag.dag_hash().to_owned(),
+            code_hash: dag.code_hash().to_owned(),
             trace_id: Some(state.context.root.trace_id.clone()),
             root_span_id: Some(state.context.root.span_id.clone()),
             execution_run_id: link.as_ref().map(|link| link.dag_run_id.to_string()),
@@ -89,6 +90,7 @@ fn put_manifest(state: &RunState, ending: Option<&EndFacts>, files: ListFiles) -
             .map(|interruption| state.context.started_at + interruption.after),
         process_ended_at: None,
         error,
+        observed: state.context.dag.is_observed(),
         nodes: node_records(state, ending),
         files: files(bundle),
         delivery: ending.map(|ending| ending.delivery.clone()).unwrap_or_default(),

@@ -54,6 +54,9 @@ impl NodeRun {
         // The name may come from anywhere, and stands in file names, spans and requests.
         let name = &*state.context.shown_name(name);
         // Tracked are nodes that a server knows, as long as their end can still be sent.
+        if !state.core.has_ended() {
+            state.core.see_node(name);
+        }
         let node = state.context.dag.node(name).filter(|_| !state.core.has_ended());
         let tracked = node.is_some();
         if state.core.has_ended() {
@@ -73,7 +76,8 @@ impl NodeRun {
         state.beats.runtime.look();
         let (began, ran_for) = (clock::now(), RanFor::now());
         // Counted before the span starts, which has the number of the attempt on it.
-        let attempt = node.map_or(1, |node| state.log.begin_attempt(node, began.into()));
+        let attempt = node
+            .map_or(1, |node| state.log.begin_attempt(&node, began.into(), state.context.dag.is_observed()));
         let (scope, span) = NodeScope::start(Arc::clone(&state.core), name.to_owned(), attempt, began);
         if tracked {
             state.core.note_node(name);

@@ -69,9 +69,10 @@ impl NodeScope {
         began: SystemTime,
     ) -> (Arc<Self>, StageSpan) {
         let node = run.context.dag.node(&name);
-        let external_name = node.and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
+        let external_name =
+            node.as_ref().and_then(|node| node.tags.get("materialized_name")).unwrap_or(&name);
         let dataset = run.context.policy.capture(external_name.as_str());
-        let stage = node.map_or("execute", stage_of);
+        let stage = node.as_ref().map_or("execute", stage_of);
         let builder = run
             .context
             .signals
@@ -84,11 +85,11 @@ impl NodeScope {
             builder = builder.attribute(Key::Attempt, attempt);
         }
         let span = node
-            .into_iter()
+            .iter()
             .fold(builder, |span, node| described(span, node, &run.context.policy))
             .start_at(began)
             .start();
-        let code = node.and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
+        let code = node.as_ref().and_then(|node| node.code.as_ref()).filter(|code| is_sql(&code.path));
         let is_scripted = code.is_some();
         let scope = Self {
             stage,

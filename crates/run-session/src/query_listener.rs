@@ -20,6 +20,8 @@ use opentelemetry::Context;
 use self::results::Results;
 use crate::{
     node_checks::CheckReads,
+    node_run::NodeRun,
+    observed_session::ObservedSession,
     open_runs::OpenRuns,
     own_time::Own,
     parsed_statement::ParsedStatement,
@@ -28,10 +30,12 @@ use crate::{
     query_owner::QueryOwner,
     query_place::QueryPlace,
     query_write::OutputWrites,
+    run_error::RecordedError,
     run_state::RunState,
     secret_columns::SecretColumns,
     session_tables::FirstColumn,
     shared::Shared,
+    sight::columns_read,
     storage::{QueryStorage, Requests},
 };
 
@@ -57,6 +61,10 @@ pub(crate) struct RunQuery {
     planned_in: Option<QueryPlace>,
     /// As it is known when the query starts.
     place: OnceLock<Option<QueryPlace>>,
+    /// The node that is this query, in a run whose DAG is seen.
+    own_node: Mutex<Option<NodeRun>>,
+    /// The session that it is of, where that is observed without a DAG.
+    session: Option<Weak<ObservedSession>>,
     span: Mutex<Option<StageSpan>>,
     /// How long its text was parsed, where a front end has said so.
     parsing: Option<Duration>,
@@ -67,6 +75,7 @@ impl RunQuery {
     pub(crate) fn new(
         shared: &Shared,
         open_runs: Weak<OpenRuns<RunState>>,
+        session: Option<Weak<ObservedSession>>,
         query: &Arc<PlannedQuery>,
         tap: Option<SummaryTap>,
         preview_rows: usize,
@@ -79,7 +88,7 @@ impl RunQuery {
         }
         // Looked up while it is planned, in the task of whoever asks. A plan may be executed elsewhere, by a thread
         // that knows no node.
-        let planned_in = QueryPlace::here(&open_runs, query);
+        let planned_in = QueryPlace::of_planning(&open_runs, query, session.is_some());
         // An output says itself what it has written, with more than a query knows of it.
         let is_of_output = Context::map_current(|context| context.get::<OutputWrites>().is_some());
         let is_of_checks = Context::map_current(|context| context.get::<CheckReads>().is_some());
@@ -97,6 +106,8 @@ impl RunQuery {
             checks: OnceLock::new(),
             planned_in,
             place: OnceLock::new(),
+            own_node: Mutex::default(),
+            session,
             span: Mutex::default(),
             parsing: ParsedStatement::current(),
         };
@@ -111,13 +122,14 @@ impl RunQuery {
         let place = self.place.get_or_init(|| match &self.planned_in {
             // A node that has planned a query is its owner, also where another code executes it: the work was asked
             // for there.
-            Some(place) if place.owner.node().is_some() => Some(place.clone()),
+            Some(place) if place.owner.node().is_some() => Some(self.as_node(place.clone())),
             planned_in => {
-                let place = QueryPlace::here(&self.open_runs, &self.query);
+                let place = self.executed_in();
                 let place = match (place, planned_in) {
                     (Some(here), Some(planned)) if here.owner.node().is_none() => Some(planned.clone()),
                     (here, planned) => here.or_else(|| planned.clone()),
                 };
+                let place = place.map(|place| self.as_node(place));
                 match &place {
                     Some(place) => self.show_planning(place),
                     None => self.count_as_unowned(),
@@ -126,6 +138,54 @@ impl RunQuery {
             }
         });
         place.as_ref()
+    }
+
+    /// What the query belongs to as it is executed.
+    fn executed_in(&self) -> Option<QueryPlace> {
+        let run = || self.session.as_ref().and_then(Weak::upgrade)?.run();
+        match &self.session {
+            Some(_) => QueryPlace::of_execution(&self.open_runs, &self.query, run),
+            None => QueryPlace::here(&self.open_runs, &self.query),
+        }
+    }
+
+    /// In a run whose DAG is seen, a query that belongs to no node is one.
+    fn as_node(&self, place: QueryPlace) -> QueryPlace {
+        let run = place.run();
+        if self.is_of_checks || !run.context.dag.is_observed() {
+            return place;
+        }
+        if let Some(node) = place.owner.node() {
+            run.see_in(&node.name, &self.query);
+            return place;
+        }
+        let open = self.open_runs.upgrade().and_then(|open_runs| open_runs.get(run.context.run_id));
+        let Some((run, name)) = open.and_then(|open| Some((open, run.see_query(&self.query)?))) else {
+            return place;
+        };
+        let node = NodeRun::start(&run, &name);
+        let (owner, parent) = (QueryOwner::Node(Arc::clone(node.scope())), node.context());
+        *self.own_node() = Some(node);
+        QueryPlace { owner, parent, ..place }
+    }
+
+    /// Ends the node that is this query.
+    fn end_own_node(&self, outcome: &QueryOutcome) {
+        // Taken out first: the end of a node calls the span processors of the program.
+        let node = self.own_node().take();
+        let Some(node) = node else { return };
+        match outcome {
+            QueryOutcome::Failed { message } => node.fail(&RecordedError::new("DataFusionError", message)),
+            QueryOutcome::Panicked => {
+                node.fail(&RecordedError::new("panic", "a thread of the query panicked"));
+            }
+            // One that is dropped early is what every reader that has seen enough looks like.
+            _ => node.succeed(),
+        }
+    }
+
+    fn own_node(&self) -> MutexGuard<'_, Option<NodeRun>> {
+        self.own_node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show_planning(&self, place: &QueryPlace) {
@@ -318,6 +378,7 @@ impl QueryListener for RunQuery {
         if let Some(node) = place.handed_out_by.as_ref().filter(|_| is_recorded) {
             self.record_in_frame(node, &report, summary.clone(), measured.clone());
         }
+        let outcome = report.outcome.clone();
         let key = self.plan_key(place);
         if let Some(node) = place.owner.node().filter(|_| is_recorded && !self.is_of_checks) {
             let plan_file = run.plans.admitted().file_of(&key, &report);
@@ -328,8 +389,13 @@ impl QueryListener for RunQuery {
             run.plans.ended(EndedQuery { key, report, span, preview: self.preview.clone(), storage });
         }
         if let Some(node) = place.owner.node() {
+            if run.context.dag.is_observed() && !self.query.kind.is_write() {
+                let (column, read) = (self.first_column.get(), columns_read(&self.query));
+                run.context.dag.returned(&node.name, column, &read);
+            }
             node.query_ended();
         }
+        self.end_own_node(&outcome);
         if let Some(node) = &place.handed_out_by {
             node.complete_if_done();
         }

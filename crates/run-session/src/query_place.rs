@@ -27,7 +27,37 @@ impl QueryPlace {
     /// To be called in the task that plans or executes the query.
     pub(crate) fn here(open_runs: &Weak<OpenRuns<RunState>>, query: &PlannedQuery) -> Option<Self> {
         let open_runs = open_runs.upgrade()?;
-        let (owner, parent) = owner_of(&open_runs, query)?;
+        let only_run = || only_run(&open_runs);
+        Self::of(&open_runs, query, only_run)
+    }
+
+    /// As [`QueryPlace::here`], for a query that is planned. One of an observed session belongs to the run that is open when
+    /// it is executed.
+    pub(crate) fn of_planning(
+        open_runs: &Weak<OpenRuns<RunState>>,
+        query: &PlannedQuery,
+        is_observed: bool,
+    ) -> Option<Self> {
+        let open_runs = open_runs.upgrade()?;
+        let only_run = || if is_observed { None } else { only_run(&open_runs) };
+        Self::of(&open_runs, query, only_run)
+    }
+
+    /// As [`QueryPlace::here`], where a query of which no code says whose it is belongs to that run.
+    pub(crate) fn of_execution(
+        open_runs: &Weak<OpenRuns<RunState>>,
+        query: &PlannedQuery,
+        run: impl FnOnce() -> Option<Arc<RunState>>,
+    ) -> Option<Self> {
+        Self::of(&*open_runs.upgrade()?, query, run)
+    }
+
+    fn of(
+        open_runs: &OpenRuns<RunState>,
+        query: &PlannedQuery,
+        else_of: impl FnOnce() -> Option<Arc<RunState>>,
+    ) -> Option<Self> {
+        let (owner, parent) = owner_of(open_runs, query, else_of)?;
         // Of a run that has ended no frame is kept.
         let run = open_runs.get(owner.run().context.run_id);
         let handed_out_by = run.and_then(|run| run.frames.node_of(query));
@@ -44,8 +74,12 @@ impl QueryPlace {
 }
 
 /// What a query belongs to, and where its spans do. The code that runs knows it; else the node that has handed out its
-/// frame; else the run, where only one is open.
-fn owner_of(open_runs: &OpenRuns<RunState>, query: &PlannedQuery) -> Option<(QueryOwner, Context)> {
+/// frame; else the run that is said.
+fn owner_of(
+    open_runs: &OpenRuns<RunState>,
+    query: &PlannedQuery,
+    else_of: impl FnOnce() -> Option<Arc<RunState>>,
+) -> Option<(QueryOwner, Context)> {
     if let Some(owner) = QueryOwner::current() {
         // A node that outlives its run has no run to report to.
         return (!owner.run().has_ended()).then(|| (owner, Context::current()));
@@ -53,12 +87,16 @@ fn owner_of(open_runs: &OpenRuns<RunState>, query: &PlannedQuery) -> Option<(Que
     let open = open_runs.list();
     // Executed outside of any node: the frame may have been handed out by one.
     let of_frame = open.iter().find_map(|run| run.frames.node_of(query)).map(QueryOwner::Node);
-    let of_run = || match open.as_slice() {
-        // Of several runs it could be any, and a guess would put it into the wrong one.
-        [only] => Some(QueryOwner::Run(Arc::clone(&only.core))),
-        _ => None,
-    };
+    let of_run = || Some(QueryOwner::Run(Arc::clone(&else_of()?.core)));
     let owner = of_frame.or_else(of_run)?;
     let context = owner.context();
     Some((owner, context))
+}
+
+fn only_run(open_runs: &OpenRuns<RunState>) -> Option<Arc<RunState>> {
+    match open_runs.list().as_slice() {
+        // Of several runs it could be any, and a guess would put it into the wrong one.
+        [only] => Some(Arc::clone(only)),
+        _ => None,
+    }
 }

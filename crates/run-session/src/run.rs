@@ -13,7 +13,7 @@ use std::{
 
 use daglight_otel_bridge::names;
 use daglight_run_bundle::{Bundle, NodeRecord, WarningCode};
-use daglight_run_identity::{Code, Dag, RunId};
+use daglight_run_identity::{Code, Dag, DagName, RunId};
 use futures::{
     FutureExt as _,
     channel::oneshot,
@@ -40,7 +40,7 @@ use crate::{
     signal_registry::last_words,
     signals,
     stage::{in_span, say, with_code},
-    start::start,
+    start::{start, start_observed},
 };
 
 /// How long a caller may take to see that an interrupted run has ended, before its runtime is taken for stuck.
@@ -85,6 +85,24 @@ impl Run {
         Self::of(start(shared, open_runs, dag, options))
     }
 
+    /// As [`Run::start`], of a DAG that is what is seen of it.
+    pub(crate) fn start_observed(
+        shared: &Arc<Shared>,
+        open_runs: &Arc<OpenRuns<RunState>>,
+        name: &DagName,
+        options: RunOptions,
+    ) -> Self {
+        Self::of(start_observed(shared, open_runs, name, options))
+    }
+
+    /// Ends the run on a thread of its own. Who drops the telemetry, or shuts it down, waits for that.
+    pub(crate) fn end_later(self) {
+        // Before this handle goes, which would else end the run as one that was dropped.
+        self.state.ending.progress.begin();
+        let end: fn(&Arc<RunState>) = |run| _ = run.end();
+        self.state.context.shared.ends.begin(&self.state, end);
+    }
+
     /// As [`Run::start`], where signals are answered from before its bundle is there.
     pub(crate) fn start_interruptible(
         shared: &Arc<Shared>,
@@ -113,9 +131,9 @@ impl Run {
         self.state.context.run_id
     }
 
-    /// The DAG that runs.
-    pub fn dag(&self) -> &Dag {
-        &self.state.context.dag
+    /// The DAG that runs; of an [observed](crate::Telemetry::observe) run what was seen of it so far.
+    pub fn dag(&self) -> Arc<Dag> {
+        self.state.context.dag.get()
     }
 
     /// The run's folder, where one could be made.
@@ -165,44 +183,7 @@ impl Run {
         F: Future<Output = Result<T, E>>,
         W: FnOnce(Node) -> F,
     {
-        let running = NodeRun::start(&self.state, name);
-        let scope = Arc::clone(running.scope());
-        let context = running.context();
-        let node = Node { scope: Arc::clone(&scope), run: Arc::clone(&self.state) };
-        let owner = QueryOwner::Node(Arc::clone(&scope));
-        let work = owner.follow(async { work(node).await });
-        // Nothing here is used after the panic but what ends the node.
-        let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
-        // The work is dropped before the node ends.
-        let done = {
-            let work = pin!(work);
-            // The order to stop is polled first, since work that is always ready would never let it be seen.
-            match select(pin!(scope.stop.ordered()), work).await {
-                Either::Left((stalled, _)) => Err(stalled),
-                Either::Right((done, _)) => Ok(done),
-            }
-        };
-        match done {
-            Ok(Ok(Ok(result))) => {
-                running.succeed();
-                Ok(Ok(result))
-            }
-            Ok(Ok(Err(error))) => {
-                running.fail(&RecordedError::of(&error));
-                Ok(Err(error))
-            }
-            Ok(Err(payload)) => {
-                match payload.downcast_ref() {
-                    Some(stalled) => running.stalled(stalled),
-                    None => running.panicked(&Panic::of_payload(&*payload)),
-                }
-                resume_unwind(payload)
-            }
-            Err(stalled) => {
-                running.stalled(&stalled);
-                Err(stalled)
-            }
-        }
+        node_of(&self.state, name, work).await
     }
 
     /// Runs code that belongs to the run but to no node, such as the setup of a session: with a span, and with the run's
@@ -394,6 +375,57 @@ impl Run {
     /// What is known of a node that has started.
     pub fn node_record(&self, name: &str) -> Option<NodeRecord> {
         self.state.log.records().nodes.get(&*self.state.context.shown_name(name)).cloned()
+    }
+}
+
+/// The code of a node of a run, as [`Run::node_unless_stalled`] says.
+pub(crate) async fn node_of<T, E, F, W, Kind>(
+    state: &Arc<RunState>,
+    name: &str,
+    work: W,
+) -> Result<Result<T, E>, Stalled>
+where
+    E: RunError<Kind>,
+    F: Future<Output = Result<T, E>>,
+    W: FnOnce(Node) -> F,
+{
+    let running = NodeRun::start(state, name);
+    let scope = Arc::clone(running.scope());
+    let context = running.context();
+    let node = Node { scope: Arc::clone(&scope), run: Arc::clone(state) };
+    let owner = QueryOwner::Node(Arc::clone(&scope));
+    let work = owner.follow(async { work(node).await });
+    // Nothing here is used after the panic but what ends the node.
+    let work = AssertUnwindSafe(work).catch_unwind().with_context(context);
+    // The work is dropped before the node ends.
+    let done = {
+        let work = pin!(work);
+        // The order to stop is polled first, since work that is always ready would never let it be seen.
+        match select(pin!(scope.stop.ordered()), work).await {
+            Either::Left((stalled, _)) => Err(stalled),
+            Either::Right((done, _)) => Ok(done),
+        }
+    };
+    match done {
+        Ok(Ok(Ok(result))) => {
+            running.succeed();
+            Ok(Ok(result))
+        }
+        Ok(Ok(Err(error))) => {
+            running.fail(&RecordedError::of(&error));
+            Ok(Err(error))
+        }
+        Ok(Err(payload)) => {
+            match payload.downcast_ref() {
+                Some(stalled) => running.stalled(stalled),
+                None => running.panicked(&Panic::of_payload(&*payload)),
+            }
+            resume_unwind(payload)
+        }
+        Err(stalled) => {
+            running.stalled(&stalled);
+            Err(stalled)
+        }
     }
 }
 

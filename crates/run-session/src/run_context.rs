@@ -11,18 +11,18 @@ use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy, without_credentials};
 use daglight_otel_bridge::{AttributeKey, AttributeValue, RunSignals, StageSpan};
 use daglight_run_bundle::{Bundle, clock::OpenRun};
-use daglight_run_identity::{Dag, RunId};
+use daglight_run_identity::RunId;
 use daglight_settings::Settings;
 use daglight_tracker_client::Tracker;
 use opentelemetry::Context;
 
-use crate::{lineage::RunLineage, shared::Shared};
+use crate::{lineage::RunLineage, run_dag::RunDag, shared::Shared};
 
 /// The part of a run that does not change. What only describes the run, or records something of it, needs no more.
 pub(crate) struct RunContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) run_id: RunId,
-    pub(crate) dag: Dag,
+    pub(crate) dag: RunDag,
     pub(crate) policy: Policy,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) started: Instant,
@@ -49,7 +49,7 @@ impl RunContext {
     /// The name under which a node, or what is called so, is shown: without the credentials in it.
     pub(crate) fn shown_name<'n>(&'n self, name: &'n str) -> Cow<'n, str> {
         match self.dag.node(name) {
-            Some(node) => Cow::Borrowed(&node.name),
+            Some(node) => Cow::Owned(node.name),
             None => Cow::Owned(without_credentials(name)),
         }
     }

@@ -174,8 +174,8 @@ impl RunLog {
     }
 
     /// Records that a node starts, and returns which attempt this is, from 1. The last attempt decides over node and run;
-    /// what the earlier ones came to is kept.
-    pub(crate) fn begin_attempt(&self, node: &Node, started_at: DateTime<Utc>) -> u64 {
+    /// what the earlier ones came to is kept. One of a run that is observed is a query, which may come as often as it likes.
+    pub(crate) fn begin_attempt(&self, node: &Node, started_at: DateTime<Utc>, is_observed: bool) -> u64 {
         let mut records = self.records();
         let record = records.nodes.entry(node.name.clone()).or_insert_with(|| not_run(node));
         let before = (record.attempts > 0).then_some(record.status);
@@ -204,7 +204,7 @@ impl RunLog {
         // The warnings below take the same lock.
         drop(records);
         let name = &node.name;
-        match before {
+        match before.filter(|_| !is_observed) {
             Some(NodeStatus::Success) => {
                 let warning = "runs again after it has succeeded: the last time counts";
                 self.warn(WarningCode::NodeRepeated, format!("node {name:?} {warning}"));
@@ -226,7 +226,8 @@ impl RunLog {
     }
 }
 
-fn not_run(node: &Node) -> NodeRecord {
+/// A node that has not started.
+pub(crate) fn not_run(node: &Node) -> NodeRecord {
     NodeRecord {
         kind: node.kind.into(),
         dependencies: node.dependencies.clone(),

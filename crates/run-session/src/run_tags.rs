@@ -87,8 +87,9 @@ pub(crate) fn late_tags(state: &RunState) -> BTreeMap<String, String> {
 /// One hash over the plans of all queries, in the order of the DAG. A run that did not succeed has not planned all of
 /// them: its hash is that of those it has planned, and says so, because it is comparable to no other.
 fn plan_signature(state: &RunState) -> Option<(String, String)> {
+    let dag = state.context.dag.get();
     let records = state.log.records();
-    let nodes = state.context.dag.nodes().iter();
+    let nodes = dag.nodes().iter();
     let plans: Vec<&str> =
         nodes.filter_map(|node| records.plans.get(&node.name)).flatten().map(String::as_str).collect();
     // A run that failed has not planned all its queries: its hash must not be taken for that of a changed program.

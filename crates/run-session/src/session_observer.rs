@@ -11,13 +11,16 @@ use daglight_materializers::SummaryTap;
 use daglight_plan_diagnostics::{DataTap, Observation, PlannedQuery, QueryKind, QueryObserver};
 
 use crate::{
-    open_runs::OpenRuns, query_listener::RunQuery, run_plannings::Asker, run_state::RunState, shared::Shared,
+    observed_session::ObservedSession, open_runs::OpenRuns, query_listener::RunQuery, run_plannings::Asker,
+    run_state::RunState, shared::Shared,
 };
 
 /// Observes the queries of a session for the runs that are open while they are planned or executed.
 pub(crate) struct SessionObserver {
     shared: Weak<Shared>,
     open_runs: Weak<OpenRuns<RunState>>,
+    /// What is observed without a DAG.
+    session: Option<Weak<ObservedSession>>,
 }
 
 impl std::fmt::Debug for SessionObserver {
@@ -28,7 +31,12 @@ impl std::fmt::Debug for SessionObserver {
 
 impl SessionObserver {
     pub(crate) fn new(shared: &Arc<Shared>, open_runs: &Arc<OpenRuns<RunState>>) -> Self {
-        Self { shared: Arc::downgrade(shared), open_runs: Arc::downgrade(open_runs) }
+        Self { shared: Arc::downgrade(shared), open_runs: Arc::downgrade(open_runs), session: None }
+    }
+
+    /// As [`SessionObserver::new`], of a session that is observed without a DAG.
+    pub(crate) fn of_session(self, session: &Arc<ObservedSession>) -> Self {
+        Self { session: Some(Arc::downgrade(session)), ..self }
     }
 }
 
@@ -43,7 +51,14 @@ impl QueryObserver for SessionObserver {
         shared.pools.add_of_query(query);
         let tap = shared.policy.data_statistics().then(|| summary_tap(&shared.policy));
         let preview_rows = shared.policy.preview_rows();
-        let query = Arc::new(RunQuery::new(&shared, Weak::clone(&self.open_runs), query, tap, preview_rows));
+        let query = Arc::new(RunQuery::new(
+            &shared,
+            Weak::clone(&self.open_runs),
+            self.session.clone(),
+            query,
+            tap,
+            preview_rows,
+        ));
         let tap = Arc::clone(&query) as Arc<dyn DataTap>;
         Some(Observation { listener: query, tap: Some(tap) })
     }

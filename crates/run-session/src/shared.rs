@@ -183,7 +183,7 @@ impl Shared {
 }
 
 /// The name of the program: that of its executable without the ending.
-fn service_name() -> String {
+pub(crate) fn service_name() -> String {
     let program = std::env::current_exe().ok();
     let name = program.as_deref().and_then(Path::file_stem).map(|name| name.to_string_lossy());
     // Linux says so where the file was replaced since the program started, as an update does.

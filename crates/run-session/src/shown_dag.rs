@@ -18,6 +18,11 @@ pub(crate) fn with_shown_names(dag: &Dag) -> Dag {
     }
 }
 
+/// The name of a DAG without credentials.
+pub(crate) fn shown_name(name: &DagName) -> DagName {
+    name_without_credentials(name).unwrap_or_else(|| name.clone())
+}
+
 /// What is shown of a node's tag, by its key and its text.
 pub(crate) fn shown_tag(policy: &Policy) -> impl Fn(&str, &str) -> String {
     |key, text| policy.capture_named(key, policy.redactor().comment_text(text)).to_text()

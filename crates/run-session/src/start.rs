@@ -13,7 +13,7 @@ use daglight_otel_bridge::{
 use daglight_run_bundle::{
     Bundle, BundleError, RUN_BUNDLE, Reserve, Warning, WarningCode, clock, output_dir::not_a_folder,
 };
-use daglight_run_identity::{Dag, RunId};
+use daglight_run_identity::{Dag, DagName, RunId};
 use daglight_tracker_client::{Event, Tracker};
 use serde_json::Value;
 
@@ -26,24 +26,44 @@ use crate::{
     open_runs::OpenRuns,
     options::RunOptions,
     run_context::{RootSpan, RunContext},
+    run_dag::RunDag,
     run_state::RunState,
     run_tags::{policy_hash, run_tags, shown_rules, warn_of_replaced_tags},
     shared::Shared,
-    shown_dag::{shown_tag, with_shown_names},
+    shown_dag::{shown_name, shown_tag, with_shown_names},
     trace_link::trace_url,
 };
 
-#[expect(clippy::disallowed_methods, reason = "a run has the time at which it starts")]
 pub(crate) fn start(
     shared: &Arc<Shared>,
     open_runs: &Arc<OpenRuns<RunState>>,
     dag: &Dag,
     options: RunOptions,
 ) -> Arc<RunState> {
-    let settings = &shared.settings;
     // Before anything of the run leaves.
     dag.files().values().for_each(|text| shared.policy.redactor().learn(text));
-    let (given_name, dag) = (dag.name(), with_shown_names(dag));
+    start_of(shared, open_runs, dag.name(), RunDag::declared(with_shown_names(dag)), options)
+}
+
+/// Starts a run whose DAG is what is seen of it.
+pub(crate) fn start_observed(
+    shared: &Arc<Shared>,
+    open_runs: &Arc<OpenRuns<RunState>>,
+    name: &DagName,
+    options: RunOptions,
+) -> Arc<RunState> {
+    start_of(shared, open_runs, name, RunDag::observed(shown_name(name)), options)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run has the time at which it starts")]
+fn start_of(
+    shared: &Arc<Shared>,
+    open_runs: &Arc<OpenRuns<RunState>>,
+    given_name: &DagName,
+    dag: RunDag,
+    options: RunOptions,
+) -> Arc<RunState> {
+    let settings = &shared.settings;
     let open = clock::OpenRun::new();
     let run_id = RunId::new();
     let git = shared.git(options.source_dir.clone());
@@ -82,7 +102,7 @@ pub(crate) fn start(
     });
     let mut lineage_warnings = Vec::new();
     let lineage = bundle.as_ref().zip(shared.lineage.as_ref()).map(|(bundle, setup)| {
-        RunLineage::start(shared, setup, bundle, (&dag, run_id, &git), &options, &mut lineage_warnings)
+        RunLineage::start(shared, setup, bundle, (dag.name(), run_id, &git), &options, &mut lineage_warnings)
     });
     let (lineage, no_lineage) = match lineage {
         Some(Ok(lineage)) => (Some(lineage), None),
@@ -151,11 +171,7 @@ fn show_policy(root: &StageSpan, shared: &Shared) {
 /// Records for the tracker, the bundle and the log that the run has started.
 fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     if let Some(tracker) = &state.context.tracker {
-        let policy = &state.context.policy;
-        let documentation = |text: &str| policy.capture_documentation(text).map(|shown| shown.to_text());
-        let shown = state.context.dag.clone().with_code_text(|text| shown_code(text, policy));
-        let shown = shown.with_notes(documentation, shown_tag(policy));
-        tracker.record(&Event::version(&shown, BTreeMap::new()));
+        tracker.record(&version(state));
         let RunContext { run_id, started_at, .. } = *state.context;
         let shown = |(name, value): (&String, &Value)| {
             (name.clone(), state.context.policy.capture_input(name, value.clone()))
@@ -176,6 +192,17 @@ fn announce(state: &RunState, inputs: &BTreeMap<String, Value>) {
     keep_reserve(state);
     let _guard = state.context.root.context.clone().attach();
     log!(INFO, "run started", run_id = field(state.context.run_id), dag = field(state.context.dag.name()));
+}
+
+/// The pipeline for the tracker, as the policy shows it.
+fn version(state: &RunState) -> Event {
+    let RunContext { policy, dag, .. } = &*state.context;
+    if dag.is_observed() {
+        return Event::Observed { dag_name: dag.name().to_string() };
+    }
+    let documentation = |text: &str| policy.capture_documentation(text).map(|shown| shown.to_text());
+    let shown = Dag::clone(&dag.get()).with_code_text(|text| shown_code(text, policy));
+    Event::version(&shown.with_notes(documentation, shown_tag(policy)), BTreeMap::new())
 }
 
 /// Takes up disk space for the manifest that says how the run ended, which is longer than the one of its start. Best effort:

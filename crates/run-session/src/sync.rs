@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::Report;
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
+    Bundle, FileEntry, Manifest, NodeRecord, NodeStatus, OUTBOX_FILE, RunStatus, Tracking,
     outbox::{OutboxStatus, recorded_outbox},
 };
 use daglight_tracker_client::{
@@ -87,7 +87,8 @@ pub fn sync_run(
     // A run that was closed has another report, also where nothing could be delivered.
     let delivered = outcome.as_ref().ok().and_then(Option::as_ref);
     if closed || delivered.is_some() {
-        warnings.extend(bring_up_to_date(bundle, delivered).err());
+        let has_grown = completed || delivered.is_some_and(|delivered| delivered.closed);
+        warnings.extend(bring_up_to_date(bundle, delivered, has_grown).err());
     }
     let outcome = outcome?;
     let recorded = outbox.map_or(0, |outbox| outbox.ledger.waiting);
@@ -148,10 +149,13 @@ fn node_end(node: &NodeRecord, manifest: &Manifest, run_ended_at: DateTime<Utc>)
     })
 }
 
-fn bring_up_to_date(bundle: &Bundle, outcome: Option<&SyncOutcome>) -> Result<(), String> {
+/// `has_grown`: the outbox got the end of the run.
+fn bring_up_to_date(bundle: &Bundle, outcome: Option<&SyncOutcome>, has_grown: bool) -> Result<(), String> {
     if let Some(outcome) = outcome {
         let status = Manifest::update(bundle, |manifest| {
             update(manifest, outcome);
+            let outbox = |entry: &&mut FileEntry| entry.path == OUTBOX_FILE && has_grown;
+            manifest.files.iter_mut().filter(outbox).for_each(|entry| entry.refresh(bundle));
             manifest.status
         });
         if status.map_err(|error| in_one_line(&error))? == RunStatus::Running {

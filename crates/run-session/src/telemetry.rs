@@ -12,7 +12,7 @@ use daglight_materializers::Registry;
 use daglight_otel_bridge::{Bridge, ProgramProviders};
 use daglight_plan_diagnostics::instrument;
 use daglight_run_bundle::{Warning, WarningCode};
-use daglight_run_identity::Dag;
+use daglight_run_identity::{Dag, DagNameError};
 use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
 use datafusion::{execution::SessionStateBuilder, prelude::SessionContext};
 
@@ -37,8 +37,8 @@ use crate::{
 /// called; drop it where waiting does no harm.
 #[derive(Clone)]
 pub struct Telemetry {
-    shared: Arc<Shared>,
-    open_runs: Arc<OpenRuns<RunState>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) open_runs: Arc<OpenRuns<RunState>>,
     /// Runs hold what is shared without one: the program's own handles decide when it is over.
     handle: Handle,
 }
@@ -71,6 +71,9 @@ pub enum TelemetryError {
     /// A setting is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The setting `dag_name` is not the name of a DAG.
+    #[error("setting dag_name: {0}")]
+    DagName(#[from] DagNameError),
 }
 
 impl Telemetry {
@@ -160,8 +163,15 @@ impl Telemetry {
     /// let of_another = telemetry.session(SessionContext::new());
     /// ```
     pub fn session(&self, session: impl Into<SessionStateBuilder>) -> SessionContext {
-        let observer = SessionObserver::new(&self.shared, &self.open_runs);
-        let mut builder = instrument(session.into(), Arc::new(observer), self.shared.live.clone());
+        self.observed_by(session.into(), SessionObserver::new(&self.shared, &self.open_runs))
+    }
+
+    pub(crate) fn observed_by(
+        &self,
+        session: SessionStateBuilder,
+        observer: SessionObserver,
+    ) -> SessionContext {
+        let mut builder = instrument(session, Arc::new(observer), self.shared.live.clone());
         // Behind the instrumentation, which takes the builder's configuration out and puts it back.
         self.shared.pools.watch(&mut builder);
         storage::watch(&mut builder);

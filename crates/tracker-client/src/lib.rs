@@ -18,6 +18,7 @@ mod sync;
 mod step_outcome;
 mod deliverer;
 mod in_flight;
+mod version_to_come;
 mod steps;
 mod verify;
 

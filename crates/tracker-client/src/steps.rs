@@ -8,13 +8,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{
     ItemsByKind, WarningCode,
-    outbox::{Beginning, Event, OutboxError, OutboxReader, Outcome, Read, Version},
+    outbox::{Beginning, Event, OutboxError, OutboxReader, Outcome, Read, Version, outbox_path},
 };
 use serde_json::Value;
 
 use crate::{
     batch::{NodeFacts, Part, TaskBatch},
     encode::{self, run_status},
+    version_to_come::VersionToCome,
     wire,
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Steps {
     tracker_dir: PathBuf,
     /// Whether the manifest was asked for the beginning of the run, and did not have it.
     asked_manifest: bool,
+    /// What is known of the pipeline of an observed run, whose version is still to come.
+    to_come: Option<VersionToCome>,
     /// `None` before the version was read.
     pipeline: Option<Pipeline>,
     /// The run's own id, once its start was read.
@@ -101,7 +104,7 @@ impl Steps {
         let mut reader = OutboxReader::open(path)?;
         // A delivery that continues in the middle needs the dependencies of the nodes all the same, which only the
         // version has.
-        let (mut pipeline, mut run_id) = Pipeline::before(&mut reader, offset)?;
+        let (mut pipeline, mut run_id) = Pipeline::before(path, &mut reader, offset)?;
         reader.seek(offset)?;
         let tracker_dir = path.parent().map(Path::to_owned).unwrap_or_default();
         // What was delivered before was so with the beginning that the manifest has.
@@ -118,6 +121,7 @@ impl Steps {
             asked_manifest: false,
             offset,
             ahead: None,
+            to_come: None,
             pipeline,
             run_id,
             started: HashMap::new(),
@@ -136,7 +140,8 @@ impl Steps {
         self.unwritten.extend(events);
     }
 
-    /// The next step; `None` where the outbox ends for now.
+    /// The next step; `None` where the outbox ends for now, or the version of an observed run is still to come: nothing of a
+    /// run can be sent before its pipeline.
     ///
     /// # Errors
     /// When the outbox cannot be read.
@@ -146,10 +151,17 @@ impl Steps {
         let mut unwritten = Unwritten::default();
         let mut more = true;
         while !batch.is_full() {
-            let Some(next) = self.next_event(&mut end)? else {
+            let Some(mut next) = self.next_event(&mut end)? else {
                 more = false;
                 break;
             };
+            if let Event::Observed { dag_name } = &*next.event {
+                let Some(version) = self.seen_version(dag_name)? else {
+                    self.ahead = Some(next);
+                    return Ok(None);
+                };
+                *next.event = Event::Version(Box::new(version));
+            }
             if let Some(event) = self.lost_beginning(&next.event) {
                 // What was lost is delivered first, and the event behind it with the next step.
                 self.ahead = Some(next);
@@ -190,7 +202,10 @@ impl Steps {
         let lacks_version =
             self.pipeline.is_none() && !matches!(next, Event::Version(_) | Event::Lost { .. });
         let lacks_start = self.run_id.is_none()
-            && !matches!(next, Event::Version(_) | Event::RunStarted { .. } | Event::Lost { .. });
+            && !matches!(
+                next,
+                Event::Version(_) | Event::NodeSeen(_) | Event::RunStarted { .. } | Event::Lost { .. }
+            );
         if self.asked_manifest || (!lacks_version && !lacks_start) {
             return None;
         }
@@ -240,6 +255,19 @@ impl Steps {
         }
     }
 
+    /// The version of an observed run, once it has ended.
+    fn seen_version(&mut self, dag_name: &str) -> Result<Option<Version>, OutboxError> {
+        let to_come = match &mut self.to_come {
+            Some(to_come) => to_come,
+            None => self.to_come.insert(VersionToCome::open(&outbox_path(&self.tracker_dir), dag_name)?),
+        };
+        let version = to_come.read(&self.unwritten)?;
+        if version.is_some() {
+            self.to_come = None;
+        }
+        Ok(version)
+    }
+
     fn step(&mut self, step: Step) -> Option<Step> {
         // A step that moves nothing would be delivered for ever. One of unreadable lines moves, and the cursor with
         // it.
@@ -261,6 +289,8 @@ impl Steps {
                 self.started.remove(&node);
                 batch.finish(&node, (status, time), attributes, facts, bytes);
             }
+            // The version has it.
+            Event::NodeSeen(_) => {}
             other => return Some(other),
         }
         None
@@ -321,10 +351,12 @@ impl Steps {
                 (Action::End(status, Box::new(update)), ItemsByKind { ends: 1, ..none })
             }
             // What is lost was counted when the outbox was.
-            // The first two are in a batch by now.
-            Event::TaskStarted { .. } | Event::TaskFinished { .. } | Event::Lost { .. } => {
-                (Action::Nothing, none)
-            }
+            // The first two are in a batch by now, and the next two in the version.
+            Event::TaskStarted { .. }
+            | Event::TaskFinished { .. }
+            | Event::Observed { .. }
+            | Event::NodeSeen(_)
+            | Event::Lost { .. } => (Action::Nothing, none),
         }
     }
 }
@@ -357,12 +389,20 @@ impl Pipeline {
     }
 
     /// The pipeline of an outbox whose events up to `offset` were delivered before, and its run's id.
-    fn before(reader: &mut OutboxReader, offset: u64) -> Result<(Option<Self>, Option<String>), OutboxError> {
+    fn before(
+        path: &Path,
+        reader: &mut OutboxReader,
+        offset: u64,
+    ) -> Result<(Option<Self>, Option<String>), OutboxError> {
         let mut pipeline = None;
         loop {
             match reader.read()? {
                 Read::Event { event, end } if end <= offset => match *event {
                     Event::Version(version) => pipeline = Some(Self::of(&version)),
+                    Event::Observed { dag_name } => {
+                        let version = VersionToCome::open(path, &dag_name)?.read(&VecDeque::new())?;
+                        pipeline = version.map(|version| Self::of(&version));
+                    }
                     // The version is always written in front of it, so the rest of the file need not be read.
                     Event::RunStarted { run_id, .. } => return Ok((pipeline, Some(run_id.to_string()))),
                     _ => {}

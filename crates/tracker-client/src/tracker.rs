@@ -14,7 +14,7 @@ use daglight_run_bundle::{
     DeliveryCounts, Durability, WarningCode, clock,
     outbox::{Attribute, Event, Outbox, Outcome, RunLink},
 };
-use daglight_run_identity::{Dag, RunId};
+use daglight_run_identity::{Dag, DagName, RunId};
 
 use crate::{connection::Connection, delivery::Delivery};
 
@@ -72,6 +72,14 @@ impl Tracker {
     pub fn run_started(&self, dag: &Dag, run_id: RunId, tags: BTreeMap<String, String>) {
         let time = clock::utc_now();
         self.record(&Event::version(dag, BTreeMap::new()));
+        self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
+    }
+
+    /// Records that a run of a pipeline begins now that becomes known while it runs: [`Event::NodeSeen`] says what is seen of
+    /// it. Nothing is delivered before the run has ended.
+    pub fn observed_run_started(&self, dag_name: &DagName, run_id: RunId, tags: BTreeMap<String, String>) {
+        let time = clock::utc_now();
+        self.record(&Event::Observed { dag_name: dag_name.to_string() });
         self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::Captured;
-use daglight_run_identity::{Dag, NodeKind, RunId};
+use daglight_run_identity::{Dag, Node, NodeKind, RunId};
 use serde::{Deserialize, Serialize};
 
 use super::event_time;
@@ -23,6 +23,14 @@ pub const RUN_ID_TAG: &str = "run_id";
 pub enum Event<V = Captured> {
     /// The pipeline, as it is about to run.
     Version(Box<Version>),
+    /// In the place of [`Event::Version`]: what the pipeline is, is seen while it runs. It is what [`Event::NodeSeen`] says in
+    /// all, once the run has ended.
+    Observed {
+        /// The DAG's name.
+        dag_name: String,
+    },
+    /// A node was seen for the first time, or more of it: the last one of a node counts. In front of what happens to it.
+    NodeSeen(Box<Node>),
     /// A run began.
     RunStarted {
         /// The run's own id. It becomes the tag [`RUN_ID_TAG`], by which a delivery recognises its run on the server.
@@ -97,6 +105,8 @@ impl<V> Event<V> {
         match self {
             Self::TaskFinished { attributes, .. } => 1 + attributes.len() as u64,
             Self::Lost { items, .. } => *items,
+            // A part of the version, which [`Event::Observed`] stands for.
+            Self::NodeSeen(_) => 0,
             _ => 1,
         }
     }
@@ -163,7 +173,7 @@ pub struct CodePlace {
 }
 
 impl Version {
-    fn of_dag(dag: &Dag, tags: BTreeMap<String, String>) -> Self {
+    pub(crate) fn of_dag(dag: &Dag, tags: BTreeMap<String, String>) -> Self {
         let mut files = dag.files().clone();
         let nodes = dag
             .nodes()

@@ -32,6 +32,7 @@ mod recorded;
 
 mod beginning;
 mod cursor;
+mod seen_dag;
 mod delivery_lock;
 mod status;
 
@@ -47,6 +48,7 @@ pub use reader::{OutboxError, OutboxReader, Read};
 pub use record::OUTBOX_VERSION;
 pub use recorded::{LastLine, Recorded};
 pub use recording_problem::RecordingProblem;
+pub use seen_dag::SeenDag;
 pub(crate) use status::writer_alive;
 pub use status::{NodeProgress, OutboxStatus, StatusError, TrackerDamage, outbox_status, recorded_outbox};
 pub use unwritten::Unwritten;

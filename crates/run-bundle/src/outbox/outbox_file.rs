@@ -33,10 +33,10 @@ use crate::{
 
 /// The append-only file of a run's events, `outbox.jsonl` in the `tracker` folder of its bundle.
 ///
-/// # Format, version 2
+/// # Format, version 3
 /// JSON lines. Each line is `{"crc32":"89abcdef","record":...}` and a line feed; the checksum (CRC-32 of IEEE 802.3,
 /// eight hexadecimal digits) is that of the bytes between `"record":` and the last brace. The first record is the
-/// header, `{"format":"daglight_outbox","version":2}`; every other one is an [`Event`], tagged by `"event"`. A line is
+/// header, `{"format":"daglight_outbox","version":3}`; every other one is an [`Event`], tagged by `"event"`. A line is
 /// written in one call before [`Outbox::append`] returns, with the file in append mode.
 ///
 /// A reader takes every line whose checksum is right, counts the others, and goes on after the next line feed. A last

@@ -9,7 +9,8 @@ use super::event::Event;
 ///
 /// - 1: the first.
 /// - 2: the event `lost`, and `inputs` in the start of a run.
-pub const OUTBOX_VERSION: u32 = 2;
+/// - 3: the events `observed` and `node_seen`.
+pub const OUTBOX_VERSION: u32 = 3;
 
 /// The longest line that is written or read. Together with its reader's buffer it bounds the memory of a delivery.
 pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;

@@ -20,6 +20,7 @@ use super::{
     place::{outbox_path, tracker_file},
     reader::OutboxError,
     recorded::{LastLine, Recorded, UNREADABLE},
+    seen_dag::SeenDag,
 };
 use crate::{
     delivery_counts::DeliveryCounts,
@@ -46,6 +47,8 @@ pub struct OutboxStatus {
     pub started: Option<DateTime<Utc>>,
     /// The time of the last event.
     pub last_event: Option<DateTime<Utc>>,
+    /// What was seen of the pipeline, where the run is observed.
+    pub seen: Option<SeenDag>,
     /// The nodes that began or ended.
     pub nodes: BTreeMap<String, NodeProgress>,
     /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
@@ -139,6 +142,7 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         ended: None,
         started: None,
         last_event: None,
+        seen: None,
         nodes: BTreeMap::new(),
         writer_alive: writer_alive(&path),
         ledger: DeliveryCounts::default(),
@@ -189,7 +193,15 @@ fn damage(name: &str, problem: String) -> TrackerDamage {
 
 impl OutboxStatus {
     fn take<V>(&mut self, event: Event<V>) {
+        if let Some(seen) = &mut self.seen {
+            seen.take(&event);
+        }
         match event {
+            Event::Observed { dag_name } => {
+                self.seen = Some(SeenDag::new(dag_name.clone()));
+                self.dag_name = Some(dag_name);
+            }
+            Event::NodeSeen(_) => {}
             Event::Version(version) => self.dag_name = Some(version.dag_name),
             Event::RunStarted { run_id, tags, time, .. } => {
                 self.has_error_tag = tags.contains_key(ERROR_TAG);

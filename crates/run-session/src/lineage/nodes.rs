@@ -44,13 +44,13 @@ impl RunLineage {
 
     fn node(&self, scope: &NodeScope) -> NodeFacts {
         let node = scope.run.context.dag.node(&scope.name);
-        let documentation = node.and_then(|node| node.documentation.as_deref());
+        let documentation = node.as_ref().and_then(|node| node.documentation.as_deref());
         NodeFacts {
             run_id: scope.lineage_id,
             name: scope.name.clone(),
             sql: scope.sql.as_deref().cloned(),
             documentation: documentation.and_then(|text| self.policy.capture_documentation(text)),
-            path: node.and_then(|node| self.source_path(&node.code.as_ref()?.path)),
+            path: node.as_ref().and_then(|node| self.source_path(&node.code.as_ref()?.path)),
         }
     }
 

@@ -11,6 +11,7 @@ mod damaged;
 mod ends;
 mod handles;
 mod many_queries;
+mod observed;
 mod outputs;
 mod plannings;
 mod plans;

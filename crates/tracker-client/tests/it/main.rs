@@ -13,6 +13,7 @@ mod counted;
 mod destinations;
 mod faults;
 mod format;
+mod observed;
 mod projects;
 mod recorded;
 mod server;
