@@ -24,6 +24,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut script = Command::new(workspace.root().join(SCRIPT));
     // Where this program was put is where the script finds what is built.
     script.env("CARGO_TARGET_DIR", workspace.target());
-    dev_services::run(&mut script)?;
+    dev_services::run(dev_services::as_from_a_shell(&mut script))?;
     fuzz::run(&fuzz::Options::all(options.fuzz_seconds))
 }

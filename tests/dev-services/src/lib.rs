@@ -20,4 +20,4 @@ pub use http::http_client;
 pub use postgres::{Cluster, Postgres, PostgresMissing};
 pub use process::{Background, free_port, run};
 pub use python::{Python, PythonMissing, VirtualEnv};
-pub use workspace::Workspace;
+pub use workspace::{Workspace, as_from_a_shell};

@@ -60,16 +60,7 @@ impl Workspace {
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
-        // `cargo run` describes our own package in variables that build scripts look at: with them, crates such as
-        // ring would be built again each time that cargo is called from here and then by hand.
-        for (name, _) in env::vars_os() {
-            let described = name
-                .to_str()
-                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
-            if described {
-                command.env_remove(name);
-            }
-        }
+        as_from_a_shell(&mut command);
         command
     }
 
@@ -91,6 +82,21 @@ impl Workspace {
     pub fn binary(&self, name: &str, profile_folder: &str) -> Result<PathBuf> {
         existing(self.target.join(profile_folder).join(format!("{name}{}", env::consts::EXE_SUFFIX)))
     }
+}
+
+/// Takes out of the environment of a command what `cargo run` and `cargo test` say of our own package. Build scripts look at
+/// these variables: with them, crates such as ring, and DataFusion on top of it, would be built again each time that cargo is
+/// called from here and then by hand.
+pub fn as_from_a_shell(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        let described = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+        if described {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn existing(program: PathBuf) -> Result<PathBuf> {
