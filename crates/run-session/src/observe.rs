@@ -8,7 +8,7 @@ use datafusion::{
     error::Result as DataFusionResult,
     execution::SessionStateBuilder,
     prelude::SessionContext,
-    sql::{parser::Statement as Parsed, sqlparser::ast::Statement},
+    sql::{parser::Statement as Parsed, planner::object_name_to_table_reference, sqlparser::ast::Statement},
 };
 
 use crate::{
@@ -254,7 +254,11 @@ impl Observed {
         let dialect = state.config().options().sql_parser.dialect;
         match state.sql_to_statement(sql, &dialect).ok()? {
             Parsed::Statement(statement) => match *statement {
-                Statement::CreateTable(create) if create.query.is_some() => Some(create.name.to_string()),
+                Statement::CreateTable(create) if create.query.is_some() => {
+                    let folds = state.config().options().sql_parser.enable_ident_normalization;
+                    // As the session calls it, and so whatever reads it: in lower case unless it is quoted.
+                    object_name_to_table_reference(create.name, folds).ok().map(|name| name.to_string())
+                }
                 _ => None,
             },
             _ => None,

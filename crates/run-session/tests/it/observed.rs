@@ -347,3 +347,48 @@ async fn results_are_those_of_the_plain_session() {
     // The table was made in the end, so the run is none that has failed.
     assert_eq!(ctx.finish().await.unwrap().status, RunStatus::Success);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_known_by_the_names_that_their_session_gives_them() {
+    let long = "long".repeat(75);
+    let names = [
+        ("Orders", "orders", "orders"),
+        ("\"Late Orders\"", "\"Late Orders\"", "Late_Orders"),
+        ("raw.\"a/b's\"", "RAW.\"a/b's\"", "raw_a_b_s"),
+        ("datafusion.public.whole", "whole", "whole"),
+        ("größe", "größe", "größe"),
+        (&long, &long, &long[..60]),
+    ];
+    for (created, read, node) in names {
+        let out = tempfile::tempdir().unwrap();
+        let ctx = observe(out.path(), ObserveOptions::new());
+        ctx.sql("CREATE SCHEMA raw").await.unwrap();
+        ctx.sql(&format!("CREATE TABLE {created} AS SELECT 5 AS five")).await.unwrap();
+        rows(&ctx, &format!("SELECT five FROM {read}")).await.unwrap();
+        rows(&ctx, &format!("INSERT INTO {read} VALUES (6)")).await.unwrap();
+        let report = ctx.finish().await.unwrap();
+        let [made, asked] = &report.nodes[..] else { panic!("{created}: {:?}", edges(&report)) };
+        assert_eq!((made.name.as_str(), made.attempts), (node, 2), "{created}");
+        assert_eq!(asked.dependencies, [node], "{created}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_any_name_are_nodes() {
+    let names = [
+        ("o'brien \"x\"", "o_brien_x"),
+        ("größe ü", "größe_ü"),
+        (&"n".repeat(240), &"n".repeat(60)),
+        ("¡¿", "output"),
+    ];
+    for (name, node) in names {
+        let out = tempfile::tempdir().unwrap();
+        let ctx = observe(out.path(), ObserveOptions::new());
+        let target = out.path().join("fo'lder %20").join(name).with_extension("csv");
+        let frame = ctx.sql("SELECT 5 AS five").await.unwrap();
+        frame.write_csv(target.to_str().unwrap(), DataFrameWriteOptions::new(), None).await.unwrap();
+        let report = ctx.finish().await.unwrap();
+        assert_eq!((edges(&report), report.status), (vec![format!("{node}<")], RunStatus::Success));
+        assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    }
+}
