@@ -260,6 +260,15 @@ impl Running {
         }
     }
 
+    /// The time that its threads have computed, in ticks of the system.
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // Behind the name, which may have anything in it: the fields from the third on.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let ticks = |field: usize| fields.split(' ').nth(field).and_then(|text| text.parse::<u64>().ok());
+        ticks(11).zip(ticks(12)).map(|(user, system)| user + system).expect("times")
+    }
+
     /// What it has written to standard output so far.
     ///
     /// # Panics

@@ -8,6 +8,7 @@ mod catalog;
 mod checks;
 mod ci_page;
 mod collector;
+mod clusters;
 mod conformance;
 mod correlation;
 mod damages;

@@ -25,6 +25,7 @@ mod history;
 mod init;
 mod map_keys;
 mod node_line;
+mod option_values;
 mod parquet_metadata;
 mod plan;
 mod printable_output;
@@ -54,6 +55,8 @@ mod stores;
 mod summary;
 mod sync;
 mod threads;
+mod worker;
+mod worker_args;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -78,7 +81,7 @@ fn command() -> ExitCode {
     let json = args.command.prints_json();
     survive_file_size_limit();
     // A run and the server end by signals in ways of their own.
-    if !matches!(args.command, Command::Run(_) | Command::Serve(_)) {
+    if !matches!(args.command, Command::Run(_) | Command::Serve(_) | Command::Worker(_)) {
         daglight_bundle_archive::remove_on_signals();
     }
     let done = match args.command {
@@ -95,6 +98,7 @@ fn command() -> ExitCode {
         Command::Sync(sync) => sync::sync(&sync),
         Command::Status(status) => status::status(&status),
         Command::Prune(prune) => prune::prune(&prune),
+        Command::Worker(worker) => worker::worker(&worker),
         Command::Doctor => doctor::doctor(),
         Command::Config(config) => config::config(&config),
         Command::Init(init) => init::init(&init),

@@ -1,16 +1,21 @@
 //! `daglight run`.
 
-use std::{collections::BTreeMap, env, num::NonZeroUsize, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap, env, num::NonZeroUsize, path::Path, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
     bundle::output_dir::{make_folder, make_writable},
+    cluster::{Cluster, UnreachableWorker},
     follow_spawned_tasks,
     identity::{NodeSelector, RunId},
     policy::Policy,
-    settings::Resolved,
+    settings::{Resolved, Settings},
     silence_panics_of_nodes,
-    sql::{Part, Pipeline, PipelineEvent, RowsWanted, RunFailure, RunScriptOptions, SourceError},
+    sql::{
+        Part, Pipeline, PipelineEvent, RowsWanted, RunFailure, RunScriptOptions, SourceError, remove_scratch,
+    },
 };
 use datafusion::{
     execution::{
@@ -22,6 +27,7 @@ use datafusion::{
 };
 use indicatif::MultiProgress;
 use signal_hook::low_level;
+use tokio::time::timeout;
 
 use crate::{
     advice::advice,
@@ -54,6 +60,9 @@ const THREADS_TAG: &str = "option.threads";
 const MEMORY_LIMIT_TAG: &str = "option.memory_limit";
 const PARAMETER_TAGS: &str = "param.";
 
+/// How long the removal of the tables of a run may take.
+const REMOVE_WITHIN: Duration = Duration::from_secs(60);
+
 /// Rows of each query that a table shows.
 pub(crate) const TABLE_ROWS: usize = 20;
 
@@ -82,8 +91,12 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         })?;
     }
     let runtime = threads::runtime(looking)?;
+    let cluster = args.cluster.clone().map(Cluster::new);
+    if let Some(cluster) = &cluster {
+        runtime.block_on(cluster.check()).map_err(no_cluster)?;
+    }
     // The last one: it makes a folder, which only a run deletes.
-    let runtime_env = runtime_env(&args)?;
+    let runtime_env = runtime_env(args.memory_limit, args.spill_dir.as_deref())?;
     // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
     let telemetry = Telemetry::of_resolved_with(resolved, policy.clone());
     let lines = MultiProgress::new();
@@ -95,7 +108,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
     let reset_values = reset_values(&args);
-    let session = session(&telemetry, config, runtime_env, pipeline.tables());
+    let session = session(&telemetry, config, runtime_env, pipeline.tables(), cluster.as_ref());
     let tags = tags.into_iter().chain(parameter_tags(&pipeline, &policy));
     let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
@@ -103,14 +116,16 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let interval = telemetry.settings().heartbeat.interval();
     let following = progress.follow(run.watch(), interval);
     let notifying = service_manager::notify(run.watch(), interval);
-    let ended = runtime.block_on(execute(
-        &pipeline,
-        part.as_ref(),
-        &session,
-        &run,
-        (&args, &reset_values),
-        &progress,
-    ));
+    let scratch = cluster.as_ref().and_then(|_| scratch(telemetry.settings(), &run));
+    let ended = runtime.block_on(async {
+        let given = (&args, &reset_values, scratch.as_deref());
+        let ended = execute(&pipeline, part.as_ref(), &session, &run, given, &progress).await;
+        let over = scratch.filter(|_| !telemetry.settings().cluster.keep_scratch);
+        if let Some(scratch) = over {
+            remove(&session, &scratch).await;
+        }
+        ended
+    });
     // Before the console is cleared: a thread that still draws would put its line back.
     drop((following, notifying));
     progress.clear();
@@ -235,15 +250,40 @@ fn parameter_tags(pipeline: &Pipeline, policy: &Policy) -> BTreeMap<String, Stri
         .collect()
 }
 
+/// The folder of a run for tables that the machines of a cluster read.
+fn scratch(settings: &Settings, run: &Run) -> Option<String> {
+    let folder = settings.cluster.scratch.as_deref()?;
+    Some(format!("{}/{}/", folder.trim_end_matches('/'), run.id()))
+}
+
+/// Removes the tables of a run. What cannot be removed is said, and fails nothing.
+async fn remove(session: &SessionContext, scratch: &str) {
+    let problem = match timeout(REMOVE_WITHIN, remove_scratch(session, scratch)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => say::shown_of_engine(&error.to_string()),
+        Err(_) => format!("it takes longer than {} s", REMOVE_WITHIN.as_secs()),
+    };
+    note!("warning: the tables of this run stay in {scratch}: {problem}");
+}
+
+/// Nothing runs without the whole cluster: each worker that is missing is named.
+fn no_cluster(workers: Vec<UnreachableWorker>) -> Failure {
+    let named: Vec<String> = workers.iter().map(ToString::to_string).collect();
+    Failure::input(named.join("; "))
+}
+
 /// What queries compute in: the memory that they may take, and where they write what does not fit.
-fn runtime_env(args: &RunArgs) -> Result<Arc<RuntimeEnv>, Failure> {
+pub(crate) fn runtime_env(
+    memory_limit: Option<usize>,
+    spill_dir: Option<&Path>,
+) -> Result<Arc<RuntimeEnv>, Failure> {
     let mut builder = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<ObjectStores>::default());
-    if let Some(bytes) = args.memory_limit {
+    if let Some(bytes) = memory_limit {
         // An error then names those who hold most of it.
         let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NAMED_CONSUMERS);
         builder = builder.with_memory_pool(Arc::new(pool));
     }
-    let made = match &args.spill_dir {
+    let made = match spill_dir {
         Some(dir) => {
             let made = make_folder(dir).and_then(|()| spill::make(Some(dir)));
             Some(made.map_err(|error| {
@@ -304,7 +344,7 @@ async fn execute(
     part: Option<&Part>,
     session: &SessionContext,
     run: &Run,
-    (args, reset_values): (&RunArgs, &BTreeMap<String, String>),
+    (args, reset_values, scratch): (&RunArgs, &BTreeMap<String, String>, Option<&str>),
     progress: &Arc<Progress>,
 ) -> Ended {
     let writer = RowWriter::new(args.format);
@@ -331,6 +371,7 @@ async fn execute(
         part,
         keep_going: args.keep_going,
         reset_values,
+        scratch,
         on_event: &on_event,
     };
     match run.until_interrupted(pipeline.run(session, run, options)).await {

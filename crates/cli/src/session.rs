@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet, env, path::Path, sync::Arc};
 
-use daglight::Telemetry;
+use daglight::{Telemetry, cluster::Cluster};
 use datafusion::{
     catalog::{
         CatalogProvider, CatalogProviderList, DynamicFileSchemaProvider, MemoryCatalogProviderList,
@@ -30,6 +30,7 @@ pub(crate) fn session(
     config: SessionConfig,
     env: Arc<RuntimeEnv>,
     tables: &BTreeSet<String>,
+    cluster: Option<&Cluster>,
 ) -> SessionContext {
     let files = Arc::new(NamedFiles { factory: DynamicListTableFactory::default(), tables: tables.clone() });
     let catalogs = FileCatalogs { inner: MemoryCatalogProviderList::new(), files: Arc::clone(&files) };
@@ -37,7 +38,12 @@ pub(crate) fn session(
         .with_config(config)
         .with_runtime_env(env)
         .with_catalog_list(Arc::new(catalogs));
-    let session = telemetry.session(with_store_options(builder));
+    let builder = with_store_options(builder);
+    let builder = match cluster {
+        Some(cluster) => cluster.distribute(builder),
+        None => builder,
+    };
+    let session = telemetry.session(builder);
     // What makes a table of a file asks the session for its options.
     files.factory.session_store().with_state(session.state_weak_ref());
     register_functions(&session);

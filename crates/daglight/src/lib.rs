@@ -8,6 +8,8 @@
 //! Each crate behind this one can be used without the others; a feature of its name brings it in here.
 
 pub use daglight_capture_policy as policy;
+#[cfg(feature = "cluster")]
+pub use daglight_cluster as cluster;
 #[cfg(feature = "outputs")]
 pub use daglight_data_summary as summary;
 #[cfg(feature = "heartbeat")]
@@ -28,8 +30,8 @@ pub use daglight_run_session::{
     ObserveOptions, Observed, OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run,
     RunError, RunLinks, RunOptions, RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES,
     STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError,
-    Tracking, catch_panic, check_setup, close_dead_run, error_kind, follow_spawned_tasks, receive_signals,
-    shown_check, shown_dag, silence_panics_of_nodes, sync_lineage_of, sync_run,
+    Tracking, WorkerTelemetry, catch_panic, check_setup, close_dead_run, error_kind, follow_spawned_tasks,
+    receive_signals, shown_check, shown_dag, silence_panics_of_nodes, sync_lineage_of, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

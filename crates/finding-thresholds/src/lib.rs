@@ -109,6 +109,14 @@ thresholds! {
     writing: f64 = 0.5 => Part;
     /// Files of an output from which on they are many.
     output_files: u64 = 50 => Count;
+    /// The part of the computing of a stage that one task did beyond an even one.
+    task_skew: f64 = 0.5 => Part;
+    /// How many times the median of the others a task of a stage takes that is late.
+    straggler: f64 = 2.0 => Number;
+    /// The part of an even one that an idle worker computed.
+    idle_worker: f64 = 0.05 => Part;
+    /// Bytes that workers sent each other for a query from which on they are many.
+    shuffle_bytes: u64 = 64 << 20 => Bytes;
     /// Time that could be saved, or in which nothing ran, as a part of the run.
     waiting_share: f64 = 0.2 => Part;
     /// Setup, as a part of the run.

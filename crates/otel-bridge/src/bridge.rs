@@ -258,6 +258,13 @@ impl Bridge {
         self.inner.parent.clone()
     }
 
+    /// The context of what asks this process for something, as headers named like those variables in any case name it.
+    pub fn parent_of<'h>(&self, headers: impl Iterator<Item = (&'h str, &'h str)>) -> Option<Context> {
+        let variables =
+            headers.map(|(name, value)| (name.to_ascii_uppercase().replace('-', "_"), value.to_owned()));
+        propagation::extract(&variables.collect(), self.inner.propagators)
+    }
+
     /// The variables that make a process that is started with them a child of `context`.
     pub fn child_environment(&self, context: &Context) -> BTreeMap<String, String> {
         propagation::inject(context, self.inner.propagators)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
-use datafusion::{error::DataFusionError, physical_plan::ExecutionPlan};
+use datafusion::{error::DataFusionError, execution::TaskContext, physical_plan::ExecutionPlan};
 use futures::task::AtomicWaker;
 
 use crate::{
@@ -126,6 +126,10 @@ impl ExecuteHook for Observe {
     fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Observed> {
         let run = self.0.open(inner, partition)?;
         Some(Observed { reader: run.cancel.reader(), run, poll: None, is_waiting: false })
+    }
+
+    fn context(&self, watch: &Observed, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        watch.run.travelling(context)
     }
 
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {

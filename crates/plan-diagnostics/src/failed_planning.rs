@@ -48,6 +48,7 @@ impl FailedPlanning<'_> {
             bytes_written: None,
             bytes_scanned: None,
             bytes_spilled: 0,
+            cluster: None,
             bytes_returned: None,
             operators: Vec::new(),
         });

@@ -34,6 +34,11 @@ pub(crate) trait ExecuteHook: Clone + Send + Sync + 'static {
     /// A partition of the plan is about to be executed. `None` leaves it alone.
     fn watch(&self, inner: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Self::Watch>;
 
+    /// The context that the partition is executed with.
+    fn context(&self, _watch: &Self::Watch, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        context
+    }
+
     /// The plan and the hook of a plan that was reset to be executed once more.
     fn reset(&self, inner: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Self) {
         (inner, self.clone())
@@ -188,7 +193,12 @@ impl<H: ExecuteHook> ExecutionPlan for HookedExec<H> {
         // Shielded apart from the execution, so that a panic of ours leaves the query as it would be without us.
         let watch = shielded("what watches a query", || self.hook.watch(&self.inner, partition)).flatten();
         match watch {
-            Some(watch) => WatchedStream::execute(watch, || self.inner.execute(partition, context)),
+            Some(watch) => {
+                let given = Arc::clone(&context);
+                let context = shielded("the context of a query", || self.hook.context(&watch, context));
+                let context = context.unwrap_or(given);
+                WatchedStream::execute(watch, || self.inner.execute(partition, context))
+            }
             None => self.inner.execute(partition, context),
         }
     }

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use daglight_run_bundle::ClusterWork;
+
 use crate::{operators::MeasuredOperator, planned_query::PlannedQuery};
 
 /// How a query ended.
@@ -67,6 +69,8 @@ pub struct MeasuredQuery {
     pub bytes_spilled: u64,
     /// Bytes in memory of the rows that it returned, where an operator counts them. `None` for a write.
     pub bytes_returned: Option<u64>,
+    /// What a cluster did of it; `None` where the session has none.
+    pub cluster: Option<ClusterWork>,
     /// Every operator in pre-order.
     pub operators: Vec<MeasuredOperator>,
 }

@@ -47,6 +47,12 @@ pub trait QueryListener: Send + Sync {
         None
     }
 
+    /// What the query takes with it to other machines: names and values in ASCII, as headers have them. Asked when it has started,
+    /// in sessions whose plans may be executed there.
+    fn travels_with(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// The query ended, whatever way. Called once, on the thread that saw the end.
     fn ended(&self, report: MeasuredQuery);
 }

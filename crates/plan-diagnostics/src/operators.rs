@@ -11,7 +11,7 @@ use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{Metrics, OperatorTimers};
 use datafusion::physical_plan::{
     ExecutionPlan,
-    metrics::{MetricValue, MetricsSet},
+    metrics::{Metric, MetricValue, MetricsSet},
 };
 
 use crate::{
@@ -64,6 +64,8 @@ pub struct MeasuredOperator {
 /// would free them is another one, for which these would have to wait.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
+    /// The task of a cluster that measured it.
+    task: Option<u64>,
     partition: Option<usize>,
     name: Cow<'static, str>,
     value: u64,
@@ -79,10 +81,10 @@ impl MeasuredOperator {
     }
 
     /// The metrics of each partition by itself. Empty where they are not known, or for more than a hundred partitions.
-    pub(crate) fn by_partition(&self) -> BTreeMap<Option<usize>, Metrics> {
-        let mut partitions: BTreeMap<Option<usize>, Metrics> = BTreeMap::new();
-        for Reading { partition, name, value } in &self.readings {
-            add(partitions.entry(*partition).or_default(), name.clone(), *value);
+    pub(crate) fn by_partition(&self) -> BTreeMap<(Option<u64>, Option<usize>), Metrics> {
+        let mut partitions: BTreeMap<(Option<u64>, Option<usize>), Metrics> = BTreeMap::new();
+        for Reading { task, partition, name, value } in &self.readings {
+            add(partitions.entry((*task, *partition)).or_default(), name.clone(), *value);
         }
         partitions
     }
@@ -184,7 +186,7 @@ pub(crate) fn collect_metrics(
 struct Measured {
     started_at: Option<SystemTime>,
     ended_at: Option<SystemTime>,
-    partitions: BTreeSet<usize>,
+    partitions: BTreeSet<(Option<u64>, usize)>,
     sums: Metrics,
     readings: Vec<Reading>,
 }
@@ -201,8 +203,9 @@ impl Measured {
     fn of_metrics(metrics: &MetricsSet) -> Self {
         let mut measured = Self::default();
         for metric in metrics.iter() {
-            measured.partitions.extend(metric.partition());
-            measured.take(metric.partition(), metric.value());
+            let task = task_of(metric);
+            measured.partitions.extend(metric.partition().map(|partition| (task, partition)));
+            measured.take(task, metric.partition(), metric.value());
         }
         for Reading { name, value, .. } in &measured.readings {
             add(&mut measured.sums, name.clone(), *value);
@@ -210,9 +213,10 @@ impl Measured {
         measured
     }
 
-    fn take(&mut self, partition: Option<usize>, value: &MetricValue) {
+    fn take(&mut self, task: Option<u64>, partition: Option<usize>, value: &MetricValue) {
         let readings = &mut self.readings;
-        let mut read = |name, value: usize| readings.push(Reading { partition, name, value: value as u64 });
+        let mut read =
+            |name, value: usize| readings.push(Reading { task, partition, name, value: value as u64 });
         match value {
             MetricValue::StartTimestamp(start) => {
                 self.started_at = earlier(self.started_at, start.value().map(SystemTime::from));
@@ -253,6 +257,12 @@ impl Measured {
         };
         Duration::from_nanos(nanoseconds)
     }
+}
+
+/// The task of a cluster that measured it, where an engine says so by the label of `datafusion-distributed`.
+fn task_of(metric: &Metric) -> Option<u64> {
+    const TASK: &str = "task_id";
+    metric.labels().iter().find(|label| label.name() == TASK).and_then(|label| label.value().parse().ok())
 }
 
 fn add(sums: &mut Metrics, name: Cow<'static, str>, value: u64) {

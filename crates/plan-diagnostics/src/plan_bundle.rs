@@ -203,7 +203,8 @@ impl MeasuredQuery {
             partition_metrics: operator
                 .by_partition()
                 .into_iter()
-                .map(|(partition, metrics)| PartitionMetrics {
+                .map(|((task, partition), metrics)| PartitionMetrics {
+                    task,
                     partition: partition.map(|partition| partition as u64),
                     metrics,
                 })
@@ -221,6 +222,7 @@ impl MeasuredQuery {
             rows_read: Some(self.rows_read),
             bytes_written: self.bytes_written,
             bytes_scanned: self.bytes_scanned,
+            cluster: self.cluster.clone(),
             operators: self.operators.iter().map(operator).collect(),
         }
     }

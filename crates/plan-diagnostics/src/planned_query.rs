@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use arrow::datatypes::SchemaRef;
+use daglight_run_bundle::ClusterWork;
 use datafusion::{
     config::ConfigOptions,
     execution::memory_pool::{MemoryPool, UnboundedMemoryPool},
@@ -69,6 +70,8 @@ pub struct PlannedQuery {
     pub source_tables: Vec<String>,
     /// Where its columns come from.
     pub lineage: Arc<Lineage>,
+    /// Why none of it runs on the cluster of the session; `None` where some of it does, or there is none.
+    pub cluster: Option<ClusterWork>,
     /// What makes two queries the same.
     pub fingerprints: Fingerprints,
     /// The logical plan as text.
@@ -119,6 +122,7 @@ impl PlannedQuery {
             operators: Arc::default(),
             data: source.data,
             lineage: source.lineage,
+            cluster: None,
             optimized: LogicalPlan::default(),
         }
     }

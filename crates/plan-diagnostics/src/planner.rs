@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use daglight_run_bundle::ClusterWork;
 use datafusion::{
     catalog::Session,
     error::Result,
@@ -17,6 +18,7 @@ use datafusion::{
 
 use crate::{
     counted::counted,
+    elsewhere::without_remark,
     executions::{is_observed, observed},
     failed_planning::FailedPlanning,
     fingerprint::Fingerprints,
@@ -133,6 +135,7 @@ impl QueryPlanner for ObservingPlanner {
                 return Err(error);
             }
         };
+        let (plan, cluster) = without_remark(plan);
         // A planner inside may be an observing one as well, below a library's.
         // Every `CREATE`, `DROP` and `SET` returns an empty frame that `collect` plans as well, which would be a
         // query that nobody asked.
@@ -144,8 +147,15 @@ impl QueryPlanner for ObservingPlanner {
             // From the optimised logical plan, whose scans are those of the physical one: the analysed plan still
             // has scans that were optimised away.
             let leaves = leaves(&plan, logical_plan, rows_to_change);
-            let made =
-                Made { plan: &plan, logical_plan, leaves: &leaves, source, times, id: planning.query_id() };
+            let made = Made {
+                plan: &plan,
+                logical_plan,
+                leaves: &leaves,
+                source,
+                times,
+                id: planning.query_id(),
+                cluster,
+            };
             self.observe(made, session)
         });
         Ok(observed.flatten().unwrap_or(plan))
@@ -155,7 +165,7 @@ impl QueryPlanner for ObservingPlanner {
 impl ObservingPlanner {
     /// The plan with its executions observed. `None` where the observer leaves the query alone.
     fn observe(&self, made: Made<'_>, session: &dyn Session) -> Option<Arc<dyn ExecutionPlan>> {
-        let Made { id, plan, logical_plan, leaves, source, times } = made;
+        let Made { id, plan, logical_plan, leaves, source, times, cluster } = made;
         let operators = describe(plan, leaves, session.config().options());
         let query = Arc::new(PlannedQuery {
             id,
@@ -175,6 +185,7 @@ impl ObservingPlanner {
             operators: operators.into(),
             data: source.data,
             lineage: source.lineage,
+            cluster,
             optimized: logical_plan.clone(),
         });
         // Here and not at execution, because this runs in the task of whoever asked, where the context of the node
@@ -202,6 +213,8 @@ struct Made<'p> {
     leaves: &'p [Leaf],
     source: SourcePlan,
     times: PlanningTimes,
+    /// Why no cluster runs it.
+    cluster: Option<ClusterWork>,
 }
 
 /// What DDL and `SET` return: planned only when somebody collects the empty result.

@@ -15,11 +15,15 @@ use arrow::{
     datatypes::{DataType, Int64Type, UInt64Type},
 };
 use daglight_run_bundle::clock;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::{
+    execution::TaskContext,
+    physical_plan::{ExecutionPlan, ExecutionPlanProperties},
+};
 
 use crate::{
     cancel::Cancel,
     data_tap::DataTap,
+    elsewhere::{Travelling, is_distributed, with_config},
     measured_query::{MeasuredQuery, QueryOutcome},
     observer::{Observation, QueryListener},
     operators::{self, Baseline, MeasuredOperator},
@@ -48,6 +52,8 @@ pub(crate) struct QueryRun {
     rows: AtomicU64,
     /// Whether a count of rows was seen where there is one to be seen.
     is_counted: AtomicBool,
+    /// What it takes with it to other machines.
+    travelling: OnceLock<Arc<Travelling>>,
     partitions: Mutex<Partitions>,
 }
 
@@ -110,6 +116,7 @@ impl QueryRun {
             ended: AtomicBool::new(false),
             rows: AtomicU64::new(0),
             is_counted: AtomicBool::new(!is_write),
+            travelling: OnceLock::new(),
             partitions: Mutex::default(),
         }
     }
@@ -144,6 +151,18 @@ impl QueryRun {
     /// Whether somebody waits for rows of it.
     pub(crate) fn is_asked(&self) -> bool {
         self.waiting_readers.load(Ordering::Relaxed) > 0
+    }
+
+    /// The context to execute it with: where it may be executed on other machines, with what it takes there.
+    pub(crate) fn travelling(&self, context: Arc<TaskContext>) -> Arc<TaskContext> {
+        if !is_distributed(context.session_config()) {
+            return context;
+        }
+        let travelling = self
+            .travelling
+            .get_or_init(|| Arc::new(Travelling::new(self.query.id, self.listener.travels_with())));
+        let config = context.session_config().clone().with_extension(Arc::clone(travelling));
+        Arc::new(with_config(&context, config))
     }
 
     /// Code of it is about to run on this thread.
@@ -314,6 +333,11 @@ impl QueryRun {
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
             bytes_spilled: sum("spilled_bytes").unwrap_or(0),
+            cluster: self
+                .travelling
+                .get()
+                .and_then(|travelling| travelling.work())
+                .or_else(|| self.query.cluster.clone()),
             bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
         }

@@ -41,6 +41,11 @@ pub(crate) trait StreamWatch: Send + Unpin + 'static {
         None
     }
 
+    /// Whether who asks has to ask once more, so that others have their turn, and what was dropped ends.
+    fn pauses(&mut self) -> bool {
+        false
+    }
+
     /// A batch passes. Not called again once it has panicked.
     fn batch(&mut self, batch: &RecordBatch);
 
@@ -125,6 +130,11 @@ impl<W: StreamWatch> WatchedStream<W> {
         Some(error)
     }
 
+    fn pauses(&mut self) -> bool {
+        let watch = self.watch.as_mut().filter(|_| !self.is_blind);
+        watch.is_some_and(|watch| shielded("what pauses a query", || watch.pauses()).unwrap_or(false))
+    }
+
     fn end(&mut self, end: StreamEnd<'_>) {
         // First of all: metrics get their end when the streams that hold them are dropped (`BaselineMetrics`,
         // `datafusion-physical-expr-common` 55.2.0, `src/metrics/baseline.rs`, line 234), and whoever is told of the
@@ -144,6 +154,10 @@ impl<W: StreamWatch> Stream for WatchedStream<W> {
         // Before the inner stream is polled: one that blocks in its poll would never come to the check behind it.
         if let Some(error) = watched.cancelled(None) {
             return Poll::Ready(Some(Err(error)));
+        }
+        if watched.pauses() {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         watched.look(|watch, _| watch.poll_begins());
         let entered = watched.entered();

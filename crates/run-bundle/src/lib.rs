@@ -58,6 +58,7 @@ mod node_kind;
 mod own_time;
 mod parallel;
 mod plan_bundle;
+mod plan_cluster;
 mod plan_lineage;
 mod plan_metrics;
 mod possible;
@@ -116,6 +117,7 @@ pub use materialization::Materialization;
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
 pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview, SQL_FIELDS};
+pub use plan_cluster::{ClusterStage, ClusterTask, ClusterWork};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
     Metrics, OperatorTimers, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource,

@@ -29,7 +29,8 @@ use crate::{
 ///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
 /// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
 ///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`, and of
-///   operators what was estimated, memory, spill and the metrics of each partition; later `preview`, `storage` and `shares_files` of sources. `metrics` are those of the slowest
+///   operators what was estimated, memory, spill and the metrics of each partition; later `preview`, `storage`, `shares_files` of
+///   sources and `metrics.cluster`. `metrics` are those of the slowest
 ///   execution, or of one that runs and is slower than all before.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
 

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::sums::saturating_sum;
+use crate::{plan_cluster::ClusterWork, sums::saturating_sum};
 
 /// The measurements of one executed query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct PlanMetrics {
     pub bytes_written: Option<u64>,
     /// Bytes read from storage, where the scans say.
     pub bytes_scanned: Option<u64>,
+    /// What a cluster did of it; `None` where the session has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterWork>,
     /// Every operator in pre-order.
     pub operators: Vec<PlanOperator>,
 }
@@ -122,6 +125,9 @@ impl OperatorTimers {
 pub struct PartitionMetrics {
     /// The partition; `None` for what belongs to none, as the opening of files.
     pub partition: Option<u64>,
+    /// The task of the stage that it is a partition of, where the operator ran on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<u64>,
     /// Its metrics; times in nanoseconds.
     #[serde(deserialize_with = "counts")]
     pub metrics: Metrics,

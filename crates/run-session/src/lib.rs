@@ -146,6 +146,7 @@ mod signals;
 mod on_stall;
 mod beats;
 mod beside_runtime;
+mod travelling;
 
 // What a program holds.
 mod start;
@@ -159,6 +160,7 @@ mod query_listener;
 mod session_observer;
 mod telemetry;
 mod observe;
+mod worker_telemetry;
 
 // What is done about a run before and afterwards.
 mod doctor;
@@ -196,3 +198,4 @@ pub use spawned_tasks::follow_spawned_tasks;
 pub use sync::{SyncReport, sync_run};
 pub use sync_lineage::{SyncedLineage, sync_lineage_of};
 pub use telemetry::{Telemetry, TelemetryError};
+pub use worker_telemetry::WorkerTelemetry;

@@ -294,6 +294,14 @@ impl Node {
         facts.source = Some(source);
     }
 
+    /// As [`Node::source`], of a table that stands for files that the node has written, where no query has seen the rows.
+    pub async fn written_files(&self, session: &SessionContext, table: &str) {
+        match self.in_time("the metadata of the written files", source_facts(session, table)).await {
+            Ok(source) => self.scope.facts().source = Some(source),
+            Err(left_out) => self.left_out(&left_out),
+        }
+    }
+
     /// The files at a location, to be compared with what lies there later.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ use crate::{
     shared::Shared,
     sight::columns_read,
     storage::{QueryStorage, Requests},
+    travelling,
 };
 
 /// A query of an instrumented session.
@@ -294,6 +295,12 @@ impl QueryListener for RunQuery {
             parsing: self.parsing,
             storage: self.storage.clone(),
         });
+    }
+
+    fn travels_with(&self) -> Vec<(&'static str, String)> {
+        let Some(place) = self.place() else { return Vec::new() };
+        let below = self.open_span().as_ref().map_or_else(|| place.parent.clone(), StageSpan::context);
+        travelling::headers(place, &below)
     }
 
     fn entered(&self) -> Option<Box<dyn Any>> {

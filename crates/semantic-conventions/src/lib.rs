@@ -97,6 +97,8 @@ names! {
         WRITE = "datafusion.write",
         /// One operator of a query, made of what it measured when the query has ended.
         OPERATOR = "datafusion.operator",
+        /// A part of a query's plan, executed by a worker of a cluster. Its operators are below it.
+        CLUSTER_TASK = "datafusion.task",
         /// One beat of the heartbeat.
         HEARTBEAT = "build.heartbeat",
     }
@@ -370,6 +372,10 @@ keys! {
     Operator = "operator",
     /// On spans of operators: its position in the plan, from 0, in pre-order.
     OperatorId = "operator_id",
+    /// On spans of tasks of a cluster: the stage of the query, from 1.
+    ClusterStage = "cluster_stage",
+    /// On spans of tasks of a cluster: the number of the task in its stage, from 0.
+    ClusterTask = "cluster_task",
     /// On spans of operators: how long it was busy, summed over its partitions, which run at the same time.
     ComputeSeconds = "compute_seconds",
     /// On spans of operators: the rows that the plan's statistics had it return.
@@ -465,6 +471,15 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         span::OPERATOR => {
             &[Key::Stage, Key::Status, Key::Node, Key::QueryId, Key::Operator, Key::ComputeSeconds]
         }
+        span::CLUSTER_TASK => &[
+            Key::Stage,
+            Key::Status,
+            Key::Node,
+            Key::QueryId,
+            Key::ClusterStage,
+            Key::ClusterTask,
+            Key::RowCount,
+        ],
         span::NORMALIZE | span::COMPILE => &[Key::Stage, Key::Status, Key::Node, Key::QueryId],
         span::EXECUTE | span::WRITE => EXECUTED,
         span::HEARTBEAT => &[

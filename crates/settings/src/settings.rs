@@ -89,6 +89,8 @@ settings! {
         bundle: BundleSettings = Profile::ALL.map(BundleSettings::of_profile) => [section BundleSettings::ROWS];
         /// The plans of queries.
         plans: PlanSettings = Profile::ALL.map(PlanSettings::of_profile) => [section PlanSettings::ROWS];
+        /// The cluster that queries are executed on.
+        cluster: ClusterSettings = Profile::ALL.map(ClusterSettings::of_profile) => [section ClusterSettings::ROWS];
         /// The heartbeat.
         heartbeat: HeartbeatSettings = Profile::ALL.map(HeartbeatSettings::of_profile) => [section HeartbeatSettings::ROWS];
         /// From where on what a report finds is worth a word.
@@ -102,6 +104,17 @@ settings! {
         /// Folders whose `daglight.toml` counts although it belongs to another user, or others may write it; `*` is every
         /// folder. A project's own file cannot set this.
         trusted_folders: Vec<PathBuf> = [const { Vec::new() }; 3] => [DAGLIGHT_TRUSTED_FOLDERS Folders];
+    }
+}
+
+settings! {
+    /// How queries are executed on a cluster.
+    pub struct ClusterSettings at "cluster." {
+        /// The path or URL of a folder that all machines reach: the rows of `CREATE TABLE AS` are kept there as Parquet files, in a
+        /// folder for each run, which is removed at the end of the run. Without one they are in the memory of the client.
+        scratch: Option<String> = [const { None }; 3] => [DAGLIGHT_CLUSTER_SCRATCH Text];
+        /// Whether the folder of a run stays there.
+        keep_scratch: bool = [false; 3] => [DAGLIGHT_CLUSTER_KEEP_SCRATCH Flag];
     }
 }
 

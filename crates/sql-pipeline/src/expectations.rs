@@ -15,6 +15,7 @@ use datafusion::{
 
 use crate::{
     effect::Effect,
+    elsewhere::view,
     expectation::Expectation,
     kind::StatementKind,
     locate::SourceError,
@@ -78,18 +79,22 @@ impl Pipeline {
         }
     }
 
-    /// Decides over the checks of a step, whose statement has run.
+    /// Decides over the checks of a step, whose statement has run; `unseen` is the query of what other machines may have written.
     pub(crate) async fn verify_rows(
         &self,
         step: &Step,
         node: &Node,
         session: &SessionContext,
+        unseen: Option<LogicalPlan>,
     ) -> Result<(), StepError> {
         let statement = self.statement(step);
         if statement.checks.is_empty() {
             return Ok(());
         }
         let output = output_of(statement);
+        // A table of files is read; of what else was written on other machines, the query is asked once more.
+        let view = unseen.filter(|_| output.is_none()).map(|query| view(session, query)).transpose()?;
+        let output = output.or_else(|| view.as_ref().map(|view| view.name.clone()));
         if let (StatementKind::ExternalTable, Some(table)) = (statement.kind, &output) {
             // Its columns are known only now: they are those that its files have.
             let table = session.table(table.clone()).await?;

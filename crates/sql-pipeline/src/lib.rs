@@ -53,6 +53,7 @@ mod pipeline;
 mod pipeline_error;
 
 // Running it.
+mod elsewhere;
 mod expectations;
 mod locate;
 mod recorded;
@@ -60,7 +61,9 @@ mod run;
 mod run_options;
 mod schedule;
 mod shown_rows;
+mod scratch;
 mod statement_run;
+mod stored_table;
 
 // Tests over whole scripts.
 #[cfg(test)]
@@ -85,6 +88,7 @@ pub use pipeline::{Pipeline, PipelineOptions, Step};
 pub use pipeline_error::PipelineError;
 pub use run::RunFailure;
 pub use run_options::{PipelineEvent, RowsWanted, RunScriptOptions};
+pub use scratch::remove_scratch;
 pub use script::Script;
 pub use script_error::{ScriptError, ScriptProblem};
 pub use shown_rows::ShownRows;

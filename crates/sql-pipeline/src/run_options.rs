@@ -22,6 +22,10 @@ pub struct RunScriptOptions<'a> {
     pub keep_going: bool,
     /// Settings whose value a `RESET` goes back to, in place of DataFusion's default: what the session was started with on purpose.
     pub reset_values: &'a BTreeMap<String, String>,
+    /// The path or URL of a folder in which the rows of `CREATE TABLE AS` are kept as Parquet files, for machines that read them there.
+    /// In the memory of this process by default, which also keeps those of tables that the script changes. Whoever gives it
+    /// [removes](crate::remove_scratch) it.
+    pub scratch: Option<&'a str>,
     /// Called for everything that happens, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
 }
@@ -46,6 +50,7 @@ impl fmt::Debug for RunScriptOptions<'_> {
             .field("part", &self.part)
             .field("keep_going", &self.keep_going)
             .field("reset_values", &self.reset_values)
+            .field("scratch", &self.scratch)
             .finish_non_exhaustive()
     }
 }
@@ -58,6 +63,7 @@ impl Default for RunScriptOptions<'_> {
             part: None,
             keep_going: false,
             reset_values: &NO_VALUES,
+            scratch: None,
             on_event: &|_| {},
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use daglight_materializers::Materialization;
 use daglight_run_session::{Node, ParsedStatement};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
@@ -16,6 +17,7 @@ use futures::{
 
 use crate::{
     effect::{Effect, Existing},
+    elsewhere::{summarise, unseen_rows},
     expectations::StepError,
     kind::StatementKind,
     pipeline::{Pipeline, Step},
@@ -23,6 +25,7 @@ use crate::{
     run_options::{PipelineEvent, RowsWanted, RunScriptOptions},
     shown_rows::{Cells, ShownRows},
     statement::Statement,
+    stored_table::StoredTable,
     unwritten::with_answer_of_store,
 };
 
@@ -86,8 +89,16 @@ impl Pipeline {
         }
         let parsed = ParsedStatement(parsing.elapsed());
         let is_kept = keeps_what_is_there(statement, session);
+        let (plan, stored) = match rows_out.options.scratch {
+            Some(folder) => match StoredTable::of(plan, folder, self.script(), statement, session).await? {
+                Ok((copy, stored)) => (copy, Some(stored)),
+                Err(plan) => (plan, None),
+            },
+            None => (plan, None),
+        };
+        let unseen = unseen_rows(&plan, session);
         let copied = match &plan {
-            LogicalPlan::Copy(copy) => Some(copy.input.schema().inner().clone()),
+            LogicalPlan::Copy(copy) if stored.is_none() => Some(copy.input.schema().inner().clone()),
             _ => None,
         };
         let view = match (&plan, node) {
@@ -148,16 +159,32 @@ impl Pipeline {
         }
         let is_streamed = streaming.map(Streaming::end).is_some();
         drop(stream);
+        let is_stored = stored.is_some();
+        if let Some(stored) = stored {
+            stored.register(session)?;
+        }
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
         // What was there before is not of this node.
         if !is_kept {
             if let Some(view) = view {
                 node.view(&view);
             }
+            let files = match (&target, &copied) {
+                (Some(Target::Files { location, .. }), Some(schema)) if unseen.is_some() => {
+                    Some((location.clone(), schema.clone()))
+                }
+                _ => None,
+            };
             record(node, statement, step.output.as_ref(), session, target, copied, &shown).await;
+            if let Some((location, schema)) = files.filter(|_| is_parquet(step)) {
+                summarise(node, session, &location, schema).await;
+            }
+            if let (true, Effect::Define { written, .. }) = (is_stored, &statement.relations.effect) {
+                node.written_files(session, &written.to_quoted_string()).await;
+            }
         }
         let shown = (has_rows && !is_streamed).then_some(shown);
-        match self.verify_rows(step, node, session).await {
+        match self.verify_rows(step, node, session, unseen).await {
             Ok(()) => Ok(shown),
             Err(error) => {
                 // They are there, and say why a check of them has failed.
@@ -168,6 +195,10 @@ impl Pipeline {
             }
         }
     }
+}
+
+fn is_parquet(step: &Step) -> bool {
+    step.output.as_ref().is_some_and(|output| output.materialization == Materialization::files("parquet"))
 }
 
 /// Whether a statement with IF NOT EXISTS defines what is there already, and so changes nothing.

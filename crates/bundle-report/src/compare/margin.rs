@@ -16,7 +16,7 @@ const MARGIN: f64 = 1.5;
 const MAX_PER_KIND: u64 = 1_000;
 
 /// Thresholds from which on something is found.
-const FROM: [&str; 30] = [
+const FROM: [&str; 33] = [
     "min_share",
     "min_ms",
     "skew_rows",
@@ -37,6 +37,9 @@ const FROM: [&str; 30] = [
     "planning_share",
     "writing",
     "output_files",
+    "task_skew",
+    "straggler",
+    "shuffle_bytes",
     "waiting_share",
     "setup_share",
     "waiting_ms",
@@ -49,7 +52,7 @@ const FROM: [&str; 30] = [
     "statistics_rows",
 ];
 /// Thresholds below which something is found.
-const BELOW: [&str; 4] = ["rows_per_partition", "cpu_used", "small_file_bytes", "kept"];
+const BELOW: [&str; 5] = ["rows_per_partition", "cpu_used", "small_file_bytes", "kept", "idle_worker"];
 
 /// Thresholds that are parts of the time of the run or of a query. What is beside a cause changes that part, and the cause is as it was.
 const SHARES: [&str; 8] = [

@@ -6,7 +6,7 @@ use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
 use super::{
-    Finding, FindingKind, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
+    Finding, FindingKind, cluster, estimates, joins, memory, parallelism, plan_view::PlanView, planning,
     recomputed::RecomputedParts, repeated::RepeatedScans, scans, skew, writes,
 };
 use crate::{largest::Largest, report::Report};
@@ -52,6 +52,7 @@ impl PlanFindings {
             parallelism::of_plan,
             skew::of_plan,
             writes::of_plan,
+            cluster::of_plan,
         ] {
             rule(&view, &self.thresholds, &mut found);
         }

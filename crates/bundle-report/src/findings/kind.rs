@@ -98,6 +98,18 @@ kinds! {
     /// An output consists of many tiny files.
     TinyOutputFiles = "tiny-output-files":
         "Write fewer files: partition by fewer values, or lower target_partitions for this output.";
+    /// One task of a stage computed much longer than the others.
+    TaskSkew = "task-skew":
+        "Partition by a key with more even values, or store the data in more files or row groups, so that each task gets its part.";
+    /// A task took much longer than the others of its stage, although it had no more to compute.
+    Straggler = "straggler":
+        "See what else runs on that worker, and whether its storage and network are as fast as those of the others.";
+    /// A worker computed hardly anything of a query that others computed.
+    IdleWorker = "idle-worker":
+        "Lower distributed.file_scan_config_bytes_per_partition, store the data in more files or row groups, or take fewer workers.";
+    /// The workers sent each other many bytes for a query.
+    ShuffleVolume = "shuffle-volume":
+        "Filter and aggregate before the join, select fewer columns, or set distributed.partial_reduce = true where groups are few.";
     /// Nothing ran for a considerable part of the run.
     Idle = "idle":
         "See what the program does between these nodes; work that is not in a node is not recorded.";

@@ -9,7 +9,7 @@
 //! plan_view.rs     a plan as the rules look at it
 //! collected.rs     the rules of queries, over all plans of a run
 //! estimates.rs     what the planner knew of the rows
-//! joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
+//! cluster.rs joins.rs scans.rs memory.rs parallelism.rs skew.rs planning.rs writes.rs      the rules of queries
 //! repeated.rs recomputed.rs       what several queries did again
 //! checks.rs schedule.rs stalls.rs telemetry.rs                          the rules of runs
 //! moved.rs         what is otherwise than in the last good run
@@ -18,6 +18,7 @@
 
 mod again;
 mod checks;
+mod cluster;
 mod collected;
 mod estimates;
 mod finding;

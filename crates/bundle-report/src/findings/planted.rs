@@ -66,6 +66,7 @@ impl Plan {
     pub(crate) fn in_partitions<const N: usize>(mut self, metrics: [(&str, u64); N]) -> Self {
         let partitions = metrics.into_iter().enumerate().map(|(partition, (name, value))| PartitionMetrics {
             partition: Some(partition as u64),
+            task: None,
             metrics: [(name.to_owned().into(), value)].into(),
         });
         self.last().partition_metrics = partitions.collect();

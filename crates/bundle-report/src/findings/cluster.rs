@@ -1,0 +1,220 @@
+//! Tasks of a cluster: uneven ones, ones that were late, workers that did nothing, and rows that went over the network.
+
+use std::collections::BTreeMap;
+
+use daglight_finding_thresholds::FindingThresholds;
+use daglight_run_bundle::{ClusterStage, ClusterTask, ClusterWork, saturating_sum};
+
+use super::{Finding, FindingKind, Unit, plan_view::PlanView};
+use crate::display;
+
+pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
+    let Some(work) = &plan.bundle.metrics.cluster else { return };
+    let mut is_uneven = false;
+    for stage in &work.stages {
+        let uneven = uneven(plan, stage, thresholds);
+        // Who has more to do ends later: that is said once.
+        let late = if uneven.is_none() { straggler(plan, stage, thresholds) } else { None };
+        is_uneven |= uneven.is_some();
+        found.extend(uneven.or(late));
+    }
+    // Where one task has it all, the others have nothing.
+    if !is_uneven {
+        found.extend(idle_worker(plan, work, thresholds));
+    }
+    found.extend(shuffled(plan, work, thresholds));
+}
+
+/// A stage of which one task computed most.
+fn uneven(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresholds) -> Option<Finding> {
+    let tasks = stage.tasks.len() as f64;
+    let all_ms: f64 = stage.tasks.iter().map(compute_ms).sum();
+    let most = stage.tasks.iter().max_by(|a, b| compute_ms(a).total_cmp(&compute_ms(b)))?;
+    if tasks < 2.0 || all_ms <= 0.0 {
+        return None;
+    }
+    let even = 1.0 / tasks;
+    // As of partitions: from 0 (even) to 1 (all in one task).
+    let score = ((compute_ms(most) / all_ms - even) / (1.0 - even)).clamp(0.0, 1.0);
+    if score < thresholds.task_skew {
+        return None;
+    }
+    let summary = format!(
+        "Task {} of stage {} of {}, on {}, computed {} of the {} that all {} tasks computed.",
+        most.task,
+        stage.stage,
+        plan.place(),
+        display::name(&most.worker),
+        display::duration(compute_ms(most)),
+        display::duration(all_ms),
+        stage.tasks.len(),
+    );
+    Some(
+        Finding::of_plan(FindingKind::TaskSkew, plan, None, summary)
+            .evidence("skew", score, Unit::Part)
+            .milliseconds("computed by the task", compute_ms(most))
+            .milliseconds("computed by all", all_ms)
+            .at_stake(plan.within(compute_ms(most) - all_ms * even)),
+    )
+}
+
+/// A task that ended long after the others of its stage, and had no more to compute.
+fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresholds) -> Option<Finding> {
+    let last = stage.tasks.iter().max_by(|a, b| took_ms(a).total_cmp(&took_ms(b)))?;
+    let mut others: Vec<f64> =
+        stage.tasks.iter().filter(|task| task.task != last.task).map(took_ms).collect();
+    others.sort_by(f64::total_cmp);
+    let median = *others.get(others.len() / 2)?;
+    if took_ms(last) < median * thresholds.straggler {
+        return None;
+    }
+    let summary = format!(
+        "Task {} of stage {} of {}, on {}, took {}, and half of the others no more than {}.",
+        last.task,
+        stage.stage,
+        plan.place(),
+        display::name(&last.worker),
+        display::duration(took_ms(last)),
+        display::duration(median),
+    );
+    Some(
+        Finding::of_plan(FindingKind::Straggler, plan, None, summary)
+            .milliseconds("of the task", took_ms(last))
+            .milliseconds("median of the others", median)
+            .at_stake(plan.within(took_ms(last) - median)),
+    )
+}
+
+/// A worker that computed hardly anything of a query that others computed.
+fn idle_worker(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
+    let mut by_worker: BTreeMap<&str, f64> =
+        work.workers.iter().map(|worker| (worker.as_str(), 0.0)).collect();
+    for (_, task) in work.tasks() {
+        *by_worker.entry(&task.worker).or_default() += compute_ms(task);
+    }
+    let workers = by_worker.len() as f64;
+    let all_ms: f64 = by_worker.values().sum();
+    if work.stages.is_empty() || workers < 2.0 {
+        return None;
+    }
+    let is_idle = |ms: &f64| *ms < all_ms / workers * thresholds.idle_worker;
+    let idle: Vec<String> = by_worker
+        .iter()
+        .filter(|(_, ms)| is_idle(ms))
+        .map(|(worker, _)| display::name(worker).into_owned())
+        .collect();
+    let busy = workers - idle.len() as f64;
+    if idle.is_empty() {
+        return None;
+    }
+    let summary = format!(
+        "{} of the {} workers computed hardly anything of {}: {}.",
+        idle.len(),
+        by_worker.len(),
+        plan.place(),
+        idle.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "),
+    );
+    // Spread over all of them, what was computed would have taken the part of the time that the busy ones are.
+    let saved = plan.within(all_ms / busy - all_ms / workers);
+    Some(
+        Finding::of_plan(FindingKind::IdleWorker, plan, None, summary)
+            .count("idle workers", idle.len() as u64)
+            .count("workers", by_worker.len() as u64)
+            .at_stake(saved),
+    )
+}
+
+/// Workers that a sentence names.
+const SHOWN: usize = 5;
+
+/// Rows that the workers sent each other, in bytes.
+fn shuffled(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
+    let bytes = saturating_sum(work.tasks().filter_map(|(_, task)| task.bytes_received));
+    if bytes < thresholds.shuffle_bytes {
+        return None;
+    }
+    let is_network = |position: &usize| plan.operator(*position).name.starts_with("Network");
+    let positions = plan.operators().map(|(position, _)| position);
+    let waited: f64 = positions.filter(is_network).map(|position| plan.time_ms(position)).sum();
+    let summary = format!("The workers sent each other {} for {}.", display::bytes(bytes), plan.place());
+    Some(
+        Finding::of_plan(FindingKind::ShuffleVolume, plan, None, summary)
+            .bytes("bytes between workers", bytes)
+            .at_stake(plan.within(waited)),
+    )
+}
+
+fn compute_ms(task: &ClusterTask) -> f64 {
+    task.compute_ms.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(0.0)
+}
+
+/// How long rows were asked for until all were given.
+fn took_ms(task: &ClusterTask) -> f64 {
+    let took = task.ended_ms.zip(task.started_ms).map(|(ended, started)| ended - started);
+    took.filter(|ms| ms.is_finite()).unwrap_or(0.0).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::planted::{Plan, check_quiet, found};
+
+    /// A stage with a task for each worker: the milliseconds that it computed and took, and the bytes that it received.
+    fn stage<const N: usize>(tasks: [(f64, f64, u64); N]) -> Plan {
+        let tasks = tasks.into_iter().enumerate().map(|(task, (compute_ms, took_ms, bytes))| ClusterTask {
+            task: task as u64,
+            worker: format!("worker-{task}:9400"),
+            started_ms: Some(5.0),
+            ended_ms: Some(5.0 + took_ms),
+            compute_ms: Some(compute_ms),
+            bytes_received: Some(bytes),
+            ..ClusterTask::default()
+        });
+        let tasks: Vec<ClusterTask> = tasks.collect();
+        let workers = tasks.iter().map(|task| task.worker.clone()).collect();
+        let stages = vec![ClusterStage { stage: 1, tasks }];
+        let plan = Plan::new().operator(None, "NetworkShuffleExec", 10).compute(3_600.0).partitions(4);
+        plan.with(|plan| {
+            plan.metrics.cluster = Some(ClusterWork { stages, workers, ..ClusterWork::default() })
+        })
+    }
+
+    #[track_caller]
+    fn check(plan: Plan, kind: FindingKind, at_stake_ms: f64, part: &str) {
+        let found = found([plan]);
+        let [finding] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!((finding.kind, finding.at_stake_ms), (kind, Some(at_stake_ms)), "{finding:#?}");
+        assert!(finding.summary.contains(part), "{finding:#?}");
+    }
+
+    #[test]
+    fn a_task_with_most_of_the_work_is_uneven_and_not_late() {
+        let part = "Task 1 of stage 1 of node orders, on worker-1:9400, computed 1.60 s of the 2.00 s";
+        check(stage([(400.0, 400.0, 0), (1_600.0, 1_900.0, 0)]), FindingKind::TaskSkew, 600.0, part);
+        check_quiet(stage([(900.0, 1_000.0, 0), (1_000.0, 1_000.0, 0)]));
+        check_quiet(stage([(1_600.0, 1_900.0, 0)]));
+    }
+
+    #[test]
+    fn a_task_that_is_late_with_as_much_to_do_is_a_straggler() {
+        let part = "on worker-2:9400, took 1.90 s, and half of the others no more than 900 ms";
+        let tasks = [(500.0, 600.0, 0), (500.0, 900.0, 0), (500.0, 1_900.0, 0)];
+        check(stage(tasks), FindingKind::Straggler, 1_000.0, part);
+        check_quiet(stage([(500.0, 600.0, 0), (500.0, 1_100.0, 0)]));
+    }
+
+    #[test]
+    fn a_worker_without_work_is_named() {
+        let part = "1 of the 3 workers computed hardly anything of node orders: worker-2:9400";
+        let tasks = [(1_800.0, 1_900.0, 0), (1_800.0, 1_900.0, 0), (0.0, 1_900.0, 0)];
+        check(stage(tasks), FindingKind::IdleWorker, 600.0, part);
+    }
+
+    #[test]
+    fn many_bytes_between_workers_are_said_with_the_time_that_they_took() {
+        let part = "The workers sent each other 200 MB for node orders";
+        let half = 100_000_000;
+        check(stage([(500.0, 600.0, half), (500.0, 600.0, half)]), FindingKind::ShuffleVolume, 900.0, part);
+        check_quiet(stage([(500.0, 600.0, 1_000), (500.0, 600.0, 1_000)]));
+    }
+}

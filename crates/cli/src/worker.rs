@@ -1,0 +1,48 @@
+//! `daglight worker`: executes parts of the queries of others.
+
+use std::{process::ExitCode, sync::Arc};
+
+use daglight::{Telemetry, WorkerTelemetry, cluster::distributed::Worker, settings::SettingsLoader};
+use datafusion::error::DataFusionError;
+use indicatif::MultiProgress;
+use tokio::net::TcpListener;
+
+use crate::{
+    console,
+    failure::Failure,
+    run::runtime_env,
+    say::{self, note, say},
+    serve::told_to_end,
+    spill,
+    stores::hide_credentials,
+    threads,
+    worker_args::WorkerArgs,
+};
+
+pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
+    let resolved = SettingsLoader::from_process().resolve()?;
+    let policy = resolved.settings.policy();
+    say::hide_with(policy.redactor());
+    hide_credentials(policy.redactor());
+    let runtime = threads::runtime(threads::look_for_room(args.threads, || ()))?;
+    let env = runtime_env(args.memory_limit, args.spill_dir.as_deref())?;
+    let telemetry = Telemetry::of_resolved_with(resolved, policy);
+    console::install(&telemetry, &MultiProgress::new());
+    let listener = Arc::new(WorkerTelemetry::new(&telemetry));
+    let worker = Worker::new(|context| Ok::<_, DataFusionError>(context.builder.build()), Some(listener));
+    let served = runtime.block_on(async {
+        let listener = TcpListener::bind(&args.listen)
+            .await
+            .map_err(|error| Failure::input(format!("cannot listen at {}: {error}", args.listen)))?;
+        let address = listener.local_addr().map_err(Failure::work)?;
+        note!("worker of a cluster; ctrl-c ends it");
+        // The address alone goes to standard output, for programs that read it.
+        say!("{address}");
+        worker.with_runtime_env(env).serve(listener, told_to_end()).await.map_err(Failure::work)
+    });
+    // What a query left running on the runtime's threads is not waited for.
+    runtime.shutdown_background();
+    spill::remove();
+    telemetry.shutdown();
+    served.map(|_| ExitCode::SUCCESS)
+}

@@ -1,0 +1,146 @@
+//! A worker: executes parts of the plans of others.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
+
+use async_trait::async_trait;
+use daglight_plan_diagnostics::{
+    MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, giving_way, watched_task,
+};
+use datafusion::{
+    error::{DataFusionError, Result},
+    execution::{SessionState, runtime_env::RuntimeEnv},
+    physical_plan::{
+        ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions, repartition::RepartitionExec,
+    },
+};
+use datafusion_distributed::{
+    BroadcastExec, DistributedExt as _, DistributedTaskContext, Worker as Engine, WorkerPlanRewriteEvent,
+    WorkerPlanRewriteEventResponse, WorkerQueryContext, WorkerSessionBuilder,
+};
+use http::HeaderMap;
+use tokio::net::TcpListener;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use super::{
+    channels::Channels,
+    travels::{self, HEADERS},
+};
+
+/// A worker. Clones are the same one.
+#[derive(Clone)]
+pub struct Worker {
+    engine: Engine,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    /// A worker that executes in sessions as `session` makes them of what the engine gives, with functions of its own for
+    /// example; `|context| Ok(context.builder.build())` adds nothing.
+    pub fn new(
+        session: impl Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
+        listener: Option<Arc<dyn RemoteTaskListener>>,
+    ) -> Self {
+        let sessions = Sessions { session, listener, channels: Channels::default() };
+        Self { engine: Engine::from_session_builder(sessions) }
+    }
+
+    /// What it executes in: memory, and object stores.
+    #[must_use]
+    pub fn with_runtime_env(self, env: Arc<RuntimeEnv>) -> Self {
+        Self { engine: self.engine.with_runtime_env(env) }
+    }
+
+    /// Serves until `end`. Tasks that run then are dropped.
+    ///
+    /// # Errors
+    /// When the address cannot be served.
+    pub async fn serve(self, listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving =
+            Server::builder().add_service(self.engine.into_worker_server()).serve_with_incoming(incoming);
+        tokio::select! {
+            served = serving => served.map_err(io::Error::other)?,
+            () = end => {}
+        }
+        Ok(address)
+    }
+}
+
+struct Sessions<F> {
+    session: F,
+    listener: Option<Arc<dyn RemoteTaskListener>>,
+    channels: Channels,
+}
+
+#[async_trait]
+impl<F> WorkerSessionBuilder for Sessions<F>
+where
+    F: Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
+{
+    async fn build_session_state(
+        &self,
+        context: WorkerQueryContext,
+    ) -> Result<SessionState, DataFusionError> {
+        let WorkerQueryContext { builder, headers } = context;
+        let builder = builder.with_distributed_channel_resolver(self.channels.clone());
+        let builder = watched(builder, &headers, self.listener.clone());
+        (self.session)(WorkerQueryContext { builder, headers })
+    }
+}
+
+fn watched(
+    builder: datafusion::execution::SessionStateBuilder,
+    headers: &HeaderMap,
+    listener: Option<Arc<dyn RemoteTaskListener>>,
+) -> datafusion::execution::SessionStateBuilder {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let known: Vec<(&'static str, String)> =
+        HEADERS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
+    let number = |name: &http::HeaderName| text(name.as_str()).and_then(|text| text.parse().ok());
+    let (stage, task) = (number(&travels::STAGE), number(&travels::TASK));
+    builder.with_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
+        let plan = giving_way(event.plan);
+        let Some(listener) = &listener else { return Ok(WorkerPlanRewriteEventResponse::new(plan)) };
+        let place = event.session_config.get_extension::<DistributedTaskContext>();
+        let watch = Watch {
+            headers: known.clone(),
+            stage,
+            task: task.unwrap_or_else(|| place.as_ref().map_or(0, |place| place.task_index as u64)),
+            tasks: place.as_ref().map_or(1, |place| place.task_count as u64),
+            listener: Arc::clone(listener),
+        };
+        watched_plan(plan, Arc::new(watch)).map(WorkerPlanRewriteEventResponse::new)
+    })
+}
+
+/// Below what distributes the rows of a task, which the engine makes anew for those who ask for them.
+fn watched_plan(plan: Arc<dyn ExecutionPlan>, watch: Arc<Watch>) -> Result<Arc<dyn ExecutionPlan>> {
+    if !plan.is::<RepartitionExec>() && !plan.is::<BroadcastExec>() {
+        return Ok(watched_task(plan, watch));
+    }
+    let [input] = plan.children()[..] else { return Ok(plan) };
+    let input = watched_task(Arc::clone(input), watch);
+    plan.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
+}
+
+struct Watch {
+    headers: Vec<(&'static str, String)>,
+    stage: Option<u64>,
+    task: u64,
+    tasks: u64,
+    listener: Arc<dyn RemoteTaskListener>,
+}
+
+impl TaskListener for Watch {
+    fn ended(&self, measured: MeasuredTask) {
+        let Self { headers, stage, task, tasks, listener } = self;
+        let (headers, stage, task, tasks) = (headers.clone(), *stage, *task, *tasks);
+        listener.executed(RemoteTask { headers, stage, task, tasks, measured });
+    }
+}

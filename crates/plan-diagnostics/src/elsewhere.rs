@@ -1,0 +1,114 @@
+//! What a query takes with it to other machines, and what these say of it: the meeting point of an observer and of an engine that
+//! distributes plans, which do not know each other.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use arrow::array::RecordBatch;
+use daglight_run_bundle::ClusterWork;
+use datafusion::{execution::TaskContext, physical_plan::ExecutionPlan, prelude::SessionConfig};
+
+use crate::{
+    hooked_exec::{ExecuteHook, HookedExec},
+    watched_stream::{StreamEnd, StreamWatch},
+};
+
+/// What an execution of a query takes with it to other machines. An engine finds it as an extension of the configuration that it
+/// executes the plan with, where the session [says so](runs_elsewhere).
+pub struct Travelling {
+    /// The id of the query in this process.
+    pub query_id: u64,
+    /// Names and values in ASCII, as headers have them: the trace, the run, the node.
+    pub headers: Vec<(&'static str, String)>,
+    work: OnceLock<Arc<dyn RemoteWork>>,
+}
+
+impl Travelling {
+    pub(crate) fn new(query_id: u64, headers: Vec<(&'static str, String)>) -> Self {
+        Self { query_id, headers, work: OnceLock::new() }
+    }
+
+    /// An engine takes the query on. The first one counts.
+    pub fn taken_on(&self, work: Arc<dyn RemoteWork>) {
+        _ = self.work.set(work);
+    }
+
+    pub(crate) fn work(&self) -> Option<ClusterWork> {
+        self.work.get().map(|work| work.so_far())
+    }
+}
+
+impl fmt::Debug for Travelling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Travelling").field("query_id", &self.query_id).finish_non_exhaustive()
+    }
+}
+
+/// An execution of a query on other machines.
+pub trait RemoteWork: Send + Sync {
+    /// What is known of it so far.
+    fn so_far(&self) -> ClusterWork;
+}
+
+/// Marks a configuration whose plans an engine may execute on other machines.
+struct RunsElsewhere;
+
+/// The configuration of a session whose plans an engine may execute on other machines: their executions have a [`Travelling`].
+#[must_use]
+pub fn runs_elsewhere(config: SessionConfig) -> SessionConfig {
+    config.with_extension(Arc::new(RunsElsewhere))
+}
+
+/// Whether the plans of a session may be executed on other machines.
+pub fn is_distributed(config: &SessionConfig) -> bool {
+    config.get_extension::<RunsElsewhere>().is_some()
+}
+
+/// Says of a plan why none of it runs on other machines. It looks as it did before to everything else.
+pub fn stays_here(plan: Arc<dyn ExecutionPlan>, work: ClusterWork) -> Arc<dyn ExecutionPlan> {
+    HookedExec::wrap(plan, StaysHere(Arc::new(work)))
+}
+
+/// The plan without what [`stays_here`] has said, and that.
+pub(crate) fn without_remark(plan: Arc<dyn ExecutionPlan>) -> (Arc<dyn ExecutionPlan>, Option<ClusterWork>) {
+    match HookedExec::<StaysHere>::of(plan.as_ref()) {
+        Some(remarked) => (Arc::clone(remarked.inner()), Some(remarked.hook().0.as_ref().clone())),
+        None => (plan, None),
+    }
+}
+
+#[derive(Clone)]
+struct StaysHere(Arc<ClusterWork>);
+
+impl ExecuteHook for StaysHere {
+    type Watch = Nothing;
+
+    fn watch(&self, _: &Arc<dyn ExecutionPlan>, _: usize) -> Option<Nothing> {
+        None
+    }
+}
+
+/// Watches nothing.
+struct Nothing;
+
+impl StreamWatch for Nothing {
+    fn batch(&mut self, _: &RecordBatch) {}
+
+    fn ended(self, _: StreamEnd<'_>) {}
+}
+
+/// The same context with another configuration.
+pub fn with_config(context: &TaskContext, config: SessionConfig) -> TaskContext {
+    TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        config,
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    )
+}

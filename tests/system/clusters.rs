@@ -1,0 +1,302 @@
+//! Runs whose queries are executed by workers, each a process of its own.
+
+use std::{fs, path::Path, thread, time::Duration};
+
+use daglight_system_tests::{Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, tpch_data};
+use serde_json::Value;
+
+use crate::programs::bundle;
+
+/// Every scan is divided, however small it is.
+const DIVIDED: &str = "SET distributed.file_scan_config_bytes_per_partition = 1;\n";
+
+struct Workers {
+    running: Vec<(Running, String)>,
+}
+
+impl Workers {
+    fn start(checkout: &Checkout, with: impl Fn(Daglight) -> Daglight) -> Self {
+        let start = || {
+            let worker =
+                with(Daglight::new(checkout, ["worker", "--listen", "127.0.0.1:0", "--threads", "2"]))
+                    .start();
+            worker.wait_until("its address", || worker.output().ends_with('\n'));
+            let address = worker.output().trim().to_owned();
+            (worker, address)
+        };
+        Self { running: vec![start(), start()] }
+    }
+
+    fn cluster(&self) -> String {
+        let addresses: Vec<&str> = self.running.iter().map(|(_, address)| address.as_str()).collect();
+        format!("df://{}", addresses.join(","))
+    }
+
+    fn run(&self, checkout: &Checkout, script: &Path) -> Daglight {
+        Daglight::run(checkout, script).args(["--cluster", &self.cluster()])
+    }
+
+    /// Waits until none of them computes.
+    fn wait_until_idle(&self) {
+        for (worker, _) in &self.running {
+            worker.wait_until("idleness", || {
+                let before = worker.cpu_ticks();
+                thread::sleep(Duration::from_millis(500));
+                worker.cpu_ticks() <= before + 2
+            });
+        }
+    }
+
+    /// Ends them as ctrl-c does.
+    fn end(self) {
+        for (worker, _) in self.running {
+            worker.signal("INT");
+            worker.finish_within(Duration::from_secs(60)).ended_with(0);
+        }
+    }
+}
+
+fn tables() -> String {
+    let table = |name: &str| {
+        let file = tpch_data().join(format!("{name}.parquet"));
+        format!("CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}';\n", file.display())
+    };
+    table("lineitem") + &table("orders")
+}
+
+/// The only plan of a node.
+fn plan(bundle: &Path, node: &str) -> Value {
+    plan_of(bundle, node, "")
+}
+
+/// The plan of a node that does this.
+fn plan_of(bundle: &Path, node: &str, operation: &str) -> Value {
+    let files = fs::read_dir(bundle.join("plans")).expect("plans").flatten();
+    let plans = files.map(|file| fs::read(file.path()).expect("a plan"));
+    let mut plans = plans.map(|text| serde_json::from_slice::<Value>(&text).expect("JSON"));
+    let is_meant = |plan: &Value| operation.is_empty() || plan["operation"] == operation;
+    plans.find(|plan| plan["node"] == node && is_meant(plan)).unwrap_or_else(|| panic!("no plan of {node}"))
+}
+
+fn rows(finished: &Finished) -> Vec<Value> {
+    finished.stdout.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+}
+
+#[test]
+fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
+    let script = format!(
+        "{}-- node: shipped\nSELECT o_orderpriority, count(*) AS n, sum(l_quantity) AS q FROM orders \
+         JOIN lineitem ON l_orderkey = o_orderkey WHERE l_shipdate > l_commitdate GROUP BY o_orderpriority ORDER BY 1;\n\
+         -- node: none\nSELECT 1 AS one;\n",
+        tables()
+    );
+    let checkout = Checkout::new();
+    let file = checkout.path().join("shipped.sql");
+    fs::write(&file, &script).expect("a script");
+    let alone =
+        Daglight::new(&checkout, ["run", "shipped.sql", "--format", "ndjson", "--output-dir", "alone"]);
+    let alone = alone.env("DAGLIGHT_OUTPUT_DIR", "alone").finish().ended_with(0);
+
+    fs::write(&file, format!("{DIVIDED}{script}")).expect("a script");
+    let receiver = OtlpReceiver::start();
+    let workers = Workers::start(&checkout, |worker| worker.observed_by(&receiver, "grpc"));
+    let run = Daglight::new(&checkout, ["run", "shipped.sql", "--format", "ndjson", "--output-dir", "out"]);
+    let run = run.args(["--cluster", &workers.cluster()]).finish().ended_with(0);
+    assert_eq!(rows(&run), rows(&alone));
+    assert_eq!(rows(&run).len(), 6);
+    workers.end();
+
+    let bundle = bundle(&checkout);
+    let shipped = plan(&bundle, "shipped");
+    let cluster = &shipped["metrics"]["cluster"];
+    assert_eq!(cluster["on_client"], Value::Null, "{cluster:#}");
+    let stages = cluster["stages"].as_array().expect("stages");
+    assert!(stages.len() > 1, "{cluster:#}");
+    let tasks: Vec<&Value> =
+        stages.iter().flat_map(|stage| stage["tasks"].as_array().expect("tasks")).collect();
+    assert!(tasks.iter().all(|task| task["outcome"] == "completed"), "{cluster:#}");
+    let scans: Vec<&Value> = shipped["metrics"]["operators"]
+        .as_array()
+        .expect("operators")
+        .iter()
+        .filter(|operator| operator["is_scan"] == true)
+        .collect();
+    let of_table = |table: &str| scans.iter().find(|scan| scan["table"] == table).expect("its scan");
+    assert_eq!(of_table("lineitem")["output_rows"], 60_175, "{scans:#?}");
+    let by_task = of_table("lineitem")["partition_metrics"].as_array().expect("a list");
+    for task in [0, 1] {
+        assert!(by_task.iter().any(|measured| measured["task"] == task), "{by_task:#?}");
+    }
+    let why = plan(&bundle, "none")["metrics"]["cluster"]["on_client"].clone();
+    assert!(why.as_str().is_some_and(|why| why == "it reads no files"), "{why}");
+
+    // The workers' spans stand below those of the client, which are in its bundle.
+    let spans = receiver.spans();
+    let of_tasks: Vec<&Value> = spans.iter().filter(|span| span["name"] == "datafusion.task").collect();
+    assert_eq!(of_tasks.len(), tasks.len(), "{of_tasks:#?}");
+    let traces = fs::read_to_string(bundle.join("otel_traces.json")).expect("traces");
+    for task in of_tasks {
+        let parent = task["parentSpanId"].as_str().expect("a parent");
+        assert!(traces.contains(task["traceId"].as_str().expect("a trace")), "{task:#}");
+        assert!(traces.contains(parent), "{task:#}");
+        let said = attributes(task);
+        assert_eq!(said["daglight.node"], "shipped", "{said:#?}");
+        assert!(said.contains_key("daglight.cluster_stage"), "{said:#?}");
+        let below = |span: &&Value| span["parentSpanId"] == task["spanId"];
+        assert!(spans.iter().filter(below).count() > 0, "{task:#}");
+    }
+}
+
+#[test]
+fn nothing_runs_where_a_worker_is_missing_or_the_address_is_none() {
+    let checkout = Checkout::new();
+    let file = checkout.path().join("one.sql");
+    fs::write(&file, "SELECT 1 AS one").expect("a script");
+    let workers = Workers::start(&checkout, |worker| worker);
+    let here = workers.cluster();
+    let refused = |cluster: &str, expected: &str| {
+        let finished = Daglight::run(&checkout, &file).args(["--cluster", cluster]).finish();
+        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+        let said = finished.stderr.matches("error: ").count();
+        assert!(said == 1 && finished.stderr.contains(expected), "{}", finished.stderr);
+        assert!(!checkout.path().join("out/run_bundle").exists(), "something has run");
+    };
+    let port = dev_services::free_port().expect("a port");
+    refused(
+        &format!("{here},127.0.0.1:{port}"),
+        &format!("the worker 127.0.0.1:{port} of the cluster does not answer"),
+    );
+    refused("spark://127.0.0.1:1", "there is no kind of cluster \"spark\"");
+    // A server that is no worker.
+    let receiver = OtlpReceiver::start();
+    let other = receiver.endpoint("http/protobuf").replace("http://", "df://");
+    refused(&other, "does not answer as one");
+    workers.run(&checkout, &file).finish().report(0);
+    workers.end();
+}
+
+/// Minutes of work for the workers, in batches so small that they give way often: the engine ends work nowhere else.
+const LONG: &str = "SET distributed.shuffle_batch_size = 16;\n-- node: pairs\n\
+                    SELECT count(*) FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
+                    WHERE a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
+
+/// Starts a run of what takes minutes, and waits until a worker computes: that one.
+fn long_run(workers: &Workers, checkout: &Checkout) -> (Running, usize) {
+    let file = checkout.path().join("long.sql");
+    fs::write(&file, format!("{DIVIDED}{}{LONG}", tables())).expect("a script");
+    let idle: Vec<u64> = workers.running.iter().map(|(worker, _)| worker.cpu_ticks()).collect();
+    let run = workers.run(checkout, &file).start();
+    let mut busy = None;
+    run.wait_until("the workers", || {
+        let mut workers = workers.running.iter().enumerate();
+        busy = workers.position(|(at, (worker, _))| worker.cpu_ticks() > idle[at] + 100);
+        busy.is_some()
+    });
+    (run, busy.expect("a worker"))
+}
+
+#[test]
+fn tables_and_folders_are_written_by_the_workers() {
+    let script = format!(
+        "{}CREATE TABLE late AS SELECT l_orderkey, l_quantity, l_shipmode FROM lineitem WHERE l_receiptdate > l_commitdate;\n\
+         CREATE VIEW by_air AS SELECT * FROM late WHERE l_shipmode = 'AIR';\n\
+         CREATE TABLE counted AS SELECT count(*) AS n FROM late;\nINSERT INTO counted SELECT 7;\n\
+         -- expect: not_null(l_orderkey)\nCOPY by_air TO 'parts/' STORED AS PARQUET;\nCOPY (SELECT * FROM late ORDER BY l_orderkey) TO 'one.parquet';\n\
+         SELECT l_shipmode, count(*) AS n, sum(l_quantity) AS q FROM late GROUP BY l_shipmode ORDER BY 1;\n\
+         SELECT * FROM counted ORDER BY 1;\nSELECT count(*) AS n FROM 'parts/';\nSELECT count(*) AS n FROM 'one.parquet';\n",
+        tables()
+    );
+    let run = |checkout: &Checkout, cluster: &[&str]| {
+        // The engine's own settings are those of a session with a cluster.
+        let script = if cluster.is_empty() { script.clone() } else { format!("{DIVIDED}{script}") };
+        fs::write(checkout.path().join("late.sql"), script).expect("a script");
+        let run = Daglight::new(checkout, ["run", "late.sql", "--format", "ndjson", "--output-dir", "out"]);
+        let scratch = checkout.path().join("scratch");
+        run.args(cluster).env("DAGLIGHT_CLUSTER_SCRATCH", scratch).finish().ended_with(0)
+    };
+    let alone = run(&Checkout::new(), &[]);
+    let checkout = Checkout::new();
+    let workers = Workers::start(&checkout, |worker| worker);
+    let distributed = run(&checkout, &["--cluster", &workers.cluster()]);
+    assert_eq!(rows(&distributed), rows(&alone));
+    let left = fs::read_dir(checkout.path().join("scratch")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "the tables of the run are still there");
+
+    let bundle = bundle(&checkout);
+    for node in ["late", "parts_parquet"] {
+        let plan = plan_of(&bundle, node, "copy");
+        let physical = plan["physical_plan"].as_str().expect("a plan");
+        let (here, there) = physical.split_once("NetworkCoalesceExec").expect("a distributed plan");
+        assert!(!here.contains("DataSinkExec") && there.contains("DataSinkExec"), "{physical}");
+    }
+    assert!(fs::read_dir(checkout.path().join("parts")).expect("files").count() > 1);
+    let why = plan(&bundle, "counted_insert")["metrics"]["cluster"]["on_client"].clone();
+    assert_eq!(why, "it reads no files");
+    let report = fs::read(bundle.join("run_diagnostics_report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let node = |name: &str| {
+        report["nodes"]
+            .as_array()
+            .expect("nodes")
+            .iter()
+            .find(|node| node["name"] == name)
+            .expect("the node")
+            .clone()
+    };
+    let late = rows(&distributed)[..7].iter().map(|row| row["n"].as_u64().expect("a count")).sum::<u64>();
+    assert_eq!(node("late")["rows_out"], late, "{:#}", node("late"));
+    let checks = &node("parts_parquet")["checks"];
+    assert_eq!((&checks[0]["outcome"], &checks[0]["rows"]), (&"passed".into(), &5_346.into()), "{checks:#}");
+    // The files say it: the rows have not been here.
+    let summaries = fs::read_to_string(bundle.join("data_summaries.jsonl")).expect("summaries");
+    for node in ["late", "parts_parquet"] {
+        let summary = summaries.lines().find(|line| line.contains(&format!("\"node\":\"{node}\"")));
+        let summary: Value = serde_json::from_str(summary.expect("a summary")).expect("JSON");
+        assert_eq!(summary["columns"]["l_orderkey"]["missing"], 0, "{summary:#}");
+    }
+    workers.end();
+}
+
+#[test]
+fn a_worker_that_is_lost_fails_the_node_and_is_named() {
+    let checkout = Checkout::new();
+    let mut workers = Workers::start(&checkout, |worker| worker);
+    let (run, busy) = long_run(&workers, &checkout);
+    let (lost, address) = workers.running.remove(busy);
+    lost.signal("KILL");
+    let finished = run.finish_within(Duration::from_secs(60));
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    assert!(finished.stderr.contains(&format!("lost worker {address}")), "{}", finished.stderr);
+    let pairs = plan(&bundle(&checkout), "pairs");
+    let tasks = pairs["metrics"]["cluster"].to_string();
+    assert!(tasks.contains("\"lost\""), "{pairs:#}");
+    // The other one is free for the next run.
+    workers.wait_until_idle();
+    let file = checkout.path().join("one.sql");
+    fs::write(&file, format!("{DIVIDED}{}SELECT count(*) FROM lineitem", tables())).expect("a script");
+    workers.run(&checkout, &file).finish().report(0);
+    workers.end();
+}
+
+#[test]
+fn the_work_ends_with_the_client() {
+    for (signal, code) in [("INT", Some(130)), ("KILL", None)] {
+        let checkout = Checkout::new();
+        let workers = Workers::start(&checkout, |worker| worker);
+        let (run, _) = long_run(&workers, &checkout);
+        run.signal(signal);
+        assert_eq!(run.finish_within(Duration::from_secs(60)).code, code);
+        workers.wait_until_idle();
+        Daglight::new(&checkout, ["sync", "out"]).finish().ended_with(0);
+        let report = Daglight::new(&checkout, ["report", "out", "--json"]).finish().ended_with(0).stdout;
+        let report: Value = serde_json::from_str(&report).expect("JSON");
+        let nodes = report["nodes"].as_array().expect("nodes");
+        let pairs = nodes.iter().find(|node| node["name"] == "pairs").expect("the node");
+        assert_ne!(pairs["status"], "success", "{pairs:#}");
+        assert!(
+            nodes.iter().any(|node| node["name"] == "lineitem" && node["status"] == "success"),
+            "{nodes:#?}"
+        );
+        workers.end();
+    }
+}
