@@ -1,6 +1,12 @@
 //! Runs whose queries are executed by workers, each a process of its own.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use daglight_system_tests::{Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, tpch_data};
 use serde_json::Value;
@@ -14,16 +20,17 @@ struct Workers {
     running: Vec<(Running, String)>,
 }
 
+/// A worker, and the address that it says.
+fn worker(checkout: &Checkout, listen: &str, with: impl Fn(Daglight) -> Daglight) -> (Running, String) {
+    let worker = with(Daglight::new(checkout, ["worker", "--listen", listen, "--threads", "2"])).start();
+    worker.wait_until("its address", || worker.output().ends_with('\n'));
+    let address = worker.output().trim().to_owned();
+    (worker, address)
+}
+
 impl Workers {
     fn start(checkout: &Checkout, with: impl Fn(Daglight) -> Daglight) -> Self {
-        let start = || {
-            let worker =
-                with(Daglight::new(checkout, ["worker", "--listen", "127.0.0.1:0", "--threads", "2"]))
-                    .start();
-            worker.wait_until("its address", || worker.output().ends_with('\n'));
-            let address = worker.output().trim().to_owned();
-            (worker, address)
-        };
+        let start = || worker(checkout, "127.0.0.1:0", &with);
         Self { running: vec![start(), start()] }
     }
 
@@ -182,10 +189,18 @@ const LONG: &str = "SET distributed.shuffle_batch_size = 16;\n-- node: pairs\n\
 
 /// Starts a run of what takes minutes, and waits until a worker computes: that one.
 fn long_run(workers: &Workers, checkout: &Checkout) -> (Running, usize) {
+    long_run_with(workers, checkout, |run| run)
+}
+
+fn long_run_with(
+    workers: &Workers,
+    checkout: &Checkout,
+    with: impl FnOnce(Daglight) -> Daglight,
+) -> (Running, usize) {
     let file = checkout.path().join("long.sql");
     fs::write(&file, format!("{DIVIDED}{}{LONG}", tables())).expect("a script");
     let idle: Vec<u64> = workers.running.iter().map(|(worker, _)| worker.cpu_ticks()).collect();
-    let run = workers.run(checkout, &file).start();
+    let run = with(workers.run(checkout, &file)).start();
     let mut busy = None;
     run.wait_until("the workers", || {
         let mut workers = workers.running.iter().enumerate();
@@ -299,4 +314,106 @@ fn the_work_ends_with_the_client() {
         );
         workers.end();
     }
+}
+
+/// The only bundle of a run that goes on.
+fn bundle_so_far(checkout: &Checkout) -> PathBuf {
+    let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).expect("bundles").flatten();
+    let mut bundles = bundles.map(|bundle| bundle.path()).filter(|path| path.is_dir());
+    bundles.next().expect("a bundle")
+}
+
+/// The JSON values of a file of lines, but for a last one that is not complete.
+fn lines_so_far(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[test]
+fn rows_are_seen_while_workers_read_them() {
+    let checkout = Checkout::new();
+    let workers = Workers::start(&checkout, |worker| worker);
+    let beats = |run: Daglight| run.env("DAGLIGHT_HEARTBEAT_SECONDS", "0.5");
+    let (run, _) = long_run_with(&workers, &checkout, beats);
+    let logs = bundle_so_far(&checkout).join("otel_logs.json");
+    // Nobody but the workers reads, and none of them has ended its task.
+    run.wait_until("rows", || {
+        let lines = lines_so_far(&logs);
+        let records = lines.iter().filter_map(|line| {
+            line.pointer("/resourceLogs/0/scopeLogs/0/logRecords").and_then(Value::as_array)
+        });
+        let mut said = records.flatten().map(attributes);
+        said.any(|said| said.get("rows_read").and_then(Value::as_u64).is_some_and(|rows| rows > 1_000))
+    });
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    workers.end();
+}
+
+#[test]
+fn a_worker_that_stands_still_is_named_in_the_stall() {
+    let checkout = Checkout::new();
+    let workers = Workers::start(&checkout, |worker| worker);
+    let watched =
+        |run: Daglight| run.env("DAGLIGHT_HEARTBEAT_SECONDS", "0.5").env("DAGLIGHT_STALL_SECONDS", "5");
+    let (run, busy) = long_run_with(&workers, &checkout, watched);
+    let (stopped, address) = &workers.running[busy];
+    stopped.signal("STOP");
+    let evidence = bundle_so_far(&checkout).join("heartbeat.json");
+    let mut stall = Value::Null;
+    run.wait_until("a stall", || {
+        let text = fs::read(&evidence).unwrap_or_default();
+        let evidence = serde_json::from_slice::<Value>(&text).unwrap_or_default();
+        stall = evidence["stalls"]["episodes"][0].clone();
+        !stall.is_null()
+    });
+    stopped.signal("CONT");
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    assert_eq!((&stall["class"], &stall["node"]), (&"worker".into(), &"pairs".into()), "{stall:#}");
+    let waits_for = stall["waits_for"].as_str().unwrap_or_default();
+    assert!(waits_for.starts_with(&format!("worker {address}, task ")), "{waits_for}");
+    let report = fs::read_to_string(bundle(&checkout).join("run_diagnostics_report.md")).expect("a report");
+    assert!(
+        report.contains(&format!("waits for a worker of the cluster (worker {address}, task")),
+        "{report}"
+    );
+    workers.end();
+}
+
+#[test]
+fn a_worker_that_comes_back_between_two_nodes_is_used_again() {
+    let checkout = Checkout::new();
+    let mut workers = Workers::start(&checkout, |worker| worker);
+    let pipe = checkout.path().join("gate.csv");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    let script = format!(
+        "{DIVIDED}{}-- node: first\nSELECT sum(l_quantity) AS n FROM lineitem;\n\
+         CREATE UNBOUNDED EXTERNAL TABLE gate (id BIGINT) STORED AS CSV LOCATION 'gate.csv' OPTIONS ('format.has_header' 'false');\n\
+         -- node: opened\nSELECT id FROM gate LIMIT 1;\n\
+         -- node: second\nSELECT sum(l_quantity) AS n FROM lineitem;\n",
+        tables()
+    );
+    let file = checkout.path().join("gate.sql");
+    fs::write(&file, script).expect("a script");
+    let run = workers.run(&checkout, &file).env("DAGLIGHT_HEARTBEAT_SECONDS", "0.2").start();
+    run.wait_until("the end of the first node", || {
+        let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).into_iter().flatten().flatten();
+        let mut evidence = bundles.map(|bundle| fs::read_to_string(bundle.path().join("heartbeat.json")));
+        evidence.any(|text| text.is_ok_and(|text| text.contains("\"name\": \"opened\"")))
+    });
+    let (gone, address) = workers.running.remove(0);
+    gone.signal("KILL");
+    gone.finish();
+    workers.running.push(worker(&checkout, &address, |worker| worker));
+    fs::write(&pipe, "7\n").expect("a row");
+    run.finish().report(0);
+    let second = plan(&bundle(&checkout), "second");
+    let tasks = second["metrics"]["cluster"]["stages"].to_string();
+    for (_, worker) in &workers.running {
+        assert!(tasks.contains(worker), "{worker}: {tasks}");
+    }
+    assert!(!tasks.contains("lost"), "{tasks}");
+    workers.end();
 }

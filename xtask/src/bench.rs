@@ -14,6 +14,8 @@ pub(crate) enum Suite {
     Tracker,
     /// What watching costs the 22 queries of TPC-H, and what `datafusion-tracing` costs them
     Overhead,
+    /// What watching costs the 22 queries of TPC-H on two workers, and what 100,000 tasks on 1,000 workers mean for a bundle
+    Cluster,
     /// What a script costs with the number of its statements
     Statements,
     /// What a run of 100,000 queries takes in memory
@@ -33,6 +35,7 @@ pub(crate) fn run(suite: Option<Suite>) -> Result<()> {
     suites.into_iter().try_for_each(|suite| match suite {
         Suite::Tracker => tracker(&workspace),
         Suite::Overhead => overhead(&workspace),
+        Suite::Cluster => in_workspace(&workspace, "cluster"),
         Suite::Statements => in_workspace(&workspace, "statements"),
         Suite::Queries => in_workspace(&workspace, "queries"),
         Suite::Report => of_package(&workspace, "daglight-bundle-report", "report"),

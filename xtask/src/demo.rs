@@ -1,6 +1,7 @@
 //! The demo: data, the Hamilton UI, the example pipeline, and where to look.
 
 use std::{
+    fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -9,9 +10,14 @@ use anyhow::{Context, Result, bail, ensure};
 use dev_services::{HamiltonUi, Python, USER, Workspace};
 use serde::Deserialize;
 
-use crate::interrupt::Interrupt;
+use crate::{
+    demo_workers::{Workers, shares},
+    interrupt::Interrupt,
+};
 
 const PIPELINE: &str = "crates/sql-pipeline/examples/tpch.sql";
+/// Tables of this size would be read by one task each.
+const DIVIDED: &str = "SET distributed.file_scan_config_bytes_per_partition = 1048576;\n";
 const PROJECT: &str = "daglight demo";
 /// 87 MB as text.
 const SCALE_FACTOR: &str = "0.1";
@@ -25,6 +31,9 @@ pub(crate) struct Options {
     /// Run on the bundle alone, without Python and the Hamilton UI
     #[arg(long)]
     offline: bool,
+    /// Execute the queries on two workers on this machine, which are started for it
+    #[arg(long)]
+    cluster: bool,
     /// Build the fast program, which takes seven times as long
     #[arg(long)]
     release: bool,
@@ -42,9 +51,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     step(&format!("TPC-H data at scale factor {SCALE_FACTOR}"));
     interrupt.explain(demo.generate_data())?;
     let ui = interrupt.explain(demo.start_ui())?;
+    let workers = interrupt.explain(demo.start_workers())?;
     step(&format!("daglight run {PIPELINE}"));
-    let report = interrupt.explain(demo.run_pipeline(ui.as_ref()))?;
+    let report = interrupt.explain(demo.run_pipeline(ui.as_ref(), workers.as_ref()))?;
     demo.say_where_to_look(ui.as_ref(), &report);
+    if workers.is_some() {
+        demo.say_who_did_what(&report)?;
+    }
+    drop(workers);
     // After the places were said: where it failed, they are what is looked at.
     ensure!(report.status == "success", "the pipeline ended as {}", report.status);
 
@@ -134,10 +148,28 @@ impl Demo<'_> {
         Ok(Some(ui))
     }
 
-    fn run_pipeline(&self, ui: Option<&HamiltonUi>) -> Result<FinishReport> {
+    /// `None` when the queries run in the program.
+    fn start_workers(&self) -> Result<Option<Workers>> {
+        if !self.options.cluster {
+            return Ok(None);
+        }
+        step("starting two workers");
+        let workers = Workers::start(&self.program("daglight")?, self.workspace.root())?;
+        eprintln!("    {}", workers.cluster());
+        Ok(Some(workers))
+    }
+
+    fn run_pipeline(&self, ui: Option<&HamiltonUi>, workers: Option<&Workers>) -> Result<FinishReport> {
         let mut daglight = Command::new(self.program("daglight")?);
+        daglight.arg("run");
+        if let Some(workers) = workers {
+            let divided = self.folder.join("divided.sql");
+            fs::write(&divided, DIVIDED).context("writing the settings of the cluster")?;
+            daglight.arg(divided).args(["--cluster", &workers.cluster()]);
+            daglight.env("DAGLIGHT_CLUSTER_SCRATCH", self.folder.join("scratch"));
+        }
         daglight
-            .args(["run", PIPELINE, "--profile", "dev", "--json", "--output-dir", ".demo/out"])
+            .args([PIPELINE, "--profile", "dev", "--json", "--output-dir", ".demo/out"])
             .current_dir(self.workspace.root())
             .stdout(Stdio::piped());
         match ui {
@@ -161,6 +193,16 @@ impl Demo<'_> {
             bail!("daglight ended without a report: {}", output.status);
         }
         serde_json::from_slice(&output.stdout).context("reading the report that daglight printed")
+    }
+
+    fn say_who_did_what(&self, report: &FinishReport) -> Result<()> {
+        let bundle = report.bundle.as_ref().context("the run has no bundle")?;
+        let (distributed, queries, tasks) = shares(&self.workspace.root().join(bundle))?;
+        println!("  cluster  {distributed} of {queries} plans ran on workers");
+        for (worker, tasks) in tasks {
+            println!("           {worker}: {tasks} tasks");
+        }
+        Ok(())
     }
 
     fn say_where_to_look(&self, ui: Option<&HamiltonUi>, report: &FinishReport) {

@@ -12,6 +12,7 @@ mod conformance;
 mod containerfile;
 mod dashboard;
 mod demo;
+mod demo_workers;
 mod deny;
 #[cfg(test)]
 mod example_scripts;

@@ -1,6 +1,6 @@
 //! `daglight worker`: executes parts of the queries of others.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use daglight::{Telemetry, WorkerTelemetry, cluster::distributed::Worker, settings::SettingsLoader};
 use datafusion::error::DataFusionError;
@@ -36,6 +36,9 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::input(format!("cannot listen at {}: {error}", args.listen)))?;
         let address = listener.local_addr().map_err(Failure::work)?;
         note!("worker of a cluster; ctrl-c ends it");
+        if !address.ip().is_loopback() {
+            note!("warning: {}", open_to_others(address));
+        }
         // The address alone goes to standard output, for programs that read it.
         say!("{address}");
         worker.with_runtime_env(env).serve(listener, told_to_end()).await.map_err(Failure::work)
@@ -45,4 +48,16 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
     spill::remove();
     telemetry.shutdown();
     served.map(|_| ExitCode::SUCCESS)
+}
+
+/// What it means that other machines reach a worker.
+fn open_to_others(address: SocketAddr) -> String {
+    let at = match address.ip().is_unspecified() {
+        true => format!("port {} of any address of this machine", address.port()),
+        false => address.to_string(),
+    };
+    format!(
+        "there is no login and no TLS: whoever reaches {at} can have queries executed, and files read and written with the rights of this \
+         process"
+    )
 }

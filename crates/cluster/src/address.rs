@@ -89,7 +89,7 @@ impl FromStr for ClusterAddress {
         let mut found: Vec<WorkerAddress> = Vec::new();
         for worker in workers.trim_end_matches('/').split(',').map(str::trim) {
             let worker = worker.parse::<WorkerAddress>()?;
-            if found.contains(&worker) {
+            if found.iter().any(|known| known.url == worker.url) {
                 return Err(AddressError { problem: format!("the worker {worker} is given twice") });
             }
             found.push(worker);
@@ -139,6 +139,9 @@ mod tests {
             ("df://a:99999", "the port of the worker \"a:99999\" is not one"),
             ("df://u:p@a:1", "the worker \"u:p@a:1\" has no host or no port"),
             ("df://a:1,a:1", "the worker a:1 is given twice"),
+            ("df://a:1,A:01", "the worker A:01 is given twice"),
+            ("df://[::1]:1,[0:0::1]:1", "the worker [0:0::1]:1 is given twice"),
+            ("df://::1:9400", "the worker \"::1:9400\" has no address: empty host"),
         ] {
             check(text, Err(&error(problem)));
         }

@@ -243,6 +243,7 @@ mod tests {
                     is_asked: true,
                     polls: Vec::new(),
                     busy: Duration::ZERO,
+                    waits_for_worker: None,
                 };
                 Sample { queries: vec![query], ..Sample::default() }
             }

@@ -40,5 +40,6 @@ pub(crate) fn query(operators: Vec<OperatorProgress>) -> QueryProgress {
         is_asked: true,
         polls: Vec::new(),
         busy: Duration::ZERO,
+        waits_for_worker: None,
     }
 }

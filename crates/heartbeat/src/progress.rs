@@ -236,8 +236,10 @@ pub struct QueryProgress {
     pub is_asked: bool,
     /// Polls of its root that have not returned.
     pub polls: Vec<Poll>,
-    /// How long those took that have.
+    /// How long those took that have, and how long workers of a cluster have computed for it.
     pub busy: Duration,
+    /// The task on a worker of a cluster that it waits for, in words.
+    pub waits_for_worker: Option<String>,
 }
 
 /// An operator of a plan, summed over its partitions.

@@ -165,7 +165,10 @@ impl<'s> Watched<'s> {
     fn cause(&self, is_busy: bool, sample: &Sample, used: &ThreadUse<'_>, lasts: Duration) -> Cause {
         let polls = &self.polls;
         match (&self.of, is_busy) {
-            (Of::Query(query), true) => spinning(stalled_position(query), used.evidence(polls)),
+            (Of::Query(query), true) => Cause {
+                waits_for: query.waits_for_worker.clone(),
+                ..spinning(stalled_position(query), used.evidence(polls))
+            },
             (_, true) => {
                 Cause { waits_for: self.planning().cloned(), ..spinning(None, used.evidence(polls)) }
             }

@@ -81,6 +81,10 @@ pub(crate) fn of_query(
         return cause(StallClass::Tasks, Some(why), position);
     }
     let waits = |operator: &OperatorProgress| operator.is_waiting == Some(true);
+    // Whatever the client's part of the plan waits for comes from there.
+    if let Some(task) = &query.waits_for_worker {
+        return cause(StallClass::Worker, Some(task.clone()), position);
+    }
     // A source that is seen waiting outranks the operator at which the rows stop: that one waits for the source.
     if let Some(source) = query.operators.iter().position(waits) {
         return cause(StallClass::Source, source_of(&query.operators[source]), Some(source));

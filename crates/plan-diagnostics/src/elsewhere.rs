@@ -4,6 +4,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use arrow::array::RecordBatch;
@@ -35,8 +36,8 @@ impl Travelling {
         _ = self.work.set(work);
     }
 
-    pub(crate) fn work(&self) -> Option<ClusterWork> {
-        self.work.get().map(|work| work.so_far())
+    pub(crate) fn work(&self) -> Option<Arc<dyn RemoteWork>> {
+        self.work.get().cloned()
     }
 }
 
@@ -50,6 +51,16 @@ impl fmt::Debug for Travelling {
 pub trait RemoteWork: Send + Sync {
     /// What is known of it so far.
     fn so_far(&self) -> ClusterWork;
+
+    /// How long those machines have computed for it so far, as far as they have said so. It counts nothing but whether they do.
+    fn busy(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The task that it waits for, in words that name its machine.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Marks a configuration whose plans an engine may execute on other machines.

@@ -7,8 +7,8 @@ use std::{
 
 use daglight_capture_policy::{Types, first_words, without_typed_literals};
 use daglight_run_bundle::{
-    ColumnSources, DirectSource, IndirectSource, PartitionMetrics, PlanBundle, PlanColumn, PlanLineage,
-    PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord, milliseconds,
+    ClusterWork, ColumnSources, DirectSource, IndirectSource, PartitionMetrics, PlanBundle, PlanColumn,
+    PlanLineage, PlanMetrics, PlanOperator, PlanSource, PlanningRecord, RuleRecord, milliseconds,
 };
 use datafusion::config::ConfigOptions;
 
@@ -222,7 +222,7 @@ impl MeasuredQuery {
             rows_read: Some(self.rows_read),
             bytes_written: self.bytes_written,
             bytes_scanned: self.bytes_scanned,
-            cluster: self.cluster.clone(),
+            cluster: self.cluster.clone().map(ClusterWork::bounded),
             operators: self.operators.iter().map(operator).collect(),
         }
     }

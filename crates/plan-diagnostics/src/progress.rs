@@ -64,8 +64,10 @@ pub struct LiveQuery {
     pub is_asked: bool,
     /// Polls of its root that have not returned.
     pub polls: Vec<ActivePoll>,
-    /// How long those took that have.
+    /// How long those took that have, and how long other machines have computed for it.
     pub busy: Duration,
+    /// The task on another machine that it waits for, in words.
+    pub waits_for_worker: Option<String>,
     /// Its operators in pre-order.
     pub operators: Vec<LiveOperator>,
 }
@@ -172,6 +174,8 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let scans = scans.filter(|(planned, _)| matches!(planned.leaf, Some(Leaf::Scan(_))));
     let rows_read = scans.map(|(_, sample)| sample.rows).sum();
     let polls = run.polls.active();
+    let remote = run.remote_work();
+    let busy_elsewhere = remote.as_ref().map_or(Duration::ZERO, |work| work.busy());
     let is_asked = run.is_asked() || !polls.is_empty();
     let operators = run
         .query
@@ -208,7 +212,8 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         bytes_spilled,
         is_asked,
         polls,
-        busy: run.polls.busy(),
+        busy: run.polls.busy() + busy_elsewhere,
+        waits_for_worker: remote.and_then(|work| work.waits_for()),
         operators,
     })
 }

@@ -23,7 +23,7 @@ use datafusion::{
 use crate::{
     cancel::Cancel,
     data_tap::DataTap,
-    elsewhere::{Travelling, is_distributed, with_config},
+    elsewhere::{RemoteWork, Travelling, is_distributed, with_config},
     measured_query::{MeasuredQuery, QueryOutcome},
     observer::{Observation, QueryListener},
     operators::{self, Baseline, MeasuredOperator},
@@ -163,6 +163,11 @@ impl QueryRun {
             .get_or_init(|| Arc::new(Travelling::new(self.query.id, self.listener.travels_with())));
         let config = context.session_config().clone().with_extension(Arc::clone(travelling));
         Arc::new(with_config(&context, config))
+    }
+
+    /// What other machines do of it; `None` where no engine has taken it there.
+    pub(crate) fn remote_work(&self) -> Option<Arc<dyn RemoteWork>> {
+        self.travelling.get()?.work()
     }
 
     /// Code of it is about to run on this thread.
@@ -333,11 +338,7 @@ impl QueryRun {
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
             bytes_spilled: sum("spilled_bytes").unwrap_or(0),
-            cluster: self
-                .travelling
-                .get()
-                .and_then(|travelling| travelling.work())
-                .or_else(|| self.query.cluster.clone()),
+            cluster: self.remote_work().map(|work| work.so_far()).or_else(|| self.query.cluster.clone()),
             bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
         }

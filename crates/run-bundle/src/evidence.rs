@@ -170,6 +170,8 @@ impl Stall {
 pub enum StallClass {
     /// A source was asked for rows and has not answered.
     Source,
+    /// A worker of a cluster does not answer, or does not come on with its task.
+    Worker,
     /// An operator waits until the memory pool has room.
     Memory,
     /// What was written to standard output or standard error is not read by the program at the other end.
@@ -191,6 +193,7 @@ impl StallClass {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
+            Self::Worker => "worker",
             Self::Memory => "memory",
             Self::Output => "output",
             Self::BlockedCall => "blocked_call",
@@ -205,6 +208,7 @@ impl StallClass {
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::Source => "waits for a source",
+            Self::Worker => "waits for a worker of the cluster",
             Self::Memory => "waits for memory",
             Self::Output => "waits for the reader of its output",
             Self::BlockedCall => "a blocking call holds its thread",
@@ -220,6 +224,9 @@ impl StallClass {
         match self {
             Self::Source => {
                 "Look at the source and at the way to it: the service, the network, the lock of its table."
+            }
+            Self::Worker => {
+                "Look at the worker that is named: its machine, the network to it, and the storage that it reads."
             }
             Self::Memory => {
                 "Give the memory pool more room, run fewer nodes at the same time, or find who holds what is reserved."

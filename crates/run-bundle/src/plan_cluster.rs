@@ -30,8 +30,25 @@ pub struct ClusterWork {
 pub struct ClusterStage {
     /// Its number in the query.
     pub stage: u64,
-    /// Each of its tasks.
+    /// Each of its tasks, as far as there is room for them.
     pub tasks: Vec<ClusterTask>,
+    /// The sums over those that are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<TasksLeftOut>,
+}
+
+/// Tasks of a stage that a file has no room for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TasksLeftOut {
+    /// How many.
+    pub tasks: u64,
+    /// Rows that they gave.
+    pub rows: u64,
+    /// Bytes that they got from other machines.
+    pub bytes_received: u64,
+    /// Time that their operators computed, in milliseconds.
+    pub compute_ms: f64,
 }
 
 /// What one machine does of a stage. Times are milliseconds since the query was sent to its workers.
@@ -65,9 +82,94 @@ pub struct ClusterTask {
     pub compute_ms: Option<f64>,
 }
 
+/// Tasks of a query that a file names: of 330 bytes each, so that readers take the file.
+pub const MAX_CLUSTER_TASKS: usize = 10_000;
+
 impl ClusterWork {
+    /// With no more than [`MAX_CLUSTER_TASKS`] tasks. Of a stage with more than its part of them, those stay that did not complete or took
+    /// longest, and as many of the others in even steps.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        let all: usize = self.stages.iter().map(|stage| stage.tasks.len()).sum();
+        if all > MAX_CLUSTER_TASKS {
+            for stage in &mut self.stages {
+                stage.keep(stage.tasks.len() * MAX_CLUSTER_TASKS / all);
+            }
+        }
+        self
+    }
+
     /// The tasks of all stages, each with the number of its stage.
     pub fn tasks(&self) -> impl Iterator<Item = (u64, &ClusterTask)> {
         self.stages.iter().flat_map(|stage| stage.tasks.iter().map(|task| (stage.stage, task)))
+    }
+}
+
+impl ClusterStage {
+    fn keep(&mut self, count: usize) {
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let completed = |task: &ClusterTask| task.outcome.as_deref() == Some("completed");
+        tasks.sort_by(|a, b| {
+            (completed(a).cmp(&completed(b))).then_with(|| took_ms(b).total_cmp(&took_ms(a)))
+        });
+        let others = tasks.split_off((count / 2).min(tasks.len()));
+        let room = count - tasks.len();
+        let step = if room == 0 { usize::MAX } else { others.len().div_ceil(room).max(1) };
+        let mut left_out = self.left_out.take().unwrap_or_default();
+        for (position, task) in others.into_iter().enumerate() {
+            if room > 0 && position % step == 0 {
+                tasks.push(task);
+                continue;
+            }
+            left_out.tasks += 1;
+            left_out.rows = left_out.rows.saturating_add(task.rows.unwrap_or_default());
+            left_out.bytes_received =
+                left_out.bytes_received.saturating_add(task.bytes_received.unwrap_or_default());
+            left_out.compute_ms += task.compute_ms.unwrap_or_default();
+        }
+        tasks.sort_by_key(|task| task.task);
+        self.tasks = tasks;
+        self.left_out = Some(left_out).filter(|left_out| left_out.tasks > 0);
+    }
+}
+
+fn took_ms(task: &ClusterTask) -> f64 {
+    task.ended_ms.zip(task.started_ms).map_or(f64::INFINITY, |(ended, started)| ended - started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(task: u64) -> ClusterTask {
+        ClusterTask {
+            task,
+            started_ms: Some(0.0),
+            ended_ms: Some(if task == 777 { 50.0 } else { 5.0 }),
+            outcome: Some(if task == 9_999 { "lost" } else { "completed" }.to_owned()),
+            rows: Some(2),
+            bytes_received: Some(3),
+            compute_ms: Some(4.0),
+            ..ClusterTask::default()
+        }
+    }
+
+    #[test]
+    fn what_stands_out_stays_and_the_rest_is_summed() {
+        let stage = |count| ClusterStage { tasks: (0..count).map(task).collect(), ..ClusterStage::default() };
+        let work = ClusterWork { stages: vec![stage(30_000), stage(10_000)], ..ClusterWork::default() };
+        let bounded = work.clone().bounded();
+        assert!(bounded.tasks().count() <= MAX_CLUSTER_TASKS);
+        for (stage, all) in bounded.stages.iter().zip(&work.stages) {
+            let numbers: Vec<u64> = stage.tasks.iter().map(|task| task.task).collect();
+            assert!(numbers.contains(&777) && numbers.contains(&9_999) && numbers.is_sorted());
+            assert!(stage.tasks.len() > 1_000);
+            let left_out = stage.left_out.as_ref().unwrap();
+            assert_eq!(left_out.tasks as usize + stage.tasks.len(), all.tasks.len());
+            let expected = (left_out.tasks * 2, left_out.tasks * 3, left_out.tasks as f64 * 4.0);
+            assert_eq!((left_out.rows, left_out.bytes_received, left_out.compute_ms), expected);
+        }
+        let small = ClusterWork { stages: vec![stage(10_000)], ..ClusterWork::default() };
+        assert_eq!(small.clone().bounded(), small);
     }
 }

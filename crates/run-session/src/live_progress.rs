@@ -31,6 +31,7 @@ impl Progress for LiveProgress {
             is_asked: query.is_asked,
             polls: query.polls.into_iter().chain(of_run()).map(poll).collect(),
             busy: query.busy,
+            waits_for_worker: query.waits_for_worker,
             operators: self.operators(query.operators),
         });
         let mut running: Vec<_> = self.run.nodes.list().iter().map(|node| node.progress()).collect();

@@ -85,6 +85,7 @@ mod tests {
             is_asked: false,
             polls: Vec::new(),
             busy: Duration::ZERO,
+            waits_for_worker: None,
             operators: Vec::new(),
         };
         let said = moved.with([&live].into_iter());

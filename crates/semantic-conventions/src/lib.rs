@@ -399,7 +399,7 @@ keys! {
     CheckFailing = "check.failing",
     /// On the event of a data check: what was found, in words.
     CheckMessage = "check.message",
-    /// On the event of a stall, and on metrics: `source`, `memory`, `output`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
+    /// On the event of a stall, and on metrics: `source`, `worker`, `memory`, `output`, `blocked_call`, `blocked_runtime`, `spinning`, `tasks` or `outside`.
     StallClass = "stall.class",
     /// On the event of a stall: the statement or stage that makes no progress, if it does not belong to a node.
     StallStatement = "stall.statement",

@@ -161,7 +161,7 @@ impl Pipeline {
         drop(stream);
         let is_stored = stored.is_some();
         if let Some(stored) = stored {
-            stored.register(session)?;
+            stored.register(session, &shown.first).await?;
         }
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
         // What was there before is not of this node.

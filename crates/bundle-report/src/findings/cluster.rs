@@ -27,8 +27,10 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
 
 /// A stage of which one task computed most.
 fn uneven(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresholds) -> Option<Finding> {
-    let tasks = stage.tasks.len() as f64;
-    let all_ms: f64 = stage.tasks.iter().map(compute_ms).sum();
+    let left_out = stage.left_out.clone().unwrap_or_default();
+    let count = stage.tasks.len() as u64 + left_out.tasks;
+    let tasks = count as f64;
+    let all_ms = stage.tasks.iter().map(compute_ms).sum::<f64>() + left_out.compute_ms.max(0.0);
     let most = stage.tasks.iter().max_by(|a, b| compute_ms(a).total_cmp(&compute_ms(b)))?;
     if tasks < 2.0 || all_ms <= 0.0 {
         return None;
@@ -47,7 +49,7 @@ fn uneven(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresho
         display::name(&most.worker),
         display::duration(compute_ms(most)),
         display::duration(all_ms),
-        stage.tasks.len(),
+        count,
     );
     Some(
         Finding::of_plan(FindingKind::TaskSkew, plan, None, summary)
@@ -87,6 +89,10 @@ fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThre
 
 /// A worker that computed hardly anything of a query that others computed.
 fn idle_worker(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
+    // Those that are left out may be all that a worker had.
+    if work.stages.iter().any(|stage| stage.left_out.is_some()) {
+        return None;
+    }
     let mut by_worker: BTreeMap<&str, f64> =
         work.workers.iter().map(|worker| (worker.as_str(), 0.0)).collect();
     for (_, task) in work.tasks() {
@@ -129,7 +135,8 @@ const SHOWN: usize = 5;
 
 /// Rows that the workers sent each other, in bytes.
 fn shuffled(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
-    let bytes = saturating_sum(work.tasks().filter_map(|(_, task)| task.bytes_received));
+    let left_out = work.stages.iter().filter_map(|stage| Some(stage.left_out.as_ref()?.bytes_received));
+    let bytes = saturating_sum(work.tasks().filter_map(|(_, task)| task.bytes_received).chain(left_out));
     if bytes < thresholds.shuffle_bytes {
         return None;
     }
@@ -156,6 +163,8 @@ fn took_ms(task: &ClusterTask) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_bundle::TasksLeftOut;
+
     use super::*;
     use crate::findings::planted::{Plan, check_quiet, found};
 
@@ -172,7 +181,7 @@ mod tests {
         });
         let tasks: Vec<ClusterTask> = tasks.collect();
         let workers = tasks.iter().map(|task| task.worker.clone()).collect();
-        let stages = vec![ClusterStage { stage: 1, tasks }];
+        let stages = vec![ClusterStage { stage: 1, tasks, left_out: None }];
         let plan = Plan::new().operator(None, "NetworkShuffleExec", 10).compute(3_600.0).partitions(4);
         plan.with(|plan| {
             plan.metrics.cluster = Some(ClusterWork { stages, workers, ..ClusterWork::default() })
@@ -216,5 +225,19 @@ mod tests {
         let half = 100_000_000;
         check(stage([(500.0, 600.0, half), (500.0, 600.0, half)]), FindingKind::ShuffleVolume, 900.0, part);
         check_quiet(stage([(500.0, 600.0, 1_000), (500.0, 600.0, 1_000)]));
+    }
+
+    #[test]
+    fn tasks_that_are_left_out_count_and_make_no_worker_idle() {
+        let left_out = TasksLeftOut { tasks: 8, compute_ms: 16_000.0, ..TasksLeftOut::default() };
+        let with_more = |plan: Plan| {
+            plan.with(|plan| {
+                let work = plan.metrics.cluster.as_mut().unwrap();
+                work.stages[0].left_out = Some(left_out.clone());
+            })
+        };
+        // By itself, one of them is uneven, or a worker idle.
+        check_quiet(with_more(stage([(400.0, 1_900.0, 0), (1_600.0, 1_900.0, 0)])));
+        check_quiet(with_more(stage([(1_800.0, 1_900.0, 0), (1_800.0, 1_900.0, 0), (0.0, 1_900.0, 0)])));
     }
 }

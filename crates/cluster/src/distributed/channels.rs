@@ -12,8 +12,15 @@ use datafusion_distributed::{
     ChannelResolver, WorkerChannel,
     grpc::{BoxCloneSyncChannel, create_worker_client},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
 use url::Url;
+
+use super::so_far::{Answer, METHOD, Question};
 
 /// How long a connection may take to be made.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,17 +35,28 @@ pub(crate) struct Channels(Arc<Mutex<HashMap<Url, Channel>>>);
 
 impl Channels {
     pub(crate) fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        Ok(create_worker_client(BoxCloneSyncChannel::new(self.channel(url)?)))
+    }
+
+    /// How far the tasks of a query are on a worker.
+    pub(super) async fn so_far(&self, url: &Url, query: String) -> std::result::Result<Answer, Status> {
+        let channel = self.channel(url).map_err(|error| Status::internal(error.to_string()))?;
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = ProstCodec::<Question, Answer>::default();
+        let answer = grpc.unary(Request::new(Question { query }), METHOD, codec).await?;
+        Ok(answer.into_inner())
+    }
+
+    fn channel(&self, url: &Url) -> Result<Channel> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = match known.get(url) {
-            Some(channel) => channel.clone(),
-            None => {
-                // It connects once more by itself, where the connection was lost.
-                let channel = endpoint(url)?.connect_lazy();
-                known.insert(url.clone(), channel.clone());
-                channel
-            }
-        };
-        Ok(create_worker_client(BoxCloneSyncChannel::new(channel)))
+        if let Some(channel) = known.get(url) {
+            return Ok(channel.clone());
+        }
+        // It connects once more by itself, where the connection was lost.
+        let channel = endpoint(url)?.connect_lazy();
+        known.insert(url.clone(), channel.clone());
+        Ok(channel)
     }
 }
 

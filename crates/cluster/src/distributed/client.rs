@@ -18,6 +18,7 @@ use url::Url;
 use super::{
     channels::{CONNECT_TIMEOUT, Channels},
     planner::ClusterPlanner,
+    version::version,
 };
 use crate::address::{ClusterAddress, WorkerAddress};
 
@@ -64,7 +65,9 @@ impl Cluster {
                 self.channels.client(worker.url())?.get_worker_info(GetWorkerInfoRequest {}).await
             });
             let problem = match answer.await {
-                Ok(Ok(_)) => return None,
+                // Empty where it is a worker of the engine alone.
+                Ok(Ok(info)) if info.version.is_empty() || info.version == version() => return None,
+                Ok(Ok(info)) => format!("is {}, and this is {}", info.version, version()),
                 Ok(Err(error)) => format!("does not answer as one: {}", in_short(&error)),
                 Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
             };

@@ -5,8 +5,12 @@ mod client;
 mod planner;
 mod query;
 mod query_exec;
-mod signs_of_life;
+mod live_exec;
+mod live_tasks;
+mod running_tasks;
+mod so_far;
 mod travels;
+mod version;
 mod worker;
 mod worker_sinks;
 

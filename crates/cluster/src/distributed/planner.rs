@@ -103,7 +103,7 @@ impl QueryPlanner for ClusterPlanner {
             let why = format!("a worker could not read its plan: {}", first_line(&error.to_string()));
             return Ok(self.on_client(here, &why));
         }
-        ClusterExec::distributed(plan, &self.workers, self.channels.clone())
+        Ok(ClusterExec::distributed(plan, &self.workers, self.channels.clone()))
     }
 }
 

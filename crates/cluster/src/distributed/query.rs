@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use url::Url;
 use uuid::Uuid;
 
-use super::{channels::Channels, travels};
+use super::{channels::Channels, live_tasks::LiveTasks, travels};
 use crate::address::WorkerAddress;
 
 /// What the file of a plan calls the engine.
@@ -40,6 +40,8 @@ const CANCELLED: &str = "cancelled";
 pub(super) struct QueryWork {
     workers: Arc<[WorkerAddress]>,
     begun: Instant,
+    /// What the workers say meanwhile.
+    live: Arc<LiveTasks>,
     state: Mutex<State>,
     /// Told when a task is lost.
     pub(super) lost: Notify,
@@ -53,8 +55,13 @@ struct State {
 }
 
 impl QueryWork {
-    pub(super) fn begin(workers: Arc<[WorkerAddress]>) -> Self {
-        Self { workers, begun: Instant::now(), state: Mutex::default(), lost: Notify::new() }
+    pub(super) fn begin(workers: Arc<[WorkerAddress]>, live: Arc<LiveTasks>) -> Self {
+        Self { workers, begun: Instant::now(), live, state: Mutex::default(), lost: Notify::new() }
+    }
+
+    /// The id that the engine has given the query, once it has sent a task of it.
+    pub(super) fn engine_query_id(&self) -> Option<String> {
+        self.lock().query_id.map(|id| id.to_string())
     }
 
     /// The worker of each task that is lost, with the words that name the task.
@@ -137,11 +144,29 @@ impl QueryWork {
 }
 
 impl RemoteWork for QueryWork {
+    fn busy(&self) -> Duration {
+        self.live.busy()
+    }
+
+    /// A task of a worker that is silent, or else the first one that has not ended: those behind it wait for it.
+    fn waits_for(&self) -> Option<String> {
+        let state = self.lock();
+        let tasks = state.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(|task| (*stage, task)));
+        let open = tasks
+            .filter(|(stage, task)| task.outcome.is_none() && !self.live.has_ended(*stage as u64, task.task));
+        let open: Vec<_> = open.collect();
+        if let Some((stage, task)) = open.iter().find(|(_, task)| self.live.is_silent(&task.worker)) {
+            return Some(format!("{}, which does not answer", named(&task.worker, *stage, task.task)));
+        }
+        open.first().map(|(stage, task)| named(&task.worker, *stage, task.task))
+    }
+
     fn so_far(&self) -> ClusterWork {
         let state = self.lock();
         let stages = state.stages.iter().map(|(stage, tasks)| ClusterStage {
             stage: *stage as u64,
             tasks: tasks.values().cloned().collect(),
+            left_out: None,
         });
         ClusterWork {
             engine: ENGINE.to_owned(),
@@ -220,6 +245,9 @@ impl WorkerChannel for WatchedChannel {
         let key = request.task_key;
         headers.insert(travels::STAGE, HeaderValue::from(key.stage_id));
         headers.insert(travels::TASK, HeaderValue::from(key.task_number));
+        if let Ok(id) = HeaderValue::from_str(&key.query_id.to_string()) {
+            headers.insert(travels::ENGINE_QUERY, id);
+        }
         let name = Self::name(&self.worker, key);
         self.work.sent(&key, &self.worker);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;

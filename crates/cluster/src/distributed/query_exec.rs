@@ -9,10 +9,7 @@ use std::{
 use daglight_plan_diagnostics::{Travelling, with_config};
 use datafusion::{
     arrow::array::RecordBatch,
-    common::{
-        not_impl_err,
-        tree_node::{Transformed, TreeNode as _, TreeNodeRecursion},
-    },
+    common::{not_impl_err, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::PhysicalExpr,
@@ -22,15 +19,16 @@ use datafusion::{
     },
 };
 use datafusion_distributed::{
-    DistributedExt as _, DistributedLeafExec, DistributedMetricsFormat, rewrite_distributed_plan_with_metrics,
+    DistributedExt as _, DistributedMetricsFormat, rewrite_distributed_plan_with_metrics,
 };
 use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
 
 use super::{
     channels::Channels,
+    live_exec::shown,
+    live_tasks::{LiveTasks, Watching, watch},
     query::{QueryChannels, QueryWork},
-    signs_of_life::{self, SignsOfLife, Watching},
     travels,
 };
 use crate::address::WorkerAddress;
@@ -46,7 +44,7 @@ pub(super) struct ClusterExec {
     inner: Arc<dyn ExecutionPlan>,
     shown: Arc<dyn ExecutionPlan>,
     measured: Arc<OnceLock<Arc<dyn ExecutionPlan>>>,
-    signs: Arc<SignsOfLife>,
+    live: Arc<LiveTasks>,
     workers: Arc<[WorkerAddress]>,
     channels: Channels,
 }
@@ -56,22 +54,16 @@ impl ClusterExec {
         inner: Arc<dyn ExecutionPlan>,
         workers: &Arc<[WorkerAddress]>,
         channels: Channels,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let shown =
-            Arc::clone(&inner).transform_down(|node| match node.downcast_ref::<DistributedLeafExec>() {
-                Some(leaf) => {
-                    Ok(Transformed::new(Arc::clone(leaf.original()), true, TreeNodeRecursion::Jump))
-                }
-                None => Ok(Transformed::no(node)),
-            })?;
-        Ok(Arc::new(Self {
+    ) -> Arc<dyn ExecutionPlan> {
+        let live = Arc::default();
+        Arc::new(Self {
+            shown: shown(&inner, &live),
             inner,
-            shown: shown.data,
             measured: Arc::default(),
-            signs: Arc::default(),
+            live,
             workers: Arc::clone(workers),
             channels,
-        }))
+        })
     }
 }
 
@@ -117,7 +109,7 @@ impl ExecutionPlan for ClusterExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let work = Arc::new(QueryWork::begin(Arc::clone(&self.workers)));
+        let work = Arc::new(QueryWork::begin(Arc::clone(&self.workers), Arc::clone(&self.live)));
         let mut config = context.session_config().clone();
         if let Some(travelling) = config.get_extension::<Travelling>() {
             config = config.with_distributed_passthrough_headers(travels::headers(&travelling))?;
@@ -126,7 +118,9 @@ impl ExecutionPlan for ClusterExec {
         let channels = QueryChannels { channels: self.channels.clone(), work: Arc::clone(&work) };
         let config = config.with_distributed_channel_resolver(channels);
         let rows = self.inner.execute(partition, Arc::new(with_config(&context, config)))?;
-        let watching = signs_of_life::watch(&self.signs, self.channels.clone(), Arc::clone(&self.workers));
+        let asked = Arc::clone(&work);
+        let query = move || asked.engine_query_id();
+        let watching = watch(&self.live, query, self.channels.clone(), Arc::clone(&self.workers));
         let execution = Execution {
             rows: Some(rows),
             plan: Arc::clone(&self.inner),
@@ -143,15 +137,7 @@ impl ExecutionPlan for ClusterExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        let metrics = self.measured.get().unwrap_or(&self.inner).metrics();
-        match self.signs.metric() {
-            Some(sign) => {
-                let mut metrics = metrics.unwrap_or_default();
-                metrics.push(sign);
-                Some(metrics)
-            }
-            None => metrics,
-        }
+        self.measured.get().unwrap_or(&self.inner).metrics()
     }
 }
 

@@ -16,6 +16,8 @@ pub const HEADERS: [&str; 7] = [
 /// The stage and the task, which are the same for nobody else of the query.
 pub(crate) const STAGE: HeaderName = HeaderName::from_static("x-daglight-stage");
 pub(crate) const TASK: HeaderName = HeaderName::from_static("x-daglight-task");
+/// The id that the engine gave the query.
+pub(crate) const ENGINE_QUERY: HeaderName = HeaderName::from_static("x-daglight-engine-query");
 
 /// The headers of a query. What cannot be one is left out.
 pub(crate) fn headers(travelling: &Travelling) -> HeaderMap {

@@ -23,13 +23,16 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use super::{
     channels::Channels,
+    running_tasks::{ProgressService, RunningTasks, TaskId},
     travels::{self, HEADERS},
+    version::version,
 };
 
 /// A worker. Clones are the same one.
 #[derive(Clone)]
 pub struct Worker {
     engine: Engine,
+    tasks: RunningTasks,
 }
 
 impl std::fmt::Debug for Worker {
@@ -45,14 +48,15 @@ impl Worker {
         session: impl Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
         listener: Option<Arc<dyn RemoteTaskListener>>,
     ) -> Self {
-        let sessions = Sessions { session, listener, channels: Channels::default() };
-        Self { engine: Engine::from_session_builder(sessions) }
+        let tasks = RunningTasks::default();
+        let sessions = Sessions { session, listener, tasks: tasks.clone(), channels: Channels::default() };
+        Self { engine: Engine::from_session_builder(sessions).with_version(version()), tasks }
     }
 
     /// What it executes in: memory, and object stores.
     #[must_use]
     pub fn with_runtime_env(self, env: Arc<RuntimeEnv>) -> Self {
-        Self { engine: self.engine.with_runtime_env(env) }
+        Self { engine: self.engine.with_runtime_env(env), ..self }
     }
 
     /// Serves until `end`. Tasks that run then are dropped.
@@ -62,8 +66,10 @@ impl Worker {
     pub async fn serve(self, listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving =
-            Server::builder().add_service(self.engine.into_worker_server()).serve_with_incoming(incoming);
+        let serving = Server::builder()
+            .add_service(self.engine.into_worker_server())
+            .add_service(ProgressService(self.tasks))
+            .serve_with_incoming(incoming);
         tokio::select! {
             served = serving => served.map_err(io::Error::other)?,
             () = end => {}
@@ -75,6 +81,7 @@ impl Worker {
 struct Sessions<F> {
     session: F,
     listener: Option<Arc<dyn RemoteTaskListener>>,
+    tasks: RunningTasks,
     channels: Channels,
 }
 
@@ -89,7 +96,7 @@ where
     ) -> Result<SessionState, DataFusionError> {
         let WorkerQueryContext { builder, headers } = context;
         let builder = builder.with_distributed_channel_resolver(self.channels.clone());
-        let builder = watched(builder, &headers, self.listener.clone());
+        let builder = watched(builder, &headers, self.listener.clone(), self.tasks.clone());
         (self.session)(WorkerQueryContext { builder, headers })
     }
 }
@@ -98,24 +105,33 @@ fn watched(
     builder: datafusion::execution::SessionStateBuilder,
     headers: &HeaderMap,
     listener: Option<Arc<dyn RemoteTaskListener>>,
+    tasks: RunningTasks,
 ) -> datafusion::execution::SessionStateBuilder {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let known: Vec<(&'static str, String)> =
         HEADERS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
     let number = |name: &http::HeaderName| text(name.as_str()).and_then(|text| text.parse().ok());
     let (stage, task) = (number(&travels::STAGE), number(&travels::TASK));
+    let id = (text(travels::ENGINE_QUERY.as_str()).zip(stage).zip(task))
+        .map(|((query, stage), task)| TaskId { query, stage, task });
     builder.with_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
-        let plan = giving_way(event.plan);
-        let Some(listener) = &listener else { return Ok(WorkerPlanRewriteEventResponse::new(plan)) };
-        let place = event.session_config.get_extension::<DistributedTaskContext>();
-        let watch = Watch {
-            headers: known.clone(),
-            stage,
-            task: task.unwrap_or_else(|| place.as_ref().map_or(0, |place| place.task_index as u64)),
-            tasks: place.as_ref().map_or(1, |place| place.task_count as u64),
-            listener: Arc::clone(listener),
-        };
-        watched_plan(plan, Arc::new(watch)).map(WorkerPlanRewriteEventResponse::new)
+        let mut plan = giving_way(event.plan);
+        if let Some(listener) = &listener {
+            let place = event.session_config.get_extension::<DistributedTaskContext>();
+            let watch = Watch {
+                headers: known.clone(),
+                stage,
+                task: task.unwrap_or_else(|| place.as_ref().map_or(0, |place| place.task_index as u64)),
+                tasks: place.as_ref().map_or(1, |place| place.task_count as u64),
+                listener: Arc::clone(listener),
+            };
+            plan = watched_plan(plan, Arc::new(watch))?;
+        }
+        // The one that the engine keeps: of what it was made of, nobody does.
+        if let Some(id) = &id {
+            tasks.add(id.clone(), &plan);
+        }
+        Ok(WorkerPlanRewriteEventResponse::new(plan))
     })
 }
 

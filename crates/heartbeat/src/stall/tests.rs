@@ -246,6 +246,29 @@ fn a_query_waits_for_its_source_or_for_who_reads_it() {
 }
 
 #[test]
+fn a_query_that_waits_for_a_worker_of_a_cluster_names_it() {
+    let task = || Some("worker a:9400, task 1 of stage 2".to_owned());
+    check_class(|query| query.waits_for_worker = task(), StallClass::Worker, Some("StreamingTableExec"));
+    // Who reads it is nearer.
+    let unread = |query: &mut QueryProgress| {
+        query.waits_for_worker = task();
+        query.is_asked = false;
+    };
+    check_class(unread, StallClass::Tasks, Some("StreamingTableExec"));
+    let mut detector = StallDetector::new(StallAfter { busy: Duration::from_secs(60), ..after(10) });
+    // A worker computes, and nothing comes of it.
+    let mut observe = |second: i64| {
+        let mut query = query(vec![operator("NetworkShuffleExec", None, Some(0), false)]);
+        query.busy = Duration::from_secs(second as u64);
+        query.waits_for_worker = task();
+        detector.observe(at(second), &of(vec![query]))
+    };
+    assert!((0..60).all(|second| observe(second).is_empty()));
+    let stall = observe(60).remove(0);
+    assert_eq!((stall.class, stall.waits_for), (Some(StallClass::Spinning), task()));
+}
+
+#[test]
 fn a_call_that_holds_a_thread_for_a_source_is_the_wait_for_it() {
     // Of a thread that is not there nobody knows in what it sleeps.
     let held = |may_block| {
