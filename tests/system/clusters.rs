@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use daglight_system_tests::{Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, tpch_data};
+use daglight_system_tests::{
+    Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, tpch_data, tpch_query,
+};
 use serde_json::Value;
 
 use crate::programs::bundle;
@@ -63,11 +65,12 @@ impl Workers {
     }
 }
 
+fn table(name: &str) -> String {
+    let file = tpch_data().join(format!("{name}.parquet"));
+    format!("CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}';\n", file.display())
+}
+
 fn tables() -> String {
-    let table = |name: &str| {
-        let file = tpch_data().join(format!("{name}.parquet"));
-        format!("CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}';\n", file.display())
-    };
     table("lineitem") + &table("orders")
 }
 
@@ -415,5 +418,42 @@ fn a_worker_that_comes_back_between_two_nodes_is_used_again() {
         assert!(tasks.contains(worker), "{worker}: {tasks}");
     }
     assert!(!tasks.contains("lost"), "{tasks}");
+    workers.end();
+}
+
+/// Rows in an order of their own, with what sums of other orders change rounded away.
+fn comparable(finished: &Finished) -> Vec<String> {
+    let rounded = |value: &Value| match value.as_f64() {
+        Some(number) if !value.is_i64() => format!("{number:.3e}"),
+        _ => value.to_string(),
+    };
+    let row =
+        |row: &Value| row.as_object().expect("a row").values().map(rounded).collect::<Vec<_>>().join("|");
+    let mut rows: Vec<String> = rows(finished).iter().map(row).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn the_queries_of_tpch_return_the_same_rows_on_workers() {
+    let names = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
+    let mut script: String = names.into_iter().map(table).collect();
+    for number in 1..=22 {
+        let query = tpch_query(number).expect("a query");
+        script += &format!("{};\n", query.trim().trim_end_matches(';'));
+    }
+    let checkout = Checkout::new();
+    let file = checkout.path().join("tpch.sql");
+    let run =
+        |out: &str| Daglight::new(&checkout, ["run", "tpch.sql", "--format", "ndjson", "--output-dir", out]);
+    fs::write(&file, &script).expect("a script");
+    let alone = run("alone").finish().ended_with(0);
+    fs::write(&file, format!("{DIVIDED}{script}")).expect("a script");
+    let workers = Workers::start(&checkout, |worker| worker);
+    let distributed =
+        run("out").args(["--jobs", "4", "--cluster", &workers.cluster()]).finish().ended_with(0);
+    let expected = comparable(&alone);
+    assert!(expected.len() > 100, "{expected:#?}");
+    assert_eq!(comparable(&distributed), expected);
     workers.end();
 }
