@@ -27,6 +27,13 @@ pub struct ProcessFacts {
     pub open_files: Option<usize>,
 }
 
+impl ProcessFacts {
+    /// Of this process, now.
+    pub fn now() -> Self {
+        ProcessWatch::new().facts()
+    }
+}
+
 /// The state of a thread that runs, or waits for a processor.
 pub(crate) const RUNNABLE: &str = "runnable";
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use daglight_capture_policy::Policy;
-use daglight_heartbeat::{Beat, Names};
+use daglight_heartbeat::{Beat, MemoryUse, Moved, Names, Nodes, ProcessFacts, RuntimeUse};
 use daglight_otel_bridge::{
     AttributeValue, BeatMeasures, StageSpan,
     names::{self, Key},
@@ -55,7 +55,8 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
     on_stall::act(state, beat);
     drop(guard);
     span.end();
-    state.context.signals.metrics().beat(&measures(beat, before));
+    let level = before.map(Level::of);
+    state.context.signals.metrics().beat(&measures(&Level::of(beat), level.as_ref()));
     state.context.signals.snapshot_metrics();
 }
 
@@ -172,34 +173,64 @@ fn say(state: &RunState, stage: &str, beat: &Beat, changed: &Facts) {
     );
 }
 
-fn measures(beat: &Beat, before: Option<&Beat>) -> BeatMeasures {
-    let since = |of: fn(&Beat) -> Option<u64>| {
-        let now = of(beat).unwrap_or(0);
-        now.saturating_sub(before.and_then(of).unwrap_or(0))
+/// What counts of a run at one moment.
+struct Level<'l> {
+    nodes: &'l Nodes,
+    moved: Moved,
+    memory: Option<MemoryUse>,
+    runtime: Option<RuntimeUse>,
+    process: ProcessFacts,
+}
+
+impl<'l> Level<'l> {
+    fn of(beat: &'l Beat) -> Self {
+        let Beat { nodes, moved, memory, runtime, process, .. } = beat;
+        Self { nodes, moved: *moved, memory: *memory, runtime: *runtime, process: *process }
+    }
+}
+
+fn measures(now: &Level<'_>, before: Option<&Level<'_>>) -> BeatMeasures {
+    let since = |of: fn(&Level<'_>) -> Option<u64>| {
+        of(now).unwrap_or(0).saturating_sub(before.and_then(of).unwrap_or(0))
     };
     // What the process has done before the run is not of the run.
-    let of_process = |of: fn(&Beat) -> Option<u64>| if before.is_some() { since(of) } else { 0 };
+    let of_process = |of: fn(&Level<'_>) -> Option<u64>| if before.is_some() { since(of) } else { 0 };
     let count = |count: usize| count as u64;
     BeatMeasures {
-        pending_tasks: count(beat.nodes.pending.count),
-        completed_tasks: count(beat.nodes.completed.count),
-        io_bytes_read: of_process(|beat| Some(beat.process.io?.bytes_read)),
-        io_bytes_written: of_process(|beat| Some(beat.process.io?.bytes_written)),
-        rows_read: since(|beat| Some(beat.moved.rows_read)),
-        rows_written: since(|beat| Some(beat.moved.rows_written)),
-        bytes_read: since(|beat| Some(beat.moved.bytes_read)),
-        bytes_written: since(|beat| Some(beat.moved.bytes_written)),
-        bytes_spilled: since(|beat| Some(beat.moved.bytes_spilled)),
-        memory_reserved: beat.memory.map(|memory| memory.reserved_bytes),
-        memory_limit: beat.memory.and_then(|memory| memory.limit_bytes),
-        runtime_workers: beat.runtime.map(|runtime| count(runtime.workers)),
-        runtime_busy_workers: beat.runtime.and_then(|runtime| runtime.busy_workers).map(count),
-        runtime_queue_depth: beat.runtime.map(|runtime| count(runtime.queue_depth)),
+        pending_tasks: count(now.nodes.pending.count),
+        completed_tasks: count(now.nodes.completed.count),
+        io_bytes_read: of_process(|level| Some(level.process.io?.bytes_read)),
+        io_bytes_written: of_process(|level| Some(level.process.io?.bytes_written)),
+        rows_read: since(|level| Some(level.moved.rows_read)),
+        rows_written: since(|level| Some(level.moved.rows_written)),
+        bytes_read: since(|level| Some(level.moved.bytes_read)),
+        bytes_written: since(|level| Some(level.moved.bytes_written)),
+        bytes_spilled: since(|level| Some(level.moved.bytes_spilled)),
+        memory_reserved: now.memory.map(|memory| memory.reserved_bytes),
+        memory_limit: now.memory.and_then(|memory| memory.limit_bytes),
+        runtime_workers: now.runtime.map(|runtime| count(runtime.workers)),
+        runtime_busy_workers: now.runtime.and_then(|runtime| runtime.busy_workers).map(count),
+        runtime_queue_depth: now.runtime.map(|runtime| count(runtime.queue_depth)),
         cpu_seconds: before
-            .and_then(|before| Some(beat.process.cpu_seconds? - before.process.cpu_seconds?))
+            .and_then(|before| Some(now.process.cpu_seconds? - before.process.cpu_seconds?))
             .unwrap_or(0.0),
-        resident_bytes: beat.process.resident_bytes,
-        threads: beat.process.threads.map(count),
-        open_files: beat.process.open_files.map(count),
+        resident_bytes: now.process.resident_bytes,
+        threads: now.process.threads.map(count),
+        open_files: now.process.open_files.map(count),
     }
+}
+
+/// Brings the metrics up to the end of the run: its last beat, `before`, is up to an interval old, and a run that is shorter than
+/// that has moved nothing by it.
+pub(crate) fn measure_the_end(state: &RunState, before: Option<&Beat>) {
+    let nodes = state.nodes_by_state();
+    let now = Level {
+        nodes: &nodes,
+        // Of queries that have ended, as all have that anybody waits for: those of the program are not asked any more.
+        moved: state.core.queries.moved.with(std::iter::empty()),
+        memory: state.context.shared.pools.used(),
+        runtime: state.beats.runtime.used(),
+        process: ProcessFacts::now(),
+    };
+    state.context.signals.metrics().beat(&measures(&now, before.map(Level::of).as_ref()));
 }

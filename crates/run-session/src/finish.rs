@@ -11,6 +11,7 @@ use daglight_run_bundle::{ArtifactCatalog, Delivery, FileEntry, RunProgress, War
 use daglight_tracker_client::{Event, Outcome};
 
 use crate::{
+    beats,
     delivery_warnings::{say_what_the_tracker_lacks, say_what_waits, say_what_was_lost},
     finish_facts::{EndFacts, ending_so_far, report_of, shown},
     finish_report::{FinishReport, ReportPaths},
@@ -48,6 +49,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     if let Some(heartbeat) = heartbeat {
         heartbeat.stop();
     }
+    let last_beat = state.beats.last.shown().map(|(_, beat)| beat);
     stalls::close(state, ended_at);
     // Nodes whose code is still held somewhere: nothing more will be heard of them.
     state.nodes.list().iter().for_each(|node| NodeRun::end_with_the_run(state, node));
@@ -60,6 +62,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
     // Before the spans are flushed: this makes the spans of the last operators.
     end_plans(state);
+    beats::measure_the_end(state, last_beat.as_ref());
     say_what_has_no_run(state);
     state.core.check_registry();
     say_how_it_ended(state);

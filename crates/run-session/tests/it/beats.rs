@@ -214,3 +214,46 @@ async fn the_memory_of_a_session_is_known_after_a_new_limit() {
         .collect();
     assert!(limits.contains(&32) && limits.contains(&64), "{limits:?}");
 }
+
+/// The last value of a metric without attributes of its own.
+fn last_value(bundle: &Path, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(bundle.join("otel_metrics.json")).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let metrics = last["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap();
+    let metric = metrics.iter().find(|metric| metric["name"] == name)?;
+    let kind = if metric["sum"].is_object() { "sum" } else { "gauge" };
+    let point = &metric[kind]["dataPoints"][0];
+    point["asDouble"].as_f64().or_else(|| point["asInt"].as_str()?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_of_a_run_are_those_of_its_end_however_long_its_last_beat_is_ago() {
+    let out = tempfile::tempdir().unwrap();
+    let telemetry = telemetry(out.path());
+    let ctx = telemetry.session(SessionStateBuilder::new_with_default_features());
+    let run = telemetry.start_run(&dag(), RunOptions::default());
+    for (node, rows) in [("orders", 1_000), ("late", 500)] {
+        run.node(node, async |_| {
+            // The first beat is before both.
+            while beats_seen(run.bundle_dir().unwrap()) == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let file = out.path().join(format!("{node}.parquet"));
+            let rows = format!("SELECT value FROM generate_series(1, {rows})");
+            ctx.sql(&format!("COPY ({rows}) TO '{}'", file.display())).await?.collect().await
+        })
+        .await
+        .unwrap();
+    }
+    let bundle = run.finish().await.bundle.unwrap();
+    assert_eq!(beats(&bundle).len(), 1);
+    let of = |name| last_value(&bundle, name);
+    assert_eq!((of("daglight.completed_tasks"), of("daglight.pending_tasks")), (Some(2.0), Some(1.0)));
+    assert_eq!(of("daglight.query.rows_written"), Some(1_500.0));
+    assert!(of("process.cpu.time").is_some_and(|seconds| seconds > 0.0));
+}
+
+fn beats_seen(bundle: &Path) -> u64 {
+    let beat = fs::read(bundle.join("heartbeat.json")).unwrap_or_default();
+    serde_json::from_slice::<Value>(&beat).ok().and_then(|beat| beat["beats"].as_u64()).unwrap_or(0)
+}
