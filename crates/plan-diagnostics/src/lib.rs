@@ -67,7 +67,7 @@ pub use open_planning::LivePlanning;
 pub use operators::MeasuredOperator;
 pub use planned_operators::Estimate;
 pub use planned_query::{PlannedQuery, PlanningFailure, PlanningState, PlanningTurn};
-pub use planner::instrument;
+pub use planner::{instrument, is_instrumented};
 pub use planning::{PlanningPart, PlanningTimes, RuleTime};
 pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};

@@ -47,21 +47,11 @@ pub fn instrument(
     observer: Arc<dyn QueryObserver>,
     live: LiveQueries,
 ) -> SessionStateBuilder {
-    let mut config = builder.config().take().unwrap_or_default();
-    // By an extension, which travels with clones of the configuration, because a `QueryPlanner` cannot be downcast.
-    let known = config.get_extension::<ObservedBy>().and_then(|by| by.0.upgrade());
-    // A configuration may have been copied into another session, or the planner replaced.
-    let is_in_use = |known: Arc<ObservingPlanner>| {
-        builder
-            .query_planner()
-            .as_ref()
-            .is_some_and(|used| Arc::as_ptr(used).addr() == Arc::as_ptr(&known).addr())
-    };
     // Instrumented twice, every query would count twice.
-    if known.is_some_and(is_in_use) {
-        *builder.config() = Some(config);
+    if is_instrumented(&mut builder) {
         return builder;
     }
+    let mut config = builder.config().take().unwrap_or_default();
     // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
     // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
@@ -70,6 +60,20 @@ pub fn instrument(
     let planner = Arc::new(ObservingPlanner { inner, is_analyzed, session });
     config.set_extension(Arc::new(ObservedBy(Arc::downgrade(&planner))));
     builder.with_config(config).with_query_planner(planner)
+}
+
+/// Whether the queries of the session that is built from `builder` are seen already, so that [`instrument`] leaves it as it is.
+pub fn is_instrumented(builder: &mut SessionStateBuilder) -> bool {
+    // By an extension, which travels with clones of the configuration, because a `QueryPlanner` cannot be downcast.
+    let known = builder.config().as_ref().and_then(|config| config.get_extension::<ObservedBy>());
+    // A configuration may have been copied into another session, or the planner replaced.
+    let is_in_use = |known: Arc<ObservingPlanner>| {
+        builder
+            .query_planner()
+            .as_ref()
+            .is_some_and(|used| Arc::as_ptr(used).addr() == Arc::as_ptr(&known).addr())
+    };
+    known.and_then(|by| by.0.upgrade()).is_some_and(is_in_use)
 }
 
 /// Marks the configuration of an observed session with its planner.

@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, ops::Deref, sync::Arc, time::Duration};
 
+use daglight_plan_diagnostics::is_instrumented;
 use daglight_run_identity::DagName;
 use datafusion::{
     dataframe::DataFrame,
@@ -121,7 +122,8 @@ impl Telemetry {
     /// Code in [`Run::node`] of another run stays what it is; in [`Observed::run`] it is a node of that name.
     ///
     /// # Errors
-    /// When the setting `dag_name` is not the name of a DAG.
+    /// When the setting `dag_name` is not the name of a DAG, or the session is observed already, by this or by
+    /// [`Telemetry::session`].
     ///
     /// ```
     /// # use daglight_capture_policy::Profile;
@@ -149,6 +151,10 @@ impl Telemetry {
         session: impl Into<SessionStateBuilder>,
         options: ObserveOptions,
     ) -> Result<Observed, TelemetryError> {
+        let mut session = session.into();
+        if is_instrumented(&mut session) {
+            return Err(TelemetryError::AlreadyObserved);
+        }
         let ObserveOptions { dag_name, window, run } = options;
         let dag_name = match dag_name {
             Some(name) => name,
@@ -156,11 +162,7 @@ impl Telemetry {
         };
         let observed = Arc::new(ObservedSession::new(&self.shared, &self.open_runs, dag_name, run, window));
         let observer = SessionObserver::new(&self.shared, &self.open_runs).of_session(&observed);
-        Ok(Observed {
-            session: self.observed_by(session.into(), observer),
-            observed,
-            telemetry: self.clone(),
-        })
+        Ok(Observed { session: self.observed_by(session, observer), observed, telemetry: self.clone() })
     }
 
     /// That of the settings, or else the name of the program, as far as it is the name of a DAG: that of a test has a hash in it.

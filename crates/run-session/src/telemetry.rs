@@ -74,6 +74,12 @@ pub enum TelemetryError {
     /// The setting `dag_name` is not the name of a DAG.
     #[error("setting dag_name: {0}")]
     DagName(#[from] DagNameError),
+    /// The session to observe is observed already, and would be seen by whoever came first.
+    #[error(
+        "the session is observed already, so that its queries would not be seen by this call: \
+         give `observe` the session that it was made of"
+    )]
+    AlreadyObserved,
 }
 
 impl Telemetry {
