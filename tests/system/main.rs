@@ -15,6 +15,7 @@ mod damages;
 mod datafusion_cli;
 mod demo;
 mod endings;
+mod examples;
 mod exit_codes;
 mod exports;
 mod failing;

@@ -36,6 +36,8 @@ mod column_type;
 mod param_table;
 mod registry;
 
+/// What an [`Output`] of one's own is implemented with.
+pub use async_trait::async_trait;
 pub use check_keys::MAX_KEY_BYTES;
 pub use check_query::check_table;
 pub use check_result::{CheckOutcome, CheckResult, ChecksFailed, Found, Measured};

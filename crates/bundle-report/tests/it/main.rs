@@ -5,6 +5,7 @@
 mod compared;
 mod damaged;
 mod endings;
+mod examples;
 mod exports;
 #[path = "../../src/fixture.rs"]
 mod fixture;

@@ -11,6 +11,7 @@ mod beginning;
 mod compressed;
 mod counted;
 mod destinations;
+mod examples;
 mod faults;
 mod format;
 mod observed;
