@@ -30,20 +30,23 @@ def finished(command: str, env: dict[str, str] | None = None) -> tuple[int, byte
     return process.returncode, output
 
 
-def environment(parent: str) -> dict[str, str]:
+def environment(parent: str, root: str) -> dict[str, str]:
     """The variables that make the run a child of the task."""
     carrier: dict[str, str] = {}
     # The span of the task, where Airflow sends traces; otherwise nothing is added.
     inject(carrier)
     trace = {name.upper(): value for name, value in carrier.items()}
-    return os.environ | trace | {"OPENLINEAGE_PARENT_ID": parent}
+    return os.environ | trace | {"OPENLINEAGE_PARENT_ID": parent, "OPENLINEAGE_ROOT_PARENT_ID": root}
 
 
 @dag(schedule="@daily", start_date=pendulum.datetime(2026, 11, 1, tz="UTC"), catchup=False)
 def sales():
     @task(retries=2, retry_delay=pendulum.duration(minutes=5))
-    def run(day: str, parent: str) -> dict[str, str | None]:
-        exit_code, output = finished(COMMAND.format(day=day), environment(parent))
+    def run(day: str, parent: str, root: str) -> dict[str, str | None]:
+        exit_code, output = finished(COMMAND.format(day=day), environment(parent, root))
+        if not output:
+            # It was killed, for its memory for example. `daglight sync` closes its run.
+            raise RuntimeError(f"daglight ended with {exit_code} and without a report")
         report = json.loads(output)
         if exit_code == 2:
             # A wrong script, parameter or setting: the next attempt would end in the same way.
@@ -60,8 +63,9 @@ def sales():
 
     run(
         day="{{ ds }}",
-        # Of the provider for OpenLineage. Without it, leave the parent out.
+        # Of the provider for OpenLineage. Without it, leave both out.
         parent="{{ macros.OpenLineageProviderPlugin.lineage_parent_id(task_instance) }}",
+        root="{{ macros.OpenLineageProviderPlugin.lineage_root_parent_id(task_instance) }}",
     )
 
 
