@@ -270,3 +270,89 @@ fn a_configuration_of_its_own_clients_is_read_and_a_wrong_one_named() {
     disabled.report(0);
     assert!(!disabled.stderr.contains("kafka"), "{}", disabled.stderr);
 }
+
+#[test]
+fn a_dataset_has_one_name_and_schema_whoever_reads_or_writes_it() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    let script = "\
+COPY (SELECT value AS id, 'x' AS name FROM generate_series(1, 9) AS s(value)) TO 'in/a.parquet';
+COPY (SELECT 1 AS id, 'y' AS name) TO 'orders/' STORED AS PARQUET;
+-- expect: unique(id)
+CREATE EXTERNAL TABLE orders STORED AS PARQUET LOCATION 'orders/';
+CREATE EXTERNAL TABLE a STORED AS PARQUET LOCATION 'in/a.parquet';
+COPY (SELECT o.id, a.name FROM orders o JOIN a ON o.id = a.id WHERE 1 = 2) TO 'out/never.parquet';
+COPY (SELECT id FROM a LIMIT 0) TO 'out/none.parquet';
+CREATE TABLE t AS SELECT id, name FROM a;
+UPDATE t SET name = 'z' WHERE id = 1;
+DELETE FROM t WHERE id = 2;
+COPY (SELECT name FROM 'in/a.parquet') TO 'out/by_name.parquet';
+";
+    let report = run(&checkout, script, &receiver).finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let dag = report["dag_name"].as_str().expect("a name");
+    let root = checkout.path().canonicalize().expect("a folder").display().to_string();
+    let short = |name: &str| name.replace(&root, "").replace(&format!("{dag}."), "");
+    let sides = |of: &str| {
+        let ends = events.iter().filter(|event| event["eventType"] == "COMPLETE");
+        let datasets = ends.flat_map(|event| event[of].as_array().into_iter().flatten());
+        datasets
+            .map(|dataset| (short(dataset["name"].as_str().expect("a name")), dataset))
+            .collect::<Vec<_>>()
+    };
+    let (inputs, outputs) = (sides("inputs"), sides("outputs"));
+    let count = |datasets: &[(String, &Value)], name: &str| {
+        datasets.iter().filter(|(known, _)| known == name).count()
+    };
+    for (name, _) in &inputs {
+        assert!(["/orders", "/in/a.parquet", "t"].contains(&name.as_str()), "{name}");
+    }
+    // Its own node, and the query that is never true.
+    assert_eq!((count(&inputs, "/orders"), count(&outputs, "/orders")), (2, 1), "{inputs:#?}");
+    // Its own node, those that are never true, the table that is made of it, and the query that reads it by its name.
+    assert_eq!(count(&inputs, "/in/a.parquet"), 5, "{inputs:#?}");
+    // It is made, updated, and rows of it are deleted.
+    assert_eq!(count(&outputs, "t"), 3, "{outputs:#?}");
+    for (name, dataset) in inputs.iter().chain(&outputs) {
+        let fields = dataset["facets"]["schema"]["fields"].as_array().into_iter().flatten();
+        for field in fields.filter(|field| field["name"] == "name") {
+            assert_eq!(field["type"], "Utf8", "{name}");
+        }
+        let lineage = &dataset["facets"]["columnLineage"]["fields"];
+        for origin in
+            lineage.as_object().into_iter().flatten().flat_map(|(_, of)| of["inputFields"].as_array())
+        {
+            for field in origin {
+                let from = short(field["name"].as_str().expect("a name"));
+                assert!(count(&inputs, &from) > 0, "{name}: {from}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_are_read_by_name_are_told_apart_where_only_their_names_are_shown() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    for name in ["items", "orders"] {
+        fs::write(checkout.path().join(format!("{name}.csv")), "id\n1\n").expect("a file");
+    }
+    let script = "\
+COPY (SELECT id FROM 'items.csv') TO 'out/a.csv';
+COPY (SELECT id FROM './orders.csv') TO 'out/b.csv';
+COPY (SELECT id FROM 'out/a.csv') TO 'out/c.csv';
+";
+    let report = run(&checkout, script, &receiver).env("DAGLIGHT_PATHS", "file_name").finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let dag = report["dag_name"].as_str().expect("a name");
+    let of = |node: &str, side: &str| {
+        let end = of_job(&events, &format!("{dag}.{node}"))["COMPLETE"];
+        names(&end[side])
+            .into_iter()
+            .map(|(_, name)| name.replace(&format!("{dag}."), ""))
+            .collect::<Vec<_>>()
+    };
+    let read = ["a", "b", "c"].map(|node| of(&format!("{node}_csv"), "inputs"));
+    assert_eq!(read, [["items"], ["orders"], ["a"]], "{events:#?}");
+    assert_eq!(of("a_csv", "outputs"), ["a"]);
+}

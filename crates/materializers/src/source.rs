@@ -28,6 +28,8 @@ pub struct SourceFacts {
     pub schema: SchemaRef,
     /// Where its files lie, each with its pattern if it has one.
     pub locations: Vec<String>,
+    /// The same without patterns: files and folders.
+    pub places: Vec<String>,
     /// The files that a scan of the whole table reads, where it is a table of files.
     pub files: Option<StoredFiles>,
     /// Its rows, where the files say so.
@@ -45,8 +47,9 @@ pub struct SourceFacts {
 pub async fn source_facts(session: &SessionContext, table: &str) -> Result<SourceFacts> {
     let provider = session.table_provider(table).await?;
     let listing = provider.downcast_ref::<ListingTable>();
-    let locations: Vec<String> =
-        listing.map(|listing| listing.table_paths().iter().map(location).collect()).unwrap_or_default();
+    let urls = listing.map(|listing| listing.table_paths().as_slice()).unwrap_or_default();
+    let locations: Vec<String> = urls.iter().map(location).collect();
+    let places: Vec<String> = urls.iter().map(ToString::to_string).collect();
     let state = session.state();
     // Planned and not executed: DataFusion collects the statistics that it has while it plans.
     let scan = provider.scan(&state, None, &[], None).await?;
@@ -60,7 +63,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
             Ok(FooterFacts { rows, columns }) => (Some(rows), columns, None),
             Err(unread) => (rows, Vec::new(), Some(unread)),
         };
-        return Ok(SourceFacts { schema, locations, files, rows, columns, unread });
+        return Ok(SourceFacts { schema, locations, places, files, rows, columns, unread });
     }
     let columns: Vec<ColumnFacts> = statistics
         .column_statistics
@@ -73,7 +76,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
         .collect();
     let known = columns.iter().any(|column| column.missing.is_some() || column.min.is_some());
     let columns = if known { columns } else { Vec::new() };
-    Ok(SourceFacts { schema, locations, files, rows, columns, unread: None })
+    Ok(SourceFacts { schema, locations, places, files, rows, columns, unread: None })
 }
 
 /// Where a table's files lie, with the pattern that they are chosen by, which is not part of the URL.

@@ -29,6 +29,7 @@ mod open_planning;
 mod fingerprint;
 mod shape;
 mod lineage;
+mod source_tables;
 mod sources;
 mod scan_facts;
 
@@ -73,6 +74,7 @@ pub use polls::{ActivePoll, Polling, Polls, this_thread};
 pub use progress::{LiveOperator, LiveQueries, LiveQuery};
 pub use query_kind::QueryKind;
 pub use scan_facts::ScanFacts;
+pub use source_tables::SourceTable;
 pub use store_request::{RequestObserver, StoreObserver, StoreOperation, StoreRequest};
 pub use watched_store::WatchedStores;
 pub use watched_task::{MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, watched_task};

@@ -1,8 +1,11 @@
 //! A query that was planned: what it does, what it reads, and what makes it the same as another.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arrow::datatypes::SchemaRef;
@@ -20,6 +23,7 @@ use crate::{
     planning::{PlanningPart, PlanningTimes},
     query_kind::QueryKind,
     source_plan::{DataPlan, SourcePlan},
+    source_tables::SourceTable,
 };
 
 /// How far the planning of a query has come.
@@ -68,6 +72,8 @@ pub struct PlannedQuery {
     pub schema: SchemaRef,
     /// The tables that it reads, sorted, each once.
     pub source_tables: Vec<String>,
+    /// The same with what is known of them, by name.
+    pub reads: Arc<BTreeMap<String, SourceTable>>,
     /// Where its columns come from.
     pub lineage: Arc<Lineage>,
     /// Why none of it runs on the cluster of the session; `None` where some of it does, or there is none.
@@ -111,7 +117,8 @@ impl PlannedQuery {
             kind: source.kind,
             analyzed: source.analyzed,
             schema: source.schema,
-            source_tables: source.tables,
+            source_tables: source.tables.keys().cloned().collect(),
+            reads: source.tables,
             fingerprints: Fingerprints::without_plan(&source.texts),
             texts: source.texts,
             planning,

@@ -1,7 +1,7 @@
 //! What is kept of the logical plan of a query as the front end made it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -13,7 +13,7 @@ use datafusion::{
     logical_expr::{LogicalPlan, TableSource},
 };
 
-use crate::{fingerprint::PlanTexts, lineage::Lineage, query_kind::QueryKind};
+use crate::{fingerprint::PlanTexts, lineage::Lineage, query_kind::QueryKind, source_tables::SourceTable};
 
 /// What is kept of a plan: texts and names, so that no table of it lives longer because of us.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ pub(crate) struct SourcePlan {
     /// The columns of its data: what it returns, or what it writes.
     pub(crate) schema: SchemaRef,
     pub(crate) texts: Arc<PlanTexts>,
-    /// The tables that it reads, sorted, each once.
-    pub(crate) tables: Vec<String>,
+    /// The tables that it reads, by name.
+    pub(crate) tables: Arc<BTreeMap<String, SourceTable>>,
     pub(crate) data: Arc<DataPlan>,
     pub(crate) lineage: Arc<Lineage>,
 }
@@ -141,23 +141,11 @@ impl SourcePlan {
             analyzed: false,
             schema: data_schema(plan),
             texts: Arc::new(PlanTexts::of(plan, text)),
-            tables: tables_of(plan),
+            tables: Arc::new(SourceTable::read_by(plan)),
             data,
             lineage: Arc::new(Lineage::of(plan)),
         }
     }
-}
-
-fn tables_of(plan: &LogicalPlan) -> Vec<String> {
-    let mut tables = BTreeSet::new();
-    let visited = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            tables.insert(scan.table_name.to_string());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(visited.is_ok(), "the visitor returns no error");
-    tables.into_iter().collect()
 }
 
 /// A write returns a count, and its data are what goes in; `EXPLAIN ANALYZE` returns measurements.

@@ -3,19 +3,20 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
 use daglight_capture_policy::{Captured, Policy};
-use daglight_materializers::Written;
+use daglight_materializers::{Written, name_of_files};
 use daglight_openlineage::{
     DatasetName, Ending, ErrorFacts, LineageRun, NominalTime, ParentRun, RunFacts, SourceLocation,
 };
+use daglight_plan_diagnostics::SourceTable;
 use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
 use daglight_run_identity::{DagName, GitFacts, RunId};
-use datafusion::DATAFUSION_VERSION;
+use datafusion::{DATAFUSION_VERSION, arrow::datatypes::SchemaRef, datasource::listing::ListingTableUrl};
 
 use crate::{lineage_setup::LineageSetup, options::RunOptions, run_log::RunLog, shared::Shared};
 
@@ -32,8 +33,15 @@ pub(crate) struct RunLineage {
     dag: String,
     /// Where the code lies, as far as a checkout is known.
     checkout: Option<PathBuf>,
-    /// The places of the outputs of nodes that have not ended, by node and name.
-    outputs: Mutex<BTreeMap<(String, String), String>>,
+    /// The outputs of nodes that have not ended, by node and name.
+    outputs: Mutex<BTreeMap<(String, String), NotedOutput>>,
+}
+
+/// What is known of an output beside its artifact, which says it only as far as it may be shown.
+#[derive(Clone)]
+struct NotedOutput {
+    location: Option<String>,
+    schema: SchemaRef,
 }
 
 impl RunLineage {
@@ -109,17 +117,44 @@ impl RunLineage {
         said(log, self.run.run_ended(time, &ending(failure, None, interrupted)));
     }
 
-    /// A node has written something: notes where, which an artifact says only as far as it may be shown.
+    /// A node has written something.
     pub(crate) fn written(&self, node: &str, written: &Written) {
-        if let Some(location) = &written.location {
-            self.outputs().insert((node.to_owned(), written.name.clone()), location.clone());
-        }
+        let noted = NotedOutput { location: written.location.clone(), schema: Arc::clone(&written.schema) };
+        self.outputs().insert((node.to_owned(), written.name.clone()), noted);
     }
 
     /// The dataset that a node has written under that name.
     pub(crate) fn output(&self, node: &str, name: &str) -> DatasetName {
-        let location = self.outputs().get(&(node.to_owned(), name.to_owned())).cloned();
-        location.and_then(|location| self.at(&location)).unwrap_or_else(|| self.table(name))
+        match self.noted(node, name).and_then(|noted| noted.location) {
+            Some(location) => self.at(&location).unwrap_or_else(|| self.of_dag(name)),
+            None => self.table(name),
+        }
+    }
+
+    /// The columns of what a node has written under that name.
+    pub(crate) fn output_schema(&self, node: &str, name: &str) -> Option<SchemaRef> {
+        self.noted(node, name).map(|noted| noted.schema)
+    }
+
+    fn noted(&self, node: &str, name: &str) -> Option<NotedOutput> {
+        self.outputs().get(&(node.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// The datasets that a table is made of: none for what a function makes.
+    pub(crate) fn datasets_of(&self, table: &SourceTable) -> Vec<DatasetName> {
+        let places: Vec<_> = table.locations.iter().filter_map(|location| self.at(location)).collect();
+        if !places.is_empty() {
+            return places;
+        }
+        // The policy shows no place, or there is none.
+        let is_at =
+            |location: &String| ListingTableUrl::parse(&table.name).is_ok_and(|url| url.as_str() == location);
+        match table.locations.first() {
+            None if table.is_of_function => Vec::new(),
+            // Read by its place: called as the output is that has written it.
+            Some(location) if is_at(location) => vec![self.of_dag(&name_of_files(&table.name))],
+            _ => vec![self.table(&table.name)],
+        }
     }
 
     /// The dataset at a place. `None` where the policy does not show it.
@@ -139,7 +174,11 @@ impl RunLineage {
     /// A table that is known in this DAG alone.
     pub(crate) fn table(&self, name: &str) -> DatasetName {
         let last = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-        DatasetName::of_dag(self.run.namespace(), &self.dag, &self.policy.capture_name(last).to_text())
+        self.of_dag(last)
+    }
+
+    fn of_dag(&self, name: &str) -> DatasetName {
+        DatasetName::of_dag(self.run.namespace(), &self.dag, &self.policy.capture_name(name).to_text())
     }
 
     pub(crate) fn flush(&self, timeout: Duration) {
@@ -156,7 +195,7 @@ impl RunLineage {
         accounts
     }
 
-    fn outputs(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
+    fn outputs(&self) -> MutexGuard<'_, BTreeMap<(String, String), NotedOutput>> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use daglight_capture_policy::Captured;
 use daglight_materializers::MATERIALIZATION_TAG;
-use daglight_openlineage::{Column, ColumnOrigin, DatasetFacts, DatasetName, Transformation};
+use daglight_openlineage::{Column, ColumnOrigin, DatasetFacts, Transformation};
 use daglight_plan_diagnostics::{Derivation, Influence, SourceColumn};
 use daglight_run_bundle::{Artifact, Materialization};
 use datafusion::arrow::datatypes::Schema;
 
-use crate::{lineage::RunLineage, node_facts::GatheredFacts, node_scope::NodeScope, read_tables::ReadTable};
+use crate::{lineage::RunLineage, node_facts::GatheredFacts, node_scope::NodeScope, plain_type::plain_type};
 
 /// What a node has read and written.
 pub(crate) struct Datasets {
@@ -25,28 +25,42 @@ pub(crate) fn datasets(
     summary: Option<&Captured>,
 ) -> Datasets {
     let inputs = inputs(lineage, scope, facts);
-    let only_one = facts.artifacts.len() == 1;
-    let outputs = facts.artifacts.iter().map(|artifact| {
-        let mut output = written(lineage, scope, artifact);
-        // What is known of the node's rows is known of the only thing that it has written.
-        if only_one {
-            add_column_lineage(lineage, scope, facts, &mut output);
-            output.summary = summary.cloned();
+    let mut outputs: Vec<_> =
+        facts.artifacts.iter().map(|artifact| written(lineage, scope, artifact)).collect();
+    let written = outputs.len();
+    for table in facts.changed.values() {
+        for name in lineage.datasets_of(table) {
+            add_new(
+                &mut outputs,
+                DatasetFacts { columns: columns(scope, &table.schema), ..DatasetFacts::new(name) },
+            );
         }
-        output
-    });
-    Datasets { outputs: outputs.collect(), inputs }
+    }
+    // What is known of the node's rows is known of the only thing that it has written.
+    if let [output] = &mut outputs[..] {
+        add_column_lineage(lineage, scope, facts, output);
+        // The rows of a table that was changed are more than those that the query had.
+        output.summary = summary.filter(|_| written == 1).cloned();
+    }
+    Datasets { outputs, inputs }
+}
+
+/// Adds a dataset that is not there yet.
+fn add_new(datasets: &mut Vec<DatasetFacts>, dataset: DatasetFacts) {
+    if datasets.iter().all(|known| known.name != dataset.name) {
+        datasets.push(dataset);
+    }
 }
 
 fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec<DatasetFacts> {
     let mut inputs = Vec::new();
     if let Some(source) = &facts.source {
-        for location in &source.locations {
+        for location in &source.places {
             let Some(name) = lineage.at(location) else { continue };
             let mut input =
                 DatasetFacts { columns: columns(scope, &source.schema), ..DatasetFacts::new(name) };
             // The numbers are those of all its places.
-            if source.locations.len() == 1 {
+            if source.places.len() == 1 {
                 input.rows = source.rows;
                 input.bytes = source.files.as_ref().map(|files| files.bytes());
                 input.files = source.files.as_ref().map(|files| files.count());
@@ -54,9 +68,12 @@ fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec
             inputs.push(input);
         }
     }
-    for (table, read) in &facts.tables {
-        for name in names(lineage, table, read) {
-            inputs.push(DatasetFacts { columns: columns(scope, &read.schema), ..DatasetFacts::new(name) });
+    for read in facts.tables.values() {
+        for name in lineage.datasets_of(read) {
+            add_new(
+                &mut inputs,
+                DatasetFacts { columns: columns(scope, &read.schema), ..DatasetFacts::new(name) },
+            );
         }
     }
     // The plan of a query has in the place of a view what that is defined by.
@@ -70,24 +87,23 @@ fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec
     inputs
 }
 
-/// The datasets that a table is made of.
-fn names(lineage: &RunLineage, table: &str, read: &ReadTable) -> Vec<DatasetName> {
-    let places: Vec<_> = read.locations.iter().filter_map(|location| lineage.at(location)).collect();
-    // The policy shows no place, or there is none.
-    if places.is_empty() { vec![lineage.table(table)] } else { places }
-}
-
 fn written(lineage: &RunLineage, scope: &NodeScope, artifact: &Artifact) -> DatasetFacts {
     let policy = &scope.run.context.policy;
     let entry = scope.run.context.shared.registry.entry(&artifact.name);
     let description = entry.and_then(|entry| entry.description.as_deref());
+    let schema = lineage.output_schema(&scope.name, &artifact.name);
+    let type_of = |name: &str| {
+        let field = schema.as_ref()?.field_with_name(name).ok()?;
+        Some(plain_type(field.data_type()).to_string())
+    };
     DatasetFacts {
         columns: artifact
             .schema
             .iter()
             .map(|column| Column {
                 name: policy.capture_name(&column.name),
-                data_type: policy.capture_name(&column.data_type),
+                data_type: policy
+                    .capture_name(&type_of(&column.name).unwrap_or_else(|| column.data_type.clone())),
             })
             .collect(),
         rows: artifact.rows,
@@ -110,7 +126,7 @@ fn add_column_lineage(
     let origins = |source: &SourceColumn, transformations: &[Transformation]| {
         let read = facts.tables.get(&source.table);
         let datasets = match read {
-            Some(read) => names(lineage, &source.table, read),
+            Some(read) => lineage.datasets_of(read),
             None => vec![lineage.table(&source.table)],
         };
         let column = policy.capture_name(&source.column);
@@ -137,7 +153,7 @@ fn columns(scope: &NodeScope, schema: &Schema) -> Vec<Column> {
     let policy = &scope.run.context.policy;
     let column = |field: &datafusion::arrow::datatypes::FieldRef| Column {
         name: policy.capture_name(field.name()),
-        data_type: policy.capture_name(&field.data_type().to_string()),
+        data_type: policy.capture_name(&plain_type(field.data_type()).to_string()),
     };
     schema.fields().iter().map(column).collect()
 }

@@ -9,7 +9,7 @@ use daglight_otel_bridge::{
     StageSpanBuilder,
     names::{self, Key},
 };
-use daglight_plan_diagnostics::Lineage;
+use daglight_plan_diagnostics::{Lineage, SourceTable};
 use daglight_run_bundle::WarningCode;
 use datafusion::{
     arrow::datatypes::SchemaRef, common::TableReference, dataframe::DataFrame, error::DataFusionError,
@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     beside_runtime::within, location::shown_location, node_facts::HandedOut, node_scope::NodeScope,
-    own_time::Own, query_owner::QueryOwner, query_write::OutputWrites, read_tables::note_tables,
-    run_error::RunError, run_state::RunState, stage::in_span,
+    own_time::Own, query_owner::QueryOwner, query_write::OutputWrites, run_error::RunError,
+    run_state::RunState, stage::in_span,
 };
 
 /// How long it may take to ask a store for metadata, so that a slow one does not hold up the pipeline.
@@ -198,7 +198,7 @@ impl Node {
         let mut facts = self.scope.facts();
         facts.lineage = Some(Arc::new(Lineage::of(plan)));
         if self.scope.run.context.lineage.is_some() {
-            note_tables(plan, &mut facts.tables);
+            facts.note_tables(&SourceTable::read_by(plan));
         }
     }
 

@@ -8,14 +8,16 @@ use std::{
 use daglight_capture_policy::Captured;
 use daglight_data_summary::DataSummary;
 use daglight_materializers::SourceFacts;
-use daglight_plan_diagnostics::Lineage;
+use daglight_plan_diagnostics::{Lineage, SourceTable};
 use daglight_run_bundle::Artifact;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    logical_expr::{LogicalPlan, WriteOp},
+};
 
 use crate::{
     node_checks::NodeChecks, node_queries::NodeQueries, plan_picture::PlanPicture, preview::Preview,
-    query_write::QueryWrite, read_tables::ReadTable, secret_columns::SecretColumns,
-    session_tables::QueryResult,
+    query_write::QueryWrite, secret_columns::SecretColumns, session_tables::QueryResult,
 };
 
 /// The frame that a node hands out.
@@ -53,7 +55,9 @@ pub(crate) struct GatheredFacts {
     pub(crate) picture: Option<PlanPicture>,
     pub(crate) source: Option<SourceFacts>,
     /// The tables that its queries have read, where the events of OpenLineage tell of them.
-    pub(crate) tables: BTreeMap<String, ReadTable>,
+    pub(crate) tables: BTreeMap<String, SourceTable>,
+    /// Those of which they have changed or deleted rows.
+    pub(crate) changed: BTreeMap<String, SourceTable>,
     /// What it has written, as it may be shown.
     pub(crate) artifacts: Vec<Artifact>,
     /// What its queries have written, as far as no artifact says so.
@@ -67,4 +71,29 @@ pub(crate) struct GatheredFacts {
     pub(crate) checks: NodeChecks,
     /// Values that the node's own code has recorded, by name.
     pub(crate) recorded: Vec<(String, Captured)>,
+}
+
+/// Tables that are noted of a node. One that reads more is a program, whose list nobody reads.
+const MAX_TABLES: usize = 1_000;
+
+impl GatheredFacts {
+    /// Adds tables that a query of the node has read.
+    pub(crate) fn note_tables(&mut self, tables: &BTreeMap<String, SourceTable>) {
+        for (name, table) in tables {
+            if self.tables.len() < MAX_TABLES && !self.tables.contains_key(name) {
+                self.tables.insert(name.clone(), table.clone());
+            }
+        }
+    }
+
+    /// Adds the table that a query of the node has changed or deleted rows of.
+    pub(crate) fn note_change(&mut self, plan: &LogicalPlan) {
+        if let LogicalPlan::Dml(dml) = plan
+            && matches!(dml.op, WriteOp::Update | WriteOp::Delete | WriteOp::Truncate)
+            && self.changed.len() < MAX_TABLES
+        {
+            let table = SourceTable::of(&dml.table_name, &dml.target);
+            self.changed.insert(dml.table_name.to_string(), table);
+        }
+    }
 }

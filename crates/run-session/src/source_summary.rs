@@ -133,6 +133,7 @@ mod tests {
         SourceFacts {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             locations: Vec::new(),
+            places: Vec::new(),
             files: None,
             rows: Some(10),
             unread: None,

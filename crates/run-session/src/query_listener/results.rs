@@ -14,7 +14,6 @@ use crate::{
     node_scope::NodeScope,
     plan_picture::PlanPicture,
     query_write::QueryWrite,
-    read_tables::note_tables,
     session_tables::{MAX_RESULTS, QueryResult},
 };
 
@@ -101,7 +100,10 @@ impl RunQuery {
             }
         }
         if node.run.context.lineage.is_some() {
-            note_tables(&self.query.optimized, &mut facts.tables);
+            facts.note_tables(&self.query.reads);
+            if !self.is_of_output && report.outcome == QueryOutcome::Completed {
+                facts.note_change(&self.query.optimized);
+            }
         }
         facts.queries.push(QueryFacts {
             id: self.query.id,
