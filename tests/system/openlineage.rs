@@ -208,6 +208,20 @@ fn a_failure_and_a_run_without_a_receiver_are_recorded_and_delivered_later() {
             .env("OPENLINEAGE_URL", receiver.url())
             .env("OPENLINEAGE_NAMESPACE", "shop")
     };
+    let produced = events.len();
+    let without_receiver = |command: &[&str]| {
+        Daglight::new(&checkout, command.iter().copied()).env("HAMILTON_TRACKER_ENABLED", "false").finish()
+    };
+    let nowhere = without_receiver(&["sync", "out"]).ended_with(2);
+    let waits = format!("{produced} lineage events wait for a receiver of OpenLineage");
+    assert!(nowhere.stdout.contains(&waits), "{}", nowhere.stdout);
+    assert!(nowhere.stderr.contains("set OPENLINEAGE_URL"), "{}", nowhere.stderr);
+    for command in [&["status", "out"][..], &["prune", "out", "--keep", "0", "--dry-run"]] {
+        let said = without_receiver(command).ended_with(0).stdout;
+        assert!(said.contains(&format!("{produced} lineage event")), "{said}");
+        assert!(said.contains("receiver of OpenLineage"), "{said}");
+    }
+
     receiver.answer_with(200);
     let synced = sync().finish().ended_with(0);
     assert!(
@@ -218,9 +232,50 @@ fn a_failure_and_a_run_without_a_receiver_are_recorded_and_delivered_later() {
     assert_eq!(receiver.events(), events);
     let again = sync().finish().ended_with(0);
     assert!(again.stdout.contains("lineage events: nothing to do"), "{}", again.stdout);
+    // Nothing waits any more, so that no receiver is missed.
+    without_receiver(&["sync", "out"]).ended_with(0);
     assert_eq!(receiver.events().len(), events.len());
     let manifest = fs::read_to_string(file.with_file_name("manifest.json")).expect("a manifest");
     assert!(!manifest.contains("lineage_undelivered"), "{manifest}");
+}
+
+#[test]
+fn events_that_are_lost_or_of_another_run_are_dropped_and_named() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(503);
+    let report =
+        run(&checkout, FAILING, &receiver).env("DAGLIGHT_OPENLINEAGE_FLUSH_SECONDS", "1").finish().report(1);
+    let file = bundle(&checkout, &report).join("openlineage.jsonl");
+    let whole = fs::read_to_string(&file).expect("a file");
+    let count = whole.lines().count();
+    receiver.answer_with(200);
+    let sync = || {
+        let synced = Daglight::new(&checkout, ["sync", "out"])
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .env("OPENLINEAGE_URL", receiver.url());
+        let synced = synced.finish().ended_with(0).stdout;
+        // The next damage is looked at from the beginning.
+        let _ = fs::remove_file(file.with_file_name("openlineage.delivery.json"));
+        synced
+    };
+    let missing = |events: usize| format!("{events} dropped: the event is missing in openlineage.jsonl");
+    let torn = &whole[..whole.len() - 20];
+    fs::write(&file, torn).expect("a file");
+    let said = sync();
+    assert!(said.contains(&format!("{} lineage events delivered", count - 1)), "{said}");
+    assert!(said.contains(&missing(1)), "{said}");
+    fs::write(&file, "").expect("a file");
+    let said = sync();
+    assert!(said.contains(&missing(count)), "{said}");
+    fs::remove_file(&file).expect("a file");
+    let said = sync();
+    assert!(said.contains(&missing(count)), "{said}");
+    let run_id = report["run_id"].as_str().expect("an id");
+    fs::write(&file, whole.replace(run_id, "0198c1f0-1111-7222-8333-444455556666")).expect("a file");
+    let received = receiver.events().len();
+    let said = sync();
+    assert!(said.contains(&format!("{count} dropped: the event is of another run")), "{said}");
+    assert_eq!(receiver.events().len(), received);
 }
 
 #[test]

@@ -44,11 +44,12 @@ pub(crate) enum Command {
     Bundle(BundleArgs),
     /// List the runs of each pipeline with their time, rows, changes of plans and findings.
     History(HistoryArgs),
-    /// Deliver what waits in bundles to the Hamilton UI.
+    /// Deliver what waits in bundles: records to the Hamilton UI, lineage events to a receiver of OpenLineage.
     ///
-    /// Exit codes: 0, all records of runs with a server are delivered; runs that were recorded without a server are counted
-    /// and keep waiting for one; 1, records still wait although a server is configured, or something failed; 2, wrong input,
-    /// or runs that had a server wait and none is configured now; 3, everything is delivered, but the server may still carry
+    /// Exit codes: 0, all records and lineage events of runs that had a server or receiver are delivered; runs that were
+    /// recorded without a server are counted and keep waiting for one; 1, something still waits although its server or
+    /// receiver is configured, or something failed; 2, wrong input, or something waits for a server or receiver that the run
+    /// had, and none is configured now (HAMILTON_API_URL and so on, OPENLINEAGE_URL); 3, everything is delivered, but the server may still carry
     /// out a request that it did not answer with success: run the command again after the time shown, to verify what the
     /// server has.
     Sync(SyncArgs),

@@ -28,6 +28,11 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             "--signal is for --format otlp: perfetto and speedscope show spans, and parquet has everything",
         ));
     }
+    if args.to.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        return Err(Failure::input(
+            "--to takes a file or folder: for standard output, leave it out; for a file of that name, give ./-",
+        ));
+    }
     let Some(format) = format_of_spans(args) else {
         return export_tables(&args.bundle, args.to.as_deref());
     };

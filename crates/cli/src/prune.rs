@@ -24,7 +24,7 @@ use crate::{
     config::process_settings,
     failure::Failure,
     say::{self, note, say},
-    summary::waiting_records,
+    summary::{waiting_events, waiting_records},
 };
 
 pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
@@ -58,7 +58,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         let (bundle, status) = &found[over];
         match candidates[over].kept_because(args.even_waiting) {
             Some(kept) => {
-                say!("kept     {}: {}", status.dir.display(), reason(kept));
+                say!("kept     {}: {}", status.dir.display(), reason(kept, status));
                 // They are why it is kept, or why more of it is not known.
                 status.problems.iter().for_each(|problem| say!("  {problem}"));
             }
@@ -149,7 +149,7 @@ fn limits(args: &PruneArgs, settings: &BundleSettings) -> Option<Limits> {
     limits.any().then_some(limits)
 }
 
-fn reason(kept: Kept) -> String {
+fn reason(kept: Kept, status: &BundleStatus) -> String {
     match kept {
         Kept::Running => "the run has not ended".to_owned(),
         Kept::Newer => "a newer version of Daglight wrote it, which can delete it".to_owned(),
@@ -157,7 +157,15 @@ fn reason(kept: Kept) -> String {
             "its process ended before the run did, and `daglight sync` has not closed it".to_owned()
         }
         Kept::Unreadable => "what waits in it cannot be read".to_owned(),
-        Kept::Waiting { records } => format!("{} for the tracker", waiting_records(records)),
+        Kept::Waiting { .. } => match (status.waiting(), status.waiting_lineage()) {
+            (records, 0) => format!("{} for the tracker", waiting_records(records)),
+            (0, events) => format!("{} for a receiver of OpenLineage", waiting_events(events)),
+            (records, events) => format!(
+                "{} for the tracker, and {} for a receiver of OpenLineage",
+                waiting_records(records),
+                exact_plural(events, "lineage event")
+            ),
+        },
         Kept::Unverified => {
             "`daglight sync` has not verified yet what the tracking server has of it".to_owned()
         }

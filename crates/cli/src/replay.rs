@@ -21,6 +21,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
+    let is_grpc = args.protocol.as_deref() == Some("grpc");
+    if let Some(endpoint) = args.endpoint.as_deref().filter(|endpoint| !is_grpc && !endpoint.contains("://"))
+    {
+        return Err(Failure::input(format!(
+            "--endpoint {endpoint} has no scheme: expected a URL, such as http://{endpoint}"
+        )));
+    }
     let files = SignalFiles::from(&*bundle);
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {

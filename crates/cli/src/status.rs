@@ -16,7 +16,7 @@ use crate::{
     bundles::{how_to_close, is_unclosed, no_runs, runs_folder, unpacked_or_named},
     failure::Failure,
     say::{self, say},
-    summary::waiting_records,
+    summary::{waiting_events, waiting_records},
 };
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
@@ -69,6 +69,10 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
             "{} of runs without a server; to see them in the Hamilton UI, configure it ({SERVER_VARIABLES}), then: {sync}",
             waiting_records(without_server)
         );
+    }
+    let events = saturating_sum(statuses.iter().map(BundleStatus::waiting_lineage));
+    if events > 0 {
+        say!("{} for a receiver of OpenLineage; to deliver: {sync}", waiting_events(events));
     }
     let dead = statuses.iter().filter(|status| status.status == BundleState::ProcessEnded).count();
     if dead > 0 {

@@ -126,6 +126,11 @@ pub(crate) fn waiting_records(count: u64) -> String {
     format!("{} {}", exact_plural(count, "record"), if count == 1 { "waits" } else { "wait" })
 }
 
+/// How many events of OpenLineage wait.
+pub(crate) fn waiting_events(count: u64) -> String {
+    format!("{} {}", exact_plural(count, "lineage event"), if count == 1 { "waits" } else { "wait" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +138,6 @@ mod tests {
     #[test]
     fn one_record_waits_and_more_wait() {
         assert_eq!([1, 1_000].map(waiting_records), ["1 record waits", "1,000 records wait"]);
+        assert_eq!([1, 16].map(waiting_events), ["1 lineage event waits", "16 lineage events wait"]);
     }
 }

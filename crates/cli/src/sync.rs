@@ -7,13 +7,14 @@ use std::{
 
 use chrono::Local;
 use daglight::{
-    RunStatus, SERVER_VARIABLES, SyncReport, Tracking,
+    BundleStatus, RunStatus, SERVER_VARIABLES, SyncReport, Tracking,
     bundle::{
         Bundle, DeliveryCounts,
         display::{exact, exact_plural},
     },
     lineage::Target,
     policy::in_one_line,
+    settings::Settings,
     sync_lineage_of, sync_run,
     tracker::{Connection, Outcome, SyncOutcome},
 };
@@ -25,7 +26,7 @@ use crate::{
     config::process_settings,
     failure::Failure,
     say::say,
-    summary::waiting_records,
+    summary::{waiting_events, waiting_records},
 };
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
@@ -42,7 +43,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),
     );
-    let (mut failed, mut unverified, mut unconfigured) = (false, false, false);
+    let (mut failed, mut unverified, mut no_server, mut no_receiver) = (false, false, false, false);
     let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
@@ -60,30 +61,50 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             false => sync_one(bundle, connection.as_ref(), left),
         };
         let left = timeout.saturating_sub(begun.elapsed());
-        if let Some((said, waits)) =
-            receiver.as_ref().and_then(|receiver| send_lineage(bundle, receiver, left))
-        {
-            failed |= waits;
+        let lineage = match &receiver {
+            Some(receiver) => send_lineage(bundle, receiver, left),
+            None => waiting_lineage(bundle),
+        };
+        if let Some((said, waits)) = lineage {
+            failed |= waits && receiver.is_some();
+            no_receiver |= receiver.is_none();
             line = format!("{line}; {said}");
         }
         failed |= result == Synced::Incomplete;
         unverified |= result == Synced::Unverified;
-        unconfigured |= result == Synced::NoServer;
+        no_server |= result == Synced::NoServer;
         bar.suspend(|| say!("{}: {line}", bundle.shown()));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    if unconfigured {
-        return Err(Failure::input(match settings.tracker.enabled {
-            true => format!("no tracking server is configured: set {SERVER_VARIABLES}"),
-            false => "the tracker is off, by the profile or by HAMILTON_TRACKER_ENABLED".to_owned(),
-        }));
+    let unconfigured: Vec<_> =
+        [no_server.then(|| server_missing(&settings)), no_receiver.then(|| receiver_missing(&settings))]
+            .into_iter()
+            .flatten()
+            .collect();
+    if !unconfigured.is_empty() {
+        return Err(Failure::input(unconfigured.join("; ")));
     }
     Ok(match (failed, unverified) {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::from(UNVERIFIED),
         (false, false) => ExitCode::SUCCESS,
     })
+}
+
+fn server_missing(settings: &Settings) -> String {
+    match settings.tracker.enabled {
+        true => format!("no tracking server is configured: set {SERVER_VARIABLES}"),
+        false => "the tracker is off, by the profile or by HAMILTON_TRACKER_ENABLED".to_owned(),
+    }
+}
+
+fn receiver_missing(settings: &Settings) -> String {
+    let settings = &settings.openlineage;
+    match settings.disabled || settings.transport.is_some() {
+        true => "OpenLineage is off, by OPENLINEAGE_DISABLED or the transport noop".to_owned(),
+        false => "no receiver of OpenLineage is configured: set OPENLINEAGE_URL".to_owned(),
+    }
 }
 
 /// The exit code when everything is delivered, and the server has to be asked once more.
@@ -153,6 +174,12 @@ fn send_lineage(bundle: &Bundle, receiver: &Target, timeout: Duration) -> Option
     said.extend(dropped(ledger));
     said.extend(synced.warnings.iter().map(|warning| format!("warning: {warning}")));
     Some((said.join("; "), ledger.waiting > 0))
+}
+
+/// What to say of events that wait while no receiver is configured. `None` where none wait.
+fn waiting_lineage(bundle: &Bundle) -> Option<(String, bool)> {
+    let waiting = BundleStatus::of(bundle).waiting_lineage();
+    (waiting > 0).then(|| (format!("{} for a receiver of OpenLineage", waiting_events(waiting)), true))
 }
 
 /// As the server has it, where it has it.

@@ -11,7 +11,7 @@ pub(crate) enum Answer {
     Refused {
         /// Why, in the same words for all events of that kind.
         reason: String,
-        /// What the destination says.
+        /// What the destination says, or nothing.
         said: String,
     },
     /// It may be sent again.

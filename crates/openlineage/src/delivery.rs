@@ -12,9 +12,10 @@ use std::{
 use daglight_capture_policy::in_one_line;
 use daglight_http_transport::Backoff;
 use daglight_run_bundle::{
-    LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT, WarningCode,
-    count_items, outbox::DeliveryLock,
+    EVENT_OF_ANOTHER_RUN, LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader,
+    UNREADABLE_EVENT, WarningCode, count_items, is_of_another_run, outbox::DeliveryLock,
 };
+use daglight_run_identity::RunId;
 
 use crate::{answer::Answer, sending::Sender, target::Target};
 
@@ -23,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a delivery waits before it looks again whether another process still delivers the same events.
 const LOCKED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Reasons up to which each has the receiver's own words.
+const MAX_EXPLAINED: usize = 8;
 
 /// Events between two records of the progress: so many are sent again at most after a kill.
 const SAVED_EVERY: u64 = 50;
@@ -43,6 +47,7 @@ pub(crate) enum Stopped {
 pub(crate) fn deliver(
     bundle_dir: &Path,
     sender: &Sender,
+    run_id: Option<RunId>,
     progress: &mut LineageProgress,
     mut limit: impl FnMut() -> Option<Duration>,
     mut pause: impl FnMut(Duration, &str) -> bool,
@@ -53,22 +58,29 @@ pub(crate) fn deliver(
     };
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
+        let is_other = |text: &[u8]| run_id.is_some_and(|run_id| is_of_another_run(text, run_id));
         let (text, end) = match reader.next()? {
             LineageLine::End => return Ok(Stopped::Done),
-            LineageLine::TooLong { end } => (None, end),
-            LineageLine::Event { text, end } => (is_event(text).then_some(text), end),
+            LineageLine::TooLong { end } => (Err(UNREADABLE_EVENT), end),
+            LineageLine::Event { text, end } if !is_event(text) => (Err(UNREADABLE_EVENT), end),
+            LineageLine::Event { text, end } if is_other(text) => (Err(EVENT_OF_ANOTHER_RUN), end),
+            LineageLine::Event { text, end } => (Ok(text), end),
         };
-        let Some(text) = text else {
-            count_items(&mut progress.dropped, UNREADABLE_EVENT, 1);
-            progress.offset = end;
-            done(progress);
-            continue;
+        let text = match text {
+            Ok(text) => text,
+            Err(reason) => {
+                count_items(&mut progress.dropped, reason, 1);
+                progress.offset = end;
+                done(progress);
+                continue;
+            }
         };
         loop {
             let Some(limit) = limit() else { return Ok(Stopped::GivenUp(None)) };
             match sender.send(text, limit) {
                 Answer::Taken => progress.delivered = progress.delivered.saturating_add(1),
                 Answer::Refused { reason, said } => {
+                    let reason = with_explanation(reason, &said, &progress.dropped);
                     if !progress.dropped.contains_key(&reason) {
                         let code = WarningCode::LineageEventsLost.name();
                         tracing::warn!(
@@ -93,6 +105,16 @@ pub(crate) fn deliver(
             break;
         }
     }
+}
+
+/// The reason with what the destination says, while there are few of them: it may say something else of each event.
+fn with_explanation(reason: String, said: &str, known: &BTreeMap<String, u64>) -> String {
+    if said.is_empty() {
+        return reason;
+    }
+    let explained = format!("{reason}: {said}");
+    let is_one_more = known.len() >= MAX_EXPLAINED && !known.contains_key(&explained);
+    if is_one_more { reason } else { explained }
 }
 
 /// Whether a line is an event, and not what is left of one.
@@ -214,6 +236,8 @@ impl Shared {
             let stopped = deliver(
                 bundle_dir,
                 &sender,
+                // What it has just written is its own.
+                None,
                 &mut progress,
                 || self.request_limit(),
                 |pause, error| {

@@ -78,8 +78,10 @@ impl HttpSender {
         let said = self.redactor.text(&String::from_utf8_lossy(&body));
         let said: String =
             said.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_SAID).collect();
-        let said = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
-        let error = format!("the receiver answered {said}");
+        let error = match &*said {
+            "" => format!("the receiver answered {status}"),
+            said => format!("the receiver answered {status}: {said}"),
+        };
         match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
                 Answer::Later { error, after }
@@ -92,7 +94,7 @@ impl HttpSender {
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Answer::Never { error },
             status if status.is_client_error() => {
-                Answer::Refused { reason: format!("refused by the receiver with {status}"), said: error }
+                Answer::Refused { reason: format!("refused by the receiver with {status}"), said }
             }
             _ => Answer::Never { error },
         }

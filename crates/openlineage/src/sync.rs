@@ -9,7 +9,8 @@ use std::{
 
 use daglight_http_transport::TransportError;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, LineageCursor, ReadError, WriteError, count_lineage_events, outbox::DeliveryLock,
+    Bundle, DeliveryCounts, LedgerDestination, LedgerSignal, LineageCursor, MISSING_EVENT, Manifest,
+    ReadError, WriteError, count_items, count_lineage_events, outbox::DeliveryLock,
 };
 
 use crate::{
@@ -58,7 +59,8 @@ pub enum SyncLineageError {
     Transport(#[from] TransportError),
 }
 
-/// Delivers what waits in a bundle, for up to `timeout`. `None` where its run has recorded no events. Blocks, and must not be called
+/// Delivers what waits in a bundle, for up to `timeout`. `None` where its run has recorded no events. An event
+/// that the manifest counts and the file lacks is dropped. Blocks, and must not be called
 /// on a thread of an asynchronous runtime.
 ///
 /// # Errors
@@ -71,9 +73,12 @@ pub fn sync_lineage(
 ) -> Result<Option<LineageSync>, SyncLineageError> {
     let path = || bundle.lineage_events();
     let unreadable = |source| SyncLineageError::Events { path: path(), source };
-    if count_lineage_events(bundle).map_err(unreadable)?.is_none() {
+    let manifest = Manifest::read(bundle).ok();
+    let recorded = manifest.as_ref().map_or(0, recorded_events);
+    if count_lineage_events(bundle).map_err(unreadable)?.is_none() && recorded == 0 {
         return Ok(None);
     }
+    let run_id = manifest.map(|manifest| manifest.identity.run_id).or_else(|| bundle.run_id());
     let Some(_lock) = DeliveryLock::of_lineage(bundle.dir()) else {
         return Err(SyncLineageError::Busy { path: path() });
     };
@@ -85,6 +90,7 @@ pub fn sync_lineage(
     let stopped = deliver(
         bundle.dir(),
         &Sender::new(target)?,
+        run_id,
         &mut progress,
         || (!left().is_zero()).then(left),
         |pause, _| {
@@ -101,11 +107,31 @@ pub fn sync_lineage(
     cursor.save(bundle.dir())?;
     let last_error = match stopped.map_err(unreadable)? {
         Stopped::Done => None,
+        // Whatever the request that was under way ended with, the limit has ended it.
+        Stopped::GivenUp(_) if left().is_zero() => {
+            Some("the time was over before the receiver had answered: run it again".to_owned())
+        }
         Stopped::GivenUp(error) => error.or_else(|| Some("the time is over".to_owned())),
         Stopped::Never(error) => Some(error),
     };
     // Counted once more: a run that goes on may have added some.
     let written = count_lineage_events(bundle).map_err(unreadable)?.unwrap_or_default();
-    let ledger = DeliveryCounts { last_error, ..progress.ledger(written, &cursor.unwritten) };
-    Ok(Some(LineageSync { delivered: progress.delivered - before, ledger }))
+    let delivered = progress.delivered - before;
+    let done = progress.dropped.values().fold(progress.delivered, |sum, count| sum.saturating_add(*count));
+    let missing = recorded.saturating_sub(written.max(done));
+    if missing > 0 {
+        // Counted anew each time, and therefore not a part of the progress that is recorded.
+        count_items(&mut progress.dropped, MISSING_EVENT, missing);
+    }
+    let ledger = DeliveryCounts { last_error, ..progress.ledger(written.max(recorded), &cursor.unwritten) };
+    Ok(Some(LineageSync { delivered, ledger }))
+}
+
+/// Events that the run has written into the file, as its manifest says.
+fn recorded_events(manifest: &Manifest) -> u64 {
+    let mut accounts = manifest.delivery.signals.iter();
+    let of_file = accounts.find(|account| {
+        account.signal == LedgerSignal::Lineage && account.destination == LedgerDestination::Bundle
+    });
+    of_file.map_or(0, |account| account.ledger.delivered)
 }

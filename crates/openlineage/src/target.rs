@@ -43,14 +43,16 @@ pub struct HttpTarget {
 pub enum TargetError {
     /// A transport that this program does not have.
     #[error(
-        "openlineage.transport: unknown transport {name:?}; no events are sent: expected http, file, console or noop"
+        "openlineage.transport: unknown transport {name:?}; no events of OpenLineage are recorded: expected http, file, console or noop"
     )]
     Transport {
         /// Its name.
         name: String,
     },
     /// The transport needs something that is not set.
-    #[error("the transport {transport} needs {setting}, which is not set; no events of OpenLineage are sent")]
+    #[error(
+        "the transport {transport} needs {setting}, which is not set; no events of OpenLineage are recorded"
+    )]
     Missing {
         /// The transport.
         transport: &'static str,
@@ -58,25 +60,38 @@ pub enum TargetError {
         setting: &'static str,
     },
     /// The text is not a URL.
-    #[error("openlineage.url {url:?} is not a URL (example: http://localhost:5000)")]
+    #[error(
+        "openlineage.url {url:?} is not a URL (example: http://localhost:5000); no events of OpenLineage are recorded"
+    )]
     Url {
         /// What was given, as it may be shown.
         url: String,
     },
+    /// The path on the receiver is a whole URL.
+    #[error(
+        "openlineage.endpoint (OPENLINEAGE_ENDPOINT) {endpoint:?} is a URL; no events of OpenLineage are recorded: expected a \
+         path on the receiver, such as api/v1/lineage"
+    )]
+    Endpoint {
+        /// What was given, as it may be shown.
+        endpoint: String,
+    },
     /// The file is not one of this machine.
-    #[error("openlineage.file {path:?} is not a file of this machine: expected a path")]
+    #[error(
+        "openlineage.file {path:?} is not a file of this machine; no events of OpenLineage are recorded: expected a path"
+    )]
     File {
         /// What was given.
         path: String,
     },
     /// A way of compression that this program does not have.
-    #[error("openlineage.compression is {name:?}: expected gzip")]
+    #[error("openlineage.compression is {name:?}; no events of OpenLineage are recorded: expected gzip")]
     Compression {
         /// Its name.
         name: String,
     },
     /// The key cannot be sent.
-    #[error("openlineage.api_key has characters that cannot be sent")]
+    #[error("openlineage.api_key has characters that cannot be sent; no events of OpenLineage are recorded")]
     ApiKey,
 }
 
@@ -118,8 +133,10 @@ impl HttpTarget {
         let missing =
             TargetError::Missing { transport: "http", setting: "openlineage.url (OPENLINEAGE_URL)" };
         let base = settings.url.as_deref().ok_or(missing)?;
-        let (base, endpoint) = (base.trim_end_matches('/'), settings.endpoint.trim_start_matches('/'));
-        let url = Url::parse(&format!("{base}/{endpoint}"))
+        if settings.endpoint.contains("://") {
+            return Err(TargetError::Endpoint { endpoint: shown_url(&settings.endpoint) });
+        }
+        let url = Url::parse(&joined(base, &settings.endpoint))
             .map_err(|_| TargetError::Url { url: shown_url(settings.url.as_deref().unwrap_or_default()) })?;
         let gzip = match settings.compression.as_deref() {
             None => false,
@@ -133,6 +150,17 @@ impl HttpTarget {
         let (api_key, verify, timeout) = (settings.api_key.clone(), settings.verify, settings.timeout());
         Ok(Self { url, api_key, verify, gzip, timeout })
     }
+}
+
+/// The path on a receiver, before the query of the receiver's URL.
+fn joined(base: &str, endpoint: &str) -> String {
+    let (base, query) = base.split_once('?').unwrap_or((base, ""));
+    let separator = match (query.is_empty(), endpoint.contains('?')) {
+        (true, _) => "",
+        (false, true) => "&",
+        (false, false) => "?",
+    };
+    format!("{}/{}{separator}{query}", base.trim_end_matches('/'), endpoint.trim_start_matches('/'))
 }
 
 /// A path, which may be written as a URL of a file.
@@ -175,6 +203,13 @@ mod tests {
     }
 
     #[test]
+    fn the_query_of_a_receiver_is_behind_the_path() {
+        assert_eq!(joined("http://h/path?token=abc", "/api/v1"), "http://h/path/api/v1?token=abc");
+        assert_eq!(joined("http://h/?a=1", "api?b=2"), "http://h/api?b=2&a=1");
+        assert_eq!(joined("http://h/", "api"), "http://h/api");
+    }
+
+    #[test]
     fn what_cannot_be_used_is_named() {
         let error =
             |change: &dyn Fn(&mut OpenLineageSettings)| target(|settings| change(settings)).unwrap_err();
@@ -182,6 +217,10 @@ mod tests {
         assert!(of_transport("kafka").contains("\"kafka\""));
         assert!(of_transport("http").contains("OPENLINEAGE_URL"));
         assert!(of_transport("file").contains("openlineage.file"));
+        let endpoint = error(&|settings| {
+            (settings.url, settings.endpoint) = (Some("http://host".into()), "http://other/".into());
+        });
+        assert!(endpoint.contains("OPENLINEAGE_ENDPOINT") && endpoint.contains("are recorded"), "{endpoint}");
         let compressed = error(&|settings| {
             (settings.url, settings.compression) = (Some("http://host".into()), Some("zstd".into()));
         });

@@ -8,7 +8,13 @@ use opentelemetry_sdk::{
     trace::{Sampler, SpanLimits},
 };
 
-use crate::{exemplars::ExemplarFilter, ledger::Signal, signal_export::SignalExport, variables::Variables};
+use crate::{
+    exemplars::ExemplarFilter,
+    ledger::Signal,
+    signal_export::SignalExport,
+    traceparent::{TRACEPARENT, is_traceparent},
+    variables::Variables,
+};
 
 /// Bytes from which on the value of a header is a credential, whatever the header is called.
 const LONG_HEADER: usize = 16;
@@ -92,6 +98,12 @@ impl Environment {
             if reader.text(name).is_some() {
                 reader.warn(format!("{name} is not supported and has no effect"));
             }
+        }
+        if let Some(text) = reader.text(TRACEPARENT)
+            && environment.propagators.trace_context
+            && !is_traceparent(text)
+        {
+            reader.wrong(TRACEPARENT, text, "the run begins a trace of its own, 00-TRACE-SPAN-FLAGS was expected, with 32, 16 and 2 lower-case hexadecimal digits");
         }
         environment.warnings = variables.into_warnings();
         environment
@@ -291,5 +303,32 @@ pub(crate) mod tests {
             "OTEL_METRICS_EXPORTER=\"graphite\" is not understood: nothing is exported by it, known are \
              otlp, prometheus, console, none"
         );
+    }
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_parent_that_cannot_be_understood_is_named() {
+        let warnings = |text: &str| {
+            let given = BTreeMap::from([("TRACEPARENT".to_owned(), text.to_owned())]);
+            Environment::read(&given, &Redactor::default()).warnings
+        };
+        assert_eq!(warnings(PARENT), Vec::<String>::new());
+        assert_eq!(warnings(" "), Vec::<String>::new());
+        let zeros = "00-00000000000000000000000000000000-b7ad6b7169203331-01";
+        for wrong in [
+            "garbage",
+            zeros,
+            &PARENT.replacen("00", "ff", 1),
+            &PARENT.to_uppercase(),
+            &format!("{PARENT}-x"),
+        ] {
+            let [warning] = &warnings(wrong)[..] else { panic!("{wrong}") };
+            assert!(warning.starts_with("TRACEPARENT") && warning.contains("32, 16 and 2"), "{warning}");
+        }
+        let elsewhere: BTreeMap<_, _> = [("TRACEPARENT", "garbage"), ("OTEL_PROPAGATORS", "none")]
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .into();
+        assert_eq!(Environment::read(&elsewhere, &Redactor::default()).warnings, Vec::<String>::new());
     }
 }

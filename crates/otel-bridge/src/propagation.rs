@@ -13,10 +13,10 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 
-use crate::environment::Propagators;
+use crate::{environment::Propagators, traceparent::TRACEPARENT};
 
 /// The names of the variables.
-pub(crate) const VARIABLES: [&str; 3] = ["TRACEPARENT", "TRACESTATE", "BAGGAGE"];
+pub(crate) const VARIABLES: [&str; 3] = [TRACEPARENT, "TRACESTATE", "BAGGAGE"];
 
 /// The context that the variables describe; `None` where they describe none.
 pub(crate) fn extract(variables: &BTreeMap<String, String>, propagators: Propagators) -> Option<Context> {

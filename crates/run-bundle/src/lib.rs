@@ -107,7 +107,10 @@ pub use json_lines::{
     FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, open_at_last_line, read_lines,
 };
 pub use layout::{BundlePart, MANIFEST_FORMAT, OUTBOX_FILE, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
-pub use lineage_cursor::{LineageCursor, LineageProgress, UNREADABLE_EVENT, count_lineage_events};
+pub use lineage_cursor::{
+    EVENT_OF_ANOTHER_RUN, LineageCursor, LineageProgress, MISSING_EVENT, UNREADABLE_EVENT,
+    count_lineage_events, recorded_lineage,
+};
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
@@ -130,7 +133,7 @@ pub use sha256::sha256_of;
 pub use signal_files::SignalFiles;
 pub use sums::{count_items, saturating_sum};
 pub use unreadable_plans::UnreadablePlans;
-pub use verify::Fault;
+pub use verify::{Fault, is_of_another_run};
 pub use versioned::{ReadError, WriteError};
 pub use warning::Warning;
 pub use warning_code::{WarningCode, is_out_of_space};

@@ -25,6 +25,12 @@ const MAX_DESTINATIONS: usize = 16;
 /// Why a line is dropped that is damaged.
 pub const UNREADABLE_EVENT: &str = "the line of the event cannot be read";
 
+/// Why a line is dropped that names another run.
+pub const EVENT_OF_ANOTHER_RUN: &str = "the event is of another run";
+
+/// Why an event is dropped that the run has written, and that is not in its file any more.
+pub const MISSING_EVENT: &str = "the event is missing in openlineage.jsonl";
+
 /// Progress of the delivery of `openlineage.jsonl`, replaced as a whole.
 ///
 /// Losing it loses nothing: the events are sent again, and a receiver of OpenLineage takes an event that it has as the same one.
@@ -127,6 +133,14 @@ pub fn count_lineage_events(bundle: &Bundle) -> io::Result<Option<u64>> {
         events += 1;
     }
     Ok(Some(events))
+}
+
+/// The counts of the events in the files of a bundle, towards the destination that was used last. `None` where it has no events.
+pub fn recorded_lineage(bundle: &Bundle) -> Option<DeliveryCounts> {
+    let written = count_lineage_events(bundle).ok().flatten()?;
+    let cursor = LineageCursor::load(bundle.dir()).unwrap_or_default();
+    let progress = cursor.destinations.first().cloned().unwrap_or_default();
+    Some(progress.ledger(written, &cursor.unwritten))
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::{
 };
 
 pub use fault::Fault;
+pub use lineage::is_of_another_run;
 
 impl Bundle {
     /// What the manifest counts as lost on the way to a server: signal and destination, and how much of it, for which reason. That

@@ -7,6 +7,7 @@ use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
     Bundle, DeliveryCounts, FileEntry, LedgerDestination, Liveness, Manifest, ReadError, RunStatus, Tracking,
     outbox::{OutboxStatus, outbox_path, recorded_outbox},
+    recorded_lineage,
     retention::Candidate,
 };
 use daglight_run_identity::RunId;
@@ -104,7 +105,8 @@ impl BundleStatus {
             let mut accounts = manifest.delivery.signals.iter();
             accounts.find(|account| account.destination == LedgerDestination::OpenLineage)
         });
-        let lineage = lineage.map(|account| account.ledger.clone());
+        // A run that was killed has no counts in its manifest.
+        let lineage = lineage.map(|account| account.ledger.clone()).or_else(|| recorded_lineage(bundle));
         let run_id = bundle.recorded_run();
         let recorded = outbox.as_ref();
         Self {

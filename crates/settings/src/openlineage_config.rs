@@ -24,7 +24,11 @@ const DISABLED_VARIABLE: &str = "OPENLINEAGE_DISABLED";
 /// What the names of variables begin with that each stand for a key of the file.
 const PREFIX: &str = "OPENLINEAGE__";
 
+const SECTION: &str = "transport";
 const TRANSPORT: &str = "transport.";
+/// What a transport is.
+const EXPECTED: &str = "nothing of it counts, and it makes no destination of events: expected a section `transport` with keys, such as type \
+                        and url";
 const TYPE: &str = "transport.type";
 const AUTH_TYPE: &str = "transport.auth.type";
 const API_KEY: &str = "api_key";
@@ -99,7 +103,8 @@ impl OpenLineageConfig {
         let mut refuse = |entry: &Entry, why: String| {
             let place =
                 entry.line.map_or_else(|| entry.origin.clone(), |line| format!("{}:{line}", entry.origin));
-            self.refused.push(Refusal { what: format!("{} ({place})", entry.key), why });
+            let what = if entry.key.is_empty() { place } else { format!("{} ({place})", entry.key) };
+            self.refused.push(Refusal { what, why });
         };
         // A transport of another kind has keys of its own, and the run warns of the kind.
         let kind = entries.iter().find(|entry| entry.key == TYPE).map(|entry| entry.text.as_str());
@@ -111,6 +116,11 @@ impl OpenLineageConfig {
         }
         let mut known = Vec::new();
         for entry in entries {
+            // A section without keys, an object that breaks off, or a text: what is recorded is not what was meant.
+            if entry.key.is_empty() || entry.key == SECTION {
+                refuse(entry, EXPECTED.to_owned());
+                continue;
+            }
             let is_setting = KEYS.iter().any(|(key, _)| *key == entry.key);
             let is_auth = entry.key.starts_with("transport.auth.");
             match (is_setting, other_auth) {
@@ -212,7 +222,8 @@ fn flatten_yaml(key: &str, node: &MarkedYaml<'_>, line: usize, origin: &str, ent
         YamlData::Value(Scalar::Boolean(flag)) => flag.to_string(),
         YamlData::Value(Scalar::Integer(number)) => number.to_string(),
         YamlData::Value(Scalar::FloatingPoint(number)) => number.to_string(),
-        YamlData::Value(Scalar::Null) => return,
+        YamlData::Value(Scalar::Null) if key != SECTION => return,
+        YamlData::Value(Scalar::Null) => String::new(),
         // None of our keys has several values.
         _ => "a value that is not a single one".to_owned(),
     };
@@ -247,6 +258,27 @@ mod tests {
         let expected: Vec<(String, String)> =
             expected.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_no_transport_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(FILE_NAME);
+        let refused = |variables: &[(&str, &str)]| {
+            let variables =
+                variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+            openlineage_config(None, &variables, &Trusted::default()).unwrap().refused
+        };
+        let [refusal] = &refused(&[("OPENLINEAGE__TRANSPORT", r#"{"type":"#)])[..] else { panic!() };
+        assert!(refusal.what.contains("OPENLINEAGE__TRANSPORT"), "{}", refusal.what);
+        let named = [(FILE_VARIABLE, file.to_str().unwrap())];
+        for text in ["only a text", "transport: http", "transport:\n"] {
+            std::fs::write(&file, text).unwrap();
+            let [refusal] = &refused(&named)[..] else { panic!("{text}") };
+            assert!(refusal.what.contains(FILE_NAME) && refusal.why.contains("expected"), "{text}");
+        }
+        std::fs::write(&file, "other:\n  a: 1\ntransport:\n  type: console\n").unwrap();
+        assert!(refused(&named).is_empty());
     }
 
     #[test]

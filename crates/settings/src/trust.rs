@@ -25,6 +25,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Whose files count.
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Trusted {
     folders: Vec<PathBuf>,
     users: Vec<u32>,

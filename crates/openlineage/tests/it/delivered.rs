@@ -84,7 +84,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
 fn an_event_that_is_refused_is_dropped_with_its_reason() {
     let case = run_against(|number| Reply::Status(if number == 1 { 422 } else { 200 }), FLUSH);
     assert_eq!((case.ledger.delivered, case.ledger.waiting), (3, 0));
-    let reason = "refused by the receiver with 422 Unprocessable Entity".to_owned();
+    let reason = "refused by the receiver with 422 Unprocessable Entity: key sesame-1".to_owned();
     assert_eq!(case.ledger.dropped, BTreeMap::from([(reason, 1)]));
 }
 
@@ -130,6 +130,16 @@ fn a_server_that_is_away_or_hangs_ends_no_later_than_it_may() {
     };
     assert_eq!((synced.delivered, synced.ledger.waiting), (4, 0));
     assert_eq!(receiver.events(), events_of(&bundle));
+}
+
+#[test]
+fn a_limit_that_is_over_is_not_the_fault_of_the_receiver() {
+    let case = run_against(|_| Reply::Status(401), FLUSH);
+    let receiver = Receiver::start(|_| Reply::Hang);
+    let synced =
+        sync_lineage(&case.bundle, &at_url(&receiver.url), Duration::from_millis(200)).unwrap().unwrap();
+    let error = synced.ledger.last_error.unwrap();
+    assert!(error.contains("time was over") && !error.contains("cannot be reached"), "{error}");
 }
 
 #[test]

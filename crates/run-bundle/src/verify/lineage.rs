@@ -47,6 +47,11 @@ impl Event {
     }
 }
 
+/// Whether a line is an event that names another run.
+pub fn is_of_another_run(line: &[u8], run_id: RunId) -> bool {
+    serde_json::from_slice::<Event>(line).is_ok_and(|event| !event.is_of(&run_id.to_string()))
+}
+
 /// The first line that is no event of the run. A run without a destination for its events has no file of them.
 pub(super) fn damaged_lineage(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<Fault> {
     let path = bundle.lineage_events();
