@@ -6,7 +6,7 @@ mod events;
 mod other_reader;
 mod receiver;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy, Profile, Secret};
@@ -27,9 +27,12 @@ fn captured(text: &str) -> Captured {
     Policy::of_profile(Profile::Dev).capture(text)
 }
 
+/// The run of the bundles and of their events.
+static RUN_ID: LazyLock<RunId> = LazyLock::new(RunId::new);
+
 fn bundle() -> (tempfile::TempDir, Bundle) {
     let out = tempfile::tempdir().unwrap();
-    let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+    let bundle = Bundle::create(out.path(), *RUN_ID).unwrap();
     (out, bundle)
 }
 
@@ -50,7 +53,7 @@ fn at_url(url: &str) -> Target {
 
 fn run_facts() -> RunFacts {
     RunFacts {
-        run_id: RunId::new(),
+        run_id: *RUN_ID,
         dag: "sales::daily_v1".to_owned(),
         namespace: NAMESPACE.to_owned(),
         parent: None,
