@@ -48,7 +48,9 @@ impl<H: Hidden> Reader<'_, H> {
             .any(|word| before.eq_ignore_ascii_case(word));
         let may_be_list =
             is_behind_name && (self.names_list(index - 1) || before.eq_ignore_ascii_case("set"));
-        let is_call = is_behind_name && !may_be_list && self.text(index) == "(";
+        // `COPY (SELECT ...)` and `EXISTS (SELECT ...)` are none: a query is no list of arguments.
+        let is_query = ["select", "with", "values"].iter().any(|word| self.is(index + 1, word));
+        let is_call = is_behind_name && !may_be_list && !is_query && self.text(index) == "(";
         let inherits = self.inherited();
         let is_compared_list = !begins_query && self.opens_compared_list(index, before);
         let frame = self.top();

@@ -251,6 +251,11 @@ fn what_stands_in_the_position_of_a_hidden_column() {
         "SELECT 'b', 'c' FROM (VALUES ('d', 'x')) t(name, password)",
         "WITH t(name, password) AS (SELECT 'b', concat('x', 'x2')) SELECT 'c' FROM t",
         "COPY (SELECT 'x' AS password, 'b' AS n) TO 'c'",
+        "COPY (SELECT id FROM events WHERE kind = 'password_reset') TO 'b/resets.parquet'",
+        "COPY (SELECT id FROM events WHERE kind = 'password_reset' AND password = 'x') TO 'b'",
+        "COPY (SELECT id, map('password', 'x') AS m FROM events) TO 'b'",
+        "SELECT id FROM t WHERE EXISTS (SELECT 1 FROM events WHERE kind = 'password_reset') AND name = 'b'",
+        "SELECT ARRAY(SELECT 'x' AS password), 'b'",
         "UPDATE u SET password='x', name='b'",
         "UPDATE u SET (name, password) = ('b', 'x')",
     ] {
