@@ -301,6 +301,7 @@ pub(crate) fn summaries(bundle: &Bundle, to: &mut RowSink<'_>) {
                 "rows": column["count"].as_u64(),
                 "missing": column["missing"].as_u64(),
                 "distinct_values": column["distinct"].as_u64(),
+                "distinct_is_estimate": column["distinct_is_estimate"].as_bool(),
                 "min": as_text(&column["min"]),
                 "max": as_text(&column["max"]),
                 "mean": column["mean"].as_f64(),

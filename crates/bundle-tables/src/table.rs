@@ -201,6 +201,7 @@ impl BundleTable {
                 Count("rows"),
                 Count("missing"),
                 Count("distinct_values"),
+                Flag("distinct_is_estimate"),
                 Text("min"),
                 Text("max"),
                 Real("mean"),

@@ -92,7 +92,7 @@ fn bundle() -> (TempDir, Bundle) {
     }]});
     let summary = json!({ "format_version": 1, "node": "orders", "columns": {
         "id": { "name": "id", "pos": 0, "data_type": "Int64", "count": 3, "missing": 1, "min": 1, "max": 9, "mean": 4.5,
-                "distinct": 2 },
+                "distinct": 2, "distinct_is_estimate": true },
         "city": { "name": "city", "pos": 1, "data_type": "Utf8", "count": 3, "missing": 0, "min": "Bonn" },
     }});
     let report = json!({ "findings": [{
@@ -273,8 +273,8 @@ fn what_was_written_summarised_and_found_has_tables() {
     check(
         BundleTable::Summaries,
         &[
-            json!({ "column_name": "id", "min": "1", "max": "9", "mean": 4.5, "missing": 1, "distinct_values": 2 }),
-            json!({ "column_name": "city", "min": "Bonn", "mean": null }),
+            json!({ "column_name": "id", "min": "1", "max": "9", "mean": 4.5, "missing": 1, "distinct_values": 2, "distinct_is_estimate": true }),
+            json!({ "column_name": "city", "min": "Bonn", "mean": null, "distinct_is_estimate": null }),
         ],
     );
     check(BundleTable::Findings, &[json!({ "kind": "spill", "node": "orders", "at_stake_ms": 4.0 })]);

@@ -11,7 +11,10 @@ pub(crate) fn metrics_of(summary: &Captured, rows: Option<u64>) -> Option<DataQu
     let mut column_metrics = Map::new();
     for (name, column) in columns {
         let mut metrics = Map::new();
-        for (from, to) in [("missing", "nullCount"), ("distinct", "distinctCount")] {
+        // The facet cannot say that a count is an estimate, and one below that of the rows reads as if a key had duplicates.
+        let is_estimate = column.get("distinct_is_estimate").and_then(Value::as_bool).unwrap_or(false);
+        let distinct = (!is_estimate).then_some(("distinct", "distinctCount"));
+        for (from, to) in [("missing", "nullCount")].into_iter().chain(distinct) {
             let count = column.get(from).filter(|count| count.is_u64());
             metrics.extend(count.map(|count| (to.to_owned(), count.clone())));
         }
@@ -50,8 +53,9 @@ mod tests {
     #[test]
     fn numbers_are_taken_and_texts_are_not() {
         let summary = Policy::of_profile(Profile::Dev).capture(json!({
-            "id": { "count": 3, "missing": 1, "distinct": 2, "min": 1, "max": 7.5, "quantiles": { "0.5": 2, "x": "y" } },
-            "name": { "count": 3, "missing": 0, "min": "ann", "top_value": { "ann": 2 } },
+            "id": { "count": 3, "missing": 1, "distinct": 2, "distinct_is_estimate": false, "min": 1, "max": 7.5, "quantiles": { "0.5": 2, "x": "y" } },
+            "name": { "count": 3, "missing": 0, "min": "ann", "top_value": { "ann": 2 }, "distinct": 3,
+                "distinct_is_estimate": true },
             "hidden": "[redacted]",
         }));
         let facet = metrics_of(&summary, Some(3)).unwrap();
