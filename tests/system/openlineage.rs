@@ -1,6 +1,10 @@
 //! What a receiver of OpenLineage gets of a run, as its own Python client reads it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use daglight_system_tests::{Checkout, Daglight, Finished, LineageReceiver, check_balanced, read_events};
 use serde_json::{Value, json};
@@ -383,6 +387,41 @@ COPY (SELECT name FROM 'in/a.parquet') TO 'out/by_name.parquet';
             }
         }
     }
+}
+
+#[test]
+fn tables_of_other_schemas_and_files_with_blanks_have_their_own_names() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    let script = "\
+CREATE SCHEMA sales;
+CREATE SCHEMA hr;
+CREATE TABLE sales.orders AS SELECT 1 AS k, 2 AS a;
+CREATE TABLE hr.orders AS SELECT 1 AS k, 'x' AS name;
+CREATE TABLE orders AS SELECT 1 AS k, 3 AS t;
+CREATE TABLE \"v1.orders\" AS SELECT 1 AS k, 4 AS v;
+CREATE TABLE joined AS SELECT s.a, h.name, o.t, w.v FROM sales.orders s JOIN hr.orders h ON s.k = h.k
+  JOIN public.orders o ON o.k = h.k JOIN \"v1.orders\" w ON w.k = h.k;
+COPY joined TO 'the out/sp ace ü 100%.parquet';
+CREATE EXTERNAL TABLE back STORED AS PARQUET LOCATION 'the out/sp ace ü 100%.parquet';
+CREATE TABLE again AS SELECT a FROM back;
+";
+    let report = run(&checkout, script, &receiver).finish().report(0);
+    let events = read_events(&bundle(&checkout, &report).join("openlineage.jsonl"));
+    let dag = report["dag_name"].as_str().expect("a name");
+    let names_of = |side: &str| {
+        let ends = events.iter().filter(|event| event["eventType"] == "COMPLETE");
+        let datasets = ends.flat_map(|event| names(&event[side]));
+        datasets.map(|(_, name)| name.replace(&format!("{dag}."), "")).collect::<BTreeSet<_>>()
+    };
+    let (inputs, outputs) = (names_of("inputs"), names_of("outputs"));
+    let tables = ["hr.orders", "joined", "orders", "sales.orders", "v1.orders"];
+    let root = checkout.path().canonicalize().expect("a folder");
+    let file = root.join("the out/sp ace ü 100%.parquet").display().to_string();
+    let expected: BTreeSet<String> = tables.map(str::to_owned).into_iter().chain([file]).collect();
+    assert_eq!(inputs, expected);
+    let written: BTreeSet<String> = expected.into_iter().chain(["again".to_owned()]).collect();
+    assert_eq!(outputs, written);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const OF_FUNCTION: &str = "()";
 /// A table that a query reads. It keeps no table alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTable {
-    /// The last part of its name: its own, or the place of a file that is read by that.
+    /// Its name, with schema and catalog where these are not `public` and `datafusion`, or the place of a file that is read by that.
     pub name: String,
     /// The URLs of its files or folders, without patterns; none for what is not of files.
     pub locations: Vec<String>,
@@ -25,6 +25,13 @@ pub struct SourceTable {
     pub is_of_function: bool,
 }
 
+/// As it is told from the tables of other schemas; those of the schema that DataFusion begins with are called by their own name.
+fn name_of(table: &TableReference) -> String {
+    let catalog = table.catalog().filter(|catalog| *catalog != "datafusion");
+    let schema = table.schema().filter(|schema| catalog.is_some() || *schema != "public");
+    [catalog, schema, Some(table.table())].into_iter().flatten().collect::<Vec<_>>().join(".")
+}
+
 impl SourceTable {
     /// The table of this name.
     pub fn of(name: &TableReference, source: &Arc<dyn TableSource>) -> Self {
@@ -32,7 +39,7 @@ impl SourceTable {
         let files = provider.as_ref().and_then(|provider| provider.downcast_ref::<ListingTable>());
         let locations = files.map(|files| files.table_paths().iter().map(ToString::to_string).collect());
         Self {
-            name: name.table().to_owned(),
+            name: name_of(name),
             locations: locations.unwrap_or_default(),
             schema: source.schema(),
             is_of_function: name.schema().is_none() && name.table().ends_with(OF_FUNCTION),

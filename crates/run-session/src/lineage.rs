@@ -17,6 +17,7 @@ use daglight_plan_diagnostics::SourceTable;
 use daglight_run_bundle::{Bundle, SignalLedger, WriteError};
 use daglight_run_identity::{DagName, GitFacts, RunId};
 use datafusion::{DATAFUSION_VERSION, arrow::datatypes::SchemaRef, datasource::listing::ListingTableUrl};
+use percent_encoding::percent_decode_str;
 
 use crate::{lineage_setup::LineageSetup, options::RunOptions, run_log::RunLog, shared::Shared};
 
@@ -142,7 +143,7 @@ impl RunLineage {
 
     /// The datasets that a table is made of: none for what a function makes.
     pub(crate) fn datasets_of(&self, table: &SourceTable) -> Vec<DatasetName> {
-        let places: Vec<_> = table.locations.iter().filter_map(|location| self.at(location)).collect();
+        let places: Vec<_> = table.locations.iter().filter_map(|url| self.at_url(url)).collect();
         if !places.is_empty() {
             return places;
         }
@@ -155,6 +156,12 @@ impl RunLineage {
             Some(location) if is_at(location) => vec![self.of_dag(&name_of_files(&table.name))],
             _ => vec![self.table(&table.name)],
         }
+    }
+
+    /// The dataset at the URL of a table. `None` where the policy does not show it. The engine writes blanks, and letters that are not
+    /// ASCII, as percent signs and digits; what is written is called as the statement calls it.
+    pub(crate) fn at_url(&self, url: &str) -> Option<DatasetName> {
+        self.at(&percent_decode_str(url).decode_utf8_lossy())
     }
 
     /// The dataset at a place. `None` where the policy does not show it.
@@ -173,8 +180,8 @@ impl RunLineage {
 
     /// A table that is known in this DAG alone.
     pub(crate) fn table(&self, name: &str) -> DatasetName {
-        let last = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-        self.of_dag(last)
+        let begin = ["datafusion.public.", "public."].into_iter().find_map(|begin| name.strip_prefix(begin));
+        self.of_dag(begin.unwrap_or(name).trim_matches('"'))
     }
 
     fn of_dag(&self, name: &str) -> DatasetName {

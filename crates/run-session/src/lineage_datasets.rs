@@ -56,7 +56,7 @@ fn inputs(lineage: &RunLineage, scope: &NodeScope, facts: &GatheredFacts) -> Vec
     let mut inputs = Vec::new();
     if let Some(source) = &facts.source {
         for location in &source.places {
-            let Some(name) = lineage.at(location) else { continue };
+            let Some(name) = lineage.at_url(location) else { continue };
             let mut input =
                 DatasetFacts { columns: columns(scope, &source.schema), ..DatasetFacts::new(name) };
             // The numbers are those of all its places.
