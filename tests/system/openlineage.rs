@@ -156,6 +156,41 @@ CREATE TABLE paid AS SELECT id, amount FROM orders;
 }
 
 #[test]
+fn a_condition_is_at_the_column_that_it_chooses_the_value_of() {
+    let checkout = Checkout::new();
+    let receiver = LineageReceiver::start(201);
+    let script = "\
+CREATE TABLE orders AS SELECT value AS id, value * 3 AS amount FROM generate_series(1, 9) AS s(value);
+CREATE TABLE classes AS SELECT id, CASE WHEN amount > 10 THEN 'big' ELSE 'small' END AS class FROM orders WHERE id > 1;
+";
+    let report = run(&checkout, script, &receiver).finish().report(0);
+    let bundle = bundle(&checkout, &report);
+    let events = read_events(&bundle.join("openlineage.jsonl"));
+    let job = format!("{}.classes", report["dag_name"].as_str().expect("a name"));
+    let lineage = &of_job(&events, &job)["COMPLETE"]["outputs"][0]["facets"]["columnLineage"];
+    let shown = |fields: &Value| -> Vec<String> {
+        let fields = fields.as_array().unwrap_or_else(|| panic!("{lineage:#}"));
+        let field = |field: &Value| {
+            let how = &field["transformations"][0];
+            let texts = [&how["type"], &how["subtype"], &field["field"]];
+            texts.map(|text| text.as_str().expect("a text")).join(" ")
+        };
+        fields.iter().map(field).collect()
+    };
+    assert_eq!(shown(&lineage["fields"]["class"]["inputFields"]), ["INDIRECT CONDITIONAL amount"]);
+    assert_eq!(shown(&lineage["dataset"]), ["INDIRECT FILTER id"]);
+    // Plan, report and page say the same.
+    let made = fs::read_to_string(bundle.join("run_diagnostics_report.json")).expect("a report");
+    let made: Value = serde_json::from_str(&made).expect("JSON");
+    let of_node = made["lineage"].as_array().expect("a list").iter().find(|of| of["node"] == "classes");
+    let of_node = of_node.unwrap_or_else(|| panic!("{:#}", made["lineage"]));
+    assert_eq!(of_node["columns"][1]["chosen_by"], json!(["orders.amount"]), "{of_node:#}");
+    assert_eq!(of_node["rows_by"], json!(["orders.id: filter"]));
+    let page = fs::read_to_string(bundle.join("run_diagnostics_report.md")).expect("a report");
+    assert!(page.contains("chosen by"), "{page}");
+}
+
+#[test]
 fn the_columns_of_a_view_come_from_its_query_whatever_is_checked_of_it() {
     let checkout = Checkout::new();
     let receiver = LineageReceiver::start(201);

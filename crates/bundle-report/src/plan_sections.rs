@@ -103,7 +103,7 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
     }
     if !lineage.rows_by.is_empty() {
         more.push(format!(
-            "Which rows, and which of several values, is decided by {}.",
+            "Which rows there are, and their order, is decided by {}.",
             display::first_of(&lineage.rows_by, lineage.rows_by.len())
         ));
     }
@@ -122,26 +122,34 @@ fn of_node(lineage: &LineageReport, is_open: bool) -> Block<'_> {
 }
 
 fn made_of(column: &ColumnLineageReport) -> Cell<'_> {
-    let mut cell = Vec::new();
-    for (position, from) in column.from.iter().take(MAX_SOURCES).enumerate() {
-        cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(from)]);
-    }
-    let more = column.from.len().saturating_sub(MAX_SOURCES);
-    if more > 0 {
-        cell.push(Piece::words(format!(" and {more} more")));
-    }
+    let mut cell = listed(&column.from);
     match column.derivation.as_deref() {
-        // A count of rows has no column of its own either, and a value that a condition chooses.
+        None if !column.chosen_by.is_empty() => cell.push(Piece::words("a constant or a count of rows")),
+        // A count of rows has no column of its own either.
         None if column.window.is_empty() => cell.push(Piece::words("a count of rows, or a constant")),
         None => {
             cell.push(Piece::words("a constant, a count of rows, or the number of a row in the window by "));
-            for (position, by) in column.window.iter().take(MAX_SOURCES).enumerate() {
-                cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(by)]);
-            }
+            cell.extend(listed(&column.window));
         }
         // What is copied needs no word.
         Some("identity") => {}
         Some(derivation) => cell.push(Piece::words(format!(" ({derivation})"))),
+    }
+    if !column.chosen_by.is_empty() {
+        cell.push(Piece::words(", chosen by "));
+        cell.extend(listed(&column.chosen_by));
+    }
+    cell
+}
+
+fn listed(columns: &[String]) -> Cell<'_> {
+    let mut cell = Vec::new();
+    for (position, column) in columns.iter().take(MAX_SOURCES).enumerate() {
+        cell.extend([Piece::words(if position > 0 { ", " } else { "" }), Piece::Name(column)]);
+    }
+    let more = columns.len().saturating_sub(MAX_SOURCES);
+    if more > 0 {
+        cell.push(Piece::words(format!(" and {more} more")));
     }
     cell
 }
@@ -152,9 +160,10 @@ mod tests {
 
     #[test]
     fn a_column_that_is_made_of_no_column_is_said_to_be_what_it_can_be() {
-        let said = |window: &[&str]| -> String {
-            let window = window.iter().map(|&column| column.to_owned()).collect();
-            let column = ColumnLineageReport { name: "n".into(), window, ..ColumnLineageReport::default() };
+        let said = |window: &[&str], chosen_by: &[&str]| -> String {
+            let owned = |columns: &[&str]| columns.iter().map(|&column| column.to_owned()).collect();
+            let (name, window, chosen_by) = ("n".into(), owned(window), owned(chosen_by));
+            let column = ColumnLineageReport { name, window, chosen_by, ..ColumnLineageReport::default() };
             let words = |piece| match piece {
                 Piece::Words(words) => words.into_owned(),
                 Piece::Name(name) => name.to_owned(),
@@ -162,9 +171,11 @@ mod tests {
             };
             made_of(&column).into_iter().map(words).collect()
         };
-        assert_eq!(said(&[]), "a count of rows, or a constant");
+        assert_eq!(said(&[], &[]), "a count of rows, or a constant");
         let number =
             "a constant, a count of rows, or the number of a row in the window by orders.day, orders.id";
-        assert_eq!(said(&["orders.day", "orders.id"]), number);
+        assert_eq!(said(&["orders.day", "orders.id"], &[]), number);
+        let chosen = "a constant or a count of rows, chosen by orders.amount";
+        assert_eq!(said(&[], &["orders.amount"]), chosen);
     }
 }

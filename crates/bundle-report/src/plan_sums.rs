@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use daglight_capture_policy::operator_name;
-use daglight_run_bundle::{PlanBundle, PlanLineage, PlanSource};
+use daglight_run_bundle::{ColumnSources, DirectSource, PlanBundle, PlanLineage, PlanSource};
 
 use crate::{
     operator_time::OperatorTime,
@@ -19,6 +19,8 @@ const MAX_TABLES: usize = 500;
 const MAX_OPERATORS: usize = 100;
 /// How a plan says that a column decides about a window.
 const WINDOW: &str = "window";
+/// How it says that a column only decides which of several values another one has.
+const CONDITIONAL: &str = "conditional";
 /// Nodes whose lineage a report has.
 const MAX_LINEAGES: usize = 200;
 /// Columns of each of them.
@@ -181,21 +183,23 @@ fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
         lineage.indirect.iter().filter(|source| source.influences.iter().any(|how| how == WINDOW));
     let window: Vec<String> =
         by_window.take(MAX_SOURCES).map(|source| column(&source.table, &source.column)).collect();
+    let of_column = |of: &ColumnSources| {
+        let (conditions, values): (Vec<_>, Vec<_>) =
+            of.sources.iter().partition(|source| source.derivation == CONDITIONAL);
+        let first = |sources: &[&DirectSource]| -> Vec<String> {
+            sources.iter().take(MAX_SOURCES).map(|source| column(&source.table, &source.column)).collect()
+        };
+        ColumnLineageReport {
+            name: of.name.clone(),
+            from: first(&values),
+            chosen_by: first(&conditions),
+            window: if of.sources.is_empty() { window.clone() } else { Vec::new() },
+            derivation: furthest(values.iter().map(|source| source.derivation.as_str())),
+        }
+    };
     LineageReport {
         node: node.to_owned(),
-        columns: columns
-            .map(|of| ColumnLineageReport {
-                name: of.name.clone(),
-                from: of
-                    .sources
-                    .iter()
-                    .take(MAX_SOURCES)
-                    .map(|source| column(&source.table, &source.column))
-                    .collect(),
-                window: if of.sources.is_empty() { window.clone() } else { Vec::new() },
-                derivation: furthest(of.sources.iter().map(|source| source.derivation.as_str())),
-            })
-            .collect(),
+        columns: columns.map(of_column).collect(),
         columns_left_out: lineage.columns.len().saturating_sub(MAX_COLUMNS) as u64,
         rows_by: lineage
             .indirect
@@ -222,7 +226,7 @@ fn furthest<'d>(derivations: impl Iterator<Item = &'d str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{ColumnSources, IndirectSource};
+    use daglight_run_bundle::IndirectSource;
     use serde_json::json;
 
     use super::*;
@@ -239,6 +243,7 @@ mod tests {
             "lineage": {
                 "columns": [{"name": "total", "sources": [
                     {"table": "orders", "column": "price", "derivation": "identity"},
+                    {"table": "orders", "column": "status", "derivation": "conditional"},
                     {"table": "orders", "column": "tax", "derivation": "aggregation"}]}],
                 "indirect": [{"table": "orders", "column": "day", "influences": ["filter", "group_by"]}],
             },
@@ -283,6 +288,7 @@ mod tests {
             (&*lineage.node, &*lineage.columns[0].from),
             ("a", ["orders.price", "orders.tax"].map(str::to_owned).as_slice())
         );
+        assert_eq!(lineage.columns[0].chosen_by, ["orders.status"]);
         assert_eq!(lineage.columns[0].derivation.as_deref(), Some("aggregation"));
         assert_eq!(lineage.rows_by, ["orders.day: filter and group by"]);
         let numbered = PlanLineage {

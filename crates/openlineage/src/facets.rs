@@ -295,7 +295,7 @@ impl Transformation {
         Self { r#type: "DIRECT", subtype }
     }
 
-    /// It decides about rows: `JOIN`, `GROUP_BY`, `FILTER`, `SORT`, `WINDOW` or `CONDITIONAL`.
+    /// It decides about rows, by `JOIN`, `GROUP_BY`, `FILTER`, `SORT` or `WINDOW`, or about the value of a column, by `CONDITIONAL`.
     pub const fn indirect(subtype: &'static str) -> Self {
         Self { r#type: "INDIRECT", subtype }
     }

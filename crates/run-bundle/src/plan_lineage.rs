@@ -14,7 +14,7 @@ pub struct PlanLineage {
     pub unresolved: Vec<String>,
 }
 
-/// A column of a result with the source columns that its values are made of; none for a constant and for a count of
+/// A column of a result with the source columns that its values are made of, or chosen by; none for a constant and for a count of
 /// rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -25,7 +25,7 @@ pub struct ColumnSources {
     pub sources: Vec<DirectSource>,
 }
 
-/// A source column that values are made of.
+/// A source column that values are made of, or chosen by.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DirectSource {
@@ -33,7 +33,7 @@ pub struct DirectSource {
     pub table: String,
     /// The column.
     pub column: String,
-    /// `identity`, `transformation` or `aggregation`.
+    /// `identity`, `transformation` or `aggregation`; `conditional` where it is only in a condition, as of a `CASE`, that chooses the value.
     pub derivation: String,
 }
 
@@ -45,7 +45,8 @@ pub struct IndirectSource {
     pub table: String,
     /// The column.
     pub column: String,
-    /// How it decides: `join`, `group_by`, `filter`, `sort`, `window` or `conditional`.
+    /// How it decides: `join`, `group_by`, `filter`, `sort` or `window`. In files of earlier versions also `conditional`, for
+    /// what is now in the columns.
     pub influences: Vec<String>,
 }
 

@@ -140,11 +140,11 @@ fn add_column_lineage(
     };
     for column in known.columns.iter().filter(|column| !column.sources.is_empty()) {
         let sources = column.sources.iter();
-        let sources = sources.flat_map(|(source, derivation)| origins(source, &[direct(*derivation)]));
+        let sources = sources.flat_map(|(source, derivation)| origins(source, &[of_value(*derivation)]));
         output.lineage.push((policy.capture_name(&column.name), sources.collect()));
     }
     for (source, influences) in &known.indirect {
-        let transformations: BTreeSet<_> = influences.iter().map(|influence| indirect(*influence)).collect();
+        let transformations: BTreeSet<_> = influences.iter().map(|influence| of_rows(*influence)).collect();
         output.row_lineage.extend(origins(source, &transformations.into_iter().collect::<Vec<_>>()));
     }
 }
@@ -158,21 +158,21 @@ fn columns(scope: &NodeScope, schema: &Schema) -> Vec<Column> {
     schema.fields().iter().map(column).collect()
 }
 
-fn direct(derivation: Derivation) -> Transformation {
-    Transformation::direct(match derivation {
-        Derivation::Identity => "IDENTITY",
-        Derivation::Transformation => "TRANSFORMATION",
-        Derivation::Aggregation => "AGGREGATION",
-    })
+fn of_value(derivation: Derivation) -> Transformation {
+    match derivation {
+        Derivation::Conditional => Transformation::indirect("CONDITIONAL"),
+        Derivation::Identity => Transformation::direct("IDENTITY"),
+        Derivation::Transformation => Transformation::direct("TRANSFORMATION"),
+        Derivation::Aggregation => Transformation::direct("AGGREGATION"),
+    }
 }
 
-fn indirect(influence: Influence) -> Transformation {
+fn of_rows(influence: Influence) -> Transformation {
     Transformation::indirect(match influence {
         Influence::Join => "JOIN",
         Influence::GroupBy => "GROUP_BY",
         Influence::Filter => "FILTER",
         Influence::Sort => "SORT",
         Influence::Window => "WINDOW",
-        Influence::Conditional => "CONDITIONAL",
     })
 }

@@ -32,15 +32,26 @@ pub(crate) fn shown_lineage(lineage: &Lineage, policy: &Policy) -> Captured {
     })
 }
 
-/// `orders.id`, `from orders.price, orders.tax`, `of many rows of orders.price`, or that it is of no column, as `count(*)` is.
+/// `orders.id`, `from orders.price, orders.tax`, `of many rows of orders.price`, each with `chosen by orders.status` where a condition
+/// decides which value it is, or that it is of no column, as `count(*)` is.
 fn sources(origins: &Origins) -> String {
-    let Some(strongest) = origins.values().max() else { return OF_NO_COLUMN.to_owned() };
-    let names: Vec<String> = origins.keys().map(ToString::to_string).collect();
-    let names = names.join(", ");
-    match strongest {
-        Derivation::Identity => names,
-        Derivation::Transformation => format!("from {names}"),
-        Derivation::Aggregation => format!("of many rows of {names}"),
+    let names = |is_wanted: &dyn Fn(Derivation) -> bool| {
+        let wanted = origins.iter().filter(|(_, derivation)| is_wanted(**derivation));
+        wanted.map(|(source, _)| source.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let values = names(&|derivation| derivation != Derivation::Conditional);
+    let made_of = match origins.values().max() {
+        None => return OF_NO_COLUMN.to_owned(),
+        Some(Derivation::Conditional) => String::new(),
+        Some(Derivation::Identity) => values,
+        Some(Derivation::Transformation) => format!("from {values}"),
+        Some(Derivation::Aggregation) => format!("of many rows of {values}"),
+    };
+    let conditions = names(&|derivation| derivation == Derivation::Conditional);
+    match (made_of.is_empty(), conditions.is_empty()) {
+        (_, true) => made_of,
+        (true, false) => format!("chosen by {conditions}"),
+        (false, false) => format!("{made_of}, chosen by {conditions}"),
     }
 }
 
@@ -66,6 +77,8 @@ mod tests {
                 of("id", &[("id", Derivation::Identity)]),
                 of("net", &[("price", Derivation::Identity), ("tax", Derivation::Transformation)]),
                 of("total", &[("price", Derivation::Aggregation)]),
+                of("class", &[("price", Derivation::Conditional)]),
+                of("share", &[("price", Derivation::Aggregation), ("class", Derivation::Conditional)]),
                 of("one", &[]),
             ],
             indirect: BTreeMap::from([
@@ -83,6 +96,8 @@ mod tests {
                 "id": "orders.id",
                 "net": "from orders.price, orders.tax",
                 "total": "of many rows of orders.price",
+                "class": "chosen by orders.price",
+                "share": "of many rows of orders.price, chosen by orders.class",
                 "one": "no column: a count of rows, or a constant",
             })
         );

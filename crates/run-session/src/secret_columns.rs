@@ -13,7 +13,8 @@ use daglight_plan_diagnostics::{Lineage, SourceColumn};
 const MOST_TABLES: usize = 10_000;
 const MOST_COLUMNS: usize = 1_000;
 
-/// The columns of a query's data whose values are made of those of secret columns.
+/// The columns of a query's data whose values are made of those of secret columns, or chosen by them: a `CASE` may spell out what
+/// it compares with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SecretColumns {
     /// For each column of the result, whether it is one.
@@ -106,6 +107,16 @@ mod tests {
         let first = of(&[("id", "users.id"), ("P", "users.password")]).unwrap();
         assert!(first.have(1, 2, "P") && first.have(1, 2, "renamed") && !first.have(0, 2, "id"));
         assert!(!first.have(1, 3, "renamed"));
+        // One of the values that a condition chooses tells what it was chosen by.
+        let chosen = |derivation| ColumnLineage {
+            name: "class".into(),
+            sources: BTreeMap::from([(
+                SourceColumn { table: "users".into(), column: "password".into() },
+                derivation,
+            )]),
+        };
+        let by_condition = Lineage { columns: vec![chosen(Derivation::Conditional)], ..Lineage::default() };
+        assert!(SecretColumns::of(&by_condition, &tables, &redactor).is_some());
         tables.add("public.Copies", &first);
         let second = of(&[("x", "copies.p"), ("id", "copies.id")]).unwrap();
         assert!(second.have(0, 2, "x") && !second.have(1, 2, "id"));

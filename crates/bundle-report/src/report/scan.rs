@@ -80,10 +80,13 @@ pub struct ColumnLineageReport {
     pub name: String,
     /// The columns, such as `orders.o_orderkey`; none for a constant, a count of rows and the number of a row.
     pub from: Vec<String>,
+    /// The columns in conditions, as of a `CASE`, that only decide which of several values it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen_by: Vec<String>,
     /// Where it is made of no column: those by which the windows of the query are divided and ordered, of which a number of a row
     /// is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub window: Vec<String>,
-    /// `identity`, `transformation` or `aggregation`, the last of them that one of the columns went through.
+    /// `identity`, `transformation` or `aggregation`, the last of them that one of the columns `from` went through.
     pub derivation: Option<String>,
 }

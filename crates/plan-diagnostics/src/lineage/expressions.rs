@@ -8,14 +8,14 @@ use datafusion::{
     error::Result,
     logical_expr::{
         Case, Expr, SortExpr, Subquery, WindowFunctionDefinition,
-        expr::{AggregateFunction, WindowFunction},
+        expr::{AggregateFunction, ScalarFunction, WindowFunction},
     },
 };
 
 use super::{
     model::{Derivation, Influence, Origins, Unresolved},
     relations::Walk,
-    scope::{Scope, merge},
+    scope::{Scope, choose, merge},
 };
 
 impl Walk {
@@ -60,6 +60,10 @@ impl Walk {
                 }
                 Expr::WindowFunction(function) => self.window(function, scope),
                 Expr::Case(case) => (self.case(case, scope), Derivation::Transformation),
+                Expr::ScalarFunction(function) => match condition_of(function) {
+                    Some(condition) => (self.choice(function, condition, scope), Derivation::Transformation),
+                    None => return Ok(TreeNodeRecursion::Continue),
+                },
                 Expr::ScalarSubquery(subquery) => {
                     (self.subquery(subquery, scope), Derivation::Transformation)
                 }
@@ -128,7 +132,7 @@ impl Walk {
     fn case(&mut self, case: &Case, scope: &Scope<'_>) -> Origins {
         let mut origins = Origins::new();
         for condition in case.expr.iter().chain(case.when_then_expr.iter().map(|(when, _)| when)) {
-            self.decides(condition, Influence::Conditional, scope);
+            choose(&mut origins, &self.expression(condition, scope));
         }
         for branch in case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr) {
             merge(&mut origins, &self.expression(branch, scope), Derivation::Transformation);
@@ -136,8 +140,31 @@ impl Walk {
         origins
     }
 
+    /// As [`Self::case`], written as a function of which one argument is the condition.
+    fn choice(&mut self, function: &ScalarFunction, condition: usize, scope: &Scope<'_>) -> Origins {
+        let mut origins = Origins::new();
+        for (index, argument) in function.args.iter().enumerate() {
+            let found = self.expression(argument, scope);
+            match index == condition {
+                true => choose(&mut origins, &found),
+                false => merge(&mut origins, &found, Derivation::Transformation),
+            }
+        }
+        origins
+    }
+
     /// The origins of the one column that a subquery in an expression has.
     fn subquery(&mut self, subquery: &Subquery, scope: &Scope<'_>) -> Origins {
         self.relation(&subquery.subquery, Some(scope)).into_iter().next().unwrap_or_default()
+    }
+}
+
+/// The place of the argument of a function that only decides which of the others is the value. The value of `coalesce` and `greatest`
+/// may be that of each argument.
+fn condition_of(function: &ScalarFunction) -> Option<usize> {
+    match (function.name(), function.args.len()) {
+        ("nullif", 2) => Some(1),
+        ("nvl2" | "if", 3) => Some(0),
+        _ => None,
     }
 }

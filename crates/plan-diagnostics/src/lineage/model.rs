@@ -6,7 +6,8 @@ use std::{
 };
 
 /// The source columns of a query's result, by the terms of [OpenLineage's facet for column lineage][facet]: *direct* where
-/// a value is made of a source's value, *indirect* where a source only decides which rows there are, or their order.
+/// a value is made of a source's value, *indirect* where a source only decides which of several values it is, which rows there
+/// are, or their order.
 ///
 /// It is read from the plan as the front end made it, in which views stand as what they are defined by: the sources are
 /// tables, and never views.
@@ -27,7 +28,7 @@ pub struct Lineage {
 pub struct ColumnLineage {
     /// Its name in the result.
     pub name: String,
-    /// The source columns that its values are made of. A constant has none.
+    /// The source columns that its values are made of, or chosen by. A constant has none.
     pub sources: Origins,
 }
 
@@ -43,9 +44,11 @@ pub struct SourceColumn {
     pub column: String,
 }
 
-/// How a value is made of a source's value, the weakest first.
+/// How a value depends on a source's value, the weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Derivation {
+    /// It is not made of that value: a condition on it, as in a `CASE`, only decides which value it is.
+    Conditional,
     /// It is that value.
     Identity,
     /// It is computed from it.
@@ -67,8 +70,6 @@ pub enum Influence {
     Sort,
     /// By the `PARTITION BY` or `ORDER BY` of a window.
     Window,
-    /// By the condition of a `CASE`.
-    Conditional,
 }
 
 /// A part of a plan whose columns cannot be followed.
@@ -90,9 +91,10 @@ impl Lineage {
 }
 
 impl Derivation {
-    /// As it stands in bundles: `identity`, `transformation` or `aggregation`.
+    /// As it stands in bundles: `conditional`, `identity`, `transformation` or `aggregation`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Conditional => "conditional",
             Self::Identity => "identity",
             Self::Transformation => "transformation",
             Self::Aggregation => "aggregation",
@@ -101,7 +103,7 @@ impl Derivation {
 }
 
 impl Influence {
-    /// As it stands in bundles: `join`, `group_by`, `filter`, `sort`, `window` or `conditional`.
+    /// As it stands in bundles: `join`, `group_by`, `filter`, `sort` or `window`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Join => "join",
@@ -109,7 +111,6 @@ impl Influence {
             Self::Filter => "filter",
             Self::Sort => "sort",
             Self::Window => "window",
-            Self::Conditional => "conditional",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use datafusion::common::{Column, DFSchema};
 
-use super::model::{Derivation, Origins};
+use super::model::{Derivation, Origins, SourceColumn};
 
 /// The output of a relation: the origins of each column, in the order of its schema.
 pub(super) type Columns = Vec<Origins>;
@@ -28,13 +28,23 @@ impl Scope<'_> {
     }
 }
 
-/// Adds `more`, of which each is at least derived as `least`.
+/// Adds `more`, whose values are at least derived as `least`. What only chooses among values goes on doing so, whatever is computed
+/// from the chosen one.
 pub(super) fn merge(origins: &mut Origins, more: &Origins, least: Derivation) {
     for (source, derivation) in more {
-        let derivation = (*derivation).max(least);
-        origins
-            .entry(source.clone())
-            .and_modify(|known| *known = (*known).max(derivation))
-            .or_insert(derivation);
+        let derivation = match derivation {
+            Derivation::Conditional => Derivation::Conditional,
+            value => (*value).max(least),
+        };
+        add(origins, source, derivation);
     }
+}
+
+/// Adds the sources of a condition that chooses among values.
+pub(super) fn choose(origins: &mut Origins, condition: &Origins) {
+    condition.keys().for_each(|source| add(origins, source, Derivation::Conditional));
+}
+
+fn add(origins: &mut Origins, source: &SourceColumn, derivation: Derivation) {
+    origins.entry(source.clone()).and_modify(|known| *known = (*known).max(derivation)).or_insert(derivation);
 }

@@ -56,10 +56,49 @@ async fn values_are_the_same_computed_or_of_many_rows() {
 }
 
 #[tokio::test]
-async fn a_branch_is_a_source_and_its_condition_decides() {
+async fn a_branch_is_a_source_and_its_condition_chooses() {
     check(
         &plan("SELECT CASE WHEN t = 'k' THEN x ELSE id END AS c FROM a").await,
-        "c=transformation(a.id)+transformation(a.x), conditional(a.t)",
+        "c=transformation(a.id)+conditional(a.t)+transformation(a.x)",
+    );
+    check(
+        &plan("SELECT id, CASE WHEN x > 10 THEN 'big' ELSE 'small' END AS class FROM a").await,
+        "id=identity(a.id), class=conditional(a.x)",
+    );
+    check(&plan("SELECT CASE x WHEN 1 THEN x END AS c FROM a").await, "c=transformation(a.x)");
+}
+
+#[tokio::test]
+async fn what_chooses_goes_on_choosing_whatever_is_computed_from_the_value() {
+    check(
+        &plan("SELECT sum(CASE WHEN t = 'k' THEN x ELSE 0 END) + 1 AS s FROM a").await,
+        "s=conditional(a.t)+aggregation(a.x)",
+    );
+    check(
+        &plan("SELECT upper(class) AS u FROM (SELECT CASE WHEN x > 1 THEN t END AS class FROM a)").await,
+        "u=transformation(a.t)+conditional(a.x)",
+    );
+    // It decides about rows like any other column where rows depend on the value.
+    check(
+        &plan("SELECT id FROM a WHERE CASE WHEN x > 1 THEN t END = 'k'").await,
+        "id=identity(a.id), filter(a.t), filter(a.x)",
+    );
+    check(
+        &plan("SELECT CASE WHEN x > 1 THEN 'big' END AS class, count(*) AS n FROM a GROUP BY 1").await,
+        "class=conditional(a.x), n=, group_by(a.x)",
+    );
+}
+
+#[tokio::test]
+async fn functions_that_choose_have_values_and_conditions() {
+    check(
+        &plan("SELECT coalesce(x, id) AS c, greatest(x, id) AS g FROM a").await,
+        "c=transformation(a.id)+transformation(a.x), g=transformation(a.id)+transformation(a.x)",
+    );
+    check(&plan("SELECT nullif(x, id) AS c FROM a").await, "c=conditional(a.id)+transformation(a.x)");
+    check(
+        &plan("SELECT nvl2(t, x, id) AS c FROM a").await,
+        "c=transformation(a.id)+conditional(a.t)+transformation(a.x)",
     );
 }
 
