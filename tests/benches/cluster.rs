@@ -21,14 +21,14 @@ use datafusion::{
     execution::{SessionState, SessionStateBuilder, context::SessionContext},
 };
 use side_by_side::{
-    Cost, Moment, QUERIES, WARM_UP, execute, print_ratios, query_file, read_queries, with_tables,
+    Cost, Moment, QUERIES, WARM_UP, execute, query_file, read_queries, say_ratios, with_tables,
 };
 use tokio::net::TcpListener;
 
 /// The columns.
 const BARE: usize = 0;
 const WATCHED: usize = 1;
-const NAMES: [&str; 2] = ["bare", "Daglight, new to the run"];
+const COLUMNS: [(&str, Option<f64>); 2] = [("bare", None), ("Daglight, new to the run", Some(1.03))];
 const WORKERS: usize = 2;
 /// Every table is divided at any scale factor.
 const DIVIDED: &str = "SET distributed.file_scan_config_bytes_per_partition = 1048576";
@@ -95,7 +95,7 @@ async fn main() -> Result<()> {
     }
     let report = run.finish().await;
     println!("{WORKERS} workers, {:?}", report.status);
-    print_ratios(&costs, NAMES, &scale_factor);
+    say_ratios("cluster", &costs, COLUMNS, &scale_factor)?;
     Ok(())
 }
 

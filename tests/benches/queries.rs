@@ -5,6 +5,7 @@
 
 use std::{env, error::Error, fs, time::Instant};
 
+use bench_ratios::Ratio;
 use daglight::prelude::{Dag, RunOptions, Telemetry};
 use datafusion::{error::DataFusionError, execution::SessionStateBuilder};
 
@@ -36,7 +37,8 @@ async fn main() -> Result<()> {
     }
     let run = telemetry.start_run(&dag.build()?, RunOptions::default());
     let started = Instant::now();
-    println!("{:>8} queries: {:>6} of memory", 0, resident());
+    println!("{:>8} queries: {:>6} MB of memory", 0, resident_mb()?);
+    let mut early = None;
     for node in 0..NODES {
         let of_node = async |_| {
             for query in 0..queries / NODES {
@@ -49,15 +51,17 @@ async fn main() -> Result<()> {
         run.node(&name(node), of_node).await?;
         if [0, NODES / 2 - 1, NODES - 1].contains(&node) {
             let done = (node + 1) * (queries / NODES);
-            println!(
-                "{done:>8} queries: {:>6} of memory, {:.0} s",
-                resident(),
-                started.elapsed().as_secs_f64()
-            );
+            let memory = resident_mb()?;
+            println!("{done:>8} queries: {memory:>6} MB of memory, {:.0} s", started.elapsed().as_secs_f64());
+            let early = *early.get_or_insert(memory);
+            if done > queries / NODES {
+                let what = format!("memory after {done} queries, beside that after a tenth");
+                Ratio::new("queries", what, memory as f64 / early as f64).target(1.1).say()?;
+            }
         }
     }
     let report = run.finish().await;
-    println!("{:?}, {} of memory behind the report", report.status, resident());
+    println!("{:?}, {} MB of memory behind the report", report.status, resident_mb()?);
     Ok(())
 }
 
@@ -66,9 +70,8 @@ fn name(node: usize) -> String {
 }
 
 /// What the process holds in memory, as Linux says it.
-fn resident() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("unknown");
-    let kilobytes: Option<u64> = line.trim().strip_suffix(" kB").and_then(|number| number.parse().ok());
-    kilobytes.map_or_else(|| line.trim().to_owned(), |kilobytes| format!("{} MB", kilobytes / 1024))
+fn resident_mb() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    Ok(kibibytes.ok_or("no VmRSS in /proc/self/status")?.trim().parse::<u64>()? / 1024)
 }

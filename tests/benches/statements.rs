@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench_ratios::Ratio;
 use cpu_time::ProcessTime;
 use daglight::{
     prelude::{RunOptions, Telemetry},
@@ -55,13 +56,15 @@ async fn main() -> Result<()> {
         let [alone, watched] = costs.map(median);
         let ratio = |pick: fn(&Cost) -> Duration| pick(&watched).as_secs_f64() / pick(&alone).as_secs_f64();
         println!(
-            "{number} statements: {:.0} ms alone, {:.0} ms watched: wall {:.2}, processor {:.2} of DataFusion alone \
-             (target 1.5)",
+            "{number} statements: {:.0} ms alone, {:.0} ms watched",
             milliseconds(alone.wall),
             milliseconds(watched.wall),
-            ratio(|cost| cost.wall),
-            ratio(|cost| cost.processor),
         );
+        for (what, ratio) in [("wall", ratio(|cost| cost.wall)), ("processor", ratio(|cost| cost.processor))]
+        {
+            let what = format!("{number} statements, beside DataFusion, {what}");
+            Ratio::new("statements", what, ratio).target(1.5).say()?;
+        }
         if let Some((fewer, costs)) = before {
             let exponent = |now: Cost, then: Cost| {
                 let growth = now.processor.as_secs_f64() / then.processor.as_secs_f64();

@@ -183,9 +183,23 @@ impl Page {
     /// When the browser does not do it.
     #[track_caller]
     pub fn emulate_width(&self, width: u32) {
+        self.emulate_screen(width, 900, true);
+    }
+
+    /// Gives the page the size of a window on a desktop, in pixels.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    pub fn resize(&self, width: u32, height: u32) {
+        self.emulate_screen(width, height, false);
+    }
+
+    #[track_caller]
+    fn emulate_screen(&self, width: u32, height: u32, mobile: bool) {
         self.run(self.client.issue_cmd(Devtools {
             command: "Emulation.setDeviceMetricsOverride",
-            parameters: json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": true }),
+            parameters: json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile }),
         }));
     }
 
@@ -203,8 +217,17 @@ impl Page {
     /// When it cannot be written.
     #[track_caller]
     pub fn screenshot(&self, name: &str) {
+        self.screenshot_to(&scratch().join(format!("{name}.png")));
+    }
+
+    /// Keeps a picture of the page in a file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[track_caller]
+    pub fn screenshot_to(&self, file: &Path) {
         let picture = self.run(self.client.screenshot());
-        fs::write(scratch().join(format!("{name}.png")), picture).expect("the picture is written");
+        fs::write(file, picture).unwrap_or_else(|error| panic!("writing {}: {error}", file.display()));
     }
 
     #[track_caller]

@@ -23,7 +23,7 @@ const PROJECT: &str = "daglight demo";
 const SCALE_FACTOR: &str = "0.1";
 
 /// Options of the demo.
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Options {
     /// End after the run; do not keep the Hamilton UI up until ctrl-c
     #[arg(long)]
@@ -41,26 +41,17 @@ pub(crate) struct Options {
 
 /// Builds, makes data, starts the Hamilton UI, runs the example in it and says where to look.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let workspace = Workspace::locate()?;
     // Before anything is started, so that ctrl-c ends all of it in order at any time.
     let interrupt = Interrupt::listen()?;
-    let demo = Demo { options, folder: workspace.root().join(".demo"), workspace };
-
-    step("building (the first time takes minutes, nearly all of it DataFusion)");
-    interrupt.explain(demo.build())?;
-    step(&format!("TPC-H data at scale factor {SCALE_FACTOR}"));
-    interrupt.explain(demo.generate_data())?;
-    let ui = interrupt.explain(demo.start_ui())?;
-    let workers = interrupt.explain(demo.start_workers())?;
-    step(&format!("daglight run {PIPELINE}"));
-    let report = interrupt.explain(demo.run_pipeline(ui.as_ref(), workers.as_ref()))?;
+    let demo = Demo::new(options)?;
+    let Shown { ui, workers, report } = demo.show(&interrupt)?;
     demo.say_where_to_look(ui.as_ref(), &report);
     if workers.is_some() {
         demo.say_who_did_what(&report)?;
     }
     drop(workers);
     // After the places were said: where it failed, they are what is looked at.
-    ensure!(report.status == "success", "the pipeline ended as {}", report.status);
+    report.ensure_success()?;
 
     if let Some(ui) = ui
         && !options.no_wait
@@ -72,37 +63,85 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn step(title: &str) {
+/// What the demo has made. Its servers end when this is dropped.
+pub(crate) struct Shown {
+    /// `None` where the demo runs on the bundle alone.
+    pub(crate) ui: Option<HamiltonUi>,
+    workers: Option<Workers>,
+    pub(crate) report: FinishReport,
+}
+
+/// What the demo keeps, its data and the database of its Hamilton UI.
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.root().join(".demo")
+}
+
+/// The folder of the Hamilton UI, which keeps what earlier runs have sent.
+pub(crate) fn hamilton_folder(workspace: &Workspace) -> PathBuf {
+    folder(workspace).join("hamilton")
+}
+
+pub(crate) fn step(title: &str) {
     eprintln!("\n==> {title}");
 }
 
 /// What the demo reads of the finish report that `daglight run --json` prints.
 #[derive(Deserialize)]
-struct FinishReport {
+pub(crate) struct FinishReport {
     status: String,
     bundle: Option<PathBuf>,
-    report: Option<ReportFiles>,
-    links: Links,
+    pub(crate) report: Option<ReportFiles>,
+    pub(crate) links: Links,
+}
+
+impl FinishReport {
+    pub(crate) fn ensure_success(&self) -> Result<()> {
+        ensure!(self.status == "success", "the pipeline ended as {}", self.status);
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
-struct ReportFiles {
-    html: PathBuf,
+pub(crate) struct ReportFiles {
+    /// Below the root of the workspace.
+    pub(crate) html: PathBuf,
 }
 
 #[derive(Deserialize)]
-struct Links {
-    hamilton_run: Option<String>,
-    hamilton_version: Option<String>,
+pub(crate) struct Links {
+    pub(crate) hamilton_run: Option<String>,
+    pub(crate) hamilton_version: Option<String>,
 }
 
-struct Demo<'a> {
+pub(crate) struct Demo<'a> {
     options: &'a Options,
     folder: PathBuf,
     workspace: Workspace,
 }
 
-impl Demo<'_> {
+impl<'a> Demo<'a> {
+    pub(crate) fn new(options: &'a Options) -> Result<Self> {
+        let workspace = Workspace::locate()?;
+        Ok(Self { options, folder: folder(&workspace), workspace })
+    }
+
+    /// Does all of it, and says nothing but its steps.
+    pub(crate) fn show(&self, interrupt: &Interrupt) -> Result<Shown> {
+        step("building (the first time takes minutes, nearly all of it DataFusion)");
+        interrupt.explain(self.build())?;
+        step(&format!("TPC-H data at scale factor {SCALE_FACTOR}"));
+        interrupt.explain(self.generate_data())?;
+        let ui = interrupt.explain(self.start_ui())?;
+        let workers = interrupt.explain(self.start_workers())?;
+        step(&format!("daglight run {PIPELINE}"));
+        let report = interrupt.explain(self.run_pipeline(ui.as_ref(), workers.as_ref()))?;
+        Ok(Shown { ui, workers, report })
+    }
+
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     fn build(&self) -> Result<()> {
         let mut cargo = self.workspace.cargo();
         // All members, as the tests are built: with another selection cargo would build DataFusion a second time.
@@ -113,7 +152,7 @@ impl Demo<'_> {
         dev_services::run(&mut cargo)
     }
 
-    fn program(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
         self.workspace.binary(name, if self.options.release { "release" } else { "debug" })
     }
 
@@ -143,7 +182,7 @@ impl Demo<'_> {
             }
         };
         step("starting the Hamilton UI");
-        let ui = HamiltonUi::start(&self.workspace, &python, &self.folder.join("hamilton"))?;
+        let ui = HamiltonUi::start(&self.workspace, &python, &hamilton_folder(&self.workspace))?;
         eprintln!("    {} (log: {})", ui.url(), ui.log().display());
         Ok(Some(ui))
     }

@@ -25,7 +25,9 @@ mod markdown;
 mod module_files;
 mod packages;
 mod release;
+mod screenshots;
 mod test;
+mod ui;
 mod unused;
 mod wheel;
 
@@ -46,6 +48,10 @@ struct Arguments {
 enum Task {
     /// Run the example pipeline on TPC-H data and show it in the Hamilton UI
     Demo(demo::Options),
+    /// Start a Hamilton UI for development, and print what a shell must set to send runs to it
+    Ui,
+    /// Take the pictures of the documentation anew, of the report and the Hamilton pages of the demo
+    Screenshots,
     /// Set up what the tests need, and run them all: unit, doc and system tests
     Test(test::Options),
     /// Generate the wire types of the Hamilton tracking API from its OpenAPI document, and the dashboard for Grafana
@@ -57,12 +63,9 @@ enum Task {
         #[arg(long)]
         from_server: bool,
     },
-    /// Measure deliveries against a Hamilton UI, what watching costs the queries of TPC-H and scripts of many statements, and how long
-    /// reports and the list of runs take
-    Bench {
-        /// What to measure; all without it
-        suite: Option<bench::Suite>,
-    },
+    /// Measure what Daglight costs queries, scripts and programs, deliveries to a Hamilton UI, reports and pages, and print one table of
+    /// ratios
+    Bench(bench::Options),
     /// Run TPC-H with a fast heart, and fail where a query that works is taken for a stall
     FalseAlarms {
         /// How much data: 1 is a gigabyte as text. From 1 on, the beat is 1 s and the threshold 5 s, else 0.2 s and 1 s
@@ -105,12 +108,14 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options),
+        Task::Ui => ui::run(),
+        Task::Screenshots => screenshots::run(),
         Task::Test(options) => test::run(&options),
         Task::Codegen { check, from_server: false } => codegen::run(check),
         Task::Codegen { check, from_server: true } => {
             server_document().and_then(|document| codegen::run_with_document(&document, check))
         }
-        Task::Bench { suite } => bench::run(suite),
+        Task::Bench(options) => bench::run(&options),
         Task::FalseAlarms { scale_factor, release } => false_alarms::run(scale_factor, release),
         Task::Conformance(options) => conformance::run(&options),
         Task::Ci(options) => ci::run(&options),

@@ -20,6 +20,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use bench_ratios::Ratio;
 use chrono::{DateTime, TimeDelta};
 use daglight_bundle_report::Report;
 use daglight_run_bundle::{Bundle, Manifest, NodeRecord, NodeStatus, RunStatus};
@@ -60,11 +61,8 @@ fn say(measured: &Value) -> Result<(), Box<dyn Error>> {
     let number = |value: &Value| value.as_f64().ok_or("the page measured no number");
     let opened_ms = number(&measured["opened"])?;
     println!("{} bars and {} bands in {} lanes", measured["bars"], measured["bands"], measured["lanes"]);
-    println!(
-        "scripts done after {:.0} ms, drawn after {opened_ms:.0} ms, {:.2} of the target",
-        number(&measured["loaded"])?,
-        opened_ms / TARGET_MS
-    );
+    println!("scripts done after {:.0} ms, drawn after {opened_ms:.0} ms", number(&measured["loaded"])?);
+    Ratio::new("page", format!("drawn, beside {TARGET_MS} ms"), opened_ms / TARGET_MS).target(1.0).say()?;
     for act in ["page", "timeline", "zoom"] {
         let times = &measured[act];
         println!(

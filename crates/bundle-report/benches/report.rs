@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench_ratios::Ratio;
 use chrono::{DateTime, TimeDelta};
 use daglight_bundle_report::Report;
 use daglight_run_bundle::{Bundle, Manifest, NodeRecord, NodeStatus, RunStatus};
@@ -58,13 +59,11 @@ fn make(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
     if report.totals.spans != SPANS {
         return Err(io::Error::other(format!("{} of {SPANS} spans", report.totals.spans)).into());
     }
-    println!(
-        "time {:.2} s, {:.2} of the target",
-        took.as_secs_f64(),
-        took.as_secs_f64() / TARGET.as_secs_f64()
-    );
     let peak = peak_bytes()?;
-    println!("memory {} MB, {:.2} of the target", peak / 1_000_000, peak as f64 / TARGET_BYTES as f64);
+    println!("{:.2} s, {} MB", took.as_secs_f64(), peak / 1_000_000);
+    let time = took.as_secs_f64() / TARGET.as_secs_f64();
+    Ratio::new("report", "time, beside 5 s", time).target(1.0).say()?;
+    Ratio::new("report", "memory, beside 200 MB", peak as f64 / TARGET_BYTES as f64).target(1.0).say()?;
     Ok(())
 }
 

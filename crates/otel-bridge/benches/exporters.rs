@@ -16,6 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bench_ratios::Ratio;
 use daglight_http_transport::{Trust, build, client_builder};
 use daglight_otel_bridge::{Bridge, BridgeConfig};
 use opentelemetry::{
@@ -53,7 +54,7 @@ fn main() {
 
     let bare = with_bare(bare_http(&http));
     show("HTTP, bare exporter", bare, bare);
-    show("HTTP, every answer counted", with_bridge(&http, "http/protobuf"), bare);
+    say("HTTP, every answer counted", with_bridge(&http, "http/protobuf"), bare);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // The channel of the bare exporter lives on the runtime that it was made in.
@@ -61,7 +62,7 @@ fn main() {
     let bare = with_bare(SpanExporter::builder().with_tonic().with_endpoint(&grpc).build().unwrap());
     drop(entered);
     show("gRPC, bare exporter", bare, bare);
-    show("gRPC, every answer counted", with_bridge(&grpc, "grpc"), bare);
+    say("gRPC, every answer counted", with_bridge(&grpc, "grpc"), bare);
 }
 
 fn show(name: &str, took: Took, bare: Took) {
@@ -69,6 +70,13 @@ fn show(name: &str, took: Took, bare: Took) {
     let per_second = f64::from(SPANS) / took.all.as_secs_f64();
     let ratio = bare.all.as_secs_f64() / took.all.as_secs_f64();
     println!("{name:<34}{per_span:>10}{per_second:>12.0}{ratio:>8.2}");
+}
+
+/// One that counts, beside one that does not.
+fn say(name: &str, took: Took, bare: Took) {
+    show(name, took, bare);
+    let ratio = took.all.as_secs_f64() / bare.all.as_secs_f64();
+    Ratio::new("exporters", format!("{name}, beside the bare exporter"), ratio).say().unwrap();
 }
 
 fn with_bare(exporter: SpanExporter) -> Took {

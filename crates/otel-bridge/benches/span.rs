@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     hint::black_box,
+    io,
     path::Path,
     sync::{
         Arc,
@@ -14,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench_ratios::Ratio;
 use daglight_otel_bridge::{
     Bridge, BridgeConfig, RunScope, RunSignals, SignalFiles,
     names::{Key, span},
@@ -47,7 +49,7 @@ impl SpanExporter for NoExporter {
     }
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     let provider = SdkTracerProvider::builder().with_batch_exporter(NoExporter).build();
     let sdk = provider.tracer("bench");
     let off = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build().tracer("bench");
@@ -65,22 +67,28 @@ fn main() {
     };
     show("SDK, batch processor", bare);
     show("SDK, sampled out", best_of(|| bare_span(&off)));
-    show("run span, files and metrics", best_of(|| run_span(&signals, &root.context())));
-    everything_on(|time| show("run span, files, metrics and OTLP", time));
+    let say = |name: &str, time: Duration, target: f64| {
+        show(name, time);
+        let ratio = time.as_secs_f64() / bare.as_secs_f64();
+        Ratio::new("span", format!("{name}, beside the SDK"), ratio).target(target).say()
+    };
+    say("run span, files and metrics", best_of(|| run_span(&signals, &root.context())), 3.0)?;
+    everything_on(|time| say("run span, files, metrics and OTLP", time, 3.0))?;
     nothing_on(&bridge, |time| show("run span, no file can be made", time));
     tracing::subscriber::with_default(registry().with(bridge.layer()), || {
         let _inside = root.context().attach();
         show("tracing span in a run", best_of(tracing_span));
         show("tracing span, filtered out", best_of(filtered_span));
     });
-    sustained_and_burst(&sdk, &bridge, &signals, &root.context());
+    sustained_and_burst(&sdk, &bridge, &signals, &root.context())?;
     root.end();
     let ledgers = signals.finish(Duration::from_secs(60));
     assert!(ledgers.traces.bundle.is_complete(), "{ledgers:?}");
+    Ok(())
 }
 
 /// To an endpoint that is away: what the caller does is the same, and its queue takes all spans of the bench.
-fn everything_on(show: impl FnOnce(Duration)) {
+fn everything_on<T>(show: impl FnOnce(Duration) -> T) -> T {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "200000"),
@@ -91,9 +99,10 @@ fn everything_on(show: impl FnOnce(Duration)) {
     let folder = TempDir::new().expect("a temporary folder");
     let signals = open_run(&bridge, folder.path());
     let root = signals.root();
-    show(best_of(|| run_span(&signals, &root.context())));
+    let shown = show(best_of(|| run_span(&signals, &root.context())));
     root.end();
     bridge.shutdown(Duration::from_secs(1));
+    shown
 }
 
 /// In a folder that is not there.
@@ -105,7 +114,12 @@ fn nothing_on(bridge: &Bridge, show: impl FnOnce(Duration)) {
 }
 
 /// More spans than queues hold: how fast they get through, and how many.
-fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, parent: &Context) {
+fn sustained_and_burst(
+    sdk: &SdkTracer,
+    bridge: &Bridge,
+    signals: &RunSignals,
+    parent: &Context,
+) -> io::Result<()> {
     let per_second = |spans: u32, time: Duration| f64::from(spans) / time.as_secs_f64();
     let started = Instant::now();
     (0..SUSTAINED).for_each(|_| bare_span(sdk));
@@ -117,6 +131,8 @@ fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, p
     println!("\n{:<34}{:>10}{:>10}", "sustained, one thread", "spans/s", "ratio");
     println!("{:<34}{bare:>10.0}{:>10.2}", "SDK, into an exporter of nothing", 1.0);
     println!("{:<34}{sustained:>10.0}{:>10.2}", "run spans, into the bundle", sustained / bare);
+    Ratio::new("span", "200,000 spans into the bundle, beside the SDK into nothing", bare / sustained)
+        .say()?;
 
     let exported = Arc::new(AtomicU64::new(0));
     let slow = SlowExporter(Arc::clone(&exported));
@@ -142,6 +158,7 @@ fn sustained_and_burst(sdk: &SdkTracer, bridge: &Bridge, signals: &RunSignals, p
     let bare_kept = exported.load(Ordering::Relaxed);
     println!("{:<34}{:>10}{bare_kept:>10}", "SDK, 2 ms for each batch", bare.as_millis());
     println!("{:<34}{:>10}{kept:>10}", "run spans, into the bundle", run.as_millis());
+    Ok(())
 }
 
 fn tracing_span() {

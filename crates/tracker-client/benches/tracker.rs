@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench_ratios::Ratio;
 use daglight_capture_policy::{Captured, Policy, Profile};
 use daglight_run_bundle::Durability;
 use daglight_run_identity::{Dag, RunId};
@@ -55,10 +56,9 @@ fn main() -> Result<()> {
             own.push(delivery(&server, nodes)?.as_secs_f64());
         }
         let (raw, own) = (median(raw), median(own));
-        println!(
-            "delivery of {nodes} nodes: {own:.2} s; raw requests {raw:.2} s, ratio {:.2} (target 1.3)",
-            own / raw
-        );
+        println!("delivery of {nodes} nodes: {own:.2} s; raw requests {raw:.2} s");
+        let what = format!("delivery of {nodes} nodes, beside raw requests");
+        Ratio::new("tracker", what, own / raw).target(1.1).say()?;
         if nodes == 1_000 {
             delivery_beside_sdk(&server, own)?;
         }
@@ -221,10 +221,9 @@ fn caller_beside_sdk(server: &Server) -> Result<()> {
     println!("a node on the caller's thread: {alone:.1} us without a server, {own:.1} us with a delivery");
     if !sdk.is_empty() {
         let sdk = median(sdk);
-        println!(
-            "the Python SDK, a node on the caller's thread: {sdk:.0} us, {:.0} times (target 40)",
-            sdk / own
-        );
+        println!("the Python SDK, a node on the caller's thread: {sdk:.0} us");
+        let what = "a node on the caller's thread, beside the Python SDK";
+        Ratio::new("tracker", what, own / sdk).target(1.0 / 40.0).say()?;
     }
     Ok(())
 }
@@ -248,8 +247,9 @@ fn delivery_beside_sdk(server: &Server, own: f64) -> Result<()> {
         match server.sdk(1_000, end)? {
             None => println!("the Python SDK: set PYTHON to compare"),
             Some(Sdk { seconds, .. }) => {
-                let times = seconds / own;
-                println!("the Python SDK, 1000 nodes, {what}: {seconds:.1} s, {times:.1} times (target 20)");
+                println!("the Python SDK, 1000 nodes, {what}: {seconds:.1} s");
+                let what = format!("1,000 nodes, beside the Python SDK {what}");
+                Ratio::new("tracker", what, own / seconds).target(1.0 / 20.0).say()?;
             }
         }
     }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench_ratios::Ratio;
 use cpu_time::ProcessTime;
 use datafusion::{
     error::Result,
@@ -76,13 +77,14 @@ pub(crate) fn query_file(number: usize) -> String {
     format!("q{number}.sql")
 }
 
-/// Prints a row for each column of `costs`, which has a row for each round, as a multiple of the first column: medians of the
-/// measured rounds.
-pub(crate) fn print_ratios<const COLUMNS: usize>(
+/// Says each column of `costs` behind the first, which has a row for each round, as a multiple of the first column: medians of
+/// the measured rounds. A column has a name and, where something is promised, what it must not exceed.
+pub(crate) fn say_ratios<const COLUMNS: usize>(
+    bench: &str,
     costs: &[[Cost; COLUMNS]],
-    names: [&str; COLUMNS],
+    columns: [(&str, Option<f64>); COLUMNS],
     scale_factor: &str,
-) {
+) -> std::io::Result<()> {
     let costs = &costs[WARM_UP.min(costs.len())..];
     let ratio = |column: usize, pick: fn(&Cost) -> Duration| {
         let ratio = |cost: &[Cost; COLUMNS]| pick(&cost[column]).as_secs_f64() / pick(&cost[0]).as_secs_f64();
@@ -96,9 +98,11 @@ pub(crate) fn print_ratios<const COLUMNS: usize>(
     println!(
         "TPC-H at SF{scale_factor}, {QUERIES} queries in {bare_ms:.0} ms bare, medians of {rounds} rounds"
     );
-    println!("{:<30} {:>6} {:>10}", "", "wall", "processor");
-    for (column, name) in names.into_iter().enumerate() {
+    for (column, (name, target)) in columns.into_iter().enumerate().skip(1) {
         let (wall, processor) = (ratio(column, |cost| cost.wall), ratio(column, |cost| cost.processor));
-        println!("{name:<30} {wall:>6.3} {processor:>10.3}");
+        for (what, ratio) in [("wall", wall), ("processor", processor)] {
+            Ratio::new(bench, format!("SF{scale_factor}, {name}, {what}"), ratio).target(target).say()?;
+        }
     }
+    Ok(())
 }

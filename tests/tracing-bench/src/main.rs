@@ -30,11 +30,11 @@ use datafusion_tracing::{
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use side_by_side::{Cost, WARM_UP, execute, print_ratios, read_queries, with_tables};
+use side_by_side::{Cost, WARM_UP, execute, say_ratios, read_queries, with_tables};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 const RECEIVE: &str = "receive";
-const NAMES: [&str; 2] = ["bare", "datafusion-tracing with OTLP"];
+const COLUMNS: [(&str, Option<f64>); 2] = [("bare", None), ("datafusion-tracing with OTLP", None)];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -62,7 +62,7 @@ fn measure(folder: &Path, scale_factor: &str, rounds: usize) -> Result<()> {
         return Err("no span has left".into());
     }
     println!("{:.1} MB of spans were exported", received as f64 / 1e6);
-    print_ratios(&costs, NAMES, scale_factor);
+    say_ratios("overhead", &costs, COLUMNS, scale_factor)?;
     Ok(())
 }
 
