@@ -8,8 +8,7 @@
 mod side_by_side;
 
 use std::{
-    array,
-    env,
+    array, env,
     error::Error,
     fs,
     path::PathBuf,

@@ -186,13 +186,12 @@ impl Release<'_> {
             rewrite(&member, |text| Ok(versions::set(text, version)))?;
         }
         rewrite(&tree.root().join(CHANGELOG), |text| changelog::released(text, version, &date))?;
-        // The versions of the members alone: a release does not choose other dependencies.
-        dev_services::run(tree.cargo(&self.workspace).args([
-            "update",
-            "--quiet",
-            "--workspace",
-            "--offline",
-        ]))?;
+        let locked = fs::read_to_string(tree.root().join("Cargo.lock")).context("reading Cargo.lock")?;
+        let members = versions::members(&locked);
+        // Also of what is a workspace of its own and uses members of this one.
+        for lock_file in tree.lock_files()? {
+            rewrite(&lock_file, |text| Ok(versions::set_locked(text, &members, version)))?;
+        }
         tree.commit(&format!("Release {version}"))?;
         self.tree = Some(tree);
         Ok(())

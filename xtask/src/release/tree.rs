@@ -35,7 +35,16 @@ impl Tree {
 
     /// The manifests of the workspace and its members, those that set no versions among them.
     pub(super) fn manifests(&self) -> Result<Vec<PathBuf>> {
-        let listed = git(&self.root, &["ls-files", "--", "Cargo.toml", "*/Cargo.toml"])?;
+        self.files_named("Cargo.toml")
+    }
+
+    /// The lock file of the workspace, and those of workspaces below it.
+    pub(super) fn lock_files(&self) -> Result<Vec<PathBuf>> {
+        self.files_named("Cargo.lock")
+    }
+
+    fn files_named(&self, name: &str) -> Result<Vec<PathBuf>> {
+        let listed = git(&self.root, &["ls-files", "--", name, &format!("*/{name}")])?;
         Ok(listed.lines().map(|path| self.root.join(path)).collect())
     }
 
