@@ -39,6 +39,13 @@ pub(crate) struct Options {
     release: bool,
 }
 
+impl Options {
+    /// With the Hamilton UI and without a cluster, of the fast program or of the other.
+    pub(crate) fn of_build(release: bool) -> Self {
+        Self { release, ..Self::default() }
+    }
+}
+
 /// Builds, makes data, starts the Hamilton UI, runs the example in it and says where to look.
 pub(crate) fn run(options: &Options) -> Result<()> {
     // Before anything is started, so that ctrl-c ends all of it in order at any time.

@@ -51,7 +51,11 @@ enum Task {
     /// Start a Hamilton UI for development, and print what a shell must set to send runs to it
     Ui,
     /// Take the pictures of the documentation anew, of the report and the Hamilton pages of the demo
-    Screenshots,
+    Screenshots {
+        /// Take them of the program that is built in minutes
+        #[arg(long)]
+        debug: bool,
+    },
     /// Set up what the tests need, and run them all: unit, doc and system tests
     Test(test::Options),
     /// Generate the wire types of the Hamilton tracking API from its OpenAPI document, and the dashboard for Grafana
@@ -109,7 +113,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Ui => ui::run(),
-        Task::Screenshots => screenshots::run(),
+        Task::Screenshots { debug } => screenshots::run(debug),
         Task::Test(options) => test::run(&options),
         Task::Codegen { check, from_server: false } => codegen::run(check),
         Task::Codegen { check, from_server: true } => {

@@ -13,11 +13,11 @@ use crate::{
 /// Where the documentation has its pictures, below the root of the workspace.
 const PICTURES: &str = "docs/images";
 
-/// Runs the demo and takes the pictures anew.
-pub(crate) fn run() -> Result<()> {
+/// Runs the demo and takes the pictures anew, by default of the fast program: a report says what the slow one costs.
+pub(crate) fn run(debug: bool) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     interrupt.explain(Browser::find_or_install().map(drop))?;
-    let options = Options::default();
+    let options = Options::of_build(!debug);
     let demo = Demo::new(&options)?;
     let shown = demo.show(&interrupt)?;
     shown.report.ensure_success()?;

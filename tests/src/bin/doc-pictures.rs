@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     page.shows(&["Findings", "review_lines"]);
     picture("report.png");
 
-    page.resize(1200, 800);
+    page.resize(1600, 1000);
     page.open(&version);
     page.shows(&["review_lines", "customer_ranking"]);
     picture("pipeline.png");
