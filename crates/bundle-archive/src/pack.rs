@@ -183,8 +183,8 @@ fn write(
     Ok(packed)
 }
 
-/// The files as the manifest of the archive lists them: as they are, and those that are damaged as they were, so that whoever
-/// unpacks them sees the damage.
+/// The files as the manifest of the archive lists them: intact files as they are now, damaged files as they were, so that the
+/// damage is still detected after unpacking.
 fn listed(manifest: &Manifest, packed: &Packed) -> Vec<FileEntry> {
     let is_damaged = |path: &str| packed.faults.iter().any(|fault| fault.path() == Some(path));
     let was = |path: &str| manifest.files.iter().find(|entry| entry.path == path).cloned();

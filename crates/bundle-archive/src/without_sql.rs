@@ -33,8 +33,8 @@ pub(crate) fn is_changed(path: &str) -> bool {
     )
 }
 
-/// Writes the content of a file without the SQL in it. A line that is not JSON, or longer than a line may be, is replaced: what is in
-/// it is not known, and whoever unpacks the file must see that it was damaged.
+/// Writes the content of a file without the SQL in it. A line that is not JSON, or is longer than the limit, is replaced: its
+/// contents are unknown, and after unpacking it must be visible that the line was damaged.
 pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<()> {
     let mut to = BufWriter::new(to);
     let strip_document: fn(&mut Value) = match BundlePart::of(path) {

@@ -53,7 +53,7 @@ pub(crate) fn read_summaries(
     reading
 }
 
-/// Where there is no outbox, or a part of it cannot be read, the summaries are those of the rest.
+/// Takes the summaries in the outbox, as far as it exists and can be read.
 fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
     let Ok(mut outbox) = OutboxReader::open(&outbox_path(&bundle.tracker_dir())) else { return };
     loop {

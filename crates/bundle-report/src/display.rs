@@ -112,7 +112,7 @@ pub(crate) fn percent(part: f64) -> String {
     match part * 100.0 {
         percent if !percent.is_finite() => "unknown".to_owned(),
         percent @ 0.0001..1.0 => format!("{percent:.1} %"),
-        // What is not the whole is not 100 %, and 99.96 is not 100.0.
+        // Anything less than the whole is never shown as 100 %, so 99.96 does not become 100.0 either.
         percent @ 99.5..100.0 => format!("{:.1} %", percent.min(99.9)),
         percent => format!("{percent:.0} %"),
     }

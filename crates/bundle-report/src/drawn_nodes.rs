@@ -6,7 +6,7 @@ use daglight_run_bundle::NodeStatus;
 
 use crate::report::NodeReport;
 
-/// Nodes that are drawn: more are no picture any more.
+/// How many nodes are drawn at most: a drawing of more would not be readable.
 pub(crate) const MAX_DRAWN: usize = 300;
 /// Of these, nodes that did not end well, and steps of the longest chain.
 const MAX_FAILED: usize = 100;

@@ -18,9 +18,9 @@ use crate::{
 const MAX_NAMED: usize = 3;
 /// Findings of warnings that are sentences of the headline, and as many that are not.
 const MAX_FOUND: usize = 5;
-/// An operator did most of the computing from this part of it on,
+/// An operator did most of the computing if its share is at least this.
 const MOST: f64 = 0.5;
-/// which is worth a word where computing was this part of the node's time.
+/// The headline mentions that operator only if computing was at least this share of the node's time.
 const COMPUTING_SHARE: f64 = 0.1;
 /// The slowest node is named where it took at least this long: below, its part of the run is chance.
 const SLOWEST_MS: f64 = 10.0;
@@ -371,8 +371,8 @@ fn warnings(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// An error in a headline: its first line, what that introduces, and its cause, which is behind the last line that says so, or its last
-/// line.
+/// An error in a headline: its first line, the line that this introduces, and its cause, which follows the last "caused by" line or
+/// is the last line.
 fn in_short(error: &str) -> String {
     /// The line that DataFusion has between what failed and why.
     const CAUSED_BY: &str = "caused by";

@@ -11,8 +11,8 @@ pub const SCRIPT: &str = include_str!("page.js");
 /// The scripts of a report or a comparison, in their order.
 pub(crate) const SCRIPTS: [&str; 2] = [SCRIPT, include_str!("report.js")];
 
-/// A Content-Security-Policy by which only this style sheet and these scripts count, and nothing is fetched: it holds even where an escape were
-/// forgotten.
+/// A Content-Security-Policy that allows only this style sheet and these scripts, and fetches nothing: it protects the page even if an
+/// escape were forgotten.
 pub fn policy(style: &str, scripts: &[&str]) -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     let scripts: Vec<String> = scripts.iter().map(|script| hash(script)).collect();

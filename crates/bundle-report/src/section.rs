@@ -269,7 +269,7 @@ pub(crate) fn shown<'r, T>(value: impl Into<Option<T>>, show: impl Fn(T) -> Stri
     value.into().map(|value| Piece::words(show(value))).into_iter().collect()
 }
 
-/// A count worth a word; nothing for none.
+/// A count, or an empty cell for 0.
 pub(crate) fn counted<'r>(count: u64) -> Cell<'r> {
     shown((count > 0).then_some(count), display::count)
 }

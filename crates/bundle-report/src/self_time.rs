@@ -24,15 +24,15 @@ impl SelfTimes {
             } else if self.below.len() < MAX_OPEN {
                 self.below.entry(parent_span_id.to_owned()).or_default().add(start, end);
             } else {
-                // From now on nobody knows of a span without known parts whether it has none.
+                // From now on, a span without known children may still have had some.
                 self.any_lost = true;
             }
         }
-        // A span stands behind what it has started, so no more of it follows.
+        // The file has a span after its children, so no more of them follow.
         match self.below.remove(span_id) {
             Some(mut coverage) => {
                 let within = coverage.intervals().iter().map(|part| {
-                    // What a span starts may go on behind its end.
+                    // A child may end after its parent.
                     part.end.min(end).saturating_sub(part.start.max(start))
                 });
                 Some((end - start).saturating_sub(within.sum()))

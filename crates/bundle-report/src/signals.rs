@@ -58,7 +58,7 @@ pub(crate) struct Signals {
     self_times: SelfTimes,
     /// The process at each beat, with the nanoseconds of the beat.
     pub(crate) resources: Samples<(u64, ResourceSample)>,
-    /// What the last beat that was read said of the process, and those before it where it said nothing.
+    /// The latest known values of the process: a beat leaves out the values that did not change since an earlier one.
     last_sample: ResourceSample,
     pub(crate) span_count: u64,
     pub(crate) record_count: u64,
@@ -428,7 +428,7 @@ fn shown_kind<'k>(span: &Span<'_>, keys: &'k Keys) -> Option<(TimelineSpanKind, 
     })
 }
 
-/// A span on the timeline, of which nothing is said of its end.
+/// A span on the timeline, without its end.
 fn shown_span(span: &Span<'_>, kind: TimelineSpanKind, key: &str, node: Option<&str>) -> ShownSpan {
     let name = span.attributes.get(key).map(ToString::to_string);
     ShownSpan {
@@ -460,7 +460,7 @@ fn open_span(span: &Span<'_>, keys: &Keys) -> Option<OpenSpan> {
     })
 }
 
-/// A span among the slowest, of which nothing is said of its end.
+/// A span among the slowest, without its end.
 fn slow_span(span: &Span<'_>, node: Option<&str>, keys: &Keys) -> SlowSpan {
     SlowSpan {
         parent_span_id: span.parent_span_id.clone().into_owned(),

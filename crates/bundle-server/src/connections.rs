@@ -1,4 +1,4 @@
-//! Connections: so many at the same time, and none that says nothing for ever.
+//! Connections: a limited number at the same time, each of which is closed if it stays silent for too long.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 

@@ -19,7 +19,7 @@ const PARAMETER: &str = "token";
 /// Characters of a token, at least.
 const MIN_CHARS: usize = 8;
 
-/// What whoever asks has to know.
+/// The secret that a request has to present.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 

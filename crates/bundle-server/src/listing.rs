@@ -1,4 +1,4 @@
-//! The runs of a folder, of which nothing is read again that has not changed.
+//! The runs of a folder. Files that have not changed are not read again.
 
 use std::{
     collections::HashMap,
@@ -71,12 +71,12 @@ struct Known {
     ended: Option<EndedNodes>,
 }
 
-/// What another manifest has another of.
+/// What differs if a manifest has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
     size_bytes: u64,
-    /// Of a run that goes on, how much it has said of its nodes.
+    /// For a running run, the size of the file with the progress of its nodes.
     progress_bytes: Option<u64>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Whether the value is no text of its own. `is_parameter` is whether a placeholder is known as one.
+    /// Whether the value contains no literal. `is_parameter` tells whether a placeholder is a known parameter.
     pub(crate) fn has_no_literal(&self, is_parameter: impl Fn(&str) -> bool) -> bool {
         let value = self.value;
         let ends = |length: usize| {

@@ -40,7 +40,7 @@ impl PlacedKey<'_> {
         outside.ends_with('<')
     }
 
-    /// `<password>x</password>`, with attributes and other elements. What is not closed is none: `--token <TOKEN>`.
+    /// `<password>x</password>`, with attributes and other elements. A tag that is not closed is not an element: `--token <TOKEN>`.
     fn element(&self) -> Option<Range<usize>> {
         let after = looked_at(self.after);
         let tag = after.find(['>', '<']).filter(|end| after[*end..].starts_with('>'))?;
@@ -86,7 +86,7 @@ impl PlacedKey<'_> {
         self.in_front.is_empty() || self.in_front.ends_with(['\n', '\'', '"'])
     }
 
-    /// A pair that is alone in its line. What may be the type or another name of a column is no value.
+    /// A pair that is alone in its line. Text that may be the type or another name of a column does not count as a value.
     fn behind_tab(&self) -> Option<Range<usize>> {
         let after = looked_at(self.after);
         let start = after.len() - after.trim_start_matches('\t').len();

@@ -120,7 +120,7 @@ fn is_option(word: &str) -> bool {
     word.starts_with("--") || ["-pw", "-pass", "-passwd", "-password"].contains(&word)
 }
 
-/// Whether a word is the name of a file: what stands behind it and a colon is said of the file.
+/// Whether a word is the name of a file: the text after it and a colon is then about the file.
 fn names_file(word: &str) -> bool {
     const ENDINGS: [&str; 18] = [
         "arrow", "avro", "csv", "gz", "html", "json", "jsonl", "log", "md", "ndjson", "parquet", "py", "rs",

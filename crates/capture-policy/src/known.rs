@@ -18,7 +18,7 @@ use crate::{
 
 /// Characters of the shortest text that is hidden because it is known.
 const SHORTEST: usize = 4;
-/// Credentials that are remembered of those that were named as such. The key of the tracker is the first.
+/// How many declared credentials are remembered. The first one is the key of the tracker.
 const MOST_NAMED: usize = 10_000;
 /// Credentials that are learned from texts, and literals. What a script has more of is found by its shape and place
 /// alone.
@@ -68,7 +68,7 @@ impl Known {
     /// True where it was added: it is new, and long enough.
     fn add(&mut self, secret: &str) -> bool {
         let is_new = secret.chars().count() >= SHORTEST
-            // Otherwise hiding "redacted" would find itself in what it has written.
+            // Otherwise hiding the word "redacted" would match the replacement text itself.
             && !REDACTED.contains(secret)
             && self.secrets.iter().all(|other| other.expose() != secret);
         if is_new {

@@ -71,8 +71,8 @@ const SAID: [&str; 32] = [
 /// Bytes of the longest name that is looked at.
 const LONGEST: usize = 256;
 
-/// Whether the text in quotes at `range` is what the message speaks of. It has the form of a name, a word for its kind in
-/// front of it, and behind it what is said of one: SQL has a literal in none of these places.
+/// Whether the text in quotes at `range` is the name of the object that the message is about. It has the form of a name, follows a
+/// word for its kind, and is followed by a statement about it: SQL has no literals in such places.
 pub(crate) fn is_name(message: &str, range: &Range<usize>) -> bool {
     let (Some(name), Some(before), Some(behind)) =
         (message.get(range.clone()), message.get(..range.start), message.get(range.end..))

@@ -37,8 +37,8 @@ pub(crate) fn is_example(message: &str, start: usize) -> bool {
     behind.len() < 64 && !behind.contains("Error")
 }
 
-/// A message with its URLs made illegible, byte by byte: the parts of their paths are no words of it, as in
-/// `PUT http://169.254.169.254/latest/api/token in 3.1s`. What is secret in them is found by itself.
+/// A message with its URLs made illegible, byte by byte: the parts of a URL's path must not count as words of the message, as in
+/// `PUT http://169.254.169.254/latest/api/token in 3.1s`. Secrets in URLs are found separately.
 pub(crate) fn without_urls(message: &str) -> Cow<'_, str> {
     if !message.contains("://") {
         return message.into();

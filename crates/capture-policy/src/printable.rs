@@ -11,7 +11,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Stands where a text was cut.
 pub const CUT_MARK: char = '…';
 
-/// The beginning of each line of a message but its first, by which it differs from a line of ours.
+/// The prefix of every line of a message except the first, so that it cannot be mistaken for a line of Daglight's own.
 pub(crate) const CONTINUED: &str = "\n  | ";
 
 /// How many characters may share a column, such as a letter with its accents.

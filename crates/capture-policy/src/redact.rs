@@ -347,7 +347,7 @@ impl Default for Redactor {
 }
 
 /// The text without credentials, under every policy alike: for names, addresses and settings, which are shown under all of
-/// them. What else a policy hides has no part in it, so that the names of nodes and DAGs are the same whoever looks.
+/// them. Nothing else that a policy hides is removed, so that the names of nodes and DAGs are the same under every policy.
 ///
 /// ```
 /// assert_eq!(daglight_capture_policy::without_credentials("token=abc"), "token=[redacted]");

@@ -191,7 +191,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             return;
         }
         if is_key && (frame.is_compared_list || frame.is_operand || frame.operand_at == Some(index)) {
-            // What is compared is a value, and hidden where its column is. The word for a credential is none.
+            // A compared text is a value, and is hidden if its column is secret. A plain word for a credential is not a value.
             if !is_plain_name(unquoted(text)) {
                 frame.part.push(literal);
             }

@@ -63,7 +63,7 @@ impl UrlQueries<'_> {
             let start = at;
             at += part.len();
             let part = part.trim_end_matches(['&', ';', '#', '?']);
-            // What closes around a URL in a text is none of it.
+            // Closing punctuation after a URL in a text is not part of it.
             let part =
                 if at >= query.end { part.trim_end_matches([')', ']', '}', '.', ',', ':']) } else { part };
             let (name, value) = match part.split_once('=') {

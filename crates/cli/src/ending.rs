@@ -60,7 +60,8 @@ pub(crate) fn print_once<T>(exit_code: u8, print: impl FnOnce() -> T) -> Option<
         wait_until(PRINT_LIMIT, || STATE.load(Ordering::SeqCst) == PRINTED);
         return None;
     }
-    // Whoever announces looks at the state when it has counted itself: it is waited for here, or says nothing there.
+    // A thread that announces counts itself first and looks at the state afterwards: so either it is waited for here, or it sees the
+    // new state and stays silent.
     wait_until(ANNOUNCE_LIMIT, || ANNOUNCING.load(Ordering::SeqCst) == 0);
     let printed = print();
     EXIT_CODE.store(exit_code, Ordering::SeqCst);

@@ -328,7 +328,7 @@ pub(crate) fn named_once(
 mod tests {
     use super::*;
 
-    /// What is not run again of a script when one was run before, of which these nodes succeeded.
+    /// Checks which nodes of a script are not run again, after an earlier run of `before` in which these nodes succeeded.
     #[track_caller]
     fn check(before: &str, succeeded: &[&str], now: &str, done: &[&str], changed: &[&str]) {
         let dag = |sql: &str| {

@@ -56,8 +56,8 @@ pub(crate) fn register_functions(session: &SessionContext) {
     cache_functions::register(session);
 }
 
-/// Makes tables of files. What an object store answers is the error where it has no such file: DataFusion's own, which is not
-/// asked about these, says of every name alike that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
+/// Makes tables of files. If an object store has no such file, its answer becomes the error: DataFusion's own factory, which is
+/// not asked for these, would only report for every name that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
 #[derive(Debug, Default)]
 struct NamedFiles {
     factory: DynamicListTableFactory,

@@ -10,7 +10,7 @@ use datafusion::{
 
 use crate::failure::Failure;
 
-/// The variable by which another picture of a plan is chosen than `datafusion-cli` has by default.
+/// The variable that selects another format of plans than the default of `datafusion-cli`.
 const EXPLAIN_FORMAT: &str = "DATAFUSION_EXPLAIN_FORMAT";
 
 /// The configuration of sessions by the variables of this process. The error names the variable.

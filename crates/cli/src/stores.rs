@@ -119,8 +119,8 @@ impl QueryPlanner for StoredCopies {
     }
 }
 
-/// A `COPY`, also one that is analysed, without its options for the store that it writes to, which is made anew by them. `None`
-/// where it has none.
+/// A `COPY` (also inside `EXPLAIN ANALYZE`) without its options for the store that it writes to; the store is created again with
+/// these options. `None` if it has none.
 async fn with_store(session: &dyn Session, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     Ok(match plan {
         LogicalPlan::Copy(copy) => register(session, &copy.output_url, &copy.options)

@@ -35,7 +35,7 @@ const LEAST_DATA_BYTES: usize = 512 << 20;
 /// One that has nothing to do stays, so that blocking work always finds one.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The environment variable by which tokio takes another number of workers than there are processors.
+/// The environment variable that sets tokio's number of workers, which is otherwise the number of processors.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
 /// Workers that there is room for, and the stack of each.

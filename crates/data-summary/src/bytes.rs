@@ -177,8 +177,8 @@ impl ByteStrings {
     }
 
     fn is_category(&self, domain: &Domain, count: u64, options: &SummaryOptions) -> bool {
-        // Whoever writes a dictionary says that values repeat. Of other columns each value stands twice on average,
-        // or they are names.
+        // A dictionary implies that values repeat. In other columns each value must occur twice on average; otherwise the
+        // values are names and not categories.
         let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= count;
         (1..=options.domain_limit).contains(&domain.len()) && repeats
     }

@@ -1,4 +1,4 @@
-//! The heartbeat of a run, as whoever starts it holds it. What its thread does is in `beating`.
+//! The heartbeat of a run, as its owner holds it. What its thread does is in `beating`.
 
 use std::{
     io,

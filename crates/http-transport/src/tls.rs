@@ -27,7 +27,7 @@ pub enum Trust {
     SystemAnd(Authorities),
     /// What these authorities have signed, and nothing else.
     Only(Authorities),
-    /// Whoever answers: everybody on the way can read and change what is sent.
+    /// Any server: everybody on the way can read and change what is sent.
     Anyone,
 }
 

@@ -210,7 +210,7 @@ impl CheckResult {
         self.outcome == CheckOutcome::Failed && self.check.severity() == CheckSeverity::Fail
     }
 
-    /// What was found, in words, without values of the data: counts are none.
+    /// What was found, in words. It has counts, but no values of the data.
     pub fn in_words(&self) -> String {
         match &self.found {
             Found::Counts => self.counts_in_words(),

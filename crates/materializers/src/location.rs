@@ -15,7 +15,7 @@ const COMPRESSIONS: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "zst", "zst
 pub fn name_of_files(location: &str) -> String {
     let part = naming_part(location);
     let is_compression = |ending: &str| COMPRESSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known));
-    // The digits of a date or a version are none.
+    // The digits of a date or a version are not a format.
     let is_format = |ending: &str| !ending.is_empty() && ending.chars().all(|c| c.is_ascii_alphabetic());
     without_ending(without_ending(&part, is_compression), is_format).to_owned()
 }

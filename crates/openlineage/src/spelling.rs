@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serializer;
 
-/// Who makes the events. No address of a page, because there is none that says more of a version.
+/// The producer of the events. Not the address of a page, because no page describes a specific version.
 pub(crate) const PRODUCER: &str = concat!("urn:daglight:", env!("CARGO_PKG_VERSION"));
 
 /// RFC 3339 with microseconds: more digits are more than some receivers read.

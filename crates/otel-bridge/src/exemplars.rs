@@ -130,8 +130,8 @@ fn exemplar(measured: &Measured) -> Exemplar {
     }
 }
 
-/// What a series is known by, in whatever order its attributes stand. `None` where one is no text, which none of ours is. A hash,
-/// because one is looked up with each span that ends.
+/// The key of a series, independent of the order of its attributes. `None` if an attribute is not a text, which never happens for our
+/// own. It is a hash, because there is a lookup for each span that ends.
 fn series_of<'a>(metric: &str, attributes: impl Iterator<Item = Option<(&'a str, &'a str)>>) -> Option<u64> {
     attributes
         .into_iter()

@@ -82,7 +82,7 @@ impl SpanProcessor for BridgeSpanProcessor {
             drop(door);
             mirrored.end(span);
         }
-        // The files of a run take every span. Whoever samples means what leaves the machine.
+        // The files of a run take every span. Sampling applies only to what leaves the machine.
         let queue = self.otlp.as_ref().filter(|_| span.data.span_context.is_sampled());
         let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);
         match (&run, queue) {

@@ -153,7 +153,7 @@ impl Recovery<'_> {
             appended += made.len() as u64;
             self.append_made(&mut traces, made)?;
         }
-        // A line of which not everything can be read stays for whoever can.
+        // A line that cannot be read completely stays for a version that can.
         if has_open.is_some() && are_all_ended {
             FileBelow::at(&open_spans)
                 .remove()

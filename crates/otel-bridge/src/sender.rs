@@ -75,8 +75,7 @@ impl Sender {
                 Retry::Later => backoff.next_pause(None),
                 Retry::After(pause) => pause,
             };
-            // A pause that would end behind the limit is not begun: whoever waits for this gets the same error
-            // earlier.
+            // A pause that would end after the limit is not begun: the caller gets the same error earlier.
             if attempts >= self.policy.attempts || begun.elapsed().saturating_add(pause) > self.policy.longest
             {
                 return Err(error);

@@ -87,7 +87,7 @@ impl Executions {
             planning: PlanningTimes::none(),
             ..PlannedQuery::clone(query)
         });
-        // Asked once more, because it runs for whoever executes it now: another node, perhaps, than the one that
+        // Asked once more, because it runs for its current caller: another node, perhaps, than the one that
         // planned it.
         let observation = observer.planned(&query)?;
         let begun = Arc::new(QueryRun::new(query, inner, observation, true));

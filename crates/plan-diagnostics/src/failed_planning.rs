@@ -26,7 +26,7 @@ pub(crate) struct FailedPlanning<'q> {
 }
 
 impl FailedPlanning<'_> {
-    /// Reports the query with the message of its error: it starts, and has failed. To be called in the task of whoever asked for it.
+    /// Reports the query with the message of its error: it starts, and has failed. To be called in the task that asked for it.
     pub(crate) fn report(self, observer: &dyn QueryObserver, message: String) {
         let Self { id, part, rule, source, optimized, planning, options } = self;
         let state = PlanningState::Failed(PlanningFailure { part, rule, message: message.clone() });

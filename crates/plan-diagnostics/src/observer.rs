@@ -6,12 +6,12 @@ use crate::{data_tap::DataTap, measured_query::MeasuredQuery, planned_query::Pla
 
 /// Called for every query of an instrumented session.
 pub trait QueryObserver: fmt::Debug + Send + Sync {
-    /// A query was planned. Called in the task of whoever planned it, so that task-local context can be read.
+    /// A query was planned. Called in the task that planned it, so that task-local context can be read.
     /// `None` leaves the query alone.
     fn planned(&self, query: &Arc<PlannedQuery>) -> Option<Observation>;
 
-    /// Who asks for a query whose planning begins, for whoever [looks at those that go on](crate::LiveQueries::plannings).
-    /// Called in the task of whoever asks, also for plans that are never executed.
+    /// The planning of a query begins: returns its owner, for those who [list open plannings](crate::LiveQueries::plannings).
+    /// Called in the task that asks for the plan, also for plans that are never executed.
     fn asked_by(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }

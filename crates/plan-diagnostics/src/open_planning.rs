@@ -1,4 +1,4 @@
-//! Queries that are being planned, for whoever watches them meanwhile.
+//! Queries that are being planned, for those who watch them meanwhile.
 
 use std::{
     any::Any,

@@ -113,7 +113,7 @@ impl LiveQueries {
     /// Every query that has started and not ended, by id.
     pub fn sample(&self) -> Vec<LiveQuery> {
         let mut runs = self.runs();
-        // It may have ended and still be held by whoever reads its last rows.
+        // It may have ended and still be held by the reader of its last rows.
         runs.retain(|run| !run.has_ended());
         let mut queries: Vec<LiveQuery> = runs.iter().filter_map(|run| sample(run)).collect();
         queries.sort_by_key(|query| query.id);

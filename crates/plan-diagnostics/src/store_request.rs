@@ -79,7 +79,7 @@ pub(crate) struct OpenRequest {
 const WHAT: &str = "what watches an object store";
 
 impl OpenRequest {
-    /// Tells the observer of a request, of which nothing is waited for yet.
+    /// Reports a request to the observer. No part of its answer is awaited yet.
     pub(crate) fn new(observer: &dyn StoreObserver, request: &StoreRequest<'_>) -> Self {
         Self { observer: shielded(WHAT, || observer.asked(request)).flatten(), waits_since: None }
     }

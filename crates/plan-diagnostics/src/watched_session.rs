@@ -27,7 +27,7 @@ impl WatchedSession {
         Self { observer, live, known: KnownPlans::default(), with_differences }
     }
 
-    /// The planning of a query begins. To be called in the task of whoever asks for it.
+    /// The planning of a query begins. To be called in the task that asks for it.
     pub(crate) fn begins(&self, source: Option<SourcePlan>) -> Arc<OpenPlanning> {
         let asked_by = shielded(OBSERVING, || self.observer.asked_by()).flatten();
         self.live.plannings.begin(source, asked_by, &self.observer)

@@ -1,13 +1,13 @@
-//! What is wrong with a run that was not closed, and that nobody sees any more once it is.
+//! Damages of a run that is not closed, which can no longer be detected once it is.
 
 use crate::{
     bundle::Bundle, evidence::ProcessEvidence, file_damage::FileDamage, layout::MANIFEST, manifest::Manifest,
 };
 
 impl Manifest {
-    /// What whoever closes the run has to note: its files are then listed as they are, so that a damage of one which is not kept, and
-    /// one that is missing, are not known any more. `read` is what was wrong when this was read; what of that is in the manifest stays
-    /// there.
+    /// The damages that a command has to record when it closes the run. Closing lists the files as they are then, so a missing file, or
+    /// a damaged one that is not kept, can no longer be detected afterwards. `read` is the damage that was found when this was read;
+    /// damage of the manifest itself stays visible without being recorded.
     pub fn damages_hidden_by_closing(&self, bundle: &Bundle, read: Vec<FileDamage>) -> Vec<FileDamage> {
         let read = read.into_iter().filter(|damage| damage.file != MANIFEST);
         let lost = self.lasting_files().filter_map(|entry| {

@@ -6,7 +6,7 @@ use daglight_guarded_files::FileBelow;
 
 use crate::{layout::MAX_FILE_BYTES, sha256::sha256_of};
 
-/// What is said of a file whose checksum is not that of its text.
+/// The message for a file whose checksum does not match its text.
 pub(crate) const CHANGED: &str = "is not as it was written: its checksum is another";
 
 /// The field with the checksum, the last one of the file.

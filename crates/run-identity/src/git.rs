@@ -89,7 +89,7 @@ impl GitFacts {
         // Last, since it looks at every file, and without untracked ones, which are most of what takes long.
         let status = ["status", "--porcelain", "--untracked-files=no"];
         // Not with `safe.directory=*` as the others: looking for changes runs filters and hooks that the repository
-        // names, and so code of whoever owns it.
+        // configures, which is code of its owner.
         let status = command(directory).args(status).output().ok();
         facts.dirty = status.and_then(answer).map(|changes| !changes.trim().is_empty());
         found(&facts)
@@ -144,7 +144,7 @@ fn may_be_in_repository(directory: &Path) -> bool {
     directory.ancestors().any(|folder| has(folder, ".git") || is_bare(folder))
 }
 
-/// Something that git is asked of a repository, whoever it belongs to; these questions run nothing that it names.
+/// A question to git about a repository of any owner; these commands run nothing that the repository configures.
 struct Question(Option<Child>);
 
 impl Question {

@@ -1,4 +1,4 @@
-//! Ending a run once, whoever asks for it.
+//! Ending a run exactly once, even if several callers ask for it.
 
 use std::sync::Arc;
 

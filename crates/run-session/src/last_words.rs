@@ -13,7 +13,7 @@ pub(crate) type LastWords = Box<dyn FnOnce(&FinishReport) + Send>;
 /// How long a process that is about to end waits for what the program says of it.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Last words that are said once, by whoever comes first. Who comes later waits until they are said.
+/// Last words that are printed once, by the first caller. Later callers wait until they are printed.
 pub(crate) struct LastWordsOnce(Mutex<Option<LastWords>>);
 
 impl LastWordsOnce {

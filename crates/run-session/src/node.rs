@@ -188,7 +188,7 @@ impl Node {
         // They are those of an earlier result, which this frame replaces.
         (facts.rows, facts.bytes, facts.summary) = (None, None, None);
         drop(facts);
-        // Whoever executes it, and when: the query is then one of this node.
+        // No matter who executes it, and when: the query belongs to this node.
         self.run.frames.add(plan.clone(), &self.scope);
     }
 

@@ -88,7 +88,7 @@ impl NodeRun {
         if tracked && let Some(lineage) = &state.context.lineage {
             lineage.node_started(&scope, began.into());
         }
-        // Taken out by whoever ends the node first: its own code, the end of the run, or a signal.
+        // Taken out by the first to end the node: its own code, the end of the run, or a signal.
         let open = OpenSpan { span, _task: state.beats.while_active(name) };
         let node = Arc::new(OpenNode::new(scope, ran_for, tracked, attempt, open));
         // Behind all that a node consists of: from here on the end of the run, or a signal, may end it from another

@@ -8,7 +8,7 @@ use std::{
 use daglight_run_identity::{Code, Dag, DagName, Node, NodeKind};
 use datafusion::arrow::array::Array;
 
-/// Nodes that are seen of a run, the first ones: whoever asks more different queries looks at none of them on a page.
+/// How many nodes of a run are seen, the first ones: nobody could look through a page with more.
 pub(crate) const MAX_SEEN: usize = 1_000;
 
 /// Different queries of a node that go into its version. Those with the smallest hashes, so that it does not depend on which

@@ -112,7 +112,7 @@ mod tests {
             (name.as_str(), text.as_str()),
             ("stalls", "9: node n0; node n1; node n2; node n3; node n4")
         );
-        // What is known better replaces what was said, and what is said of another one stands once.
+        // Better evidence replaces the earlier line of a stall, and the same line for another stall is listed only once.
         tags.correct(&id(1), "node n1, waits for a source".to_owned());
         tags.correct(&id(2), "node n0".to_owned());
         tags.correct(&id(8), "node n8, waits for a source".to_owned());

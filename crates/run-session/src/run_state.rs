@@ -72,7 +72,7 @@ impl RunState {
             // What computes without giving way is known by what it has measured so far.
             self.context.shared.live.end(|query| queries.owners.node_of(query).is_some());
         }
-        // In this order: whoever comes later sees the mark, and whoever came before is in the list.
+        // In this order: what comes later sees the mark, and what came before is in the list.
         self.core.close();
         self.nodes.take_awaited().iter().for_each(|node| node.give_up());
         self.frames.close();

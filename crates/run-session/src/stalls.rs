@@ -1,4 +1,4 @@
-//! What is said of queries and nodes that make no progress: in the log, on the root span, and as a tag of the run.
+//! Reports queries and nodes that make no progress: in the log, on the root span, and as a tag of the run.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
 /// Calls of a stack that stand in a line.
 const CALLS: usize = 3;
 
-/// What is said of a stall that is over.
+/// The message for a stall that is over.
 const GOES_ON: &str = "progress again";
 
 /// Says which stalls began and which ended with a beat.

@@ -26,7 +26,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         false => runs,
     };
     if runs.is_empty() {
-        // It takes too long to start. To the program there is none.
+        // The start takes too long: for the program, there is no run.
         signal_registry::say_without_run(second);
     }
     // Each run on a thread of its own: one whose disk hangs must not take the time of the others.

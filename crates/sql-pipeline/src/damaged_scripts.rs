@@ -1,4 +1,4 @@
-//! Scripts that are damaged at random: whatever is in them, they are read or refused, and what is said of them is in them.
+//! Randomly damaged scripts: each is either read or refused, and everything that is reported about it lies inside the script.
 
 use daglight_capture_policy::Redactor;
 use fastrand::Rng;

@@ -35,7 +35,7 @@ const MAX_OPERATORS: usize = 20;
 const MAX_RENAMED: usize = 200;
 /// Nodes that are named in one sentence.
 const MAX_NAMED: usize = 5;
-/// Tags that are another in every run, or that say again what stands elsewhere.
+/// Tags that differ in every run, or that repeat facts which are compared elsewhere.
 const TAGS_OF_A_RUN: [&str; 8] = [
     "run_id",
     "otel.trace_id",
@@ -234,7 +234,7 @@ impl Comparison {
             stages: stages(after, &measured),
             operators: operators(baselines, run, &renamed),
             sources: sources_moved(&last.rows, &run.rows),
-            // What is not known to have been written is not gone.
+            // If the outputs of one run are unknown, a missing output cannot be told from one that was not recorded.
             outputs: if last.knows_outputs && run.knows_outputs {
                 outputs(
                     &baselines.iter().map(|run| run.report.artifacts.as_slice()).collect::<Vec<_>>(),
@@ -327,8 +327,8 @@ const MANIFEST: &str = "manifest.json";
 
 type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> + 'm;
 
-/// The nodes that only have another name, with the one before: one that is gone and one that is new, which have the same plans and
-/// the same kind, where no other pair has.
+/// The nodes that were only renamed, with their old names: a missing node and a new one with the same plans and the same kind, if
+/// no other pair has these.
 fn renamed(before: &ComparedRun, after: &ComparedRun) -> HashMap<String, String> {
     let (old, new) = (by_name(&before.report.nodes), by_name(&after.report.nodes));
     let gone: Vec<&NodeReport> =

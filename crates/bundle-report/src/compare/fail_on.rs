@@ -221,7 +221,7 @@ impl Comparison {
             Criterion::Failed if self.run.status != ReportStatus::Success => {
                 vec!["the run did not end well".to_owned()]
             }
-            // Whoever asks whether a run was good must not hear it of what somebody has written there.
+            // A changed manifest may claim success, so it cannot prove that the run was good.
             Criterion::Failed if self.run.manifest_is_damaged => {
                 vec![
                     "manifest.json is damaged or was changed, so that how the run ended is not certain"

@@ -47,8 +47,8 @@ pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<Outp
     }
     let compared = keys.iter().map(|key| {
         let (old, new) = (columns(before, key), columns(&after, key));
-        // Of one that is not there nothing is summed: 0 would say that it is there and empty. Where one part is not known, the sum
-        // is not.
+        // A missing output has no sum: 0 would mean that it exists and is empty. If the value of one part is unknown, so is the
+        // sum.
         let sum = |outputs: &Outputs<'_>, value: fn(&Artifact) -> Option<u64>| {
             let parts = outputs.get(key)?.iter();
             parts.map(|artifact| value(artifact).map(|value| value as f64)).sum::<Option<f64>>()

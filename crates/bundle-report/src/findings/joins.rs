@@ -97,7 +97,7 @@ fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
     let mut sum_ms = 0.0;
     for parent in plan.above(position) {
         sum_ms += plan.time_ms(parent);
-        // From the operator on that drops some of them, the time is no longer that of the rows of the join alone.
+        // Above an operator that drops some of the rows, the time is no longer caused only by the rows of the join.
         if plan.operator(parent).output_rows.is_none_or(|kept| kept < rows) {
             break;
         }

@@ -141,7 +141,7 @@ fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds
     let direction: HashMap<&str, bool> = drifts().map(|moved| (moved.node.as_str(), fell(moved))).collect();
     let dependencies =
         |node: &str| nodes.get(node).into_iter().flat_map(|node| &node.dependencies).map(String::as_str);
-    // What a node reads has changed in the same way, so that it is no surprise that it has, too.
+    // If a dependency of the node changed in the same direction, the change of the node itself is expected.
     let follows = |moved: &RowsMoved| {
         dependencies(&moved.node)
             .any(|above| direction.get(above) == Some(&fell(moved)) || fell(moved) && lost.contains(above))

@@ -75,8 +75,8 @@ fn score(operator: &PlanOperator) -> Option<f64> {
     beyond_even(most, saturating_sum(rows), partitions)
 }
 
-/// How uneven the files are that the partitions of a scan take from one queue. The rows of a partition do not say that: on a
-/// machine that is busy, one that is started late finds nothing left.
+/// How uneven the files are that the partitions of a scan take from one queue. The rows of a partition do not show that: on a
+/// busy machine, a partition that starts late finds the queue empty.
 fn score_of_shared_files(operator: &PlanOperator) -> Option<f64> {
     let partitions = operator.partitions.filter(|partitions| *partitions > 1)?;
     let largest = of_partitions(operator, rows_of_file).into_iter().max()? as f64;

@@ -56,7 +56,7 @@ fn item(signal: &LedgerSignal) -> &str {
 
 fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     let (own, run_ms) = (report.own_time.as_ref()?, report.duration_ms.filter(|run_ms| *run_ms > 0.0)?);
-    // Without the report: the one that the run writes cannot know what it takes itself, and one that is made later says the same.
+    // Without the time of the report: the report that the run writes cannot know it, and one that is made later must show the same.
     let mut own = own.clone();
     own.report_ms = 0.0;
     let in_run_ms = in_run_ms(&own, report, run_ms);

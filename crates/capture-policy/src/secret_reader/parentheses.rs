@@ -48,7 +48,7 @@ impl<H: Hidden> Reader<'_, H> {
             .any(|word| before.eq_ignore_ascii_case(word));
         let may_be_list =
             is_behind_name && (self.names_list(index - 1) || before.eq_ignore_ascii_case("set"));
-        // `COPY (SELECT ...)` and `EXISTS (SELECT ...)` are none: a query is no list of arguments.
+        // `COPY (SELECT ...)` and `EXISTS (SELECT ...)` are not calls: a query is not a list of arguments.
         let is_query = ["select", "with", "values"].iter().any(|word| self.is(index + 1, word));
         let is_call = is_behind_name && !may_be_list && !is_query && self.text(index) == "(";
         let inherits = self.inherited();

@@ -35,7 +35,7 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// A worker that does not answer, or is none.
+/// A worker that does not answer, or something else at its address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the worker {worker} of the cluster {problem}")]
 pub struct UnreachableWorker {

@@ -45,7 +45,7 @@ impl SeenDag {
         self.has_ended
     }
 
-    /// What was seen so far. `None` where the name is none of a DAG.
+    /// The nodes that were seen so far. `None` if the name is not a valid name of a DAG.
     pub fn dag(&self) -> Option<Dag> {
         let name: DagName = self.name.parse().ok()?;
         Some(Dag::of_seen(name, self.nodes.iter().cloned()))

@@ -192,7 +192,7 @@ impl Writer {
         }
     }
 
-    /// Writes down what is lost, so that it is counted by whoever reads the file.
+    /// Writes down what is lost, so that every reader of the file counts it.
     pub(crate) fn record_losses(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             return Ok(());

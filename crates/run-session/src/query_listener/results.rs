@@ -27,7 +27,7 @@ pub(super) struct Results {
 }
 
 impl RunQuery {
-    /// The rows of a frame are those of the node that has handed it out, whoever executes it.
+    /// The rows of a frame belong to the node that returned it, no matter who executes it.
     pub(super) fn record_in_frame(
         &self,
         node: &NodeScope,
