@@ -3,9 +3,10 @@
 //!
 //! The first argument is the scale factor, by default 1; the second the number of rounds.
 
+mod of_tpch;
 mod side_by_side;
 
-use std::{env, error::Error, fs, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use daglight::{
     WorkerTelemetry,
@@ -13,16 +14,14 @@ use daglight::{
         Cluster,
         distributed::{Worker, WorkerQueryContext},
     },
-    prelude::{Dag, RunOptions, Telemetry},
+    prelude::{RunOptions, Telemetry},
 };
-use daglight_system_tests::{generate_tpch, tpch_query};
 use datafusion::{
     error::{DataFusionError, Result as EngineResult},
     execution::{SessionState, SessionStateBuilder, context::SessionContext},
 };
-use side_by_side::{
-    Cost, Moment, QUERIES, WARM_UP, execute, query_file, read_queries, say_ratios, with_tables,
-};
+use of_tpch::{Rounds, node, turns};
+use side_by_side::{Cost, Moment, execute, say_ratios, with_tables};
 use tokio::net::TcpListener;
 
 /// The columns.
@@ -37,53 +36,29 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    // Cargo runs benches as tests, too; those have no time for it.
-    if env::args().any(|argument| argument == "--test") {
-        return Ok(());
-    }
-    let scale_factor = arguments.next().unwrap_or_else(|| "1".to_owned());
-    let rounds: usize = arguments.next().map_or(Ok(5), |text| text.parse())?;
-
-    let scratch = tempfile::tempdir()?;
-    let folder = scratch.path().join("tpch");
-    generate_tpch(&folder, scale_factor.parse()?, |_, _| {})?;
-    for number in 1..=QUERIES {
-        fs::write(folder.join(query_file(number)), tpch_query(i32::try_from(number)?)?)?;
-    }
-    let queries = read_queries(&folder)?;
-    // Where its bundles are written.
-    env::set_current_dir(scratch.path())?;
+    let Some(rounds) = Rounds::of_arguments("1", 5)? else { return Ok(()) };
     let telemetry = Telemetry::from_env()?;
     let listener = Arc::new(WorkerTelemetry::new(&telemetry));
     let bare = workers(|| Worker::new(session_of, None)).await?;
     let watched = workers(|| Worker::new(session_of, Some(Arc::clone(&listener) as _))).await?;
     let bare = SessionContext::new_with_state(bare.distribute(defaults()).build());
     let watched = telemetry.session(watched.distribute(defaults()));
-    let (bare, watched) = (with_tables(bare, &folder).await?, with_tables(watched, &folder).await?);
+    let (bare, watched) =
+        (with_tables(bare, rounds.data()).await?, with_tables(watched, rounds.data()).await?);
     for session in [&bare, &watched] {
         session.sql(DIVIDED).await?.collect().await?;
     }
 
-    let name = |round: usize, query: usize| format!("round_{round}_q{}", query + 1);
-    let mut dag = Dag::builder("tpch::cluster_v1")?;
-    for round in 0..WARM_UP + rounds {
-        for query in 0..QUERIES {
-            dag = dag.loader(name(round, query)).end();
-        }
-    }
-    let dag = dag.build()?;
+    let dag = rounds.dag("tpch::cluster_v1")?;
     let run = telemetry.start_run(&dag, RunOptions::default());
     let mut costs: Vec<[Cost; 2]> = Vec::new();
-    for round in 0..WARM_UP + rounds {
+    for round in rounds.numbers() {
         let mut cost = [Cost::default(); 2];
-        for (query, sql) in queries.iter().enumerate() {
-            // In turns, so that neither always finds warm caches.
-            let watched_first = (round + query).is_multiple_of(2);
-            for is_watched in [watched_first, !watched_first] {
+        for (query, sql) in rounds.queries.iter().enumerate() {
+            for is_watched in turns(round, query) {
                 if is_watched {
                     let before = Moment::now();
-                    let node = name(round, query);
+                    let node = node(round, query);
                     run.node(&node, async |_| execute(&watched, sql).await.map_err(named)).await?;
                     cost[WATCHED].add(before.elapsed());
                 } else {
@@ -95,7 +70,7 @@ async fn main() -> Result<()> {
     }
     let report = run.finish().await;
     println!("{WORKERS} workers, {:?}", report.status);
-    say_ratios("cluster", &costs, COLUMNS, &scale_factor)?;
+    say_ratios("cluster", &costs, COLUMNS, &rounds.scale_factor)?;
     Ok(())
 }
 

@@ -5,25 +5,22 @@
 //! the number of rounds; the third a folder in which the tables and the queries are left for another bench. With
 //! `HAMILTON_API_URL` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, runs are delivered meanwhile, too.
 
+mod of_tpch;
 mod side_by_side;
 
 use std::{
-    array, env,
+    array,
     error::Error,
-    fs,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use daglight::prelude::{Dag, RunOptions, Telemetry};
-use daglight_system_tests::{generate_tpch, tpch_query};
+use daglight::prelude::{RunOptions, Telemetry};
 use datafusion::{
     error::DataFusionError,
     execution::{SessionStateBuilder, context::SessionContext},
 };
-use side_by_side::{
-    Cost, Moment, QUERIES, WARM_UP, execute, query_file, read_queries, say_ratios, with_tables,
-};
+use of_tpch::{Rounds, node, turns};
+use side_by_side::{Cost, Moment, execute, say_ratios, with_tables};
 
 /// The columns: without Daglight, a query that is new to its run, and the same query once more.
 const BARE: usize = 0;
@@ -38,52 +35,26 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut arguments = env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    // Cargo runs benches as tests, too; those have no time for it.
-    if env::args().any(|argument| argument == "--test") {
-        return Ok(());
-    }
-    let scale_factor = arguments.next().unwrap_or_else(|| "0.01".to_owned());
-    let rounds: usize = arguments.next().map_or(Ok(40), |text| text.parse())?;
-
-    let scratch = tempfile::tempdir()?;
-    let folder = arguments.next().map_or_else(|| scratch.path().to_owned(), PathBuf::from);
-    generate_tpch(&folder, scale_factor.parse()?, |_, _| {})?;
-    for number in 1..=QUERIES {
-        fs::write(folder.join(query_file(number)), tpch_query(i32::try_from(number)?)?)?;
-    }
-    let queries = read_queries(&folder)?;
-    let folder = fs::canonicalize(folder)?;
-    // Where its bundles are written.
-    env::set_current_dir(scratch.path())?;
+    let Some(rounds) = Rounds::of_arguments("0.01", 40)? else { return Ok(()) };
     let telemetry = Telemetry::from_env()?;
-    let bare = with_tables(SessionContext::new(), &folder).await?;
+    let bare = with_tables(SessionContext::new(), rounds.data()).await?;
     let watched = telemetry.session(SessionStateBuilder::new_with_default_features());
-    let watched = with_tables(watched, &folder).await?;
+    let watched = with_tables(watched, rounds.data()).await?;
 
-    let name = |round: usize, query: usize| format!("round_{round}_q{}", query + 1);
-    let mut dag = Dag::builder("tpch::overhead_v1")?;
-    for round in 0..WARM_UP + rounds {
-        for query in 0..QUERIES {
-            dag = dag.loader(name(round, query)).end();
-        }
-    }
-    let dag = dag.build()?;
+    let dag = rounds.dag("tpch::overhead_v1")?;
     let started = Instant::now();
     let run = telemetry.start_run(&dag, RunOptions::default());
     println!("start of a run of {} nodes: {:.1} ms", dag.nodes().len(), milliseconds(started.elapsed()));
 
     let mut costs: Vec<[Cost; 3]> = Vec::new();
-    for round in 0..WARM_UP + rounds {
+    for round in rounds.numbers() {
         let mut cost = [Cost::default(); 3];
-        for (at, sql) in queries.iter().enumerate() {
-            // In turns, so that neither always finds warm caches.
-            let watched_first = (round + at).is_multiple_of(2);
-            for is_watched in [watched_first, !watched_first] {
+        for (at, sql) in rounds.queries.iter().enumerate() {
+            for is_watched in turns(round, at) {
                 if is_watched {
                     // With the node around it, and without the other execution.
                     let before = Moment::now();
-                    let node = name(round, at);
+                    let node = node(round, at);
                     let repeated = run.node(&node, async |_| {
                         execute(&watched, sql).await?;
                         let repeated = execute(&watched, sql).await?;
@@ -106,9 +77,9 @@ async fn main() -> Result<()> {
     let started = Instant::now();
     let report = run.finish().await;
     println!("finish: {:.1} ms, {:?}", milliseconds(started.elapsed()), report.status);
-    let targets = if scale_factor.parse::<f64>()? < 1.0 { SHORT_TARGETS } else { LONG_TARGETS };
+    let targets = if rounds.scale_factor.parse::<f64>()? < 1.0 { SHORT_TARGETS } else { LONG_TARGETS };
     let columns = array::from_fn(|column| (NAMES[column], targets[column]));
-    say_ratios("overhead", &costs, columns, &scale_factor)?;
+    say_ratios("overhead", &costs, columns, &rounds.scale_factor)?;
     Ok(())
 }
 

@@ -7,17 +7,18 @@
 //! Two runs with as many tasks: one of 100 queries, and one whose only query has all of them, which is the worst that a plan file sees.
 //! Each report is made in a process of its own, so that the memory is that of the report alone.
 
+mod alone;
+
 use std::{
     env,
     error::Error,
-    fs, io,
+    fs,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
+use alone::{made_here, make_alone};
 use chrono::{DateTime, TimeDelta};
-use daglight_bundle_report::Report;
 use daglight_run_bundle::{
     Bundle, ClusterStage, ClusterTask, ClusterWork, Manifest, NodeRecord, NodeStatus, PlanBundle,
     PlanMetrics, RunStatus,
@@ -29,46 +30,25 @@ const TASKS: u64 = 100_000;
 /// Stages of a query.
 const STAGES: u64 = 4;
 const START_NANOSECONDS: i64 = 1_795_237_787_000_000_000;
-/// By what the process that makes a report knows that it is the one.
-const BUNDLE: &str = "DAGLIGHT_BENCH_BUNDLE";
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo runs benches as tests, too; those have no time for it.
     if env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the edge of a bench: its own process says what is to be done"
-    )]
-    let bundle = env::var_os(BUNDLE);
-    if let Some(bundle) = bundle {
-        return make(&Bundle::open(bundle)?);
+    if let Some(made) = made_here()? {
+        println!(
+            "report in {:.2} s and {} MB, with {} findings",
+            made.time.as_secs_f64(),
+            made.peak_bytes / 1_000_000,
+            made.report.findings.len()
+        );
+        return Ok(());
     }
     for queries in [100, 1] {
         let out = tempfile::tempdir()?;
-        let bundle = record(out.path(), queries)?;
-        let made = Command::new(env::current_exe()?).env(BUNDLE, bundle.dir()).status()?;
-        made.success().then_some(()).ok_or_else(|| io::Error::other("the report was not made"))?;
+        make_alone(&record(out.path(), queries)?)?;
     }
-    Ok(())
-}
-
-/// Makes the report of a bundle as `daglight report` does, and says what that took.
-fn make(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
-    let begun = Instant::now();
-    let report = Report::from_bundle(bundle)?;
-    report.write(bundle)?;
-    let took = begun.elapsed();
-    let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    let peak: u64 = peak.ok_or("no VmHWM in /proc/self/status")?.trim().parse()?;
-    println!(
-        "report in {:.2} s and {} MB, with {} findings",
-        took.as_secs_f64(),
-        peak * 1_024 / 1_000_000,
-        report.findings.len()
-    );
     Ok(())
 }
 

@@ -7,20 +7,20 @@
 //! The bundle is written first: 1,000 nodes with a query each, operators of several partitions below it, and log records. The
 //! report is made in a process of its own, so that the memory is that of the report alone.
 
+mod alone;
+
 use std::{
-    env,
     error::Error,
     fmt::Write as _,
     fs::{self, File},
     io::{self, BufWriter, Write as _},
     path::Path,
-    process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use alone::{Made, made_here, make_alone};
 use bench_ratios::Ratio;
 use chrono::{DateTime, TimeDelta};
-use daglight_bundle_report::Report;
 use daglight_run_bundle::{Bundle, Manifest, NodeRecord, NodeStatus, RunStatus};
 use daglight_run_identity::RunId;
 
@@ -31,48 +31,28 @@ const SPANS_IN_A_LINE: u64 = 512;
 const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
 const TARGET: Duration = Duration::from_secs(5);
 const TARGET_BYTES: u64 = 200_000_000;
-/// By what the process that makes the report knows that it is the one.
-const BUNDLE: &str = "DAGLIGHT_BENCH_BUNDLE";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the edge of a bench: its own process says what is to be done"
-    )]
-    let bundle = env::var_os(BUNDLE);
-    if let Some(bundle) = bundle {
-        return make(&Bundle::open(bundle)?);
+    if let Some(made) = made_here()? {
+        return say(&made);
     }
     let out = tempfile::tempdir()?;
     let bundle = record(out.path())?;
     println!("{SPANS} spans in {} MB", fs::metadata(bundle.traces())?.len() / 1_000_000);
-    let made = Command::new(env::current_exe()?).env(BUNDLE, bundle.dir()).status()?;
-    made.success().then_some(()).ok_or_else(|| io::Error::other("the report was not made").into())
+    make_alone(&bundle)
 }
 
-/// Makes the report of a bundle as `daglight report` does, and says what that took.
-fn make(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
-    let begun = Instant::now();
-    let report = Report::from_bundle(bundle)?;
-    report.write(bundle)?;
-    let took = begun.elapsed();
-    if report.totals.spans != SPANS {
-        return Err(io::Error::other(format!("{} of {SPANS} spans", report.totals.spans)).into());
+fn say(made: &Made) -> Result<(), Box<dyn Error>> {
+    let spans = made.report.totals.spans;
+    if spans != SPANS {
+        return Err(io::Error::other(format!("{spans} of {SPANS} spans")).into());
     }
-    let peak = peak_bytes()?;
-    println!("{:.2} s, {} MB", took.as_secs_f64(), peak / 1_000_000);
-    let time = took.as_secs_f64() / TARGET.as_secs_f64();
+    println!("{:.2} s, {} MB", made.time.as_secs_f64(), made.peak_bytes / 1_000_000);
+    let time = made.time.as_secs_f64() / TARGET.as_secs_f64();
     Ratio::new("report", "time, beside 5 s", time).target(1.0).say()?;
-    Ratio::new("report", "memory, beside 200 MB", peak as f64 / TARGET_BYTES as f64).target(1.0).say()?;
+    let memory = made.peak_bytes as f64 / TARGET_BYTES as f64;
+    Ratio::new("report", "memory, beside 200 MB", memory).target(1.0).say()?;
     Ok(())
-}
-
-/// The most memory that this process has had.
-fn peak_bytes() -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kibibytes.ok_or("no VmHWM in /proc/self/status")?.trim().parse::<u64>()? * 1_024)
 }
 
 fn record(out: &Path) -> Result<Bundle, Box<dyn Error>> {
