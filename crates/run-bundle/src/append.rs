@@ -9,7 +9,7 @@ use daglight_guarded_files::FileBelow;
 
 use crate::{bundle::Bundle, json_lines::ends_with_line_feed, versioned::WriteError};
 
-/// One at a time: a run writes to its files from one process.
+/// Only one thread appends at a time: a run writes to its files from a single process.
 static APPENDING: Mutex<()> = Mutex::new(());
 
 /// Appends lines, each with its line feed, to a file in the folder of a bundle.
@@ -20,10 +20,10 @@ static APPENDING: Mutex<()> = Mutex::new(());
 pub(crate) fn append_lines(bundle: &Bundle, name: &str, mut lines: Vec<u8>) -> Result<(), WriteError> {
     let failed = |source| WriteError::Io { path: bundle.dir().join(name), source };
     let mut file = FileBelow::new(bundle.dir(), name).append().map_err(failed)?;
-    // Nodes end at the same time, and one that looks at the file while another one writes may see a part of that line as its end.
+    // Nodes can end at the same time. If one checked the end of the file while another is writing, it could see half of a line.
     let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
     if !ends_with_line_feed(&mut file).map_err(failed)? {
-        // A disk that was full has taken a part of the line before.
+        // An earlier write to a full disk left part of a line.
         lines.insert(0, b'\n');
     }
     file.write_all(&lines).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! `artifacts.json`: the catalog of what a run has written.
+//! `artifacts.json`: the catalog of the outputs of a run.
 
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
@@ -10,7 +10,7 @@ use crate::materialization::Materialization;
 
 /// The version of `artifacts.json`.
 ///
-/// - 1: the entries of [`Artifact`]. `node` came later: catalogs without it are of this version as well.
+/// - 1: the entries of [`Artifact`]. `node` was added later: catalogs without it have this version, too.
 pub const ARTIFACTS_VERSION: u32 = 1;
 
 /// The catalog.
@@ -79,7 +79,7 @@ pub struct ArtifactColumn {
 }
 
 impl ArtifactCatalog {
-    /// A catalog of these entries.
+    /// A catalog with these entries.
     pub fn new(artifacts: Vec<Artifact>) -> Self {
         Self { format_version: ARTIFACTS_VERSION, artifacts }
     }

@@ -8,11 +8,11 @@ use crate::{
 };
 
 impl ArtifactCatalog {
-    /// Reads the catalog of a bundle; of a run that goes on, or was killed, it is what was written so far.
+    /// Reads the catalog of a bundle. For a run that is still going or was killed, it holds the outputs written so far.
     ///
     /// # Errors
     ///
-    /// When the file is there and cannot be read.
+    /// When the file exists and cannot be read.
     pub fn read(bundle: &Bundle) -> Result<Self, ReadError> {
         match versioned::read(bundle.artifacts(), ARTIFACTS_VERSION) {
             Err(error) if error.is_not_found() => Ok(Self::new(ProgressMade::read(bundle).artifacts)),
@@ -24,7 +24,7 @@ impl ArtifactCatalog {
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or the one that is there has a newer format.
+    /// When the file cannot be written, or the existing one has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
         versioned::write(bundle, &bundle.artifacts(), self, ARTIFACTS_VERSION)
     }

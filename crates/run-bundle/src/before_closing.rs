@@ -1,13 +1,13 @@
-//! Damages of a run that is not closed, which can no longer be detected once it is.
+//! Damage to a run that is not closed yet, which can no longer be detected after it was closed.
 
 use crate::{
     bundle::Bundle, evidence::ProcessEvidence, file_damage::FileDamage, layout::MANIFEST, manifest::Manifest,
 };
 
 impl Manifest {
-    /// The damages that a command has to record when it closes the run. Closing lists the files as they are then, so a missing file, or
-    /// a damaged one that is not kept, can no longer be detected afterwards. `read` is the damage that was found when this was read;
-    /// damage of the manifest itself stays visible without being recorded.
+    /// The damage that a command has to record when it closes the run. Closing lists the files as they are at that time, so a
+    /// missing file, or a damaged one that is not kept, can no longer be detected afterwards. `read` is the damage that was found
+    /// while reading; damage to the manifest itself stays visible without being recorded.
     pub fn damages_hidden_by_closing(&self, bundle: &Bundle, read: Vec<FileDamage>) -> Vec<FileDamage> {
         let read = read.into_iter().filter(|damage| damage.file != MANIFEST);
         let lost = self.lasting_files().filter_map(|entry| {
@@ -44,7 +44,7 @@ mod tests {
             let told = manifest.damages_hidden_by_closing(&bundle, damages);
             told.into_iter().map(|damage| damage.file).collect::<Vec<_>>()
         };
-        // No node has started: it may have died before its first beat.
+        // No node has started: the process may have died before its first beat.
         assert_eq!(told(), [""; 0]);
         let mut started = manifest.nodes[0].clone();
         started.status = NodeStatus::Unfinished;

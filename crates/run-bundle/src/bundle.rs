@@ -1,4 +1,4 @@
-//! The folder of a run: where each file is.
+//! The folder of a run: the path of each file.
 
 use std::{
     cmp::Reverse,
@@ -19,9 +19,9 @@ use crate::{
     recognised::{claimed_run, is_bundle, run_of_bundle},
 };
 
-/// How deep bundles are looked for.
+/// How many levels of folders are searched for bundles.
 const MAX_DEPTH: usize = 8;
-/// The folder that holds all that one run has recorded.
+/// The folder with everything that one run recorded.
 ///
 /// ```
 /// use daglight_run_bundle::Bundle;
@@ -37,15 +37,15 @@ const MAX_DEPTH: usize = 8;
 pub struct Bundle {
     dir: PathBuf,
     durability: Durability,
-    /// The archive that it was unpacked from.
+    /// The archive that the bundle was unpacked from.
     archive: Option<PathBuf>,
 }
 
-/// Why a bundle could not be made or found.
+/// Why a bundle could not be created or found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     #[error("cannot create the run bundle {}", path.display())]
     Create {
         /// The folder.
@@ -63,7 +63,7 @@ pub enum BundleError {
         #[source]
         source: io::Error,
     },
-    /// The path may not be read, so that nobody knows whether it is a bundle.
+    /// The path may not be read, so it is unknown whether it is a bundle.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The path.
@@ -81,11 +81,11 @@ pub enum BundleError {
 }
 
 impl Bundle {
-    /// Makes `<output_dir>/run_bundle/<run_id>/` with its folders. Nobody but the user may enter it: it has mode 0700.
+    /// Creates `<output_dir>/run_bundle/<run_id>/` with its subfolders. Only the user may enter it: its mode is 0700.
     ///
     /// # Errors
     ///
-    /// When a folder cannot be made.
+    /// When a folder cannot be created.
     pub fn create(output_dir: impl AsRef<Path>, run_id: RunId) -> Result<Self, BundleError> {
         let dir = output_dir.as_ref().join(RUN_BUNDLE).join(run_id.to_string());
         not_a_url(&dir)
@@ -94,11 +94,11 @@ impl Bundle {
         Ok(Self::at(dir))
     }
 
-    /// Opens a bundle by its folder, or by a file in it that a run writes, such as its report.
+    /// Opens a bundle by its folder, or by one of its files, such as the report.
     ///
-    /// A folder is a bundle when its manifest says so: it has the marker [`MANIFEST_FORMAT`](crate::MANIFEST_FORMAT) and a
-    /// run id. A run that was killed before its manifest was complete is known by its folder, which is named after the
-    /// run, and its outbox or signal files. What is above a folder never makes it a bundle.
+    /// A folder is a bundle if its manifest has the marker [`MANIFEST_FORMAT`](crate::MANIFEST_FORMAT) and a run id. The bundle of
+    /// a run that was killed before its manifest was complete is recognised by the name of the folder, which is the id of the run,
+    /// and by its outbox or signal files. The parents of a folder never make it a bundle.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Bundle {
         let path = path.as_ref();
         let not_one = || BundleError::NotABundle { path: path.to_owned() };
         if path.is_dir() {
-            // The path is kept as it was given, so that what is printed looks familiar.
+            // The path is kept as given, so that printed paths look familiar.
             return match is_bundle(path) {
                 true => Ok(Self::at(path.to_owned())),
                 false => Err(denied(path)
@@ -123,17 +123,17 @@ impl Bundle {
         folder.filter(|_| absolute.is_file()).map(|dir| Self::at(dir.to_owned())).ok_or_else(not_one)
     }
 
-    /// All bundles at and below a folder, the oldest run first. Links are not followed.
+    /// All bundles in and below a folder, the oldest run first. Links are not followed.
     ///
     /// # Errors
     ///
-    /// When the folder itself cannot be listed; folders below that cannot be are left out.
+    /// When the folder itself cannot be listed. Folders below it that cannot be listed are skipped.
     pub fn find_all(dir: impl AsRef<Path>) -> Result<Vec<Self>, BundleError> {
         Self::find_all_but(dir, |_| None)
     }
 
-    /// As [`Bundle::find_all`], with what may not be read of the folders below that were to have bundles: those named `run_bundle`, or
-    /// after a run.
+    /// Like [`Bundle::find_all`], and also returns the folders below that may not be read although they should contain bundles:
+    /// those named `run_bundle`, or after a run.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl Bundle {
         Ok((found.bundles(), unreadable))
     }
 
-    /// As [`Bundle::find_all`], and asks `known` first: of a folder whose run it knows, nothing is read. It is for those who look
-    /// again and again, and is called by several threads.
+    /// Like [`Bundle::find_all`], but calls `known` first: if it knows the run of a folder, nothing in that folder is read. For
+    /// callers that search repeatedly. `known` is called by several threads.
     ///
     /// # Errors
     ///
@@ -168,17 +168,17 @@ impl Bundle {
         }
     }
 
-    /// The bundles in the same folder whose runs started before this one's, the last of them first. A folder is opened when the
-    /// iterator comes to it, so that who looks for the last run reads no others.
+    /// The bundles in the same folder whose runs started before this one, the latest first. A folder is opened when the iterator
+    /// reaches it, so a caller that needs only the previous run reads no others.
     pub fn earlier_runs(&self) -> impl Iterator<Item = Self> + use<> {
         let folder = std::path::absolute(&self.dir).ok().and_then(|dir| dir.parent().map(Path::to_owned));
         let listed = folder.zip(self.run_id().or_else(|| self.recorded_run())).map(|(folder, run)| {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            // Links are not followed, as nowhere below a folder of bundles.
+            // Links are not followed, as everywhere below a folder of bundles.
             let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             let runs =
                 folders.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())));
-            // Ids of runs begin with their time, so these are those that started before.
+            // Run ids begin with their time, so these are the runs that started earlier.
             let mut earlier: Vec<(RunId, PathBuf)> = runs.filter(|(other, _)| *other < run).collect();
             earlier.sort_by_key(|(run, _)| Reverse(*run));
             earlier
@@ -186,8 +186,8 @@ impl Bundle {
         listed.into_iter().flatten().filter_map(|(_, dir)| Self::open(dir).ok())
     }
 
-    /// What `work` makes of each of many bundles, in their order: several threads do it, because a list of a thousand runs reads as
-    /// many manifests.
+    /// Calls `work` for each of the bundles and returns the results in the same order. It uses several threads, because a list of a
+    /// thousand runs reads a thousand manifests.
     pub fn map_each<T: Send>(bundles: &[Self], work: impl Fn(&Self) -> T + Sync) -> Vec<T> {
         in_parallel(bundles, work)
     }
@@ -196,8 +196,8 @@ impl Bundle {
         Self { dir, durability: Durability::default(), archive: None }
     }
 
-    /// The same bundle, of which errors and reports say that it is in this archive: the folder that it was unpacked into is gone
-    /// when somebody reads them.
+    /// Marks this bundle as unpacked from an archive. Errors and reports then name the archive, because the temporary folder no
+    /// longer exists when they are read.
     #[must_use]
     pub fn unpacked_from(mut self, archive: impl Into<PathBuf>) -> Self {
         self.archive = Some(archive.into());
@@ -208,7 +208,7 @@ impl Bundle {
         self.archive.is_some()
     }
 
-    /// What a path of the bundle is called: the path, or that of the archive and the path in it.
+    /// The path to show for a path in the bundle: the path itself, or the archive and the path within it.
     pub fn shown(&self, path: &Path) -> PathBuf {
         match (&self.archive, path.strip_prefix(&self.dir)) {
             (Some(archive), Ok(below)) if below.as_os_str().is_empty() => archive.clone(),
@@ -217,8 +217,8 @@ impl Bundle {
         }
     }
 
-    /// The same bundle, the files of which are replaced as durably as this says: without it, they survive the death of the
-    /// process. What a program reads and writes again later, as `sync` does, can be made again from the rest.
+    /// Sets how durably files of the bundle are replaced. By default they survive the death of the process. A command such as
+    /// `sync` needs no more than that, because it can recreate what it writes from the other files.
     #[must_use]
     pub fn durable(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -234,18 +234,18 @@ impl Bundle {
         self.durability
     }
 
-    /// The run that the folder is named after; `None` when somebody has renamed it.
+    /// The run that the folder is named after; `None` if the folder was renamed.
     pub fn run_id(&self) -> Option<RunId> {
         let absolute = std::path::absolute(&self.dir).ok()?;
         absolute.file_name()?.to_str()?.parse().ok()
     }
 
-    /// The run that the manifest is of, or the folder is named after.
+    /// The run that the manifest names, or else the one that the folder is named after.
     pub fn recorded_run(&self) -> Option<RunId> {
         claimed_run(&self.dir).or_else(|| self.run_id())
     }
 
-    /// What the run was and how it ended.
+    /// What ran and how it ended.
     pub fn manifest(&self) -> PathBuf {
         self.dir.join(MANIFEST)
     }
@@ -270,28 +270,28 @@ impl Bundle {
         self.dir.join(PLANS)
     }
 
-    /// The file of a plan: the same for the same node and plan in every run. The name is safe whatever the node is called,
-    /// and no other node has it.
+    /// The file of a plan: the same for the same node and plan in every run. The name is safe for every node name, and different
+    /// for different nodes.
     pub fn plan_file(&self, node: Option<&str>, plan_hash: &str) -> PathBuf {
         self.plans_dir().join(plan_file_name(node, plan_hash))
     }
 
-    /// The catalog of what the run has written.
+    /// The catalog of the outputs of the run.
     pub fn artifacts(&self) -> PathBuf {
         self.dir.join("artifacts.json")
     }
 
-    /// What the data of the nodes was like, a line for each.
+    /// The summaries of the nodes' data, one line each.
     pub fn data_summaries(&self) -> PathBuf {
         self.dir.join(DATA_SUMMARIES)
     }
 
-    /// How far the nodes of a run that has not ended have come.
+    /// The progress of the nodes of a run that has not ended.
     pub fn nodes(&self) -> PathBuf {
         self.dir.join(NODES)
     }
 
-    /// The events of OpenLineage, a line for each. Only a run that has a destination for them has the file.
+    /// The OpenLineage events, one line each. The file exists only if the run has a destination for them.
     pub fn lineage_events(&self) -> PathBuf {
         self.dir.join(LINEAGE_EVENTS)
     }
@@ -301,12 +301,12 @@ impl Bundle {
         self.dir.join(TRACKER)
     }
 
-    /// What takes up space for the end of the run while it goes on.
+    /// Reserves disk space for the end of the run while it is still going.
     pub fn reserve(&self) -> PathBuf {
         self.dir.join(RESERVE)
     }
 
-    /// The evidence that the process lives.
+    /// The evidence that the process is alive.
     pub fn heartbeat(&self) -> PathBuf {
         self.dir.join(HEARTBEAT)
     }
@@ -327,13 +327,13 @@ impl Bundle {
     }
 }
 
-/// Makes the folders of a bundle, which nobody else may enter. The last one must be new.
+/// Creates the folders of a bundle, which only the user may enter. The last one must be new.
 fn create_folders(dir: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     fs::create_dir_all(parent)?;
-    // A folder that is there may hold files that somebody else can read or has put there.
+    // An existing folder may hold files that others can read or have put there.
     if !create_private_folder(parent, name)? {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -344,9 +344,9 @@ fn create_folders(dir: &Path) -> io::Result<()> {
 /// What was found below a folder.
 #[derive(Debug, Default)]
 struct Found {
-    /// The bundles with their runs, in no order.
+    /// The bundles with their runs, unordered.
     runs: Vec<(RunId, PathBuf)>,
-    /// Folders that were to have bundles or to be one, and may not be read.
+    /// Folders that should be or contain bundles, and may not be read.
     unreadable: Vec<(PathBuf, io::Error)>,
 }
 
@@ -360,13 +360,13 @@ impl Found {
 
 fn find_below(dir: &Path, run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync)) -> io::Result<Found> {
     let (mut folders, mut found) = (subfolders(dir)?, Found::default());
-    // Level by level, and not folder by folder: threads that start threads would be far more than there are cores.
+    // Level by level instead of folder by folder: threads that start threads would outnumber the cores by far.
     for level in 1..=MAX_DEPTH {
         let looked_at = in_parallel(&folders, |dir| match run_of(dir) {
             Some(run) => LookedAt::Bundle(run),
             None => match unreadable(dir) {
                 Some(cause) => LookedAt::Unreadable(cause),
-                // Any other folder that may not be read holds no bundle of this user.
+                // Any other folder that may not be read contains no bundle of this user.
                 None if level < MAX_DEPTH => LookedAt::Folders(subfolders(dir).unwrap_or_default()),
                 None => LookedAt::Folders(Vec::new()),
             },
@@ -391,7 +391,7 @@ enum LookedAt {
     Unreadable(io::Error),
 }
 
-/// Why a folder may not be read that is called as one with bundles, or as a bundle.
+/// Why a folder may not be read whose name is that of a bundle or of a folder with bundles.
 fn unreadable(dir: &Path) -> Option<io::Error> {
     let name = dir.file_name()?.to_str()?;
     if name.parse::<RunId>().is_ok() {
@@ -402,7 +402,8 @@ fn unreadable(dir: &Path) -> Option<io::Error> {
     (cause.kind() == io::ErrorKind::PermissionDenied).then_some(cause)
 }
 
-/// What of a folder may not be read that says whether it is a bundle, and why: it may be listed, and its files not opened.
+/// The file that is needed to tell whether a folder is a bundle and may not be read, and why: a folder may be listed although its
+/// files cannot be opened.
 fn denied(dir: &Path) -> Option<(PathBuf, io::Error)> {
     let (path, cause) = match fs::read_dir(dir) {
         Ok(_) => (dir.join(MANIFEST), fs::File::open(dir.join(MANIFEST)).err()?),
@@ -411,7 +412,7 @@ fn denied(dir: &Path) -> Option<(PathBuf, io::Error)> {
     (cause.kind() == io::ErrorKind::PermissionDenied).then_some((path, cause))
 }
 
-/// The folders in a folder; no links to some.
+/// The subfolders of a folder, without links to folders.
 fn subfolders(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir)?.flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -472,7 +473,7 @@ mod tests {
             .iter()
             .map(|name| bundle.plan_file(Some(name), "ab12"))
             .chain([bundle.plan_file(None, "ab12")]);
-        // As a file system sees them that does not distinguish upper case from lower case.
+        // As a case-insensitive file system sees them.
         let files: Vec<String> = files.map(|file| file.to_string_lossy().to_lowercase()).collect();
         for (position, file) in files.iter().enumerate() {
             assert!(!files[..position].contains(file), "{file}");
@@ -534,7 +535,7 @@ mod tests {
         assert_eq!(found, [first.clone(), second, third.clone()]);
         assert_eq!(Bundle::find_all(first.dir()).unwrap(), std::slice::from_ref(&first));
         assert!(Bundle::find_all(out.path().join("nowhere")).is_err());
-        // Of a folder whose run is known nothing is read, not even whether it is a bundle.
+        // If the run of a folder is known, nothing in the folder is read, not even whether it is a bundle.
         fs::remove_dir_all(third.dir().join("tracker")).unwrap();
         let known = |dir: &Path| (dir == third.dir()).then_some(ids[2]);
         assert_eq!(Bundle::find_all_but(out.path(), known).unwrap(), found);
@@ -552,7 +553,7 @@ mod tests {
             })
             .collect();
         fs::create_dir(runs[0].dir().parent().unwrap().join("notes")).unwrap();
-        // A folder that only has the name of a run is not one.
+        // A folder that merely has the name of a run is not a bundle.
         fs::remove_dir_all(runs[1].dir()).unwrap();
         fs::create_dir(runs[1].dir()).unwrap();
         let earlier =
@@ -585,7 +586,7 @@ mod tests {
     fn bundles_are_looked_for_eight_folders_deep() {
         let out = tempfile::tempdir().unwrap();
         let found_at = |depth: usize| {
-            // A bundle is two folders below that in which it is made.
+            // A bundle is two folders below its output directory.
             let above: PathBuf = (2..depth).map(|level| level.to_string()).collect();
             let bundle = Bundle::create(out.path().join(above), RunId::new()).unwrap();
             let found = Bundle::find_all(out.path()).unwrap().contains(&bundle);

@@ -56,12 +56,12 @@ pub enum RecordedOutcome {
 }
 
 impl CheckRecord {
-    /// Whether the node failed by it.
+    /// Whether the check failed its node.
     pub fn fails_the_node(&self) -> bool {
         self.outcome == RecordedOutcome::Failed && self.severity == RecordedSeverity::Fail
     }
 
-    /// Whether it did not pass, and the node did not fail by it.
+    /// Whether the check did not pass, but did not fail its node.
     pub fn warns(&self) -> bool {
         self.outcome != RecordedOutcome::Passed && !self.fails_the_node()
     }

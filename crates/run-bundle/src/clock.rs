@@ -1,8 +1,8 @@
-//! The clock of what is recorded: that of the system when a run started, and from there on one that never jumps.
+//! The clock for recorded times: the system time at the start of a run, and monotonic from then on.
 //!
-//! A system's clock is set anew while a run goes on: by hand, by NTP, or when a virtual machine moves. All times of a run
-//! are of one clock, so that nothing in it ends before it began or lasts for hours that nobody waited. What is compared with
-//! the clock of another process, such as a sign of life, is not of this one.
+//! The system clock may be changed during a run: by hand, by NTP, or when a virtual machine moves. All times of a run come from one
+//! clock, so that nothing ends before it began or seems to last for hours. Times that other processes compare with their own clock,
+//! such as signs of life, use the system clock instead.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// What is counted from, and how many runs are open.
+/// The reference time, and the number of open runs.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     system: SystemTime,
@@ -30,32 +30,32 @@ fn clock() -> MutexGuard<'static, Clock> {
     CLOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time of this moment.
+/// The current time.
 pub fn now() -> SystemTime {
     let Anchor { system, steady } = anchored(&mut clock());
     system + steady.elapsed()
 }
 
-/// As [`now`].
+/// Like [`now`].
 #[expect(clippy::disallowed_methods, reason = "the same clock")]
 pub fn utc_now() -> DateTime<Utc> {
     now().into()
 }
 
-/// A run is open for as long as this lives. The first one sets the clock by the system's; those that are open beside it share
-/// it.
+/// A run is open for as long as this value lives. The first run sets the clock from the system time; runs that overlap with it
+/// share the clock.
 #[derive(Debug)]
 #[must_use]
 pub struct OpenRun(());
 
 impl OpenRun {
-    /// A run starts now.
+    /// Starts a run now.
     #[expect(clippy::new_without_default, reason = "it does something")]
     pub fn new() -> Self {
         let mut clock = clock();
         if clock.runs == 0 {
-            // A process may run for weeks between two runs, and the steady clock drifts from the system's: a quartz of
-            // 20 ppm is off by 12 s a week.
+            // A process may run for weeks between two runs, and the monotonic clock drifts from the system clock: a quartz with 20
+            // ppm is off by 12 s per week.
             clock.anchor = None;
             anchored(&mut clock);
         }
@@ -87,7 +87,7 @@ mod tests {
     fn the_clock_goes_on_beside_one_that_jumps() {
         let run = OpenRun::new();
         let before = now();
-        // As if the system's clock had been set back while the run is open.
+        // As if the system clock had been set back while the run is open.
         let hours = Duration::from_secs(5 * 3_600);
         CLOCK.lock().unwrap().anchor.as_mut().unwrap().system += hours;
         let ahead = now();

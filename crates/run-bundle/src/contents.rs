@@ -1,4 +1,4 @@
-//! What is in the folder of a bundle: what a run wrote, and what somebody else did.
+//! What the folder of a bundle contains: the files that a run wrote, and everything else.
 
 use std::{
     io,
@@ -9,35 +9,35 @@ use daglight_guarded_files::{EntryKind, entries_below};
 
 use crate::layout::{PLANS, TRACKER, is_known};
 
-/// Levels of folders that are looked through in a bundle; its own files are on the first two.
+/// How many levels of a bundle are searched; its own files are on the first two.
 const MAX_DEPTH: usize = 8;
 
 /// What is in the folder of a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// The files that the layout has, by their path below the folder, with their sizes.
+    /// The files that belong to the layout, by their path below the folder, with their sizes.
     pub(crate) files: Vec<(String, u64)>,
     /// Folders, the outer ones first.
     pub(crate) folders: Vec<String>,
-    /// Whatever else is there. Its names may be of any bytes.
+    /// Everything else. The names may be any bytes.
     pub(crate) others: Vec<PathBuf>,
 }
 
-/// Lists a bundle. A folder that cannot be listed is something else than a run's.
+/// Lists a bundle. A folder in it that cannot be listed does not count as one of the run.
 pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
     let mut contents = Contents::default();
     let mut pending = vec![(String::new(), 0)];
     while let Some((folder, depth)) = pending.pop() {
         let entries = match entries_below(dir, &folder) {
             Ok(entries) => entries,
-            // Nothing can be said of a bundle that cannot be listed; of one of its folders, that it stays.
+            // A bundle that cannot be listed is an error; a folder within it that cannot be listed is kept.
             Err(error) if folder.is_empty() => return Err(error),
             Err(_) => {
                 contents.others.push(folder.into());
                 continue;
             }
         };
-        // A folder of somebody else stays even when it is empty.
+        // A folder that no run creates is kept even if it is empty.
         if entries.is_empty() && !folder.is_empty() && folder != PLANS && folder != TRACKER {
             contents.others.push(PathBuf::from(&folder));
         }
@@ -51,7 +51,7 @@ pub(crate) fn contents(dir: &Path) -> io::Result<Contents> {
                 EntryKind::File { size_bytes } if is_known(&below) => {
                     contents.files.push((below, size_bytes));
                 }
-                // Deeper ones are not ours, and a folder may be mounted within itself.
+                // Deeper folders are not ours, and a folder may be mounted within itself.
                 EntryKind::Folder if depth < MAX_DEPTH => {
                     contents.folders.push(below.clone());
                     pending.push((below, depth + 1));

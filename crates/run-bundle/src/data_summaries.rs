@@ -1,4 +1,4 @@
-//! `data_summaries.jsonl`: what the data of the nodes was like, a line for each node whose data was summarised.
+//! `data_summaries.jsonl`: summaries of the nodes' data, one line for each node whose data was summarised.
 
 use daglight_capture_policy::Captured;
 use serde::{Deserialize, Serialize, de::Error as _};
@@ -14,33 +14,33 @@ use crate::{
 
 /// The version of a line of `data_summaries.jsonl`.
 ///
-/// - 1: the fields of [`NodeSummary`]. Each column has what a `dagworks_describe` of version 3 has (`name`, `pos`, `data_type`,
-///   `base_data_type`, `count`, `missing`, and by its kind `min`, `max`, `mean`, `std`, `zeros`, `quantiles`, `histogram`,
-///   `unique`, `domain`, `top_value`, `top_freq`, `avg_str_len`, `std_str_len`, `empty`), and the fields of
-///   [`BUNDLE_ONLY_FIELDS`].
+/// - 1: the fields of [`NodeSummary`]. Each column has the fields of a `dagworks_describe` of version 3 (`name`, `pos`,
+///   `data_type`, `base_data_type`, `count`, `missing`, and depending on its kind `min`, `max`, `mean`, `std`, `zeros`,
+///   `quantiles`, `histogram`, `unique`, `domain`, `top_value`, `top_freq`, `avg_str_len`, `std_str_len`, `empty`), and the fields
+///   of [`BUNDLE_ONLY_FIELDS`].
 pub const DATA_SUMMARY_VERSION: u32 = 1;
 
-/// Fields of a column that are in the bundle alone, because the page of the tracking server has no place for them: about how many
-/// different values there are, whether that number is an estimate, by which part of all values the rank of a quantile or of
-/// an edge of the histogram may be off, where they are estimates, and what is remarked on the figures, which also stands in
-/// parentheses after the type. The last came later: older bundles have it after the type alone.
+/// Fields of a column that only the bundle has, because the page of the tracking server has no place for them: the approximate
+/// number of distinct values, whether that number is an estimate, the maximum rank error of quantiles and histogram edges as a
+/// share of all values if they are estimates, and remarks about the figures, which are also in parentheses after the type. The
+/// remarks were added later: older bundles have them only after the type.
 pub const BUNDLE_ONLY_FIELDS: [&str; 4] = ["distinct", "distinct_is_estimate", "rank_error", "remark"];
 
 /// The name of the attribute of a node with the summary of its data.
 pub const DATA_SUMMARY: &str = "data_summary";
-/// The same of a node that failed: the summary is of the rows before the error.
+/// Like [`DATA_SUMMARY`], for a node that failed: the summary covers the rows before the error.
 pub const DATA_SUMMARY_BEFORE_THE_ERROR: &str = "data_summary_before_the_error";
 
 /// The summary of the data of a node.
 ///
-/// `V` is how values are held: `&Captured` in a program that records, plain JSON where a bundle is read.
+/// `V` is the representation of values: `&Captured` in a program that records, plain JSON when a bundle is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeSummary<V = Value> {
     /// The version of the line: [`DATA_SUMMARY_VERSION`].
     pub format_version: u32,
     /// The node.
     pub node: String,
-    /// Whether it failed, and so the summary is of the rows that came before.
+    /// Whether the node failed, so that the summary covers only the rows before the error.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_partial: bool,
     /// The columns by name, as the policy shows them.
@@ -53,7 +53,7 @@ impl<'c> NodeSummary<&'c Captured> {
         Self { format_version: DATA_SUMMARY_VERSION, node: node.into(), is_partial: false, columns }
     }
 
-    /// Of a node that failed.
+    /// Sets whether the node failed.
     #[must_use]
     pub fn partial(self, is_partial: bool) -> Self {
         Self { is_partial, ..self }
@@ -73,11 +73,12 @@ impl<'c> NodeSummary<&'c Captured> {
 }
 
 impl NodeSummary<Value> {
-    /// Passes each summary of a bundle to `take`, in the order in which the nodes ended; one that ran again has more than one, and
-    /// the last counts. `None` for a bundle without the file: its run has summarised nothing, or is of an older version.
+    /// Passes each summary of a bundle to `take`, in the order in which the nodes ended. A node that ran again has several, of
+    /// which the last counts. `None` if the bundle does not have the file: its run summarised nothing, or was recorded by an older
+    /// version.
     pub fn read_all(bundle: &Bundle, mut take: impl FnMut(NodeSummary)) -> Option<FileReading> {
         let path = bundle.data_summaries();
-        // A link that leads nowhere is there as well.
+        // A dangling link counts as an existing file.
         path.symlink_metadata().ok()?;
         Some(read_lines(&path, |line| {
             take(parse(line)?);
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(summaries.len(), 1);
         let problem = reading.unwrap().problem.unwrap();
         assert!(problem.starts_with("line 1 is damaged: it has format 2"), "{problem}");
-        // Whatever else a later version has in it.
+        // A later version may contain anything else.
         std::fs::write(bundle.data_summaries(), "{\"format_version\":2,\"format_version\":[}\n").unwrap();
         let problem = read(&bundle).1.unwrap().problem.unwrap();
         assert!(problem.starts_with("line 1 is damaged: it has format 2"), "{problem}");

@@ -1,4 +1,4 @@
-//! Deleting a bundle: what a run wrote, and nothing else.
+//! Deleting a bundle: the files that a run wrote, and nothing else.
 
 use std::{io, path::PathBuf};
 
@@ -12,17 +12,17 @@ use crate::{
     recognised::claimed_run,
 };
 
-/// What became of a bundle that was to be deleted.
+/// The result of deleting a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deleted {
     /// The sizes of the deleted files.
     pub freed_bytes: u64,
-    /// What a run did not write, and so was kept with its folders: paths below the bundle.
+    /// Files that no run wrote, which were kept with their folders: paths below the bundle.
     pub kept: Vec<PathBuf>,
 }
 
-/// Why a bundle was not deleted, or not wholly.
+/// Why a bundle was not deleted, or only in part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeleteError {
@@ -35,7 +35,7 @@ pub enum DeleteError {
         #[source]
         source: io::Error,
     },
-    /// The manifest belongs to another run than the one that the folder is named after.
+    /// The manifest belongs to a different run than the one that the folder is named after.
     #[error("{} holds the manifest of run {found}: it is a copy, or not a bundle", dir.display())]
     OtherRun {
         /// The folder.
@@ -46,12 +46,12 @@ pub enum DeleteError {
 }
 
 impl Bundle {
-    /// Deletes the files that a run writes, and then the folders that are empty. Whatever else is in the folder stays,
-    /// and the folder with it. The manifest goes last, so that what an interruption leaves is still a bundle.
+    /// Deletes the files that a run writes, and then the folders that are empty. Everything else in the folder is kept, and so is
+    /// the folder then. The manifest is deleted last, so that an interrupted deletion still leaves a bundle.
     ///
     /// # Errors
     ///
-    /// When something cannot be deleted; what went before is gone.
+    /// When something cannot be deleted. Files that were deleted before the error are gone.
     pub fn delete(&self) -> Result<Deleted, DeleteError> {
         let failed = |below: &str, source| DeleteError::Io { path: self.dir().join(below), source };
         let mut contents = self.deletable()?;
@@ -62,13 +62,13 @@ impl Bundle {
             FileBelow::new(self.dir(), below).remove().map_err(|source| failed(below, source))?;
             freed_bytes += size_bytes;
         }
-        // The inner ones first, as a folder must be empty to go.
+        // Inner folders first, because only an empty folder can be removed.
         for below in contents.folders.iter().rev().filter(|below| !contents.keeps(below)) {
             remove_folder_below(self.dir(), below).map_err(|source| failed(below, source))?;
         }
         if contents.others.is_empty() {
             let absolute = std::path::absolute(self.dir()).map_err(|source| failed("", source))?;
-            // From the folder around it, by its name there: what a link leads to is not deleted.
+            // Relative to the parent folder and by name: the target of a link is not deleted.
             if let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) {
                 remove_folder_below(folder, name).map_err(|source| failed("", source))?;
             }
@@ -79,7 +79,7 @@ impl Bundle {
     /// What [`Self::delete`] would delete and keep.
     ///
     /// # Errors
-    /// When the folder cannot be listed, or is not to be deleted.
+    /// When the folder cannot be listed, or may not be deleted.
     pub fn would_delete(&self) -> Result<Deleted, DeleteError> {
         let contents = self.deletable()?;
         let freed_bytes = contents.files.iter().map(|(_, size_bytes)| size_bytes).sum();
@@ -87,8 +87,8 @@ impl Bundle {
     }
 
     fn deletable(&self) -> Result<Contents, DeleteError> {
-        // A copy of a bundle below another run's name is a mistake of somebody who copies by hand. Deleting it by that
-        // name would delete the wrong run.
+        // A copy of a bundle under the name of another run is a mistake made by copying by hand. Deleting by that name would delete
+        // the wrong run.
         if let (Some(named), Some(found)) = (self.run_id(), claimed_run(self.dir()))
             && named != found
         {
@@ -99,7 +99,7 @@ impl Bundle {
 }
 
 impl Contents {
-    /// Whether something in that folder stays.
+    /// Whether something in that folder is kept.
     fn keeps(&self, folder: &str) -> bool {
         self.others.iter().any(|other| other.starts_with(folder))
     }
@@ -141,7 +141,7 @@ mod tests {
         assert!(kept.iter().all(|name| at(name).is_file()));
         assert!(!at("otel_traces.json").exists() && !at("tracker").exists() && !at(MANIFEST).exists());
 
-        // Neither a manifest nor its name makes a file one of a run.
+        // Neither a manifest nor its own name makes a file part of a run.
         let bundle = make();
         let mut manifest = crate::Manifest::read(&bundle).unwrap();
         let mine = [".env", ".git/config", "src/main.rs"];
@@ -173,7 +173,7 @@ mod tests {
         fs::write(bundle.plan_file(Some("a"), "0123456789abcdef"), "{}").unwrap();
         let mine = [
             name(b"caf\xe9.csv").to_owned(),
-            // A plan by its beginning and its end, and yet no name that a run gives.
+            // It begins and ends like the name of a plan, but no run creates such a name.
             Path::new(PLANS).join(name(b"001-\xff.json")),
             name(b"\xfffolder").to_owned(),
         ];

@@ -1,7 +1,7 @@
-//! What became of what was recorded: produced = delivered + waiting + dropped.
+//! What became of recorded items: produced = delivered + waiting + dropped.
 //!
-//! The outbox, the OTLP export, the manifest, the report and `daglight status` count with these types, so that none of
-//! them has to be made into another.
+//! The outbox, the OTLP export, the manifest, the report and `daglight status` all count with these types, so that no conversions
+//! are needed.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -63,30 +63,30 @@ fn is_zero(items: &u64) -> bool {
 }
 
 impl DeliveryCounts {
-    /// The reason of items that were sent and not taken, where no other is known.
+    /// The reason for items that were sent and not accepted, if no other reason is known.
     pub const FAILED: &str = "failed";
-    /// The reason of items that were never sent, because their queue was full or they came too late.
+    /// The reason for items that were never sent, because their queue was full or they came too late.
     pub const DROPPED: &str = "dropped";
 
-    /// The counts of a tracker that has produced so many items. What is neither delivered nor dropped waits.
+    /// The counts of a tracker that produced this many items. Items that are neither delivered nor dropped are waiting.
     pub fn by_kind(produced: u64, delivered_by_kind: ItemsByKind, dropped: BTreeMap<String, u64>) -> Self {
         let delivered = delivered_by_kind.total();
         Self { delivered_by_kind, ..Self::of(produced, delivered, dropped) }
     }
 
-    /// The counts of a destination to which so many items were to go. What is neither delivered nor dropped waits.
+    /// The counts of a destination that should receive this many items. Items that are neither delivered nor dropped are waiting.
     pub fn of(produced: u64, delivered: u64, dropped: BTreeMap<String, u64>) -> Self {
         let gone = saturating_sum(dropped.values().copied().chain([delivered]));
         let waiting = produced.saturating_sub(gone);
         Self { produced, delivered, waiting, dropped, ..Self::default() }
     }
 
-    /// Items that are lost for that reason.
+    /// Items that were lost for that reason.
     pub fn dropped_for(&self, reason: &str) -> u64 {
         self.dropped.get(reason).copied().unwrap_or_default()
     }
 
-    /// What was added to the counts since an earlier time.
+    /// The items that were counted since an earlier time.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let lost_since = |(reason, items): (&String, &u64)| {
@@ -103,18 +103,18 @@ impl DeliveryCounts {
         self.delivered == self.produced
     }
 
-    /// All items that are lost.
+    /// All items that were lost.
     pub fn dropped_total(&self) -> u64 {
         saturating_sum(self.dropped.values().copied())
     }
 
-    /// How many items are lost for which reason: `3 failed, 1 dropped`.
+    /// How many items were lost for each reason: `3 failed, 1 dropped`.
     pub fn dropped_reasons(&self) -> String {
         let reasons = self.dropped.iter().map(|(reason, items)| format!("{items} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")
     }
 
-    /// All items of which it is known what became of them.
+    /// All items whose fate is known.
     pub fn accounted(&self) -> u64 {
         saturating_sum([self.delivered, self.waiting, self.dropped_total()])
     }
@@ -126,7 +126,7 @@ impl DeliveryCounts {
 }
 
 impl ItemsByKind {
-    /// All of them.
+    /// The sum over all kinds.
     pub fn total(&self) -> u64 {
         let Self { versions, runs, task_updates, attributes, tags, ends } = *self;
         saturating_sum([versions, runs, task_updates, attributes, tags, ends])
@@ -168,7 +168,7 @@ pub enum LedgerSignal {
 }
 
 impl LedgerSignal {
-    /// The name, as it stands in JSON.
+    /// The name, as in JSON.
     pub fn name(&self) -> &str {
         match self {
             Self::Traces => "traces",
@@ -218,7 +218,7 @@ pub enum LedgerDestination {
 }
 
 impl LedgerDestination {
-    /// The name, as it stands in JSON.
+    /// The name, as in JSON.
     pub fn name(&self) -> &str {
         match self {
             Self::Bundle => "bundle",

@@ -1,4 +1,4 @@
-//! `heartbeat.json`: the proof that a process lives, or what it was doing when it was last seen.
+//! `heartbeat.json`: the proof that a process is alive, or what it was doing when it was last seen.
 
 use std::io;
 
@@ -10,11 +10,12 @@ use crate::process::{self, ProcessSpace, ProcessStat};
 
 /// The version of `heartbeat.json`.
 ///
-/// - 1: process, beats, active tasks, resources, stalls; later `last_seen_at`, `signed_at`, `idle_share`, `measured_at`, `late_seconds`, and of stalls
-///   `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`, `stack` and `writes_to`, and `statement`, and `checksum` of the file, which readers that do not know them pass over.
+/// - 1: process, beats, active tasks, resources, stalls. Added later: `last_seen_at`, `signed_at`, `idle_share`, `measured_at`,
+///   `late_seconds`, the `checksum` of the file, and for stalls `class`, `waits_for`, `cpu_seconds`, `threads` with their `number`,
+///   `stack` and `writes_to`, and `statement`. Readers that do not know these fields ignore them.
 pub const EVIDENCE_VERSION: u32 = 1;
 
-/// What `heartbeat.json` holds. It is replaced as a whole with each beat.
+/// The content of `heartbeat.json`. The whole file is replaced with each beat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProcessEvidence {
@@ -22,7 +23,7 @@ pub struct ProcessEvidence {
     pub format_version: u32,
     /// The process.
     pub pid: u32,
-    /// When the process started, in ticks since the machine did; with the pid it names one process only.
+    /// When the process started, in ticks since the machine booted. Together with the pid it identifies one process.
     pub start_ticks: Option<u64>,
     /// The boot of the machine.
     pub boot_id: Option<String>,
@@ -32,42 +33,42 @@ pub struct ProcessEvidence {
     pub started_at: DateTime<Utc>,
     /// The last beat, or the start before the first.
     pub last_beat_at: DateTime<Utc>,
-    /// When the process was last seen, between two beats too, by the clock of the run. `None` in files of older versions.
+    /// When the process was last seen, also between two beats, by the clock of the run. `None` in files of older versions.
     #[serde(default)]
     pub last_seen_at: Option<DateTime<Utc>>,
-    /// The same by the clock of the system, which may have been set since the run began: what other processes compare with
-    /// theirs. `None` in files of older versions.
+    /// The same time by the system clock, which may have been changed since the run began: other processes compare it with their
+    /// own clock. `None` in files of older versions.
     #[serde(default)]
     pub signed_at: Option<DateTime<Utc>>,
-    /// When the heartbeat was stopped in good order; `None` while it beats, and when the process was killed.
+    /// When the heartbeat was stopped properly; `None` while it beats, and if the process was killed.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Beats so far.
     pub beats: u64,
     /// Seconds between two beats.
     pub interval_seconds: f64,
-    /// The longest time between two beats; much more than the interval when the machine was overloaded or suspended.
+    /// The longest time between two beats; much more than the interval if the machine was overloaded or suspended.
     pub longest_gap_seconds: f64,
-    /// The longest time by which a beat or a sign between two came too late: the process was stopped, or had no processor. `None` in
-    /// files of older versions.
+    /// The largest delay of a beat, or of a sign of life between two beats: the process was stopped, or got no processor time.
+    /// `None` in files of older versions.
     #[serde(default)]
     pub late_seconds: Option<f64>,
-    /// The stage when the process was last seen.
+    /// The stage at the time when the process was last seen.
     pub stage: Option<String>,
-    /// What ran when the process was last seen.
+    /// The work that was active when the process was last seen.
     pub active_tasks: Vec<ActiveTask>,
-    /// When the process was last measured, by the clock of the run: what follows is of the time until then. `None` in files of older
-    /// versions, which were measured at the last beat, and at the end.
+    /// When the process was last measured, by the clock of the run: the measurements below cover the time until then. `None` in
+    /// files of older versions, which measured at the last beat, and at the end.
     #[serde(default)]
     pub measured_at: Option<DateTime<Utc>>,
-    /// Bytes from and to storage.
+    /// Bytes read from and written to storage.
     pub io: Option<IoCounters>,
     /// Processor time of the process.
     pub cpu_seconds: Option<f64>,
-    /// The part of the machine's processor time that nobody has used since the heartbeat started, waits for disks included,
-    /// from 0 to 1. `None` in files of older versions, and where the system does not say.
+    /// The share of the machine's processor time that was idle since the heartbeat started, including waits for disks, from 0 to 1.
+    /// `None` in files of older versions, and if the system does not provide it.
     #[serde(default)]
     pub idle_share: Option<f64>,
-    /// The largest memory seen when it was measured.
+    /// The largest resident memory among the measurements.
     pub peak_resident_bytes: Option<u64>,
     /// The stalls so far.
     pub stalls: StallLog,
@@ -85,7 +86,7 @@ pub enum Liveness {
     Unknown,
 }
 
-/// A node or another unit of work that has started and not finished.
+/// A node or another unit of work that has started and not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActiveTask {
     /// Its name.
@@ -94,7 +95,7 @@ pub struct ActiveTask {
     pub since: DateTime<Utc>,
 }
 
-/// Bytes that went from and to storage since the process started; what the page cache answered does not count.
+/// Bytes read from and written to storage since the process started. Reads that the page cache served do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoCounters {
     /// Bytes read.
@@ -134,25 +135,25 @@ pub struct Stall {
     pub threads: Vec<StalledThread>,
 }
 
-/// Which stall it is, of all of a run.
+/// Identifies a stall among all stalls of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StallId {
     query_id: String,
     node: Option<String>,
     statement: Option<String>,
-    /// A query that stalls, moves and stalls again has two stalls.
+    /// A query that stalls, continues and stalls again has two stalls.
     since: DateTime<Utc>,
 }
 
 impl StallId {
-    /// The node that stalled, where it was one.
+    /// The node that stalled, if a node did.
     pub fn node(&self) -> Option<&str> {
         self.node.as_deref()
     }
 }
 
 impl Stall {
-    /// Which stall it is. A beat that describes it anew has the same.
+    /// The identity of the stall. It stays the same when a later beat describes the stall again.
     pub fn id(&self) -> StallId {
         StallId {
             query_id: self.query_id.clone(),
@@ -189,7 +190,7 @@ pub enum StallClass {
 }
 
 impl StallClass {
-    /// Its name, as in files.
+    /// The name, as in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
@@ -204,7 +205,7 @@ impl StallClass {
         }
     }
 
-    /// What that is, behind the name of what stalls.
+    /// A description of the class, to follow the name of the stalled work.
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::Source => "waits for a source",
@@ -285,20 +286,19 @@ pub struct ThreadStack {
 }
 
 impl ThreadStack {
-    /// The calls that somebody can do something about: without those of the standard library. All of them where there is nothing
-    /// else.
+    /// The calls that a user can act on: those outside the standard library, or all of them if there are no others.
     pub fn own(&self) -> impl Iterator<Item = &str> {
         let has_own = self.frames.iter().any(|frame| !is_of_standard_library(frame));
         self.frames.iter().map(String::as_str).filter(move |frame| !has_own || !is_of_standard_library(frame))
     }
 
-    /// The first so many of them, each with its caller behind it.
+    /// The first `calls` of them, each followed by its caller.
     pub fn in_short(&self, calls: usize) -> String {
         self.own().take(calls).collect::<Vec<_>>().join(" < ")
     }
 }
 
-/// Whether a function is of Rust's standard library, or of a C library, whose functions have no paths.
+/// Whether a function belongs to Rust's standard library, or to a C library, whose functions have no paths.
 fn is_of_standard_library(function: &str) -> bool {
     let path = function.trim_start_matches(['<', '&', '[']);
     !path.contains("::") || ["std::", "core::", "alloc::"].iter().any(|library| path.starts_with(library))
@@ -318,7 +318,7 @@ pub enum StackEnd {
 }
 
 impl StackEnd {
-    /// What follows the last call, in words; `None` where nothing does.
+    /// A description of what follows the last call; `None` if nothing does.
     pub const fn in_words(self) -> Option<&'static str> {
         match self {
             Self::Whole => None,
@@ -334,14 +334,14 @@ pub struct StallEpisode {
     /// What stalled.
     #[serde(flatten)]
     pub stall: Stall,
-    /// When it went on, or ended; `None` while it lasts.
+    /// When the work continued or ended; `None` during the stall.
     pub ended: Option<DateTime<Utc>>,
 }
 
-/// The stalls of a run, in bounded memory.
+/// The stalls of a run, with bounded memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StallLog {
-    /// All stalls.
+    /// The number of all stalls.
     pub count: u64,
     /// The first hundred of them.
     pub episodes: Vec<StallEpisode>,
@@ -350,9 +350,9 @@ pub struct StallLog {
 /// What is known of the process of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
-    /// Whether it lives.
+    /// Whether it is alive.
     pub liveness: Liveness,
-    /// When it was last seen; `None` where nothing says.
+    /// When it was last seen; `None` if unknown.
     pub last_seen: Option<DateTime<Utc>>,
 }
 
@@ -411,9 +411,9 @@ impl ProcessEvidence {
         self.last_seen_at.map_or(self.last_beat_at, |seen| seen.max(self.last_beat_at))
     }
 
-    /// Whether the process lives, as far as this process can see.
+    /// Whether the process is alive, as far as this process can see.
     pub fn is_alive(&self) -> Liveness {
-        // Another boot or another container: the same number is another process there.
+        // After another boot or in another container, the same pid is a different process.
         if self.space() != ProcessSpace::current() {
             return Liveness::Unknown;
         }
@@ -430,11 +430,11 @@ impl ProcessEvidence {
         ProcessSpace { boot_id: self.boot_id.clone(), pid_namespace: self.pid_namespace.clone() }
     }
 
-    /// Judges by what the pid is now.
+    /// Compares the recorded process with the one that has the pid now.
     fn judge(&self, found: &ProcessStat) -> Liveness {
         match self.start_ticks {
-            // By the start as well, because numbers of processes are used again. A zombie has ended, whoever has not
-            // waited for it.
+            // The start time is compared as well, because pids are reused. A zombie has ended, even if its parent has not waited
+            // for it.
             Some(start_ticks) if start_ticks == found.start_ticks && !found.is_dead() => Liveness::Alive,
             Some(_) => Liveness::Gone,
             None => Liveness::Unknown,

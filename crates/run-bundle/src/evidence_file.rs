@@ -16,11 +16,11 @@ use crate::{
     versioned::{self, ReadError, WriteError},
 };
 
-/// Bytes of a heartbeat file, 16 MiB: it holds what runs at one moment.
+/// The maximum size of a heartbeat file, 16 MiB: it lists only the work that is active at one moment.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 impl ProcessEvidence {
-    /// Reads what a heartbeat has written. Values that cannot be are left out.
+    /// Reads the file of a heartbeat. Impossible values are left out.
     ///
     /// # Errors
     ///
@@ -29,8 +29,8 @@ impl ProcessEvidence {
         Self::read_with_damages(path, None).map(|(evidence, _)| evidence)
     }
 
-    /// As [`ProcessEvidence::read`], with what is wrong with the values that were left out and with the checksum of the file.
-    /// `run_started` is when the run began, where that is known: it was not seen before.
+    /// Like [`ProcessEvidence::read`], and also returns the problems with the values that were left out and with the checksum of
+    /// the file. `run_started` is the start of the run, if known: the process cannot have been seen before it.
     ///
     /// # Errors
     ///
@@ -49,8 +49,8 @@ impl ProcessEvidence {
         Ok((evidence, found.collect()))
     }
 
-    /// That a bundle has no heartbeat, and lacks it: its run has not ended, and a node of it has started, which none does before the
-    /// file is there.
+    /// The damage that a bundle has no heartbeat although it should have one: its run has not ended, and one of its nodes has
+    /// started, which happens only after the file was created.
     pub fn missing_of(bundle: &Bundle, manifest: &Manifest) -> Option<FileDamage> {
         let has_begun = manifest.nodes.iter().any(|node| node.status != NodeStatus::NotRun);
         let is_missing = manifest.status == RunStatus::Running
@@ -60,14 +60,15 @@ impl ProcessEvidence {
             .then(|| FileDamage::new(HEARTBEAT, "is missing, so when the process was last seen is not known"))
     }
 
-    /// Replaces the file; a reader sees the old one or the new one, never a part.
+    /// Replaces the file. A reader sees either the old file or the new one, never a part.
     ///
     /// # Errors
     ///
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
-        // Not by the durability of the bundle: the file says that a process lives, and none outlives a loss of power. Nor is the
-        // one that is there read before, as for other versioned files: it is replaced with each beat, and is of this run.
+        // The durability of the bundle does not apply: the file proves that a process is alive, and no process survives a power
+        // failure. The existing file is not read first either, as it is for other versioned files: it is replaced with each beat,
+        // and belongs to this run.
         versioned::replace_json(path, self)
     }
 }

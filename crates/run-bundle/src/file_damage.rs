@@ -1,14 +1,14 @@
-//! What is wrong with a file of a bundle, as its readers name it.
+//! Problems with files of a bundle, as their readers report them.
 
 use std::fmt;
 
-/// What is wrong with a file, or with a value in it that is left out.
+/// A problem with a file, or with a value in it that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileDamage {
     /// The file, by its path below the bundle.
     pub file: String,
-    /// What is wrong with it, as a sentence without an end.
+    /// The problem, as a sentence without a full stop.
     pub problem: String,
 }
 

@@ -16,8 +16,8 @@ use crate::{
     sha256::sha256_of,
 };
 
-/// Bytes of a bundle that are hashed when a run ends: about a second's work. The end of a run must not take long because its
-/// files are large; those beyond have a size alone until the bundle is packed.
+/// How many bytes of a bundle are hashed when a run ends: about one second of work. The end of a run must not take long because of
+/// large files; files beyond the limit have only a size until the bundle is packed.
 const MAX_HASHED_BYTES: u64 = 256 << 20;
 
 /// A file of the bundle.
@@ -33,30 +33,30 @@ pub struct FileEntry {
     pub sha256: Option<String>,
 }
 
-/// What may become of a file after its bundle is complete.
+/// How a file may change after its bundle is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileUse {
-    /// Nothing.
+    /// Not at all.
     Fixed,
-    /// Lines are added, and none is changed.
+    /// Lines are appended; existing lines do not change.
     Appended,
-    /// It is made again from the others, and listed again: a report.
+    /// It is made again from the other files, and listed again: a report.
     Remade,
-    /// It is written anew, as the progress of a delivery.
+    /// It is rewritten, like the progress of a delivery.
     Rewritten,
-    /// It comes and goes, as a lock.
+    /// It comes and goes, like a lock.
     Transient,
 }
 
 impl FileEntry {
-    /// The files of a bundle with their sizes, by path: those that a run writes. What cannot be read is left out, as is
-    /// the manifest itself.
+    /// The files that a run writes, with their sizes, by path. Files that cannot be read are left out, and so is the manifest
+    /// itself.
     pub fn list(bundle: &Bundle) -> Vec<Self> {
         Self::of_contents(&contents(bundle.dir()).unwrap_or_default())
     }
 
-    /// As [`FileEntry::list`], for a folder that was listed already.
+    /// Like [`FileEntry::list`], for a folder that was already listed.
     pub(crate) fn of_contents(contents: &Contents) -> Vec<Self> {
         let files = contents.files.iter().filter(|(path, _)| path != MANIFEST);
         files
@@ -64,13 +64,13 @@ impl FileEntry {
             .collect()
     }
 
-    /// The files with their hashes, the smallest first up to 256 MiB in all: the others have a size alone.
+    /// The files with hashes, smallest first up to 256 MiB in total: the remaining files have only a size.
     pub fn list_with_hashes(bundle: &Bundle) -> Vec<Self> {
         let mut entries = Self::list(bundle);
         entries.retain(|entry| entry.file_use() != FileUse::Transient);
         let mut by_size: Vec<usize> = (0..entries.len()).collect();
-        // The small ones first: most files get a hash before the limit is reached, and the manifest says of the
-        // others how long they are.
+        // Small files first: this way most files get a hash before the limit is reached, and the manifest has at least the size of
+        // the others.
         by_size.sort_by_key(|position| entries[*position].size_bytes);
         let mut hashed_bytes = 0;
         for position in by_size {
@@ -79,16 +79,16 @@ impl FileEntry {
             if hashed_bytes > MAX_HASHED_BYTES {
                 break;
             }
-            // It may have grown since it was listed; the hash is of as much as the size says.
+            // The file may have grown since it was listed, so the hash covers only the listed size.
             entry.sha256 = entry.hash(bundle).ok().flatten();
         }
         entries
     }
 
-    /// What may become of it.
+    /// How the file may change.
     pub fn file_use(&self) -> FileUse {
         match self.path.as_str() {
-            // They come and go, and nobody misses them.
+            // They come and go, and their absence is not a loss.
             path if path.ends_with(".tmp") || path.ends_with(".lock") || path.ends_with("reserve") => {
                 FileUse::Transient
             }
@@ -102,7 +102,7 @@ impl FileEntry {
         }
     }
 
-    /// Has the entry say of the file what is true of it now, as far as it can be read.
+    /// Updates the entry to the current state of the file, if it can be read.
     pub fn refresh(&mut self, bundle: &Bundle) {
         if let Ok(size_bytes) = self.size_now(bundle) {
             self.size_bytes = size_bytes;
@@ -110,15 +110,15 @@ impl FileEntry {
         }
     }
 
-    /// How many bytes the file has now.
+    /// The current size of the file in bytes.
     pub(crate) fn size_now(&self, bundle: &Bundle) -> io::Result<u64> {
         Ok(FileBelow::new(bundle.dir(), &self.path).open()?.metadata()?.len())
     }
 
-    /// What is to be said of a file that was complete and has become shorter, or is gone. `None` for those that are written anew
-    /// or come and go, and for what no run writes.
+    /// The problem with a file that was complete and is now shorter or missing. `None` for files that are rewritten or come and go,
+    /// and for those that no run writes.
     pub fn loss(&self, bundle: &Bundle) -> Option<String> {
-        // The others are replaced after the run as well, by a delivery or a new report.
+        // The others are also replaced after the run, by a delivery or a new report.
         let keeps_its_size = matches!(self.file_use(), FileUse::Fixed | FileUse::Appended);
         if !keeps_its_size || !layout::is_known(&self.path) {
             return None;
@@ -132,7 +132,7 @@ impl FileEntry {
         }
     }
 
-    /// The SHA-256 of the first `size_bytes` of the file; `None` where it has fewer.
+    /// The SHA-256 of the first `size_bytes` of the file; `None` if it is shorter.
     pub(crate) fn hash(&self, bundle: &Bundle) -> io::Result<Option<String>> {
         let file = FileBelow::new(bundle.dir(), &self.path).open()?;
         let (sha256, bytes) = sha256_of(file.take(self.size_bytes))?;
@@ -165,12 +165,12 @@ mod tests {
             FileEntry::list(&bundle),
             [entry("manifest.lock", 0, None), entry("otel_traces.json", 3, None), entry(plan, 0, None)]
         );
-        // From FIPS 180-4: of "abc", and of nothing.
+        // From FIPS 180-4: the hashes of "abc" and of the empty message.
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let listed = FileEntry::list_with_hashes(&bundle);
         assert_eq!(listed, [entry("otel_traces.json", 3, Some(abc)), entry(plan, 0, Some(nothing))]);
-        // What is added later does not change the hash of what was there.
+        // Appended bytes do not change the hash of the bytes before them.
         fs::write(bundle.traces(), "abcdef").unwrap();
         assert_eq!(listed[0].hash(&bundle).unwrap().as_deref(), Some(abc));
     }

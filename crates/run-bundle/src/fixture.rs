@@ -6,14 +6,14 @@ use tempfile::TempDir;
 
 use crate::{artifact::Artifact, bundle::Bundle, manifest::Manifest};
 
-/// A bundle with nothing in it, in a folder that is deleted with the first of the two.
+/// An empty bundle, in a folder that is deleted when the first value is dropped.
 pub(crate) fn bundle() -> (TempDir, Bundle) {
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     (out, bundle)
 }
 
-/// A manifest whose lists have an entry each.
+/// A manifest with one entry in each list.
 pub(crate) fn manifest() -> Manifest {
     let manifest = serde_json::json!({
         "format": "daglight_run_bundle",

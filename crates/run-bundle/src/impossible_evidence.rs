@@ -1,4 +1,4 @@
-//! Values of a heartbeat that no process can have had.
+//! Values of a heartbeat that no process can have.
 
 use std::ops::RangeInclusive;
 
@@ -9,17 +9,17 @@ use crate::{
     possible::{AHEAD, AROUND_RUN, MAX_ITEMS, Times, in_short, shown, take_count},
 };
 
-/// Processor seconds that no process has used: a thousand processors for three centuries.
+/// More processor seconds than any process uses: a thousand processors for three centuries.
 const MAX_CPU_SECONDS: f64 = 1e13;
-/// Bytes that no machine has in its memory, 4 PiB.
+/// More memory in bytes than any machine has, 4 PiB.
 const MAX_RESIDENT_BYTES: u64 = 1 << 52;
-/// Beats of a thousand years, one per millisecond.
+/// The beats of a thousand years, at one per millisecond.
 const MAX_BEATS: u64 = 1 << 45;
 /// Seconds between two beats.
 const MAX_INTERVAL_SECONDS: f64 = 1e9;
 
-/// Takes the values out of a heartbeat that cannot be, so that nothing is computed from them, and says which they were. `written` is when
-/// the file was, and `run_started` when its run began, where that is known.
+/// Removes the impossible values from a heartbeat, so that nothing is computed from them, and returns which they were. `written` is
+/// when the file was written, and `run_started` when its run began, if known.
 pub(crate) fn take_impossible_values(
     evidence: &mut ProcessEvidence,
     written: Option<DateTime<Utc>>,
@@ -48,11 +48,11 @@ pub(crate) fn take_impossible_values(
     found
 }
 
-/// The latest time that a file can have which was written then, and is of a process that began at `started`.
+/// The latest possible time in a file that was written then, by a process that began at `started`.
 fn latest_of(written: DateTime<Utc>, started: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let is_ahead =
         written < started && written.checked_add_days(AHEAD).is_some_and(|latest| started <= latest);
-    // The clock by which it began was ahead of that of the file, and then all of its times are.
+    // The clock that gave the start was ahead of the clock of the file, and so are all other times.
     if is_ahead { started.checked_add_days(AHEAD) } else { written.checked_add_signed(AROUND_RUN) }
 }
 
@@ -75,7 +75,7 @@ fn take_times(
     let is_possible = |at: DateTime<Utc>| of_run.problem(at).is_none();
     if let Some(problem) = of_run.problem(evidence.started_at) {
         found.push(format!("started_at, {}, {problem}", shown(evidence.started_at)));
-        // The next one that is known of the process.
+        // The next known time of the process.
         let others = [run_started, Some(evidence.last_beat_at), evidence.last_seen_at, written];
         let other = others.into_iter().flatten().find(|at| is_possible(*at));
         evidence.started_at = other.unwrap_or(DateTime::UNIX_EPOCH);
@@ -85,7 +85,7 @@ fn take_times(
     since_start.take(&mut last_beat, "last_beat_at", found);
     evidence.last_beat_at = last_beat.unwrap_or(evidence.started_at);
     since_start.take(&mut evidence.last_seen_at, "last_seen_at", found);
-    // By the clock of the system, which may have been set back since the run began.
+    // By the system clock, which may have been set back since the run began.
     whenever.take(&mut evidence.signed_at, "signed_at", found);
     since_start.take(&mut evidence.stopped_at, "stopped_at", found);
     for task in &mut evidence.active_tasks {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::{evidence::IoCounters, fixture::start};
 
-    /// Of a process that was seen for ten seconds, the last time when its file was written.
+    /// The evidence of a process that was seen for ten seconds, the last time when its file was written.
     fn evidence() -> ProcessEvidence {
         let mut evidence = ProcessEvidence::for_self(start(), 5.0);
         let seen = start() + TimeDelta::seconds(10);
@@ -201,7 +201,7 @@ mod tests {
             &["started_at, 2026-11-12T05:09:47Z, is before the start"],
             |_| (),
         );
-        // The clock of the system was set back by less than its file shows.
+        // The system clock was set back by less than its file shows.
         check(
             |evidence| evidence.last_seen_at = Some(start() + TimeDelta::minutes(50)),
             &[],

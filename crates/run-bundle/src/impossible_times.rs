@@ -1,4 +1,4 @@
-//! Times and counts of a manifest that its run cannot have had: what somebody or a broken disk has written there.
+//! Times and counts of a manifest that its run cannot have had: the file was edited, or the disk is broken.
 
 use chrono::{DateTime, Utc};
 
@@ -9,11 +9,11 @@ use crate::{
     possible::{AHEAD, AROUND_RUN, MAX_ITEMS, Times, in_short, shown, take_count},
 };
 
-/// Nodes that are named one by one.
+/// How many nodes are named individually.
 const MAX_NAMED: usize = 3;
 
-/// Takes the times and counts out of a manifest that its run cannot have had, so that nothing is computed from them, and says which they
-/// were. A start is replaced by the time in the id of the run. `written` is when the file was.
+/// Removes the impossible times and counts from a manifest, so that nothing is computed from them, and returns which they were. A
+/// start is replaced by the time in the run id. `written` is when the file was written.
 pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<DateTime<Utc>>) -> Vec<String> {
     let created = manifest.identity.run_id.created_at();
     let latest = written.map_or(created, |written| written.max(created)).checked_add_days(AHEAD);
@@ -27,7 +27,7 @@ pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<Da
     let process_ended = manifest.process_ended_at.is_some();
     of_run.take(&mut manifest.process_ended_at, "process_ended_at", &mut found);
     if process_ended && manifest.process_ended_at.is_none() {
-        // That it ended is still known.
+        // It is still known that the process ended.
         manifest.process_ended_at = Some(manifest.ended_at.unwrap_or(started));
     }
     found.extend(take_times_of_nodes(manifest, latest));
@@ -40,7 +40,7 @@ pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<Da
     found
 }
 
-/// Counts of a delivery that do not add up, of which nobody knows which one is wrong.
+/// Removes counts of a delivery that do not add up: it is unknown which of them is wrong.
 fn take_ledgers(manifest: &mut Manifest) -> Vec<String> {
     let problem = |counts: &DeliveryCounts| {
         (!counts.is_balanced()).then(|| {
@@ -73,7 +73,7 @@ fn take_start(
     let started = manifest.started_at;
     let problem =
         between(DateTime::<Utc>::MIN_UTC, latest).problem(started).map(str::to_owned).or_else(|| {
-            // The id has a time of its own, which tells which of the two is wrong.
+            // The run id contains a time as well, which shows which of the two is wrong.
             let ended = manifest.ended_at.filter(|ended| (created..started).contains(ended))?;
             Some(format!("is behind ended_at, {}", shown(ended)))
         });
@@ -83,7 +83,7 @@ fn take_start(
     }
 }
 
-/// What is wrong with the times of nodes, in one text.
+/// All problems with the times of nodes, in one text.
 fn take_times_of_nodes(manifest: &mut Manifest, latest: DateTime<Utc>) -> Option<String> {
     let first = manifest.started_at.checked_sub_signed(AROUND_RUN).unwrap_or(manifest.started_at);
     let last = end_of_nodes(manifest, latest);
@@ -121,7 +121,7 @@ fn take_duration(duration_ms: &mut Option<f64>, longest_ms: f64, found: &mut Vec
     found.extend(impossible.map(|ms| format!("duration_ms, {}, is not of this run", in_short(ms))));
 }
 
-/// The times of a run.
+/// The possible times of a run.
 fn between(first: DateTime<Utc>, last: DateTime<Utc>) -> Times {
     let (too_early, too_late) = ("is before the start of the run", "is behind the end of the run");
     Times { first, last, too_early, too_late }
@@ -142,7 +142,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A run of two seconds, whose id is of its start.
+    /// A run of two seconds, whose id has the time of its start.
     fn manifest() -> Manifest {
         let mut manifest = fixture::manifest();
         manifest.started_at = manifest.identity.run_id.created_at();
@@ -206,7 +206,7 @@ mod tests {
             &["is before the start of the run"],
             |manifest| manifest.ended_at = None,
         );
-        // That a process ended does not become unknown with its time.
+        // If only the time is unknown, it is still known that the process ended.
         check(
             |manifest| manifest.process_ended_at = Some(at("0000-01-01T00:00:00Z")),
             &["process_ended_at, "],

@@ -1,4 +1,4 @@
-//! Reading files of JSON lines in bounded memory, with one tolerance for what is damaged.
+//! Reading JSON lines files in bounded memory, with the same tolerance for damage everywhere.
 
 use std::{
     fs::File,
@@ -10,36 +10,36 @@ use daglight_guarded_files::{FileBelow, Line, Lines};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Longer lines are not lines that a run writes: 64 MiB.
+/// The maximum length of a line, 64 MiB: no run writes longer ones.
 pub const MAX_LINE_BYTES: u64 = 64 << 20;
 
-/// The lines of a file, one at a time. What every reader of a bundle takes as a line, passes over as damaged, or leaves
-/// as the part of a line, is decided here.
+/// The lines of a file, one at a time. This type decides for all readers of a bundle what counts as a line, what is skipped as
+/// damaged, and what is the unfinished part of a line.
 #[derive(Debug)]
 pub struct JsonLines<R = File>(Lines<R>);
 
-/// What comes next in a file of JSON lines.
+/// The next item of a JSON lines file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JsonLine<T> {
-    /// A line that was understood. The last one may have no line feed: it was written whole, only its end was not.
+    /// A line that was parsed. The last one may lack its line feed: it was written completely except for that.
     Value(T),
-    /// A line that was not; the lines behind it are read.
+    /// A line that was not parsed; reading continues after it.
     Damaged {
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
-    /// The part of a line at the end of the file: the process died while it wrote, or still writes.
+    /// An incomplete line at the end of the file: the process died while writing it, or is still writing it.
     Torn,
 }
 
-/// A line, where it stands and how long it is.
+/// A line with its number and its length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedLine<T> {
     /// Its number, from 1.
     pub number: u64,
-    /// Its bytes in the file, with the line feed.
+    /// Its length in bytes, including the line feed.
     pub bytes: u64,
-    /// What is in it.
+    /// Its content.
     pub line: JsonLine<T>,
 }
 
@@ -48,16 +48,16 @@ impl JsonLines {
     ///
     /// # Errors
     ///
-    /// When it is not there, cannot be read, or is not a regular file.
+    /// When the file does not exist, cannot be read, or is not a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_at(path, 0)
     }
 
-    /// Opens a file below its folder where a line starts, `offset` bytes behind its beginning. Lines are numbered from there.
+    /// Opens a file below its folder at the start of a line, `offset` bytes after its beginning. Lines are numbered from there.
     ///
     /// # Errors
     ///
-    /// As [`JsonLines::open`].
+    /// Like [`JsonLines::open`].
     pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
         let mut file = FileBelow::at(path).open()?;
         file.seek(SeekFrom::Start(offset))?;
@@ -66,17 +66,17 @@ impl JsonLines {
 }
 
 impl<R: Read> JsonLines<R> {
-    /// The lines of what is read from there.
+    /// The lines of a reader, from its current position.
     pub fn of(from: R) -> Self {
         Self(Lines::new(from, MAX_LINE_BYTES))
     }
 
-    /// The number of the line that comes next, from 1.
+    /// The number of the next line, from 1.
     pub fn next_number(&self) -> u64 {
         self.0.number() + 1
     }
 
-    /// The next line as `parse` understands it; `None` at the end of the file.
+    /// The next line, parsed with `parse`; `None` at the end of the file.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl<R: Read> JsonLines<R> {
         parse: impl FnOnce(&str) -> serde_json::Result<T>,
     ) -> io::Result<Option<NumberedLine<T>>> {
         let number = self.next_number();
-        // UTF-8 is checked for the whole line at once, which is many times faster than text by text.
+        // UTF-8 is validated for the whole line at once, which is many times faster than for each string.
         let parse = |line: &[u8]| match std::str::from_utf8(line) {
             Ok(line) => parse(line).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -99,7 +99,7 @@ impl<R: Read> JsonLines<R> {
                 (line.len() as u64 + 1, parsed)
             }
             Some(Line::Torn(line)) => {
-                // Whole where it parses: the writer died between the line and its line feed, and nothing is missing.
+                // If it parses, it is complete: the writer died between the line and its line feed, and nothing is missing.
                 (line.len() as u64, parse(line).map_or(JsonLine::Torn, JsonLine::Value))
             }
             Some(Line::TooLong { bytes, ended }) => {
@@ -130,7 +130,7 @@ pub struct FileReading {
 }
 
 impl FileReading {
-    /// Whether all that was written has been understood.
+    /// Whether everything that was written was parsed.
     pub fn is_whole(&self) -> bool {
         self.problem.is_none()
     }
@@ -142,8 +142,7 @@ impl FileReading {
     }
 }
 
-/// Passes every line that `take` understands to it. A line that it refuses, a torn end and a file that is not there are
-/// in the counts; nothing is an error.
+/// Passes every line to `take`. Lines that it rejects, a torn end and a missing file are counted; nothing is an error.
 pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<()>) -> FileReading {
     let mut reading = FileReading {
         file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -169,7 +168,7 @@ pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<
                     JsonLine::Value(()) => reading.lines += 1,
                     JsonLine::Damaged { problem } => {
                         reading.unreadable_lines += 1;
-                        // The first one is named and the others are counted: a file of garbage has millions.
+                        // Only the first one is named, the others are counted: a file of garbage has millions.
                         reading.note(|| format!("line {number} is damaged: {problem}"));
                     }
                     JsonLine::Torn => {
@@ -189,14 +188,14 @@ pub fn read_lines(path: &Path, mut take: impl FnMut(&str) -> serde_json::Result<
     reading
 }
 
-/// Opens a file for appending whole lines. The part of a line that a process which died has left at its end is removed, unless
-/// nothing but its line feed is missing: where `is_line` knows it as a line.
+/// Opens a file for appending whole lines. An incomplete line that a dead process left at its end is removed, unless only its line
+/// feed is missing, that is, unless `is_line` accepts it.
 ///
 /// # Errors
 ///
 /// When the file cannot be read or written.
 pub fn open_at_last_line(path: &Path, is_line: impl Fn(&[u8]) -> bool) -> io::Result<File> {
-    // The lines are read to their end, because only that shows where the torn one starts.
+    // All lines are read, because only that shows where the torn one starts.
     let mut file = FileBelow::at(path).append()?;
     let mut whole_bytes = 0;
     let mut lines = Lines::new(&file, MAX_LINE_BYTES);
@@ -219,8 +218,8 @@ pub fn open_at_last_line(path: &Path, is_line: impl Fn(&[u8]) -> bool) -> io::Re
     Ok(file)
 }
 
-/// Whether a file that is open for appending ends where a line ends, so that what is appended next is a line of its own. One
-/// without any line does.
+/// Whether a file that is open for appending ends with a complete line, so that the next append starts a new line. True for an
+/// empty file.
 pub(crate) fn ends_with_line_feed(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(true);

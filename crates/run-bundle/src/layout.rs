@@ -1,52 +1,52 @@
-//! What the files of a bundle are called.
+//! The names of the files in a bundle.
 
 use daglight_guarded_files::without_temporary_ending;
 use daglight_run_identity::hash_of_fields;
 
 /// The folder in an output directory that holds the bundles.
 pub const RUN_BUNDLE: &str = "run_bundle";
-/// What `format` is in every manifest: other files are called `manifest.json`, too.
+/// The value of `format` in every manifest: other programs also have files called `manifest.json`.
 pub const MANIFEST_FORMAT: &str = "daglight_run_bundle";
-/// Bytes of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
+/// The maximum size of a file of the bundle that is read as a whole, 64 MiB: far more than a run of 100,000 nodes writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Bytes of a node's name that go into a file name; most file systems take 255 in all.
+/// The maximum number of bytes of a node name in a file name; most file systems allow 255 in total.
 const MAX_NAME_BYTES: usize = 80;
 
 /// The folder of the plans.
 pub(crate) const PLANS: &str = "plans";
 /// The folder of the tracker's outbox.
 pub(crate) const TRACKER: &str = "tracker";
-/// The first file to read.
+/// The file to read first.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The spans.
 pub(crate) const TRACES: &str = TRACES_FILE;
 /// The name of the file with the spans, directly in a bundle.
 pub const TRACES_FILE: &str = "otel_traces.json";
-/// The outbox of a bundle, by its path below it.
+/// The outbox, as a path relative to the bundle.
 pub const OUTBOX_FILE: &str = "tracker/outbox.jsonl";
-/// The spans that have started and not ended.
+/// The spans that have started and not yet ended.
 pub(crate) const OPEN_TRACES: &str = "otel_traces.open.json";
 /// The metrics.
 pub(crate) const METRICS: &str = "otel_metrics.json";
 /// The log records.
 pub(crate) const LOGS: &str = "otel_logs.json";
-/// What the data of the nodes was like.
+/// The summaries of the nodes' data.
 pub(crate) const DATA_SUMMARIES: &str = "data_summaries.jsonl";
-/// The evidence that the process lives.
+/// The evidence that the process is alive.
 pub(crate) const HEARTBEAT: &str = "heartbeat.json";
-/// How far the nodes of a run that has not ended have come.
+/// The progress of the nodes of a run that has not ended.
 pub(crate) const NODES: &str = "nodes.jsonl";
 /// The outbox of the tracker, below its folder.
 pub(crate) const OUTBOX: &str = "outbox.jsonl";
-/// How far the outbox is delivered, beside it.
+/// The delivery progress of the outbox, next to it.
 pub(crate) const DELIVERY_CURSOR: &str = "delivery.json";
-/// What the run tells of its lineage.
+/// The lineage events of the run.
 pub(crate) const LINEAGE_EVENTS: &str = "openlineage.jsonl";
-/// How far that is delivered, and what keeps two deliverers apart.
+/// The delivery progress of the lineage events. It also serves as a lock between two deliverers.
 pub(crate) const LINEAGE_DELIVERY: &str = "openlineage.delivery.json";
 pub(crate) const LINEAGE_LOCK: &str = "openlineage.lock";
-/// What takes up space for the end of a run while it goes on; in the bundle, and beside the outbox.
+/// Reserves disk space for the end of a run; one in the bundle and one next to the outbox.
 pub(crate) const RESERVE: &str = "reserve";
 
 /// Files directly in a bundle.
@@ -70,17 +70,17 @@ const FILES: &[&str] = &[
     "run_diagnostics_report.md",
     "run_diagnostics_report.html",
 ];
-/// What the names of files in `tracker` begin with, up to the first dot.
+/// The possible beginnings of file names in `tracker`, up to the first dot.
 const TRACKER_FILES: &[&str] = &["outbox", "delivery", RESERVE];
 
 /// The files of the report, directly in a bundle.
 pub const REPORT_FILES: [&str; 3] =
     ["run_diagnostics_report.json", "run_diagnostics_report.md", "run_diagnostics_report.html"];
 
-/// What the names of the reports begin with.
+/// The common beginning of the report files.
 const REPORT: &str = "run_diagnostics_report.";
 
-/// What a file of a bundle holds, by its place.
+/// The content of a file of a bundle, determined by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BundlePart {
@@ -92,20 +92,20 @@ pub enum BundlePart {
     Traces,
     /// Records of the log.
     Logs,
-    /// What was written, with its columns.
+    /// The outputs, with their columns.
     Artifacts,
-    /// How far the nodes have come, with what they wrote.
+    /// The progress of the nodes, with their outputs.
     Progress,
-    /// What the data was like.
+    /// Summaries of the data.
     DataSummaries,
-    /// A report, which shows all the rest.
+    /// A report, which shows parts of all the other files.
     Report,
     /// Anything else.
     Other,
 }
 
 impl BundlePart {
-    /// Of a path below the folder of the bundle, with slashes.
+    /// The part for a path relative to the bundle, with slashes.
     pub fn of(path: &str) -> Self {
         match path.split_once('/') {
             Some((PLANS, _)) => Self::Plan,
@@ -122,14 +122,14 @@ impl BundlePart {
     }
 }
 
-/// Whether a path below a bundle is one that the layout has.
+/// Whether a path relative to a bundle belongs to the layout.
 pub(crate) fn is_known(below: &str) -> bool {
-    // A process that was killed may leave the temporary file of a file it was to replace.
+    // A process that was killed may leave a temporary file behind.
     let below = without_temporary_ending(below);
     match below.split_once('/') {
         None => FILES.contains(&below),
         Some((PLANS, name)) => is_plan(name),
-        // By the first part of the name, because temporary files and locks of later versions begin with it as well.
+        // Compares only the first part of the name, because temporary files and locks of later versions also begin with it.
         Some((TRACKER, name)) => {
             let first = name.split('.').next().unwrap_or_default();
             TRACKER_FILES.contains(&first) && !name.contains('/')
@@ -138,27 +138,27 @@ pub(crate) fn is_known(below: &str) -> bool {
     }
 }
 
-/// `<node>-<plan_hash>.json`, as [`Bundle::plan_file`] has it. Older bundles have `<number>-<node>-<plan_hash>.json`, with a
-/// hash that may be of any kind.
+/// `<node>-<plan_hash>.json`, as in [`Bundle::plan_file`]. Older bundles have `<number>-<node>-<plan_hash>.json`, with any kind of
+/// hash.
 fn is_plan(name: &str) -> bool {
     let Some(stem) = name.strip_suffix(".json").filter(|stem| !stem.contains('/')) else { return false };
     let Some((before, hash)) = stem.rsplit_once('-') else { return false };
     let number = before.split('-').next().unwrap_or_default();
     let is_numbered = number.len() >= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
-    // Plans had numbers first, and have hashes since.
+    // Older versions numbered plans; newer ones use hashes.
     is_numbered || (hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` where no node has run the query. A node whose name cannot be a file's,
-/// or could be taken for another one, has a hash of its name behind that.
+/// `<node>-<plan_hash>.json`, or `run-<plan_hash>.json` if no node ran the query. A hash of the node's name is appended to the name
+/// if that is not a valid file name, or could be confused with another one.
 pub(crate) fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
     const WITHOUT_NODE: &str = "run";
     let plan_hash = safe(plan_hash);
     let Some(node) = node else { return format!("{WITHOUT_NODE}-{plan_hash}.json") };
     let shown = safe(node);
-    // Some file systems do not distinguish upper case from lower case.
+    // Some file systems are case-insensitive.
     let is_lower = !node.chars().any(|c| c.is_ascii_uppercase());
-    // A node could be called as another one's name with its hash is, and both would write one file.
+    // Without this, a node could be named like another node's name plus hash, and both would write the same file.
     let is_like_others = node.is_empty() || node == WITHOUT_NODE || ends_in_hash(node);
     if shown == node && is_lower && !is_like_others {
         return format!("{shown}-{plan_hash}.json");
@@ -167,13 +167,13 @@ pub(crate) fn plan_file_name(node: Option<&str>, plan_hash: &str) -> String {
     format!("{shown}-{}-{plan_hash}.json", of_name.get(..8).unwrap_or_default())
 }
 
-/// Whether a name ends as one that has a hash behind it.
+/// Whether a name ends with a hash.
 fn ends_in_hash(name: &str) -> bool {
     name.rsplit_once('-')
         .is_some_and(|(_, end)| end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Keeps letters, digits, `_` and `-` of ASCII, and dots but for one in front, which would hide the file.
+/// Keeps ASCII letters, digits, `_`, `-` and dots, except for a leading dot, which would hide the file.
 fn safe(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' })

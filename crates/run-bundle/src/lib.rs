@@ -18,13 +18,12 @@
 //!   run_diagnostics_report.json / .md / .html
 //! ```
 //!
-//! Each format is written and read by one set of types. A reader refuses a version that is newer than it knows, names
-//! what is damaged, and leaves nothing else to its user; a writer replaces a file as a whole and never one of a newer
-//! version.
+//! Each format is written and read by one set of types. A reader rejects versions that are newer than it knows, and reports damage
+//! itself, so that its callers do not have to check for it. A writer replaces a file as a whole, and never one of a newer version.
 //!
-//! What the signals say belongs to `daglight-otel-bridge`, what the plans say to `daglight-plan-diagnostics`, and the
-//! report to `daglight-bundle-report`. Opening files that others may have prepared is `daglight-guarded-files`, which
-//! settings and certificates need as well.
+//! The content of signals belongs to `daglight-otel-bridge`, the content of plans to `daglight-plan-diagnostics`, and the report to
+//! `daglight-bundle-report`. Safely opening files that others may have prepared belongs to `daglight-guarded-files`, because
+//! settings and certificates need it, too.
 
 mod layout;
 mod recognised;
@@ -88,7 +87,7 @@ mod fixture;
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
 pub use bundle::{Bundle, BundleError};
 pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
-/// What a file that is written survives, and so how long writing it takes.
+/// Which failures a written file survives, which also determines how long writing it takes.
 pub use daglight_guarded_files::Durability;
 pub use data_summaries::{
     BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, DATA_SUMMARY_VERSION, NodeSummary,

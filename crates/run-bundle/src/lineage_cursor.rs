@@ -1,4 +1,4 @@
-//! How far the lineage events of a run are delivered: `openlineage.delivery.json`.
+//! The delivery progress of the lineage events of a run: `openlineage.delivery.json`.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -19,25 +19,25 @@ use crate::{
 /// - 1: the first.
 const VERSION: u32 = 1;
 
-/// Destinations whose progress is kept. One that is forgotten gets the events again.
+/// The maximum number of destinations whose progress is kept. A forgotten one gets the events again.
 const MAX_DESTINATIONS: usize = 16;
 
-/// Why a line is dropped that is damaged.
+/// The reason for dropping a damaged line.
 pub const UNREADABLE_EVENT: &str = "the line of the event cannot be read";
 
-/// Why a line is dropped that names another run.
+/// The reason for dropping a line that names another run.
 pub const EVENT_OF_ANOTHER_RUN: &str = "the event is of another run";
 
-/// Why an event is dropped that the run has written, and that is not in its file any more.
+/// The reason for dropping an event that the run wrote, but that is no longer in its file.
 pub const MISSING_EVENT: &str = "the event is missing in openlineage.jsonl";
 
 /// Progress of the delivery of `openlineage.jsonl`, replaced as a whole.
 ///
-/// Losing it loses nothing: the events are sent again, and a receiver of OpenLineage takes an event that it has as the same one.
+/// Losing the file is harmless: the events are sent again, and a receiver of OpenLineage recognises an event that it already has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageCursor {
     format_version: u32,
-    /// Events that the file had no space for, by reason.
+    /// Events that did not fit on the disk, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unwritten: BTreeMap<String, u64>,
     /// By destination, the last used first.
@@ -47,13 +47,13 @@ pub struct LineageCursor {
 /// The progress towards one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageProgress {
-    /// The destination, as it may be shown.
+    /// The destination, in a form that is safe to show.
     pub destination: String,
-    /// Where in the file the first line starts that is not done.
+    /// The offset in the file of the first line that is not done.
     pub offset: u64,
-    /// Events that it has taken.
+    /// Events that it has accepted.
     pub delivered: u64,
-    /// Events that it has not, and does not get any more, by reason.
+    /// Events that it has not accepted and will not get again, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped: BTreeMap<String, u64>,
 }
@@ -65,10 +65,10 @@ impl Default for LineageCursor {
 }
 
 impl LineageCursor {
-    /// The cursor of a bundle's folder. Where it is missing or damaged, the delivery starts anew.
+    /// Loads the cursor from the folder of a bundle. If it is missing or damaged, the delivery starts from the beginning.
     ///
     /// # Errors
-    /// When a newer Daglight has written it, or it cannot be read.
+    /// When a newer Daglight wrote it, or it cannot be read.
     pub fn load(bundle_dir: &Path) -> Result<Self, ReadError> {
         let path = bundle_dir.join(LINEAGE_DELIVERY);
         let text = match FileBelow::new(bundle_dir, LINEAGE_DELIVERY).read(MAX_FILE_BYTES) {
@@ -89,7 +89,7 @@ impl LineageCursor {
     pub fn save(&self, bundle_dir: &Path) -> Result<(), WriteError> {
         let path = bundle_dir.join(LINEAGE_DELIVERY);
         let written = serde_json::to_vec_pretty(self).map_err(io::Error::from).and_then(|text| {
-            // Whatever the durability of the events: where a loss of power takes it back, they are sent again.
+            // The durability of the events does not apply: if a power failure reverts the file, the events are sent again.
             FileBelow::new(bundle_dir, LINEAGE_DELIVERY).replace(&text, Durability::Process)
         });
         written.map_err(|source| WriteError::Io { path, source })
@@ -102,7 +102,7 @@ impl LineageCursor {
         known.cloned().unwrap_or_else(new)
     }
 
-    /// Takes in the progress towards a destination.
+    /// Stores the progress towards a destination.
     pub fn set(&mut self, progress: LineageProgress) {
         self.destinations.retain(|known| known.destination != progress.destination);
         self.destinations.insert(0, progress);
@@ -111,7 +111,7 @@ impl LineageCursor {
 }
 
 impl LineageProgress {
-    /// The counts, of a file that holds so many events and lacks those that are `unwritten`.
+    /// The counts for a file with `written` events, which lacks those in `unwritten`.
     pub fn ledger(&self, written: u64, unwritten: &BTreeMap<String, u64>) -> DeliveryCounts {
         let mut dropped = self.dropped.clone();
         for (reason, events) in unwritten {
@@ -122,7 +122,7 @@ impl LineageProgress {
     }
 }
 
-/// How many events the file of a bundle holds, damaged lines among them. `None` where it has no such file.
+/// How many events the file of a bundle holds, including damaged lines. `None` if there is no such file.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -135,7 +135,7 @@ pub fn count_lineage_events(bundle: &Bundle) -> io::Result<Option<u64>> {
     Ok(Some(events))
 }
 
-/// The counts of the events in the files of a bundle, towards the destination that was used last. `None` where it has no events.
+/// The counts of the events in the files of a bundle, for the last destination. `None` if there are no events.
 pub fn recorded_lineage(bundle: &Bundle) -> Option<DeliveryCounts> {
     let written = count_lineage_events(bundle).ok().flatten()?;
     let cursor = LineageCursor::load(bundle.dir()).unwrap_or_default();

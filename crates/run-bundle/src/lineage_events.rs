@@ -1,4 +1,4 @@
-//! `openlineage.jsonl`: the lineage events of a run, a line each, written before any of them is sent.
+//! `openlineage.jsonl`: the lineage events of a run, one line each, written before any of them is sent.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,11 @@ use crate::{
     versioned::WriteError,
 };
 
-/// The events of a run that goes on.
+/// The events of a run that is still going.
 ///
 /// # Format
-/// Each line is an event of [OpenLineage][spec] as it is sent, so that every tool that reads those reads the file. Its version is
-/// that of the specification, which each event names in `schemaURL`. A line is written in one call, in append mode.
+/// Each line is an [OpenLineage][spec] event exactly as it is sent, so that every tool for such events can read the file. The
+/// version is that of the specification, which each event names in `schemaURL`. A line is written in one call, in append mode.
 ///
 /// [spec]: https://openlineage.io/docs/spec/object-model
 #[derive(Debug)]
@@ -36,12 +36,12 @@ pub struct LineageEvents {
 struct Writer {
     file: File,
     produced: u64,
-    /// Events that are not in the file, by reason.
+    /// Events that are missing in the file, by reason.
     lost: BTreeMap<String, u64>,
 }
 
 impl LineageEvents {
-    /// Opens the file of a bundle, and makes it where it is missing.
+    /// Opens the file of a bundle, and creates it if it is missing.
     ///
     /// # Errors
     /// When it cannot be opened.
@@ -54,10 +54,10 @@ impl LineageEvents {
         Ok(Self { path, durability: bundle.durability(), writer })
     }
 
-    /// Appends an event. One that cannot be written is counted.
+    /// Appends an event. An event that cannot be written is counted.
     ///
     /// # Errors
-    /// When it is not in the file.
+    /// When it could not be written to the file.
     pub fn append(&self, event: &impl Serialize) -> Result<(), WriteError> {
         let mut writer = self.writer();
         writer.produced += 1;
@@ -72,7 +72,7 @@ impl LineageEvents {
         })
     }
 
-    /// Events that were made, those that could not be written among them.
+    /// Events that were created, including those that could not be written.
     pub fn produced(&self) -> u64 {
         self.writer().produced
     }
@@ -92,39 +92,40 @@ impl Writer {
         line.push(b'\n');
         let length = self.file.metadata()?.len();
         if !ends_with_line_feed(&mut self.file)? {
-            // A process that was killed, or a disk that was full, has left a part of a line.
+            // A process that was killed, or a full disk, left part of a line.
             line.insert(0, b'\n');
         }
         let written = self.file.write_all(&line);
         if written.is_err() {
-            // Best effort: a part of the line would count as a damaged one.
+            // Best effort: a partial line would count as damaged.
             let _ = self.file.set_len(length);
         }
         written
     }
 }
 
-/// What comes next in the file.
+/// The next item of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LineageLine<'a> {
-    /// A line, without its line feed, and where the next one starts.
+    /// A line.
     Event {
-        /// The text of the event.
+        /// The text of the event, without its line feed.
         text: &'a [u8],
-        /// The offset behind its line feed.
+        /// The offset after its line feed.
         end: u64,
     },
-    /// A line that cannot be one of ours for its length.
+    /// A line that is too long to be one of ours.
     TooLong {
-        /// The offset behind it.
+        /// The offset after it.
         end: u64,
     },
-    /// Nothing for now: the rest of the file is no whole line.
+    /// Nothing for now: the rest of the file is not a complete line.
     End,
 }
 
 /// Reads the events from an offset on, one at a time.
-// Not `JsonLines`: an event is sent as its bytes are, and a file that grows has no torn line, but one that is not whole yet.
+// Not `JsonLines`: an event is sent byte by byte as it is in the file, and in a growing file a partial line is not torn but
+// unfinished.
 #[derive(Debug)]
 pub struct LineageReader {
     lines: Lines<File>,
@@ -132,8 +133,8 @@ pub struct LineageReader {
 }
 
 impl LineageReader {
-    /// Opens the events of a bundle's folder at the line that starts at `offset`. `None` where there is no such file: its run has
-    /// recorded none.
+    /// Opens the events in the folder of a bundle at the line that starts at `offset`. `None` if there is no such file: the run
+    /// recorded no events.
     ///
     /// # Errors
     /// When the file cannot be opened.

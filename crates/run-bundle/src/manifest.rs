@@ -1,4 +1,4 @@
-//! What `manifest.json` holds: what a run was, how it ended, and what became of its records.
+//! The content of `manifest.json`: what ran, how it ended, and what became of its records.
 
 use std::collections::BTreeMap;
 
@@ -20,15 +20,16 @@ use crate::{
 
 /// The version of `manifest.json`.
 ///
-/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time`, and of nodes
-///   `queries_summed`, `error`, `attempts`, `earlier_attempts`, `recovered` and `checks` came later: bundles without them are of
-///   this version as well.
-/// - 2: runs and nodes may be `interrupted`; `interrupted_at` came later.
-/// - 3: `warnings` have a code and a message; before, each was a text. `files[].sha256` came later, and `checksum`, the SHA-256 of
-///   the text of the file up to the comma before it, then `process_ended_at` and a code for each kind of warning, where at
-///   first most were `other`.
+/// - 1: identity, policy, status, nodes, files, delivery, warnings, links. `format`, `tracking`, `own_time`, and for nodes
+///   `queries_summed`, `error`, `attempts`, `earlier_attempts`, `recovered` and `checks` were added later: bundles without them
+///   have this version, too.
+/// - 2: runs and nodes may be `interrupted`; `interrupted_at` was added later.
+/// - 3: `warnings` have a code and a message; before, each was a text. Added later: `files[].sha256`, `checksum` (the SHA-256 of
+///   the text of the file up to the comma before it), `process_ended_at`, and a code for each kind of warning, most of which were
+///   `other` at first.
 ///
-/// What a newer version adds without a number of its own has a default, so that every reader of this version reads it.
+/// Fields that a newer Daglight adds without a new version number have defaults, so that every reader of this version can read
+/// them.
 pub const MANIFEST_VERSION: u32 = 3;
 
 /// The first file to read in a bundle. It is written when the run starts, and again when it ends.
@@ -140,7 +141,7 @@ pub enum Tracking {
 }
 
 impl Tracking {
-    /// Whether what waits in the outbox is waited for by somebody.
+    /// Whether somebody expects the delivery of the records that wait in the outbox.
     pub fn is_expected(self) -> bool {
         matches!(self, Self::Server | Self::Unknown)
     }
@@ -213,7 +214,7 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
-    /// A node of which nothing is known but its name: it has not run.
+    /// A node that has not run: only its name is known.
     pub fn not_run(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -282,22 +283,21 @@ pub struct Links {
 }
 
 impl Manifest {
-    /// Whether [`Manifest::files`] are those of the complete bundle. A run that ended has hashes of them; the manifests before its
-    /// last one have none, and neither have those of older bundles: plans may have been written and removed since.
+    /// Whether [`Manifest::files`] lists the files of the complete bundle. Only the last manifest of a run has hashes; earlier
+    /// manifests and those of older bundles do not, and plans may have been written and removed since.
     pub fn lists_final_files(&self) -> bool {
         self.status != RunStatus::Running && self.files.iter().any(|entry| entry.sha256.is_some())
     }
 
-    /// The files that are at least as long as the manifest says, unless something was lost: all of a complete bundle, and
-    /// those that only grow while the run goes on, and where its process ended before its last manifest.
+    /// The files that are at least as long as the manifest says, unless something was lost: all files of a complete bundle, or,
+    /// while the run is going and if its process ended before the last manifest, those that only grow.
     pub fn lasting_files(&self) -> impl Iterator<Item = &FileEntry> {
         let is_final = self.lists_final_files();
         let lasts = move |entry: &&FileEntry| is_final || entry.file_use() == FileUse::Appended;
         self.files.iter().filter(lasts)
     }
 
-    /// The manifest of a run of this version that has started, and of which nothing else is known: no nodes, no server, and
-    /// the profile and namespace that are the defaults.
+    /// The manifest of a run of this version that has just started: no nodes, no server, and the default profile and namespace.
     pub fn of_start(run_id: RunId, dag_name: impl Into<String>, started_at: DateTime<Utc>) -> Self {
         Self {
             format: MANIFEST_FORMAT.to_owned(),

@@ -1,4 +1,4 @@
-//! `manifest.json` on disk: reading, replacing and changing it, one at a time.
+//! `manifest.json` on disk: reading it, and replacing or changing it by one process at a time.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     warning_code::is_out_of_space,
 };
 
-/// Why a manifest could not be brought up to date.
+/// Why a manifest could not be updated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateError {
@@ -38,18 +38,18 @@ pub enum UpdateError {
     },
 }
 
-/// How long the manifest of a bundle is waited for. Whoever has it reads and writes a small file.
+/// How long to wait for the lock on the manifest of a bundle. Its holder only reads and writes a small file.
 const LOCKED_FOR: Duration = Duration::from_secs(2);
 
-/// A manifest as its file has it.
+/// A manifest as it is in its file.
 struct ReadManifest {
     manifest: Manifest,
     seal: Seal,
-    /// What is wrong with how far the nodes have come.
+    /// The problem with the recorded progress of the nodes.
     of_nodes: Option<FileDamage>,
 }
 
-/// The manifest of a bundle that nobody else changes until this is dropped: for what takes more than one step, such as closing a run.
+/// A manifest that nobody else can change until this is dropped: for changes with more than one step, such as closing a run.
 #[derive(Debug)]
 pub struct LockedManifest<'b> {
     bundle: &'b Bundle,
@@ -57,24 +57,24 @@ pub struct LockedManifest<'b> {
 }
 
 impl<'b> LockedManifest<'b> {
-    /// Waits for the manifest, for so long.
+    /// Waits for the lock, at most for that long.
     ///
     /// # Errors
     ///
-    /// When another process keeps it for longer.
+    /// When another process holds the lock for longer.
     pub fn acquire(bundle: &'b Bundle, longest: Duration) -> Result<Self, UpdateError> {
         let lock = ManifestLock::acquire(bundle.dir(), longest);
         let lock = lock.ok_or_else(|| UpdateError::Busy { path: bundle.manifest() })?;
         Ok(Self { bundle, _lock: lock })
     }
 
-    /// Reads the manifest, changes it and replaces it, as [`Manifest::update`].
+    /// Reads, changes and replaces the manifest, like [`Manifest::update`].
     ///
     /// # Errors
     ///
     /// When it cannot be read or written.
     pub fn update<T>(&self, change: impl FnOnce(&mut Manifest) -> T) -> Result<T, UpdateError> {
-        // Also what is wrong with it: who changes one thing leaves the others as they are.
+        // Impossible values are kept: changing one field must leave the others as they are.
         let ReadManifest { mut manifest, seal, .. } = Manifest::read_as_it_is(self.bundle)?;
         let changed = change(&mut manifest);
         manifest.write_locked(self.bundle, seal)?;
@@ -83,8 +83,8 @@ impl<'b> LockedManifest<'b> {
 }
 
 impl Manifest {
-    /// Reads the manifest of a bundle. Of a run that has not ended, with the nodes as far as they have come: the file itself is that of
-    /// its start. Times and counts that the run cannot have had are left out.
+    /// Reads the manifest of a bundle. For a run that has not ended, the nodes include their recorded progress, because the file
+    /// itself is from the start of the run. Times and counts that the run cannot have had are left out.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl Manifest {
         Self::read_with_damages(bundle).map(|(manifest, _)| manifest)
     }
 
-    /// As [`Manifest::read`], with what is wrong with the values that were left out, with the checksum of the file, and with what else
-    /// was read for it.
+    /// Like [`Manifest::read`], and also returns the problems with values that were left out, with the checksum of the file, and
+    /// with the other files that were read for it.
     ///
     /// # Errors
     ///
-    /// As [`Manifest::read`].
+    /// Like [`Manifest::read`].
     pub fn read_with_damages(bundle: &Bundle) -> Result<(Self, Vec<FileDamage>), ReadError> {
         let ReadManifest { mut manifest, seal, of_nodes } = Self::read_as_it_is(bundle)?;
         let mut found = take_impossible_values(&mut manifest, last_written(&bundle.manifest()));
@@ -122,7 +122,7 @@ impl Manifest {
                 }
             }
             if manifest.observed {
-                // Those that its start could not know.
+                // Nodes that were not known at the start.
                 let mut seen: Vec<_> = made.nodes.into_values().collect();
                 seen.sort_by(|a, b| (a.started_at, &a.name).cmp(&(b.started_at, &b.name)));
                 manifest.nodes.extend(seen);
@@ -131,8 +131,8 @@ impl Manifest {
         Ok(ReadManifest { manifest, seal, of_nodes })
     }
 
-    /// Refuses a bundle whose manifest has a newer format: what else is in it may mean something else than it does
-    /// here. A manifest that is missing or damaged says nothing of that, and the rest of the bundle can be read.
+    /// Rejects a bundle whose manifest has a newer format, because its other files may have a different meaning, too. A missing or
+    /// damaged manifest is accepted: the rest of the bundle can be read.
     ///
     /// # Errors
     ///
@@ -144,18 +144,18 @@ impl Manifest {
         }
     }
 
-    /// Replaces the manifest of a bundle; a reader sees the old one or the new one. Nobody else changes it meanwhile.
+    /// Replaces the manifest of a bundle. A reader sees either the old or the new one, and nobody else changes it meanwhile.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or the one that is there has a newer format.
+    /// When the file cannot be written, or the existing one has a newer format.
     pub fn write(&self, bundle: &Bundle) -> Result<(), WriteError> {
-        // It is the run itself that writes without having read: it does not wait for others for ever.
+        // This is the run itself, which does not need what is in the file: it must not wait for others forever.
         let _lock = ManifestLock::acquire(bundle.dir(), LOCKED_FOR);
         self.write_locked(bundle, Seal::Whole)
     }
 
-    /// As [`Manifest::write`], with what `merge` takes over from the manifest that is there, its second argument.
+    /// Like [`Manifest::write`]; `merge` takes over values from the existing manifest, its second argument.
     ///
     /// # Errors
     ///
@@ -166,8 +166,8 @@ impl Manifest {
         merge: impl FnOnce(&mut Self, Self),
     ) -> Result<(), WriteError> {
         let _lock = ManifestLock::acquire(bundle.dir(), LOCKED_FOR);
-        // `sync` may have written the address of the run on the server meanwhile, which this process does not know.
-        // Not what somebody has changed there: all the rest of this one is known by the process itself.
+        // `sync` may have written the address of the run on the server meanwhile, which this process does not know. A manifest that
+        // was tampered with is ignored: this process knows everything else itself.
         if let Ok(ReadManifest { manifest: there, seal: Seal::Whole | Seal::None, .. }) =
             Self::read_as_it_is(bundle)
         {
@@ -181,14 +181,14 @@ impl Manifest {
         }
     }
 
-    /// Where a disk has no space for another file: writes over the manifest that is there, within its size, what of this
-    /// one fits in, which is at least how the run and its nodes ended. A process that is killed at that moment leaves a
-    /// damaged manifest, and otherwise it would leave one that says that the run goes on.
+    /// If the disk has no space for another file: overwrites the existing manifest in place with as much of this one as fits in its
+    /// size, which includes at least how the run and its nodes ended. If the process is killed at that moment, the manifest is
+    /// damaged; without this, it would claim that the run is still going.
     fn write_in_place(&self, bundle: &Bundle) -> io::Result<()> {
         let file = FileBelow::at(&bundle.manifest());
         let room = file.open()?.metadata()?.len();
         let mut short = self.clone();
-        // In the order in which it can be spared: how the run and its nodes ended is never left out.
+        // In the order in which the parts can be spared. How the run and its nodes ended is never left out.
         let drops: [fn(&mut Self); 4] = [
             |_| {},
             |manifest| manifest.files.clear(),
@@ -202,7 +202,7 @@ impl Manifest {
             drop(&mut short);
             let mut text = sealed(serde_json::to_vec(&short)?);
             if text.len() as u64 <= room {
-                // Blanks behind JSON mean nothing, and the size of the file stays, so that no block is asked for.
+                // Whitespace after JSON is ignored, and with an unchanged file size no new block is allocated.
                 text.resize(usize::try_from(room).unwrap_or(text.len()), b' ');
                 return file.overwrite(&text);
             }
@@ -210,12 +210,11 @@ impl Manifest {
         Err(io::ErrorKind::StorageFull.into())
     }
 
-    /// Reads the manifest of a bundle, changes it and replaces it. Nobody else changes it meanwhile. A checksum that was wrong stays
-    /// wrong.
+    /// Reads, changes and replaces the manifest of a bundle. Nobody else changes it meanwhile. A wrong checksum stays wrong.
     ///
     /// # Errors
     ///
-    /// When it cannot be read or written, or another process keeps it.
+    /// When it cannot be read or written, or another process holds the lock.
     pub fn update<T>(bundle: &Bundle, change: impl FnOnce(&mut Self) -> T) -> Result<T, UpdateError> {
         LockedManifest::acquire(bundle, LOCKED_FOR)?.update(change)
     }
@@ -224,26 +223,26 @@ impl Manifest {
         versioned::write_as(bundle, &bundle.manifest(), self, MANIFEST_VERSION, before)
     }
 
-    /// The text of the file for a copy of the bundle, with its checksum; with another one where the manifest of the bundle
-    /// is not as it was written, so that the copy does not hide that.
+    /// The text of the file for a copy of the bundle, with its checksum. If the manifest of the bundle was tampered with, the copy
+    /// gets a wrong checksum, so that it does not hide that.
     ///
     /// # Errors
     ///
-    /// When it cannot be made into JSON, which no manifest that was read does.
+    /// When it cannot be serialised, which cannot happen for a manifest that was read.
     pub fn to_copy(&self, of: &Bundle) -> serde_json::Result<Vec<u8>> {
         let text = serde_json::to_vec_pretty(self)?;
         Ok(if is_changed(&of.manifest()) { broken(text) } else { sealed(text) })
     }
 
-    /// Lists files of a bundle as they are now, where its run has ended and its manifest lists them with their hashes: who writes
-    /// a file anew that others compare with the manifest calls this after it.
+    /// Updates the entries of these files if the run has ended and its manifest lists them with hashes. Must be called after
+    /// rewriting a file that others compare with the manifest.
     ///
     /// # Errors
     ///
-    /// When the manifest cannot be read or written, or another process keeps it.
+    /// When the manifest cannot be read or written, or another process holds the lock.
     pub fn list_again(bundle: &Bundle, paths: &[&str]) -> Result<(), UpdateError> {
         let is_listed = |entry: &FileEntry| entry.sha256.is_some() && paths.contains(&&*entry.path);
-        // Not for a run that goes on, nor for one that writes its last manifest itself.
+        // Not for a run that is still going, nor for one that writes its last manifest itself.
         if !Self::read(bundle)?.files.iter().any(is_listed) {
             return Ok(());
         }
@@ -292,7 +291,7 @@ mod tests {
         assert_eq!(Manifest::read(&bundle).unwrap().warnings.len(), before + 100);
     }
 
-    /// Changes how many rows a node has, and not the checksum.
+    /// Changes the number of rows of a node, but not the checksum.
     fn edit(bundle: &Bundle) {
         let text = std::fs::read_to_string(bundle.manifest()).unwrap();
         std::fs::write(bundle.manifest(), text.replace("\"success\"", "\"failure\"")).unwrap();
@@ -310,7 +309,7 @@ mod tests {
             Manifest::update(&bundle, |manifest| manifest.warnings.push(warning("a"))).unwrap();
             assert_eq!(Manifest::read_with_damages(&bundle).unwrap().1, named);
         }
-        // Its run itself knows all of it, and takes nothing over.
+        // The run itself knows everything, and takes nothing over.
         fixture::manifest().write_over(&bundle, |_, _| panic!("it was taken over")).unwrap();
         assert_eq!(Manifest::read_with_damages(&bundle).unwrap(), (fixture::manifest(), Vec::new()));
     }

@@ -30,7 +30,7 @@ pub enum Materialization {
 }
 
 impl Materialization {
-    /// Files of a format as SQL or a file's ending call it. JSON files hold one object a line, so that they are `ndjson`.
+    /// The format of files, by its name in SQL or by a file extension. JSON files have one object per line, so they are `ndjson`.
     pub fn files(format: &str) -> Self {
         match format.to_lowercase().as_str() {
             "json" | "jsonl" => Self::Ndjson,
@@ -38,7 +38,7 @@ impl Materialization {
         }
     }
 
-    /// What a name stands for.
+    /// Parses a name.
     pub fn from_name(name: &str) -> Self {
         match name {
             "table" => Self::Table,
@@ -52,7 +52,7 @@ impl Materialization {
         }
     }
 
-    /// The name, as it stands in JSON.
+    /// The name, as in JSON.
     pub fn name(&self) -> &str {
         match self {
             Self::Table => "table",

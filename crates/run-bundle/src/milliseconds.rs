@@ -1,4 +1,4 @@
-//! Milliseconds with their fraction, as bundles and reports have all durations.
+//! Milliseconds with fractions, the unit of all durations in bundles and reports.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ pub fn of(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A duration in milliseconds, rounded to whole microseconds: what a clock says beyond them is noise that fills a page.
+/// A duration in milliseconds, rounded to whole microseconds: more digits are noise that fills a page.
 pub fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Nanoseconds, as OpenTelemetry has its times, in milliseconds.
+/// Converts nanoseconds, the unit of OpenTelemetry, to milliseconds.
 pub fn of_nanoseconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e6
 }
 
-/// Microseconds in milliseconds.
+/// Converts microseconds to milliseconds.
 pub fn of_microseconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e3
 }
 
-/// The milliseconds from one time until a later one; 0 where it is earlier.
+/// The milliseconds from one time to a later one; 0 if it is earlier.
 pub fn between(from: DateTime<Utc>, until: DateTime<Utc>) -> f64 {
-    // From whole microseconds: seconds as a float times a thousand shows 9 µs as 0.009000000000000001 ms in the JSON.
+    // From whole microseconds: seconds as a float times 1000 would show 9 µs as 0.009000000000000001 ms in the JSON.
     (until - from).num_microseconds().map_or(f64::MAX, |microseconds| microseconds as f64 / 1e3).max(0.0)
 }
 

@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 pub enum RecordedKind {
     /// A kind that this version knows.
     Known(NodeKind),
-    /// What a later version calls one.
+    /// A kind of a later version.
     Other(String),
 }
 
 impl RecordedKind {
-    /// The kind, where this version knows it.
+    /// The kind, if this version knows it.
     pub fn known(&self) -> Option<NodeKind> {
         match self {
             Self::Known(kind) => Some(*kind),
@@ -25,7 +25,7 @@ impl RecordedKind {
         }
     }
 
-    /// The name, as it stands in JSON.
+    /// The name, as in JSON.
     pub fn name(&self) -> &str {
         match self {
             Self::Known(kind) => kind.name(),

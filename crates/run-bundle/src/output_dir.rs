@@ -1,4 +1,4 @@
-//! Whether a folder can take bundles.
+//! Whether bundles can be written to a folder.
 
 use std::{
     fs::{self, File},
@@ -8,17 +8,17 @@ use std::{
 
 use crate::layout::RUN_BUNDLE;
 
-/// Makes sure that bundles can be written below a folder, which is made where it is not there. The bundles' own folder
-/// in it must be one, and not a link to another place.
+/// Makes sure that bundles can be written below a folder, which is created if it does not exist. Its subfolder for bundles must be
+/// a real folder, not a link to another place.
 ///
 /// # Errors
-/// When the folder cannot be made or written, or something else is in its place.
+/// When the folder cannot be created or written, or something that is not a folder has its path.
 pub fn make_writable(folder: &Path) -> io::Result<()> {
     make_folder(folder)?;
     let bundles = folder.join(RUN_BUNDLE);
     match bundles.symlink_metadata() {
         Ok(found) if found.is_dir() => try_to_write(&bundles),
-        // What is not a folder, or leads somewhere else, is never written to.
+        // Never write to something that is not a folder, or leads somewhere else.
         Ok(found) => {
             let what = if found.is_symlink() { "a symbolic link" } else { "a file" };
             Err(io::Error::other(format!("{} is {what}, expected a folder", bundles.display())))
@@ -27,19 +27,19 @@ pub fn make_writable(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder where it is not there. Whether it can be written to is said by the first write.
+/// Creates a folder if it does not exist. It does not check whether the folder is writable: the first write does.
 ///
 /// # Errors
-/// When it cannot be made, or something else is in its place.
+/// When it cannot be created, or something that is not a folder has its path.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     not_a_url(folder)?;
     fs::create_dir_all(folder).map_err(|error| not_a_folder(folder).unwrap_or(error))
 }
 
-/// Whether something can be written below a folder, or below the nearest one above it that is there.
+/// Whether something can be written below a folder, or if it does not exist, below its nearest existing parent.
 ///
 /// # Errors
-/// When it cannot be written, or something else is in its place.
+/// When it cannot be written, or something that is not a folder has its path.
 pub fn check_writable(folder: &Path) -> io::Result<()> {
     not_a_url(folder)?;
     let folder = std::path::absolute(folder)?;
@@ -47,8 +47,8 @@ pub fn check_writable(folder: &Path) -> io::Result<()> {
     not_a_folder(there).map_or_else(|| try_to_write(there), Err)
 }
 
-/// What stands in the place of a folder, or in that of one above it, and is not one: the system says no more of that than that
-/// something exists. `None` where nothing does.
+/// The error for something other than a folder at the path of the folder or of one of its parents: the system only reports that
+/// something exists. `None` if there is no such thing.
 pub fn not_a_folder(folder: &Path) -> Option<io::Error> {
     let mut above = folder.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty());
     let there = above.find(|ancestor| ancestor.symlink_metadata().is_ok())?;
@@ -61,7 +61,7 @@ pub fn not_a_folder(folder: &Path) -> Option<io::Error> {
     Some(io::Error::other(format!("{} is {what}, expected a folder", there.display())))
 }
 
-/// Refuses what somebody writes who means another place than this machine: as a path, `s3://bucket` is a folder `s3:`.
+/// Rejects URLs: written as a path, `s3://bucket` would create a local folder `s3:`.
 pub(crate) fn not_a_url(folder: &Path) -> io::Result<()> {
     match folder.to_str() {
         Some(url) if url.contains("://") => {
@@ -73,7 +73,7 @@ pub(crate) fn not_a_url(folder: &Path) -> io::Result<()> {
 
 fn try_to_write(folder: &Path) -> io::Result<()> {
     let trial = folder.join(format!(".daglight-trial-{}", std::process::id()));
-    // Tried and not asked: modes say nothing of a read-only mount, of a quota, or of root in a container.
+    // Tested by writing: modes say nothing about a read-only mount, a quota, or root in a container.
     File::create_new(&trial)?;
     fs::remove_file(&trial)
 }
@@ -109,7 +109,7 @@ mod tests {
         assert!(!Path::new("s3:").exists());
     }
 
-    /// What lies in a folder under the name of bundles is no concern of one that takes none.
+    /// A folder that takes no bundles may contain anything under the name of the folder for bundles.
     #[test]
     fn only_an_output_folder_needs_a_folder_for_bundles() {
         let place = tempfile::tempdir().unwrap();

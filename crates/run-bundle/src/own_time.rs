@@ -24,12 +24,12 @@ pub struct OwnTime {
 }
 
 impl OwnTime {
-    /// What it took while the run went on.
+    /// The time that it took during the run.
     pub fn in_run_ms(&self) -> f64 {
         self.nodes_ms + self.metadata_ms + self.plans_ms + self.summaries_ms
     }
 
-    /// What it took behind the end of the run.
+    /// The time that it took after the end of the run.
     pub fn at_end_ms(&self) -> f64 {
         self.delivery_ms + self.report_ms
     }
@@ -39,7 +39,7 @@ impl OwnTime {
         [nodes_ms, metadata_ms, plans_ms, summaries_ms, delivery_ms, report_ms]
     }
 
-    /// The parts that took any time, with what they are.
+    /// The parts that took any time, with descriptions.
     pub fn parts(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let parts = [
             ("starting and ending nodes", self.nodes_ms),

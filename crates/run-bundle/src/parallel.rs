@@ -1,13 +1,13 @@
-//! Doing the same with many things at the same time.
+//! Processing many items in parallel.
 
 use std::{num::NonZero, thread};
 
-/// Threads at most: beyond that, a disk is what is waited for.
+/// The maximum number of threads: with more, the disk is the bottleneck.
 const MAX_THREADS: usize = 8;
-/// Of fewer things than these, a thread would take longer to start than it saves.
+/// For fewer items than this, starting a thread would take longer than it saves.
 const MIN_FOR_A_THREAD: usize = 16;
 
-/// What `work` makes of each of the items, in their order.
+/// Calls `work` for each of the items and returns the results in the same order.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let threads = cores.min(items.len() / MIN_FOR_A_THREAD).max(1);
@@ -18,7 +18,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
             .chunks(own.len().max(1))
             .map(|chunk| {
                 let of_chunk = move || chunk.iter().map(work).collect::<Vec<R>>();
-                // Where no thread can be had, this one does it all.
+                // If no thread can be started, this one does all the work.
                 (chunk, thread::Builder::new().spawn_scoped(scope, of_chunk))
             })
             .collect();

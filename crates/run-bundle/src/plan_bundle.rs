@@ -1,4 +1,4 @@
-//! The files in `plans/`: a plan of a node each, with its plans as text, fingerprints, and the measurements of its executions.
+//! The files in `plans/`: one per plan of a node, with its plans as text, fingerprints, and the measurements of its executions.
 
 use std::{
     collections::BTreeMap,
@@ -24,17 +24,17 @@ use crate::{
 
 /// The name and version of the format, the value of a plan bundle's `format` field.
 ///
-/// - 1: one executed query each. Fields that were added since the first bundles, which have none of them: `analyzed`,
-///   `metrics.rows_read`, and of operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then.
-///   `plan_hash` is the fingerprint of the logical plan, `physical_hash` that of the physical one.
-/// - 2: one plan of a node each. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
-///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`, and of
-///   operators what was estimated, memory, spill and the metrics of each partition; later `preview`, `storage`, `shares_files` of
-///   sources and `metrics.cluster`. `metrics` are those of the slowest
-///   execution, or of one that runs and is slower than all before.
+/// - 1: one executed query per file. Fields that were added later and are missing in the first bundles: `analyzed`,
+///   `metrics.rows_read`, and for operators `is_scan`, `table` and `partitions`. `metrics.rows` may be null since then. `plan_hash`
+///   is the fingerprint of the logical plan, `physical_hash` that of the physical one.
+/// - 2: one plan of a node per file. `logical_hash` is the fingerprint of the logical plan, `plan_hash` that of the physical one.
+///   New: `query_ids`, `running`, `executions`, `planning`, `sql`, `optimized_plan`, `schema`, `lineage`, `sources`, `settings`,
+///   and for operators estimates, memory, spill and the metrics of each partition; added later: `preview`, `storage`,
+///   `shares_files` of sources and `metrics.cluster`. `metrics` are those of the slowest execution, or of a running one that is
+///   already slower.
 pub const PLAN_BUNDLE_FORMAT: &str = "datafusion_plan_bundle_v2";
 
-/// What stands before the version in the name of the format.
+/// The part of the format name before the version.
 const FORMAT_PREFIX: &str = "datafusion_plan_bundle_v";
 /// The version in [`PLAN_BUNDLE_FORMAT`].
 const VERSION: u32 = 2;
@@ -43,20 +43,21 @@ const VERSION: u32 = 2;
 pub const SQL_FIELDS: [&str; 6] =
     ["sql", "logical_plan", "optimized_plan", "physical_plan", "detail", "preview"];
 
-/// Larger files of plans are named and left out, so that one absurd plan does not take the memory of a reader: 32 MiB.
+/// The maximum size of a plan file, 32 MiB: larger ones are reported and skipped, so that one huge plan does not use up the memory
+/// of a reader.
 pub const MAX_PLAN_BYTES: u64 = 32 << 20;
 
-/// A plan of a node, as JSON. Times are milliseconds; `*_at_ms` count from the Unix epoch. What a file does not have has its
-/// default when it is read.
+/// A plan of a node, as JSON. Times are in milliseconds; `*_at_ms` count from the Unix epoch. Fields that a file lacks get their
+/// defaults when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanBundle {
     /// [`PLAN_BUNDLE_FORMAT`].
     pub format: String,
-    /// The id of the query, in its process, that `metrics` and `outcome` are of; a number in the file.
+    /// The id, within its process, of the query to which `metrics` and `outcome` belong; a number in the file.
     #[serde(serialize_with = "number_or_text", deserialize_with = "text_of_id")]
     pub query_id: String,
-    /// The queries that executed the plan, the first hundred.
+    /// The queries that executed the plan, at most the first hundred.
     pub query_ids: Vec<u64>,
     /// Those of them that have not ended.
     pub running: Vec<u64>,
@@ -64,62 +65,61 @@ pub struct PlanBundle {
     pub node: Option<String>,
     /// `select`, `copy`, `insert`, ...
     pub operation: String,
-    /// Whether it was executed by an `EXPLAIN ANALYZE`.
+    /// Whether `EXPLAIN ANALYZE` executed it.
     pub analyzed: bool,
-    /// The fingerprint of what is asked: the logical plan without literals.
+    /// The fingerprint of the question: the logical plan without literals.
     pub logical_hash: Option<String>,
-    /// The fingerprint of how it is done: the shape of the physical plan.
+    /// The fingerprint of the way it is answered: the shape of the physical plan.
     pub plan_hash: Option<String>,
     /// The fingerprint of the logical plan with its literals.
     pub literal_hash: Option<String>,
-    /// The SQL of the node, as far as the policy lets it through.
+    /// The SQL of the node, as far as the policy allows.
     pub sql: Option<String>,
-    /// The logical plan as the front end made it, as far as the policy lets it through.
+    /// The logical plan as the front end made it, as far as the policy allows.
     pub logical_plan: String,
-    /// The logical plan behind its optimisation, as far as the policy lets it through.
+    /// The logical plan after optimisation, as far as the policy allows.
     pub optimized_plan: Option<String>,
-    /// The physical plan before execution, without literals where the policy keeps them back. `None` in older bundles where it
-    /// did.
+    /// The physical plan before execution; without literals if the policy withholds them, or `None` in that case in older bundles.
     pub physical_plan: Option<String>,
     /// The columns that the query returns or writes.
     pub schema: Vec<PlanColumn>,
-    /// Where those columns come from. `None` in bundles that were written before it was known.
+    /// Where those columns come from. `None` in bundles of older versions.
     pub lineage: Option<PlanLineage>,
-    /// The first rows that an execution returned or wrote, as far as the policy lets them through.
+    /// The first rows that an execution returned or wrote, as far as the policy allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview: Option<PlanPreview>,
     /// The tables that the query reads.
     pub source_tables: Vec<String>,
-    /// Each scan of them.
+    /// Each scan of these tables.
     pub sources: Vec<PlanSource>,
-    /// What all executions asked of object stores, by store, table and request. The tasks that DataFusion spawns are seen where
-    /// the program follows them.
+    /// The requests of all executions to object stores, by store, table and request. Requests from tasks that DataFusion spawns are
+    /// included only if the program propagates the context to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub storage: Vec<StorageUse>,
-    /// The options of the session that are not the default.
+    /// The session options that differ from their defaults.
     pub settings: BTreeMap<String, String>,
     /// `completed`, `failed`, `cancelled` or `panicked`; `None` while the query runs.
     pub outcome: Option<String>,
-    /// How long the first execution was planned.
+    /// How long planning of the first execution took.
     pub planning: Option<PlanningRecord>,
-    /// The sums over all executions. `None` in older bundles, which have one execution each.
+    /// The sums over all executions. `None` in older bundles, which have one execution per file.
     pub executions: Option<PlanExecutions>,
-    /// What was measured of one execution: of one that goes on, else of the slowest one that did not succeed, else of the slowest.
+    /// The measurements of one execution: a running one, or else the slowest that did not succeed, or else the slowest.
     pub metrics: PlanMetrics,
 }
 
 impl PlanBundle {
-    /// How long the query was planned, in milliseconds; of one whose planning goes on, until then as far as the file says.
+    /// How long planning of the query took, in milliseconds. If planning is still going on, the time so far according to the file.
     pub fn planning_ms(&self) -> Option<f64> {
         let open = self.planning.as_ref().filter(|planning| planning.open_part.is_some());
-        // The first part of it came to the file again with each beat, and the sum did not in files of older versions.
+        // In older versions, the parts were updated in the file with each beat, but the sum was not.
         let parts_ms =
             open.map(|planning| planning.analysis_ms + planning.optimization_ms + planning.physical_ms);
         self.metrics.planning_ms.into_iter().chain(parts_ms).reduce(f64::max)
     }
 }
 
-/// A column of what a query returns or writes.
+/// A column that a query returns or writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanColumn {
@@ -128,17 +128,17 @@ pub struct PlanColumn {
     /// Its Arrow type.
     #[serde(rename = "type")]
     pub data_type: String,
-    /// Whether it may be null.
+    /// Whether it is nullable.
     pub nullable: bool,
 }
 
-/// The first rows of a query, in words.
+/// The first rows of a query, as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanPreview {
     /// The names of the columns.
     pub columns: Vec<String>,
-    /// The cells of each row; one without a value is `NULL`, and what is long ends with `…`.
+    /// The cells of each row; a missing value is `NULL`, and a long text ends with `…`.
     pub rows: Vec<Vec<String>>,
 }
 
@@ -175,8 +175,8 @@ impl Default for PlanBundle {
 }
 
 impl PlanBundle {
-    /// The same bundle with other texts of plans and operators: what `shown` makes of each. The physical plan is made of the texts
-    /// of its operators, so that each is shown once.
+    /// The same bundle with the texts of plans and operators passed through `shown`. The physical plan is composed from the texts
+    /// of its operators, so that each is passed only once.
     #[must_use]
     pub fn with_texts(mut self, mut shown: impl FnMut(&str) -> String) -> Self {
         self.logical_plan = shown(&self.logical_plan);
@@ -192,7 +192,7 @@ impl PlanBundle {
         self
     }
 
-    /// Writes the file of the plan, in place of the one that is there.
+    /// Writes the file of the plan, replacing an existing one.
     ///
     /// # Errors
     ///
@@ -205,11 +205,11 @@ impl PlanBundle {
         }
     }
 
-    /// Removes the file of the plan, where there is one.
+    /// Removes the file of the plan, if it exists.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be removed.
+    /// When it exists and cannot be removed.
     pub fn remove(bundle: &Bundle, node: Option<&str>, plan_hash: &str) -> io::Result<()> {
         match FileBelow::deep(&bundle.plan_file(node, plan_hash), 2).remove() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -221,7 +221,7 @@ impl PlanBundle {
     ///
     /// # Errors
     ///
-    /// When it is not there, or is not a plan bundle of a known version.
+    /// When it does not exist, or is not a plan bundle of a known version.
     pub fn read_one(bundle: &Bundle, node: Option<&str>, plan_hash: &str) -> Result<Self, ReadError> {
         Self::read(&FileBelow::deep(&bundle.plan_file(node, plan_hash), 2))
             .map_err(|error| error.shown_in(bundle))
@@ -231,8 +231,8 @@ impl PlanBundle {
         bundle.plan_file(self.node.as_deref(), self.plan_hash.as_deref().unwrap_or_default())
     }
 
-    /// Passes every plan bundle of a run to `take`, with the name of its file and in the order of the names. Returns the
-    /// files that cannot be read.
+    /// Passes every plan bundle of a run to `take`, with its file name and in the order of the names. Returns the files that cannot
+    /// be read.
     pub fn read_all(bundle: &Bundle, mut take: impl FnMut(&str, Self)) -> UnreadablePlans {
         let mut unreadable = UnreadablePlans::default();
         let listed = match entries_below(bundle.dir(), PLANS) {
@@ -260,7 +260,7 @@ impl PlanBundle {
     fn read(file: &FileBelow) -> Result<Self, ReadError> {
         let text = file.read(MAX_PLAN_BYTES).map_err(|source| ReadError::Io { path: file.path(), source })?;
         let damaged = |source| ReadError::Damaged { path: file.path(), source };
-        // The version first: what a newer one has may not fit into these types.
+        // The version is read first: a newer file may not match these types.
         let Beginning { format, query_id, physical_hash } = serde_json::from_slice(&text).map_err(damaged)?;
         let version = format.strip_prefix(FORMAT_PREFIX).and_then(|version| version.parse().ok());
         match version {
@@ -282,15 +282,15 @@ impl PlanBundle {
     }
 }
 
-/// What decides how the file is read.
+/// The fields that decide how to read the file.
 #[derive(Deserialize)]
 struct Beginning {
     #[serde(default = "first_format")]
     format: String,
-    /// Every plan has one. Without it, any object would be a plan of which nothing is known.
+    /// Every plan file has one. Without this check, any JSON object would pass as an empty plan.
     #[serde(default)]
     query_id: Option<IgnoredAny>,
-    /// What version 1 calls the fingerprint of the physical plan.
+    /// The fingerprint of the physical plan in version 1.
     #[serde(default)]
     physical_hash: Option<String>,
 }
@@ -299,7 +299,7 @@ fn first_format() -> String {
     format!("{FORMAT_PREFIX}1")
 }
 
-/// An id as the number that it is, where it is one.
+/// Writes an id as a number, if it is one.
 fn number_or_text<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match id.parse::<u64>() {
         Ok(number) => serializer.serialize_u64(number),
@@ -307,7 +307,7 @@ fn number_or_text<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Er
     }
 }
 
-/// An id, whether it is written as a text or as a number.
+/// Reads an id that is written as a string or as a number.
 fn text_of_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => text,

@@ -1,25 +1,25 @@
-//! What a cluster did of a query: its stages, their tasks, and the machines that these ran on.
+//! The part of a cluster in a query: stages, their tasks, and the machines that ran them.
 
 use serde::{Deserialize, Serialize};
 
-/// What a cluster did of a query. What a file does not have has its default when it is read.
+/// The work of a cluster for a query. Fields that a file lacks get their defaults when it is read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterWork {
-    /// What distributed the query: `datafusion-distributed`.
+    /// The engine that distributed the query: `datafusion-distributed`.
     pub engine: String,
-    /// The id that the engine gave the query; `None` where all of it ran on the client.
+    /// The id that the engine gave the query; `None` if all of it ran on the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_query_id: Option<String>,
-    /// Why all of it ran on the client; `None` where it was distributed.
+    /// Why all of it ran on the client; `None` if it was distributed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_client: Option<String>,
-    /// Workers that the query could use.
+    /// The workers that were available to the query.
     pub workers: Vec<String>,
     /// The stages that ran on workers, in the order of their numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<ClusterStage>,
-    /// Whether a worker has not said what its operators measured: then their metrics are not in the plan.
+    /// Whether a worker did not report the measurements of its operators: their metrics are then missing in the plan.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metrics_missing: bool,
 }
@@ -30,28 +30,28 @@ pub struct ClusterWork {
 pub struct ClusterStage {
     /// Its number in the query.
     pub stage: u64,
-    /// Each of its tasks, as far as there is room for them.
+    /// Its tasks, as far as there is room for them.
     pub tasks: Vec<ClusterTask>,
-    /// The sums over those that are left out.
+    /// The sums over the tasks that are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<TasksLeftOut>,
 }
 
-/// Tasks of a stage that a file has no room for.
+/// Tasks of a stage for which a file has no room.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TasksLeftOut {
     /// How many.
     pub tasks: u64,
-    /// Rows that they gave.
+    /// Rows that they returned.
     pub rows: u64,
-    /// Bytes that they got from other machines.
+    /// Bytes that they received from other machines.
     pub bytes_received: u64,
-    /// Time that their operators computed, in milliseconds.
+    /// Compute time of their operators, in milliseconds.
     pub compute_ms: f64,
 }
 
-/// What one machine does of a stage. Times are milliseconds since the query was sent to its workers.
+/// The part of a stage on one machine. Times are milliseconds since the query was sent to its workers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterTask {
@@ -59,35 +59,35 @@ pub struct ClusterTask {
     pub task: u64,
     /// The worker that it ran on, as `HOST:PORT`.
     pub worker: String,
-    /// When the worker got its plan.
+    /// When the worker received its plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_ms: Option<f64>,
-    /// When rows of it were first asked for.
+    /// When its rows were first requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<f64>,
-    /// When it had given all of them.
+    /// When it had returned all of its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<f64>,
-    /// `completed`, `lost` where its worker does not answer any more, or `cancelled` with its query; `None` while it runs.
+    /// `completed`, `lost` if its worker no longer answers, or `cancelled` with its query; `None` while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Rows that it gave.
+    /// Rows that it returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Bytes that it got from other machines.
+    /// Bytes that it received from other machines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_received: Option<u64>,
-    /// Time that its operators computed, in milliseconds, summed over their partitions.
+    /// Compute time of its operators, in milliseconds, summed over their partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_ms: Option<f64>,
 }
 
-/// Tasks of a query that a file names: of 330 bytes each, so that readers take the file.
+/// The maximum number of tasks of a query in a file: at 330 bytes each, readers accept the file.
 pub const MAX_CLUSTER_TASKS: usize = 10_000;
 
 impl ClusterWork {
-    /// With no more than [`MAX_CLUSTER_TASKS`] tasks. Of a stage with more than its part of them, those stay that did not complete or took
-    /// longest, and as many of the others in even steps.
+    /// Limits the number of tasks to [`MAX_CLUSTER_TASKS`]. A stage with more than its share keeps the tasks that did not complete
+    /// or took longest, and evenly spaced ones of the others.
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let all: usize = self.stages.iter().map(|stage| stage.tasks.len()).sum();

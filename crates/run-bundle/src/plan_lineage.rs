@@ -1,4 +1,4 @@
-//! Where the columns of a query come from, as the file of a plan has it.
+//! The source columns of a query's result, as in a plan file.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanLineage {
-    /// The columns of the result, or of what a write takes in, in their order.
+    /// The columns of the result, or of the input of a write, in order.
     pub columns: Vec<ColumnSources>,
-    /// Source columns that decide which rows there are, or their order.
+    /// Source columns that affect which rows there are, or their order.
     pub indirect: Vec<IndirectSource>,
-    /// What could not be followed, a sentence each: then the rest is the least that is true.
+    /// What could not be traced, one sentence each. The rest is then incomplete but correct.
     pub unresolved: Vec<String>,
 }
 
-/// A column of a result with the source columns that its values are made of, or chosen by; none for a constant and for a count of
-/// rows.
+/// A column of a result, with the source columns from which its values are computed or selected; no sources for a constant and for
+/// a count of rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ColumnSources {
@@ -25,7 +25,7 @@ pub struct ColumnSources {
     pub sources: Vec<DirectSource>,
 }
 
-/// A source column that values are made of, or chosen by.
+/// A source column from which values are computed or selected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DirectSource {
@@ -33,11 +33,12 @@ pub struct DirectSource {
     pub table: String,
     /// The column.
     pub column: String,
-    /// `identity`, `transformation` or `aggregation`; `conditional` where it is only in a condition, as of a `CASE`, that chooses the value.
+    /// `identity`, `transformation` or `aggregation`; `conditional` if it occurs only in a condition, such as of a `CASE`, that
+    /// selects the value.
     pub derivation: String,
 }
 
-/// A source column that decides about rows.
+/// A source column that affects the rows of the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IndirectSource {
@@ -45,13 +46,13 @@ pub struct IndirectSource {
     pub table: String,
     /// The column.
     pub column: String,
-    /// How it decides: `join`, `group_by`, `filter`, `sort` or `window`. In files of earlier versions also `conditional`, for
+    /// How it affects them: `join`, `group_by`, `filter`, `sort` or `window`. In files of earlier versions also `conditional`, for
     /// what is now in the columns.
     pub influences: Vec<String>,
 }
 
 impl PlanLineage {
-    /// The same with other names: what `shown` makes of each.
+    /// The same lineage with all names passed through `shown`.
     #[must_use]
     pub fn with_names(mut self, shown: impl Fn(&str) -> String) -> Self {
         for column in &mut self.columns {

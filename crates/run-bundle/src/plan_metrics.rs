@@ -1,4 +1,4 @@
-//! What is measured of a plan's executions, as the files in `plans/` have it.
+//! The measurements of a plan's executions, as in the files in `plans/`.
 
 use std::{
     borrow::Cow,
@@ -16,7 +16,7 @@ use crate::{plan_cluster::ClusterWork, sums::saturating_sum};
 pub struct PlanMetrics {
     /// When physical planning started.
     pub planned_at_ms: f64,
-    /// How long physical planning took.
+    /// How long physical planning took, in milliseconds.
     pub planning_ms: Option<f64>,
     /// When the first partition was executed.
     pub started_at_ms: f64,
@@ -24,22 +24,22 @@ pub struct PlanMetrics {
     pub wall_ms: f64,
     /// Rows returned or written; `None` for a write that returned no count.
     pub rows: Option<u64>,
-    /// Rows that came from the tables that it scans; `Some(None)` where a scan does not count them, `None` in older
-    /// bundles, which do not say. [`PlanMetrics::rows_read`] is true of both.
+    /// Rows that its table scans returned; `Some(None)` if a scan does not count them, `None` in older bundles, which lack the
+    /// field. [`PlanMetrics::rows_read`] handles all three cases.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub rows_read: Option<Option<u64>>,
-    /// Bytes written to storage, where the sink says.
+    /// Bytes written to storage, if the sink reports them.
     pub bytes_written: Option<u64>,
-    /// Bytes read from storage, where the scans say.
+    /// Bytes read from storage, if the scans report them.
     pub bytes_scanned: Option<u64>,
-    /// What a cluster did of it; `None` where the session has none.
+    /// The work of a cluster for the query; `None` if the session has no cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterWork>,
-    /// Every operator in pre-order.
+    /// All operators, in pre-order.
     pub operators: Vec<PlanOperator>,
 }
 
-/// Numbers by the name that DataFusion has for them. Most names are those of its code, and need no memory.
+/// Numbers by their DataFusion metric names. Most names are constants in the code of DataFusion, and need no memory.
 pub type Metrics = BTreeMap<Cow<'static, str>, u64>;
 
 /// One operator of the physical plan.
@@ -52,40 +52,40 @@ pub struct PlanOperator {
     pub parent: Option<u64>,
     /// Such as `HashJoinExec`.
     pub name: String,
-    /// One line of the plan; `None` where the policy keeps literals back.
+    /// Its line of the plan; `None` if the policy withholds literals.
     pub detail: Option<String>,
-    /// Whether it gets rows from outside of the query.
+    /// Whether it gets rows from outside the query.
     pub is_scan: bool,
-    /// The table that it scans, where that is known.
+    /// The table that it scans, if known.
     pub table: Option<String>,
     /// Rows that it returned.
     pub output_rows: Option<u64>,
-    /// Time of its own, summed over its partitions, which run at the same time. Older bundles have what a repartition and a scan
-    /// waited for in it; [`PlanOperator::computed_ms`] is without it in bundles of all versions.
+    /// Its own compute time in milliseconds, summed over its partitions, which run in parallel. In older bundles this includes the
+    /// waiting time of repartitions and scans; [`PlanOperator::computed_ms`] excludes it for bundles of all versions.
     pub elapsed_compute_ms: Option<f64>,
     /// The partitions that it was executed in.
     pub partitions: Option<u64>,
-    /// From the query's start to the operator's.
+    /// From the start of the query to the start of the operator, in milliseconds.
     pub start_ms: f64,
-    /// From the query's start to the operator's end.
+    /// From the start of the query to the end of the operator, in milliseconds.
     pub end_ms: f64,
-    /// Rows that the plan's statistics had it return, before it was executed.
+    /// The number of rows that the plan's statistics predicted before the execution.
     pub estimated_rows: Option<u64>,
-    /// Whether they were exact.
+    /// Whether that estimate was exact.
     pub estimate_is_exact: bool,
-    /// Bytes that the plan's statistics had it return.
+    /// The number of bytes that the plan's statistics predicted.
     pub estimated_bytes: Option<u64>,
-    /// Bytes in memory of the rows that it returned. Buffers that batches share are counted for each of them.
+    /// Bytes in memory of the returned rows. Buffers that batches share are counted for each of them.
     pub output_bytes: Option<u64>,
-    /// The most memory that it used at a time, where it says.
+    /// Its peak memory, if it reports that.
     pub memory_bytes: Option<u64>,
     /// Bytes that it spilled to disk.
     pub spilled_bytes: Option<u64>,
-    /// The metrics of each partition. Empty for more than a hundred of them, and for a plan that was executed once more, whose
-    /// operators do not start anew.
+    /// The metrics of each partition. Empty for more than a hundred partitions, and for a plan that was executed again, whose
+    /// operators accumulate.
     pub partition_metrics: Vec<PartitionMetrics>,
-    /// Every metric, summed over partitions; times in nanoseconds. What a file has under a name and is not such a number
-    /// is passed over when it is read.
+    /// Every metric, summed over partitions; times in nanoseconds. Entries of a file that are not numbers are ignored when it is
+    /// read.
     #[serde(deserialize_with = "counts")]
     pub metrics: Metrics,
 }
@@ -93,22 +93,23 @@ pub struct PlanOperator {
 /// The timers of an operator that has others than `elapsed_compute`, by what they measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperatorTimers {
-    /// Runs while the operator computes.
+    /// The timer that runs while the operator computes.
     pub computing: &'static str,
-    /// Goes on while the operator waits, and may have work of its own in it.
+    /// The timer that runs while the operator waits; it may include some of its own work.
     pub waiting: &'static str,
 }
 
 impl OperatorTimers {
-    /// A repartition hands its rows on within `send_time`, which goes on until there is room for them: that is for as long as those
-    /// above it compute (`datafusion-physical-plan` 55.2.0, `src/repartition/mod.rs`, `pull_from_input`).
+    /// A repartition passes its rows on within `send_time`, which includes waiting until there is room for them, that is, the
+    /// compute time of the operators above (`datafusion-physical-plan` 55.2.0, `src/repartition/mod.rs`, `pull_from_input`).
     const REPARTITION: Self = Self { computing: "repartition_time", waiting: "send_time" };
-    /// A scan of files computes within its polls, which `time_elapsed_processing` measures, opening a file included.
-    /// `time_elapsed_opening` goes on from one poll to another, until the file is there (`datafusion-datasource` 55.2.0,
-    /// `src/file_stream/scan_state.rs`, `poll_scan`).
+    /// A file scan computes within its polls, which `time_elapsed_processing` measures, including opening a file.
+    /// `time_elapsed_opening` spans polls, until the file is open (`datafusion-datasource` 55.2.0, `src/file_stream/scan_state.rs`,
+    /// `poll_scan`).
     const FILES: Self = Self { computing: "time_elapsed_processing", waiting: "time_elapsed_opening" };
 
-    /// Those of an operator with these metrics; `None` where `elapsed_compute` has its time, or timers that all compute.
+    /// The timers of an operator with these metrics; `None` if `elapsed_compute` has its time, or if all of its timers measure
+    /// computing.
     pub fn of(operator: &str, metrics: &Metrics) -> Option<Self> {
         let timers = match operator {
             "RepartitionExec" => Self::REPARTITION,
@@ -119,13 +120,13 @@ impl OperatorTimers {
     }
 }
 
-/// What an operator measured in one partition.
+/// The measurements of an operator in one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PartitionMetrics {
-    /// The partition; `None` for what belongs to none, as the opening of files.
+    /// The partition; `None` for measurements that belong to no partition, such as opening files.
     pub partition: Option<u64>,
-    /// The task of the stage that it is a partition of, where the operator ran on a cluster.
+    /// The task of the stage to which the partition belongs, if the operator ran on a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<u64>,
     /// Its metrics; times in nanoseconds.
@@ -133,31 +134,31 @@ pub struct PartitionMetrics {
     pub metrics: Metrics,
 }
 
-/// The sums over the executions of a plan.
+/// The sums over all executions of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanExecutions {
-    /// How many began.
+    /// How many started.
     pub started: u64,
     /// How many were read to their end.
     pub completed: u64,
     /// How many failed.
     pub failed: u64,
-    /// How many were given up.
+    /// How many were cancelled.
     pub cancelled: u64,
     /// How many panicked.
     pub panicked: u64,
-    /// The time of those that ended.
+    /// The time of those that ended, in milliseconds.
     pub wall_ms: f64,
-    /// The time of their planning.
+    /// Their planning time, in milliseconds.
     pub planning_ms: f64,
     /// Rows that they returned or wrote.
     pub rows: u64,
-    /// Rows that they read, as far as all scans count them.
+    /// Rows that they read, if all scans count them.
     pub rows_read: u64,
-    /// Executions with a scan that does not count.
+    /// Executions with a scan that does not count its rows.
     pub uncounted: u64,
-    /// Bytes that they wrote to storage. `None` where one of them does not say, as an `INSERT` into a table in memory.
+    /// Bytes that they wrote to storage. `None` if one of them does not report this, such as an `INSERT` into an in-memory table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_written: Option<u64>,
     /// Bytes that they read from storage.
@@ -166,35 +167,35 @@ pub struct PlanExecutions {
     pub bytes_spilled: u64,
 }
 
-/// How long a query was planned. What is not known is `None`.
+/// How long planning of a query took. Unknown parts are `None`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanningRecord {
-    /// Parsing its text, and making the first logical plan of it.
+    /// Parsing its text and creating the initial logical plan.
     pub parsing_ms: Option<f64>,
-    /// Making that plan valid.
+    /// Analysing that plan.
     pub analysis_ms: f64,
-    /// Making a better logical plan.
+    /// Optimising the logical plan.
     pub optimization_ms: f64,
-    /// Making the physical plan.
+    /// Creating the physical plan.
     pub physical_ms: f64,
     /// Every rule that ran, in order.
     pub rules: Vec<RuleRecord>,
-    /// The part that has failed, as `analysis`, `optimization` or `physical`; `None` for a query that was planned.
+    /// The phase that failed: `analysis`, `optimization` or `physical`; `None` if planning succeeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_part: Option<String>,
-    /// The rule that has failed, where it was one.
+    /// The rule that failed, if a rule did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_rule: Option<String>,
-    /// The part that goes on, in the file of a query that is being planned, or was when its process died.
+    /// The phase that is still going on, in the file of a query that is being planned, or was when its process died.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_part: Option<String>,
-    /// The rule of it that was called last, where it has come to one.
+    /// The last rule that was called in that phase, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_rule: Option<String>,
 }
 
-/// What one rule did, over all passes.
+/// The work of one rule, over all passes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RuleRecord {
@@ -202,24 +203,24 @@ pub struct RuleRecord {
     pub name: String,
     /// `analysis`, `optimization` or `physical`.
     pub part: String,
-    /// From its first call in a pass to the first call of the next rule.
+    /// From its first call in a pass to the first call of the next rule, in milliseconds.
     pub ms: f64,
-    /// Whether it changed the plan, as far as it says.
+    /// Whether it changed the plan, if the rule reports that.
     pub changed: Option<bool>,
-    /// The lines of the plan that it changed, as `diff -u` writes them, where that is asked for.
+    /// The plan lines that it changed, in the format of `diff -u`, if that is enabled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,
 }
 
-/// A scan of a table: what was read of it, and what did not have to be.
+/// A scan of a table: what it read, and what it could skip.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanSource {
     /// The operator that scans it.
     pub operator: u64,
-    /// The table, as the query calls it, where that is known.
+    /// The table, as named in the query, if known.
     pub table: Option<String>,
-    /// Its file, or the folder of its files, as far as the policy lets it through.
+    /// Its file, or the folder with its files, as far as the policy allows.
     pub location: Option<String>,
     /// `parquet`, `csv`, `memory`, ...
     pub format: Option<String>,
@@ -227,8 +228,7 @@ pub struct PlanSource {
     pub files: Option<u64>,
     /// The size of these files.
     pub bytes: Option<u64>,
-    /// Whether the partitions of the scan take files, or ranges of them, from one queue, so that the rows of each depend on which
-    /// came first.
+    /// Whether the partitions of the scan take files, or ranges of them, from one queue, so that the rows of each depend on timing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shares_files: bool,
     /// Rows that it returned.
@@ -239,7 +239,7 @@ pub struct PlanSource {
     pub row_groups_read: Option<u64>,
     /// Row groups that statistics or Bloom filters ruled out.
     pub row_groups_pruned: Option<u64>,
-    /// Pages that were read, where a page index was asked.
+    /// Pages that were read, if a page index was used.
     pub pages_read: Option<u64>,
     /// Pages that the page index ruled out.
     pub pages_pruned: Option<u64>,
@@ -251,29 +251,29 @@ pub struct PlanSource {
 pub struct StorageUse {
     /// The store, such as `s3://bucket` or `file://`.
     pub store: String,
-    /// The table whose files were asked for, where that is known.
+    /// The table to which the requested files belong, if known.
     pub table: Option<String>,
     /// `get`, `head`, `put`, `list` or `change`.
     pub operation: String,
-    /// How many there were.
+    /// The number of requests.
     pub requests: u64,
-    /// Bytes that arrived or were written; of local files, those that were asked for.
+    /// Bytes that arrived or were written; for local files, the bytes that were requested.
     pub bytes: u64,
-    /// How long the store was waited for, taken together: for the answer and for each part of its body, also where none
-    /// came. Requests are made at the same time.
+    /// The total time spent waiting for the store: for the response and for each part of its body, even if none came. Requests
+    /// overlap, so this can exceed the elapsed time.
     pub ms: f64,
 }
 
-/// Rows that the sources of a query returned.
+/// The rows that the sources of a query returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsRead {
-    /// The rows, as far as sources count them.
+    /// The rows, as far as the sources count them.
     pub counted: u64,
-    /// False when a source does not count.
+    /// False if a source does not count its rows.
     pub all_counted: bool,
 }
 
-/// A field that is there, be it null.
+/// Distinguishes a field that is null from one that is missing.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
@@ -284,36 +284,36 @@ fn counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Metrics, D::Erro
 }
 
 impl PlanOperator {
-    /// One of its metrics, by the name that DataFusion has for it.
+    /// One of its metrics, by its DataFusion name.
     pub fn metric(&self, name: &str) -> Option<u64> {
         self.metrics.get(name).copied()
     }
 
-    /// Time that it computed, in milliseconds, summed over its partitions, without the time that it waited.
+    /// Its compute time in milliseconds, summed over its partitions, without the time that it waited.
     pub fn computed_ms(&self) -> Option<f64> {
         let timers = OperatorTimers::of(&self.name, &self.metrics);
         let timed = timers.and_then(|timers| self.metric(timers.computing));
         timed.map(|nanoseconds| nanoseconds as f64 / 1e6).or(self.elapsed_compute_ms)
     }
 
-    /// Time that it waited, in milliseconds, summed over its partitions: a repartition for those that read its rows, a scan for its files to be opened.
-    /// `None` where no timer says.
+    /// The time that it waited, in milliseconds, summed over its partitions: a repartition for the readers of its rows, a scan for
+    /// its files to be opened. `None` if there is no timer for that.
     pub fn waited_ms(&self) -> Option<f64> {
         let timers = OperatorTimers::of(&self.name, &self.metrics)?;
         Some(self.metric(timers.waiting)? as f64 / 1e6)
     }
 
-    /// The partitions that it was executed in, at least one.
+    /// The number of partitions in which it was executed, at least one.
     pub fn partition_count(&self) -> u64 {
         self.partitions.unwrap_or(1).max(1)
     }
 }
 
 impl PlanMetrics {
-    /// Rows that the sources returned. Older bundles do not say that: there it is the output of the operators that have no
-    /// input, as far as they count it.
+    /// The rows that the sources returned. Older bundles do not have this number: it is then computed from the operators without
+    /// input, as far as they count their output.
     pub fn rows_read(&self) -> RowsRead {
-        // Older bundles do not have it, and then it is what the leaves returned.
+        // Older bundles do not have it; the fallback is the output of the leaves.
         if let Some(said) = self.rows_read {
             return RowsRead { counted: said.unwrap_or(0), all_counted: said.is_some() };
         }
@@ -329,7 +329,7 @@ impl PlanMetrics {
         read
     }
 
-    /// How many operators are above each, in their order. One that names no operator before it is at the top.
+    /// The depth of each operator, in their order. An operator that does not name an earlier one as its parent is at the top.
     pub fn depths(&self) -> impl Iterator<Item = u32> {
         let mut depths: HashMap<u64, u32> = HashMap::new();
         self.operators.iter().map(move |operator| {
@@ -340,7 +340,7 @@ impl PlanMetrics {
         })
     }
 
-    /// The same measurements with other texts of operators: what `shown` makes of each.
+    /// The same measurements with the texts of operators passed through `shown`.
     #[must_use]
     pub fn with_details(mut self, mut shown: impl FnMut(&str) -> String) -> Self {
         for detail in self.operators.iter_mut().filter_map(|operator| operator.detail.as_mut()) {
@@ -349,7 +349,7 @@ impl PlanMetrics {
         self
     }
 
-    /// The plan as text: a line for each operator, indented.
+    /// The plan as text: one indented line per operator.
     pub fn plan_text(&self) -> String {
         let mut depths: Vec<usize> = Vec::with_capacity(self.operators.len());
         let mut text = String::new();
@@ -364,7 +364,7 @@ impl PlanMetrics {
         text
     }
 
-    /// The sum of a metric over all operators, by the name that DataFusion has for it.
+    /// The sum of a metric over all operators, by its DataFusion name.
     pub fn total(&self, metric: &str) -> u64 {
         let counts = self.operators.iter().filter_map(|operator| operator.metrics.get(metric)).copied();
         saturating_sum(counts)
@@ -391,7 +391,7 @@ mod tests {
     fn what_an_operator_waits_for_is_not_computed() {
         for (operator, computed, waited) in [
             (
-                // As older versions have recorded it.
+                // As recorded by older versions.
                 json!({"name": "RepartitionExec", "elapsed_compute_ms": 140_225.0, "metrics": {
                     "elapsed_compute": 100_000, "fetch_time": 153_600_000, "repartition_time": 9_000_000,
                     "send_time": 140_216_000_000u64}}),

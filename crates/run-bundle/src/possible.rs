@@ -1,32 +1,32 @@
-//! What values of a run can be, and how those are shown that cannot.
+//! Which values a run can have, and how impossible ones are shown.
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use chrono::{DateTime, Days, SecondsFormat, TimeDelta, Utc};
 
-/// The beginning of 2000, in seconds: clocks that were never set begin before it.
+/// The beginning of 2000, in seconds: clocks that were never set show earlier times.
 const EARLIEST: i64 = 946_684_800;
-/// How far what belongs to a run may be from it by another clock, and how much longer than its run a node may last: code that an
-/// interrupt could not stop goes on.
+/// How far times from another clock may be outside the run, and how much longer than its run a node may last: code that an
+/// interrupt cannot stop goes on.
 pub(crate) const AROUND_RUN: TimeDelta = TimeDelta::hours(1);
-/// How far the clock of a machine may be ahead of the one that says when its files were written.
+/// How far the clock of a machine may be ahead of the clock that dates its files.
 pub(crate) const AHEAD: Days = Days::new(366);
-/// Rows or bytes that nothing has: 2^60.
+/// More rows or bytes than anything has: 2^60.
 pub(crate) const MAX_ITEMS: u64 = 1 << 60;
 
-/// Between which times something was, and how it is said that a time is outside.
+/// The range of possible times, and the messages for times outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
     pub(crate) first: DateTime<Utc>,
     pub(crate) last: DateTime<Utc>,
-    /// What is said of a time before the first one.
+    /// The message for a time before the first one.
     pub(crate) too_early: &'static str,
-    /// What is said of a time after the last one.
+    /// The message for a time after the last one.
     pub(crate) too_late: &'static str,
 }
 
 impl Times {
-    /// What is wrong with a time; `None` where it can be.
+    /// The problem with a time; `None` if it is possible.
     pub(crate) fn problem(&self, at: DateTime<Utc>) -> Option<&'static str> {
         match at {
             at if at.timestamp() < EARLIEST => Some("is before 2000"),
@@ -36,7 +36,7 @@ impl Times {
         }
     }
 
-    /// Takes a time that cannot be, and says what is wrong with it.
+    /// Removes an impossible time, and reports it.
     pub(crate) fn take(&self, time: &mut Option<DateTime<Utc>>, name: &str, found: &mut Vec<String>) {
         let Some(at) = *time else { return };
         if let Some(problem) = self.problem(at) {
@@ -46,20 +46,20 @@ impl Times {
     }
 }
 
-/// Takes a count that is beyond what there can be, and says that it cannot be.
+/// Removes an impossible count, and reports it.
 pub(crate) fn take_count(count: &mut Option<u64>, name: &str, most: u64, found: &mut Vec<String>) {
     if let Some(count) = count.take_if(|count| *count > most) {
         found.push(format!("{name}, {count}, cannot be"));
     }
 }
 
-/// A number with few digits: 1e308 would have 309 of them.
+/// A number with few digits: written out, 1e308 would have 309.
 pub(crate) fn in_short(number: f64) -> String {
     let is_handy = number == 0.0 || !number.is_finite() || (1e-6..1e15).contains(&number.abs());
     if is_handy { number.to_string() } else { format!("{number:e}") }
 }
 
-/// When a file was written; `None` where the system does not say.
+/// When a file was last written; `None` if the system does not provide it.
 pub(crate) fn last_written(path: &Path) -> Option<DateTime<Utc>> {
     let since_epoch = fs::symlink_metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     DateTime::from_timestamp(i64::try_from(since_epoch.as_secs()).ok()?, since_epoch.subsec_nanos())

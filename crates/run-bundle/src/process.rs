@@ -1,60 +1,60 @@
-//! Which process a pid is, from `/proc`. Without it nothing is known.
+//! Identifying the process that a pid belongs to, from `/proc`. Without `/proc`, nothing is known.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// What a process is.
+/// The state and start of a process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ProcessStat {
     /// The one-letter state.
     pub(crate) state: char,
-    /// When it started, in ticks since the machine did. With the pid it names one process only.
+    /// When it started, in ticks since the machine booted. Together with the pid it identifies one process.
     pub(crate) start_ticks: u64,
 }
 
 impl ProcessStat {
-    /// That of this process; `None` where the system does not say.
+    /// For this process; `None` if the system does not provide it.
     pub(crate) fn for_self() -> Option<Self> {
         Self::read(Path::new("/proc/self/stat")).ok()
     }
 
-    /// That of the process with a pid of this machine and namespace.
+    /// For the process with a pid of this machine and namespace.
     ///
     /// # Errors
     ///
-    /// When there is no such process, or the system does not say.
+    /// When there is no such process, or the system does not provide it.
     pub(crate) fn for_pid(pid: u32) -> io::Result<Self> {
         Self::read(&PathBuf::from(format!("/proc/{pid}/stat")))
     }
 
     fn read(path: &Path) -> io::Result<Self> {
-        // The name of the program is the user's, and not always UTF-8.
+        // The user chooses the name of the program, which may not be UTF-8.
         let text = fs::read(path)?;
         Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// The name stands in parentheses and may hold spaces and parentheses itself: fields are counted behind the last.
+    /// Parses the text. The program name is in parentheses and may contain spaces and parentheses itself, so fields are counted
+    /// from the last one.
     fn parse(text: &str) -> Option<Self> {
-        // Behind the last bracket: the name of the program stands in brackets, and may have blanks and brackets in
-        // it.
+        // After the last parenthesis: the name of the program is in parentheses, and may contain spaces and parentheses.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
-        // Field 22 of proc_pid_stat(5), the start time: two fields are in front of the bracket, and the state is the
-        // first behind it.
+        // Field 22 of proc_pid_stat(5) is the start time: two fields precede the parenthesis, and the state is the first one after
+        // it.
         Some(Self { state: fields.first()?.chars().next()?, start_ticks: number(19)? })
     }
 
-    /// Whether it has ended, and only waits for its parent to notice.
+    /// Whether it has ended, and its parent has not waited for it yet.
     pub(crate) fn is_dead(&self) -> bool {
-        // A zombie keeps its pid and its start time until its parent asks for it. A container without an init process
-        // never does, and the run would count as living for ever.
+        // A zombie keeps its pid and its start time until its parent waits for it. A container without an init process never does,
+        // and the run would count as alive forever.
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 }
 
-/// Where a pid means something: the boot of one machine, and the namespace that numbers its processes.
+/// The context in which a pid is meaningful: a boot of a machine, and a pid namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcessSpace {
     pub(crate) boot_id: Option<String>,
@@ -72,7 +72,7 @@ impl ProcessSpace {
     }
 }
 
-/// Whether processes of other users are visible here; a mount option of `/proc` can hide them.
+/// Whether processes of other users are visible; a mount option of `/proc` can hide them.
 pub(crate) fn sees_other_users() -> bool {
     ProcessStat::for_pid(1).is_ok()
 }

@@ -1,4 +1,4 @@
-//! What makes a folder a bundle.
+//! Recognising the folder of a bundle.
 
 use std::{io::Read as _, path::Path};
 
@@ -11,24 +11,24 @@ use crate::layout::{
     LOGS, MANIFEST, MANIFEST_FORMAT, MAX_FILE_BYTES, METRICS, RUN_BUNDLE, TRACES, TRACKER, is_known,
 };
 
-/// Whether a folder is a bundle: its manifest says so; or it is named after a run, and holds what one leaves that was
+/// Whether a folder is a bundle: its manifest has the marker, or it is named after a run and contains what a run leaves that was
 /// killed before its manifest was complete.
 pub(crate) fn is_bundle(dir: &Path) -> bool {
     run_of_bundle(dir).is_some()
 }
 
-/// The run of a folder, where that is a bundle.
+/// The run of a folder, if that is a bundle.
 pub(crate) fn run_of_bundle(dir: &Path) -> Option<RunId> {
     if let Some(claimed) = claimed_run(dir) {
         return Some(claimed);
     }
     let absolute = std::path::absolute(dir).ok()?;
     let named = absolute.file_name()?.to_str()?.parse().ok()?;
-    // Its manifest is gone or damaged. A name alone is too little to delete a folder for.
+    // Its manifest is missing or damaged. A name alone is not enough to delete a folder.
     (holds_recording(dir) || (is_in_run_bundle(&absolute) && holds_known(dir))).then_some(named)
 }
 
-/// The run that the manifest in a folder is of, when it is a manifest of ours.
+/// The run that the manifest in a folder names, if it is one of ours.
 pub(crate) fn claimed_run(dir: &Path) -> Option<RunId> {
     #[derive(Deserialize)]
     struct Claim {
@@ -46,14 +46,14 @@ pub(crate) fn claimed_run(dir: &Path) -> Option<RunId> {
     let claim: Claim = serde_json::from_slice(&text).ok()?;
     let is_ours = match &claim.format {
         Some(format) => format == MANIFEST_FORMAT,
-        // Manifests had no marker at first.
-        // Three keys together, because `manifest.json` is what web pages and packages of other tools call theirs.
+        // The first manifests had no marker. Three keys are required together, because web pages and packages of other tools also
+        // have a `manifest.json`.
         None => claim.daglight_version.is_some() && claim.namespace.is_some() && claim.status.is_some(),
     };
     is_ours.then_some(claim.identity.run_id)
 }
 
-/// Whether there is the beginning of an outbox or of a signal file.
+/// Whether the folder has the beginning of an outbox or of a signal file.
 fn holds_recording(dir: &Path) -> bool {
     const BEGINNINGS: [(&str, &str); 4] = [
         ("tracker/outbox.jsonl", r#""record":{"format":"daglight_outbox""#),
@@ -65,12 +65,12 @@ fn holds_recording(dir: &Path) -> bool {
         let mut beginning = Vec::new();
         let read =
             FileBelow::new(dir, *below).open().and_then(|file| file.take(256).read_to_end(&mut beginning));
-        // Only the first bytes: the file may be gigabytes, and a folder is asked this for every entry of a listing.
+        // Only the first bytes: the file may have gigabytes, and every entry of a listing is checked.
         read.is_ok() && String::from_utf8_lossy(&beginning).contains(mark)
     })
 }
 
-/// Whether it is where runs are recorded, and has a file or folder of a run.
+/// Whether the folder is in a place for runs, and has a file or subfolder of a run.
 fn holds_known(dir: &Path) -> bool {
     entries_below(dir, "").is_ok_and(|entries| {
         entries.iter().any(|entry| match entry.kind {

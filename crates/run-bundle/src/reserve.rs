@@ -1,22 +1,22 @@
-//! Disk space that is kept for what must be written last.
+//! Disk space reserved for what must be written last.
 
 use std::io;
 
 use daglight_guarded_files::{Durability, FileBelow};
 
-/// A file that takes up space until that is needed for the last records of a run on a disk that has become full. It is
-/// removed when this is dropped.
+/// A file that reserves disk space for the last records of a run, in case the disk becomes full. It is removed when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Reserve(FileBelow);
 
 impl Reserve {
-    /// Takes up `bytes` of disk space with a file, which is replaced.
+    /// Reserves `bytes` of disk space with a file. An existing file is replaced.
     ///
     /// # Errors
-    /// When there is not so much space, or the file cannot be written. Then no file is left.
+    /// When there is not enough space, or the file cannot be written. No file is left then.
     pub fn take(file: FileBelow, bytes: usize) -> io::Result<Self> {
-        // Written and not only made longer: a file with a hole takes up nothing.
-        // It is not synchronised: what was allocated in memory only would be gone together with the run.
+        // Written instead of only extended: a sparse file takes up no space. Not synchronised: space that was allocated only in
+        // memory would be lost together with the run.
         file.replace(&vec![b' '; bytes], Durability::Process)?;
         Ok(Self(file))
     }
@@ -24,7 +24,7 @@ impl Reserve {
 
 impl Drop for Reserve {
     fn drop(&mut self) {
-        // One that stays costs space, and is removed when the run is synchronised.
+        // A leftover file only costs space, and is removed by `sync`.
         let _ = self.0.remove();
     }
 }

@@ -1,75 +1,75 @@
-//! Which bundles may be deleted: those over a limit, unless something that is in them is still needed.
+//! Which bundles may be deleted: those over a limit, unless something in them is still needed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// What bundles are deleted for. A limit that is `None` deletes nothing.
+/// The limits over which bundles are deleted. `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The age from which on a run goes.
+    /// Runs of this age or older are deleted.
     pub max_age: Option<TimeDelta>,
-    /// How many of the newest runs stay.
+    /// How many of the newest runs are kept.
     pub max_count: Option<usize>,
-    /// The bytes that the newest runs may take together.
+    /// The maximum size of the newest runs together, in bytes.
     pub max_bytes: Option<u64>,
 }
 
-/// What retention has to know of a bundle.
+/// What retention needs to know about a bundle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Candidate {
-    /// When its run started; `None` where nothing says it, and then it has no age.
+    /// When its run started; `None` if unknown, in which case the run has no age.
     pub started_at: Option<DateTime<Utc>>,
-    /// All files of the run together.
+    /// The size of all files of the run together.
     pub size_bytes: u64,
-    /// Whether the run goes on, as far as is known.
+    /// Whether the run is still going, as far as is known.
     pub is_running: bool,
-    /// Whether a newer Daglight has written the manifest.
+    /// Whether a newer Daglight wrote the manifest.
     pub is_newer: bool,
-    /// Whether the process ended before the run did, and nobody has closed the run for it.
+    /// Whether the process ended before the run did, and the run has not been closed yet.
     pub is_unclosed: bool,
     /// Whether there is an outbox that cannot be read.
     pub outbox_unreadable: bool,
-    /// Records that wait for a server.
+    /// Records that are waiting for a server.
     pub waiting: u64,
-    /// Whether the server has to be asked once more what it has.
+    /// Whether the server has to be asked again what it has.
     pub is_unverified: bool,
-    /// Whether somebody waits for what is to be delivered.
+    /// Whether the delivery of its records is expected.
     pub is_awaited: bool,
 }
 
-/// Why a bundle stays although it is over a limit.
+/// Why a bundle is kept although it is over a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kept {
-    /// Its run goes on.
+    /// Its run is still going.
     Running,
-    /// A newer Daglight has written it: what is needed of it is not known here.
+    /// A newer Daglight wrote it: this version does not know what is still needed.
     Newer,
-    /// Its run was never closed, and the server would show it as running for ever.
+    /// Its run was never closed, and the server would show it as running forever.
     Unclosed,
-    /// What waits in it is not known.
+    /// It is unknown what is waiting in it.
     Unreadable,
-    /// Records wait in it.
+    /// Records are waiting in it.
     Waiting {
         /// How many.
         records: u64,
     },
-    /// What the server has of it is to be verified.
+    /// The server has to be asked what it has of the run.
     Unverified,
 }
 
 impl Limits {
-    /// Whether there is a limit at all.
+    /// Whether there is any limit.
     pub fn any(&self) -> bool {
         self.max_age.is_some() || self.max_count.is_some() || self.max_bytes.is_some()
     }
 
-    /// The positions of those over a limit. The newest comes first; bundles without a start come last.
+    /// The positions of the candidates over a limit. The newest must come first; bundles without a start come last.
     pub fn over(&self, newest_first: &[Candidate], now: DateTime<Utc>) -> Vec<usize> {
-        // Nothing is older than the clock can say.
+        // If the subtraction overflows, nothing can be that old.
         let oldest = self.max_age.map(|age| now.checked_sub_signed(age).unwrap_or(DateTime::<Utc>::MIN_UTC));
         let mut total_bytes = 0_u64;
         let is_over = |(position, candidate): (usize, &Candidate)| {
-            // The newest first: what is over the limit is what is oldest.
+            // From newest to oldest, so that the oldest ones exceed the limit.
             total_bytes = total_bytes.saturating_add(candidate.size_bytes);
             let too_old = oldest.zip(candidate.started_at).is_some_and(|(oldest, started)| started < oldest);
             let too_many = self.max_count.is_some_and(|count| position >= count);
@@ -81,18 +81,17 @@ impl Limits {
 }
 
 impl Candidate {
-    /// Why it stays. With `even_waiting`, what is not delivered is given up.
+    /// Why it is kept. With `even_waiting`, undelivered records are given up.
     pub fn kept_because(&self, even_waiting: bool) -> Option<Kept> {
         match self {
             Self { is_running: true, .. } => Some(Kept::Running),
-            // In front of `even_waiting`, which is about what waits: nobody here knows what else a newer bundle
-            // needs.
+            // Checked before `even_waiting`, which concerns only waiting records: this version does not know what else a newer
+            // bundle needs.
             Self { is_newer: true, .. } => Some(Kept::Newer),
             _ if even_waiting => None,
-            // Only where a server is waiting for it. A run that was never tracked has nobody who would see it as
-            // running.
+            // Only if a server expects the run. A run that was never tracked is not shown as running anywhere.
             Self { is_unclosed: true, is_awaited: true, .. } => Some(Kept::Unclosed),
-            // Whether or not a server is configured now: what cannot be read may be all of a run that somebody wants
+            // Whether or not a server is configured now: an unreadable outbox may be all that is left of a run that somebody wants
             // to repair.
             Self { outbox_unreadable: true, .. } => Some(Kept::Unreadable),
             Self { waiting: records @ 1.., is_awaited: true, .. } => {

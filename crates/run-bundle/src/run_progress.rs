@@ -1,4 +1,4 @@
-//! `nodes.jsonl`: how far the nodes of a run have come, while its manifest is still the one of its start.
+//! `nodes.jsonl`: the progress of the nodes of a run, while its manifest is still that of its start.
 
 use std::{collections::HashMap, io};
 
@@ -10,26 +10,26 @@ use crate::{
     json_lines::read_lines, layout::NODES, manifest::NodeRecord, versioned::WriteError,
 };
 
-/// A line of `nodes.jsonl`. The last manifest and the catalog say the same of a run that has ended, and then the file is removed;
-/// of a run that goes on, or was killed, it is what is known of the nodes.
+/// A line of `nodes.jsonl`. When a run has ended, the last manifest and the catalog contain the same, and the file is removed. For
+/// a run that is going or was killed, the file has what is known about the nodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunProgress {
     /// A node has started or ended. The last line of a node counts.
     Node(NodeRecord),
-    /// Something was written.
+    /// An output was written.
     Artifact(Artifact),
 }
 
-/// What the lines say together.
+/// The combined result of the lines.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressMade {
     /// The nodes that have started, by name.
     pub(crate) nodes: HashMap<String, NodeRecord>,
-    /// What was written, in the order of writing.
+    /// The outputs, in the order of writing.
     pub(crate) artifacts: Vec<Artifact>,
-    /// What of the file cannot be read.
+    /// The unreadable part of the file.
     pub(crate) damage: Option<FileDamage>,
 }
 
@@ -49,11 +49,11 @@ impl RunProgress {
         append_lines(bundle, NODES, text)
     }
 
-    /// Removes the file: the manifest and the catalog have what it says.
+    /// Removes the file when its content is in the manifest and the catalog.
     ///
     /// # Errors
     ///
-    /// When it is there and cannot be removed.
+    /// When it exists and cannot be removed.
     pub fn remove(bundle: &Bundle) -> io::Result<()> {
         match FileBelow::new(bundle.dir(), NODES).remove() {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -63,7 +63,7 @@ impl RunProgress {
 }
 
 impl ProgressMade {
-    /// Of a bundle. What cannot be read is named and left out: the spans of the nodes are still there.
+    /// Reads the file of a bundle. Unreadable lines are reported and skipped: the spans of the nodes are still there.
     pub(crate) fn read(bundle: &Bundle) -> Self {
         let mut made = Self::default();
         if bundle.nodes().symlink_metadata().is_err() {
@@ -120,14 +120,14 @@ mod tests {
         assert_eq!(statuses, expected);
         assert_eq!(ArtifactCatalog::read(&bundle).unwrap().artifacts, [fixture::artifact("orders")]);
 
-        // Of a run whose pipeline is seen as it runs, the start could name none.
+        // If the pipeline is discovered while it runs, the manifest of the start cannot name any node.
         let observed = Manifest { observed: true, nodes: Vec::new(), ..running };
         observed.write(&bundle).unwrap();
         let names =
             |manifest: &Manifest| manifest.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&Manifest::read(&bundle).unwrap()), ["elsewhere", "lines", "orders"]);
 
-        // The last manifest and the catalog count, whatever a process that died in between has left.
+        // The last manifest and the catalog take precedence, even if a process that died in between left the file.
         fixture::manifest().write(&bundle).unwrap();
         assert_eq!(Manifest::read(&bundle).unwrap(), fixture::manifest());
         let catalog = ArtifactCatalog::new(vec![fixture::artifact("lines")]);

@@ -1,4 +1,4 @@
-//! How a run ended, or whether it goes on, as far as its bundle shows.
+//! How a run ended, or whether it is still going, as far as its bundle shows.
 
 use std::fs;
 
@@ -14,12 +14,12 @@ use crate::{
     possible::last_written,
 };
 
-/// A heartbeat that was signed this long ago is that of a process that lives, wherever it does; a longer one where its beats are
-/// further apart,
+/// If the last sign of life is not older than this, the process is alive, on whatever machine; if beats are further apart, the
+/// limit is longer:
 const SIGNED: TimeDelta = TimeDelta::seconds(15);
-/// in beats.
+/// this number of beats.
 const SIGNED_BEATS: f64 = 3.0;
-/// The same of any file of a bundle without a heartbeat, in which nothing is written while a query computes.
+/// The same limit for any file of a bundle without a heartbeat, in which nothing is written while a query computes.
 const WRITTEN: TimeDelta = TimeDelta::seconds(60);
 
 /// How a run ended, as far as its bundle shows.
@@ -41,7 +41,7 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// Of a run whose manifest says this. `liveness` is asked where it says that the run goes on.
+    /// The state for this status in the manifest. `liveness` is called only if the manifest says that the run is going.
     pub fn of(status: RunStatus, liveness: impl FnOnce() -> Liveness) -> Self {
         match status {
             RunStatus::Success => Self::Success,
@@ -69,12 +69,12 @@ impl RunState {
 }
 
 impl Bundle {
-    /// Whether the process of a run that has not ended lives at `now`: by its heartbeat, then by the lock that it holds on its outbox,
-    /// then by how long ago it has written anything. Unknown where nothing of that shows it. A bundle that was unpacked from an archive
-    /// is a copy in which no run goes on.
+    /// Whether the process of a run that has not ended is alive at `now`: judged by its heartbeat, then by its lock on the outbox,
+    /// then by the time of its last write. Unknown if none of that shows it. In a bundle that was unpacked from an archive, no run
+    /// is going.
     pub fn liveness(&self, evidence: Option<&ProcessEvidence>, now: DateTime<Utc>) -> Liveness {
         let liveness = match evidence.map_or(Liveness::Unknown, ProcessEvidence::is_alive) {
-            // Process ids say nothing in another container or on another machine, and a lock on a shared file does.
+            // Process ids mean nothing in another container or on another machine, but a lock on a shared file does.
             Liveness::Unknown => match writer_alive(&outbox_path(&self.tracker_dir())) {
                 Some(true) => Liveness::Alive,
                 Some(false) => Liveness::Gone,
@@ -86,7 +86,7 @@ impl Bundle {
         if self.is_unpacked() && liveness == Liveness::Alive { Liveness::Unknown } else { liveness }
     }
 
-    /// How its run ended, or whether it goes on at this moment, by a manifest of it that was read.
+    /// How the run ended, or whether it is going at this moment, given its manifest.
     #[expect(clippy::disallowed_methods, reason = "whether a process lives is asked of this moment")]
     pub fn state(&self, manifest: &Manifest) -> RunState {
         let evidence = || ProcessEvidence::read(&self.heartbeat()).ok();
@@ -96,7 +96,7 @@ impl Bundle {
     fn is_fresh(&self, evidence: Option<&ProcessEvidence>, now: DateTime<Utc>) -> bool {
         let is_within = |at: DateTime<Utc>, limit: TimeDelta| (now - at).abs() <= limit;
         match evidence {
-            // A copy of a bundle has files that were just written, and an old signature.
+            // A copy of a bundle has recently written files, but an old sign of life.
             Some(evidence) => {
                 let beats_ms = evidence.interval_seconds * SIGNED_BEATS * 1e3;
                 let beats = TimeDelta::try_milliseconds(beats_ms as i64).unwrap_or(SIGNED);
@@ -106,7 +106,7 @@ impl Bundle {
         }
     }
 
-    /// When something was last written into the folder, or a file in it.
+    /// When the folder, or a file in it, was last written to.
     fn last_change(&self) -> Option<DateTime<Utc>> {
         let files = fs::read_dir(self.dir()).into_iter().flatten().flatten().map(|entry| entry.path());
         files.chain([self.dir().to_owned()]).filter_map(|path| last_written(&path)).max()
@@ -129,7 +129,7 @@ mod tests {
         bundle.last_change().unwrap()
     }
 
-    /// Of a process that cannot be seen from here.
+    /// The evidence of a process that cannot be seen from here.
     fn elsewhere() -> ProcessEvidence {
         let mut evidence = ProcessEvidence::for_self(start(), 1.0);
         evidence.boot_id = Some("another".into());
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(bundle.liveness(None, now + TimeDelta::seconds(61)), Liveness::Unknown);
         let unpacked = bundle.clone().unpacked_from("a.tar.gz");
         assert_eq!(unpacked.liveness(None, now), Liveness::Unknown);
-        // What is in a heartbeat is older than the copy of its file.
+        // The time inside a heartbeat is older than the copy of its file.
         let evidence = elsewhere();
         assert_eq!(bundle.liveness(Some(&evidence), start() + TimeDelta::seconds(9)), Liveness::Alive);
         assert_eq!(bundle.liveness(Some(&evidence), start() + TimeDelta::seconds(16)), Liveness::Unknown);

@@ -1,4 +1,4 @@
-//! A checksum inside of a JSON file that is replaced as a whole and that no other file lists: of everything before it.
+//! A checksum within a JSON file that is replaced as a whole and listed nowhere else: it covers everything before it.
 
 use std::path::Path;
 
@@ -12,23 +12,23 @@ pub(crate) const CHANGED: &str = "is not as it was written: its checksum is anot
 /// The field with the checksum, the last one of the file.
 const FIELD: &str = "\"checksum\"";
 
-/// What the checksum of a file says.
+/// The result of checking the checksum of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seal {
-    /// The file is as it was written.
+    /// The file is as written.
     Whole,
-    /// It is not.
+    /// The file was changed.
     Broken,
-    /// It has none: an older version wrote it.
+    /// It has no checksum: an older version wrote it.
     None,
 }
 
-/// A JSON object with the SHA-256 of its text as its last field.
+/// Appends the SHA-256 of the text of a JSON object as its last field.
 pub(crate) fn sealed(object: Vec<u8>) -> Vec<u8> {
     with_checksum(object, sum)
 }
 
-/// A JSON object with a checksum that is not its own: what was known to be changed stays that in a copy.
+/// A JSON object with a wrong checksum: a file that was tampered with remains recognisable in a copy.
 pub(crate) fn broken(object: Vec<u8>) -> Vec<u8> {
     with_checksum(object, |_| "0".repeat(64))
 }
@@ -53,15 +53,15 @@ pub(crate) fn seal(text: &[u8]) -> Seal {
         let content = text[..field].trim_ascii_end().strip_suffix(b",")?;
         let value = text[field + FIELD.len()..].strip_prefix(b": \"")?;
         let (checksum, rest) = value.split_at_checked(64)?;
-        // Blanks fill a file that was written over another one in place.
+        // Whitespace fills up a file that was overwritten in place.
         let is_end = rest.strip_prefix(b"\"")?.trim_ascii() == b"}";
         Some(is_end && sum(content).as_bytes() == checksum)
     };
     if is_whole() == Some(true) { Seal::Whole } else { Seal::Broken }
 }
 
-/// An object with the checksum that its file had: one that was not its own stays that, so that nobody who writes the file again hides
-/// what was done to it.
+/// Appends a checksum like the one that the file had: a wrong one stays wrong, so that rewriting the file does not hide that it was
+/// tampered with.
 pub(crate) fn sealed_as(object: Vec<u8>, before: Seal) -> Vec<u8> {
     match before {
         Seal::Whole | Seal::None => sealed(object),
@@ -69,7 +69,7 @@ pub(crate) fn sealed_as(object: Vec<u8>, before: Seal) -> Vec<u8> {
     }
 }
 
-/// Whether the checksum in a file is not that of its text. What cannot be read is said by the reader of the file.
+/// Whether the checksum in a file does not match its text. Read errors are left to the reader of the file.
 pub(crate) fn is_changed(path: &Path) -> bool {
     FileBelow::at(path).read(MAX_FILE_BYTES).is_ok_and(|text| seal(&text) == Seal::Broken)
 }

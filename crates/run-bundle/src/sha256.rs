@@ -7,11 +7,11 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of what is read, in hexadecimal digits, and how much that was.
+/// The SHA-256 of everything that is read, in hexadecimal digits, and the number of bytes.
 ///
 /// # Errors
 ///
-/// When it cannot be read.
+/// When reading fails.
 pub fn sha256_of(mut from: impl Read) -> io::Result<(String, u64)> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];

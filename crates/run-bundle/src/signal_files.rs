@@ -1,4 +1,4 @@
-//! Where the signal files of a run are.
+//! The paths of the signal files of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ pub struct SignalFiles {
 }
 
 impl SignalFiles {
-    /// The files under their usual names in `folder`.
+    /// The files with their usual names in `folder`.
     pub fn in_folder(folder: &Path) -> Self {
         Self { traces: folder.join(TRACES), metrics: folder.join(METRICS), logs: folder.join(LOGS) }
     }
 
-    /// Where the spans stand that have started and not ended: `otel_traces.open.json` beside `otel_traces.json`.
+    /// The spans that have started and not ended: `otel_traces.open.json` next to `otel_traces.json`.
     pub fn open_spans(&self) -> PathBuf {
         self.traces.with_extension("open.json")
     }

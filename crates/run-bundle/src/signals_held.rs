@@ -1,4 +1,4 @@
-//! What the signal files of a bundle hold: how many items, and of which run.
+//! The content of a bundle's signal files: how many items, and of which run.
 
 use std::path::Path;
 
@@ -12,19 +12,19 @@ use crate::{
     json_lines::{FileReading, read_lines},
 };
 
-/// What a signal file holds.
+/// The content of a signal file.
 #[derive(Debug)]
 pub(crate) struct SignalsHeld {
     /// How much of it could be read.
     pub(crate) reading: FileReading,
     /// Its spans, data points or log records.
     pub(crate) items: u64,
-    /// The run that its first line of another run names.
+    /// The other run, if a line belongs to another one.
     pub(crate) other_run: Option<String>,
 }
 
 impl SignalsHeld {
-    /// Counts what is in a file, a line at a time. `run_key` is the attribute of a resource that has the id of its run.
+    /// Counts the items of a file, a line at a time. `run_key` is the resource attribute with the run id.
     pub(crate) fn read(path: &Path, signal: &LedgerSignal, run_key: &str, run_id: &str) -> Self {
         let (mut items, mut other_run) = (0_u64, None);
         let reading = read_lines(path, |line| {
@@ -47,7 +47,8 @@ impl SignalsHeld {
     }
 }
 
-// Lines of OTLP/JSON, as far as they are counted. A report reads what is in them by types of its own, which borrow their texts from
+// Lines of OTLP/JSON, as far as needed for counting. The report has its own types, which borrow texts from the line; here nothing
+// of an item is kept.
 // the line; here nothing of an item is kept.
 
 #[derive(Deserialize)]
@@ -138,7 +139,7 @@ struct Points {
     data_points: Length,
 }
 
-/// The length of a list, whose items are not kept: a line may have 64 MiB.
+/// The length of a list, whose items are not kept: a line can have 64 MiB.
 #[derive(Default)]
 struct Length(u64);
 

@@ -1,13 +1,13 @@
-//! The files of plans that cannot be read: the first of them, and how many there are.
+//! The plan files that cannot be read: the first ones by name, and the number of all.
 
 use std::error::Error;
 
 use crate::{layout::PLANS, versioned::ReadError};
 
-/// Files that are named one by one. A folder of somebody else may have any number.
+/// How many files are named individually. A tampered folder may have any number.
 const MAX_NAMED: usize = 100;
 
-/// The files of plans of a bundle that cannot be read, in the order of their names.
+/// The plan files of a bundle that cannot be read, in the order of their names.
 #[derive(Debug, Default)]
 pub struct UnreadablePlans {
     named: Vec<(String, ReadError)>,
@@ -15,7 +15,7 @@ pub struct UnreadablePlans {
 }
 
 impl UnreadablePlans {
-    /// The name is empty for the folder itself.
+    /// Adds a file; the name is empty for the folder itself.
     pub(crate) fn add(&mut self, name: String, error: ReadError) {
         if self.named.len() < MAX_NAMED {
             self.named.push((name, error));
@@ -24,17 +24,17 @@ impl UnreadablePlans {
         }
     }
 
-    /// Whether all can be read.
+    /// Whether all files can be read.
     pub fn is_empty(&self) -> bool {
         self.named.is_empty()
     }
 
-    /// What is wrong, with the path of the file below the bundle: of the first hundred files each, of all others that they are so many, with
-    /// the path of their folder.
+    /// The problems with the paths relative to the bundle: one for each of the first hundred files, and one with the path of the
+    /// folder and the number of the others.
     pub fn problems(&self) -> impl Iterator<Item = (String, String)> {
         let named = self.named.iter().map(|(name, error)| {
             let path = if name.is_empty() { PLANS.to_owned() } else { format!("{PLANS}/{name}") };
-            // Behind the path, which the error itself names.
+            // The path is the key already, so the error is shown without it.
             (path, error.source().map_or_else(|| error.to_string(), ToString::to_string))
         });
         let others = match self.others {

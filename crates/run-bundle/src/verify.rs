@@ -1,4 +1,4 @@
-//! Whether a bundle is whole: its files against its manifest, and the counts of its delivery.
+//! Whether a bundle is intact: compares its files with its manifest, and checks the counts of its delivery.
 
 mod accounts;
 mod fault;
@@ -32,17 +32,17 @@ pub use fault::Fault;
 pub use lineage::is_of_another_run;
 
 impl Bundle {
-    /// What the manifest counts as lost on the way to a server: signal and destination, and how much of it, for which reason. That
-    /// is not a fault of the bundle, but whoever reads it has to know.
+    /// The losses on the way to a server, according to the manifest: signal and destination, and how many were lost for which
+    /// reason. They are not a fault of the bundle, but its reader has to know about them.
     pub fn losses(&self) -> Vec<(String, String)> {
-        // That it cannot be read is a fault, which `verify` names.
+        // An unreadable manifest is a fault, which `verify` reports.
         let Ok(manifest) = Manifest::read(self) else { return Vec::new() };
         let elsewhere = counts_of(&manifest).filter(|account| !account.is_of_bundle);
         elsewhere.filter_map(|account| Some((account.name.clone(), account.lost()?))).collect()
     }
 
-    /// Compares a bundle with its manifest, reads what it holds, and adds up its counts. Empty where nothing is wrong. The files
-    /// of a run that has not ended are read, and not compared.
+    /// Compares a bundle with its manifest, reads its files, and adds up its counts. Empty if nothing is wrong. The files of a run
+    /// that has not ended are read, but not compared.
     pub fn verify(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let manifest = Manifest::read_with_damages(self).map_err(|error| faults.push(Fault::Manifest(error)));
@@ -50,7 +50,7 @@ impl Bundle {
             faults.extend(damages.into_iter().map(damaged_file));
             manifest
         });
-        // Listed once: the files of a run that goes on come and go, and two listings could disagree.
+        // Listed once: files of a run that is going come and go, and two listings could disagree.
         let contents = contents(self.dir()).map_err(|problem| {
             let path = self.shown(self.dir()).display().to_string();
             faults.push(Fault::Unreadable { path, problem });
@@ -76,11 +76,11 @@ impl Bundle {
     }
 }
 
-/// What is wrong with what the manifest says of itself.
+/// Problems with what the manifest says about itself.
 fn misplaced_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
     let fault = |problem: String| Fault::Damaged { path: MANIFEST.to_owned(), problem };
     let mut faults = Vec::new();
-    // A bundle may have been renamed, and not to the name of another run.
+    // A bundle may be renamed, but not to the name of another run.
     if let Some(named) = bundle.run_id()
         && named != manifest.identity.run_id
     {
@@ -95,7 +95,7 @@ fn misplaced_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
     faults
 }
 
-/// That nobody has closed a run that does not go on.
+/// The fault that a run is not going and was not closed.
 fn unclosed(bundle: &Bundle, manifest: &Manifest) -> Option<Fault> {
     match bundle.state(manifest) {
         RunState::ProcessEnded => Some(Fault::Unclosed { process_is_gone: true }),
@@ -110,7 +110,7 @@ fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<F
     if file_use == FileUse::Transient {
         return None;
     }
-    // A manifest may come from anywhere, and name anything.
+    // A manifest may come from anywhere, and contain any path.
     if !is_known(&path) {
         return Some(Fault::Foreign { path });
     }
@@ -120,16 +120,15 @@ fn compared(bundle: &Bundle, manifest: &Manifest, entry: &FileEntry) -> Option<F
     };
     let expected = entry.size_bytes;
     match file_use {
-        // `sync` moves the progress, which has a checksum of its own.
+        // `sync` changes the progress, which has its own checksum.
         FileUse::Rewritten | FileUse::Transient => return None,
         _ if found < expected => return Some(Fault::Shorter { path, expected, found }),
-        // Behind the last manifest nobody adds anything. One before it is of files that grew.
+        // After the last manifest nothing is appended; an earlier manifest lists files that were still growing.
         FileUse::Appended if !manifest.lists_final_files() => {}
         _ if found > expected => return Some(Fault::Longer { path, expected, found }),
         FileUse::Fixed | FileUse::Remade | FileUse::Appended => {}
     }
-    // Large files have no hash: reading 10 GB again at the end of a run would hold the program up for what the size
-    // shows in most cases.
+    // Large files have no hash: reading 10 GB again at the end of a run would delay the program, and their size shows most damage.
     let listed = entry.sha256.as_ref()?;
     match entry.hash(bundle) {
         Ok(Some(sha256)) if sha256.eq_ignore_ascii_case(listed) => None,
@@ -183,32 +182,33 @@ fn damaged(bundle: &Bundle, manifest: Option<&Manifest>) -> Vec<Fault> {
     faults
 }
 
-/// The files of a bundle that are packed: all that a run writes, and the manifest last.
+/// The files of a bundle that are packed: all files that a run writes, with the manifest last.
 pub(crate) fn packed_files(bundle: &Bundle) -> Vec<String> {
     let files = FileEntry::list(bundle).into_iter();
-    // The spans that a killed run had open, and how far its nodes were, come and go like locks, and only who closes the run needs them.
+    // The open spans of a killed run and the progress of its nodes come and go like locks, and are needed only for closing the run.
     let is_kept = |entry: &FileEntry| {
         entry.file_use() != FileUse::Transient || [OPEN_TRACES, NODES].contains(&&*entry.path)
     };
     let kept = files.filter(is_kept).map(|entry| entry.path);
-    // Last, so that an archive that was cut off has none, and what is unpacked of it is not taken for a whole bundle.
+    // Last, so that a truncated archive has no manifest, and its unpacked files are not taken for a complete bundle.
     kept.chain([MANIFEST.to_owned()]).collect()
 }
 
 impl Bundle {
-    /// The paths of the files that make the bundle, below its folder: all that a run writes, without locks, and the manifest last.
+    /// The paths of the files of the bundle, relative to its folder: all files that a run writes, without locks, and with the
+    /// manifest last.
     pub fn files(&self) -> Vec<String> {
         packed_files(self)
     }
 
-    /// What stands under the name of a file that a run writes and is not a regular file, by its path below the folder.
+    /// Entries with the name of a file that a run writes which are not regular files, as paths relative to the folder.
     pub fn not_files(&self) -> Vec<String> {
         let others = contents(self.dir()).map(|contents| contents.others).unwrap_or_default();
         let others = others.iter().filter_map(|path| path.to_str());
         others.filter(|path| is_known(path)).map(str::to_owned).collect()
     }
 
-    /// Whether a path below a bundle is that of a file that a run writes.
+    /// Whether a path relative to a bundle is that of a file that a run writes.
     pub fn is_file_of_a_run(below: &str) -> bool {
         is_known(below) && below.split('/').all(|name| !matches!(name, "" | "." | ".."))
     }

@@ -1,4 +1,4 @@
-//! Reading and replacing files that carry the version of their format.
+//! Reading and replacing files with a format version.
 
 use std::{
     borrow::Cow,
@@ -31,7 +31,7 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
-    /// The file is not what its name says.
+    /// The file does not have the format that its name implies.
     #[error("{} is damaged", path.display())]
     Damaged {
         /// The file.
@@ -50,7 +50,7 @@ pub enum ReadError {
         path: PathBuf,
         /// Its version.
         found: u32,
-        /// The newest version that is known here.
+        /// The newest version that this Daglight knows.
         known: u32,
     },
 }
@@ -68,7 +68,7 @@ pub enum WriteError {
         #[source]
         source: io::Error,
     },
-    /// A newer Daglight wrote the file that is there.
+    /// The existing file was written by a newer Daglight.
     #[error(
         "{} has format {found} and stays as it is: this version of Daglight knows formats up to {known}",
         path.display()
@@ -78,13 +78,13 @@ pub enum WriteError {
         path: PathBuf,
         /// Its version.
         found: u32,
-        /// The newest version that is known here.
+        /// The newest version that this Daglight knows.
         known: u32,
     },
 }
 
 impl ReadError {
-    /// The error as somebody is told it who has named the bundle.
+    /// The error, with paths as they should be shown to a user who has named the bundle.
     #[must_use]
     pub(crate) fn shown_in(mut self, bundle: &Bundle) -> Self {
         let (Self::Io { path, .. } | Self::Damaged { path, .. } | Self::Newer { path, .. }) = &mut self;
@@ -92,7 +92,7 @@ impl ReadError {
         self
     }
 
-    /// Whether the file is not there.
+    /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -103,7 +103,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: PathBuf, known: u32) -> Result<T, 
     read_within(path, known, MAX_FILE_BYTES)
 }
 
-/// [`read`] of a file with at most `max_bytes`.
+/// Like [`read`], for a file with at most `max_bytes`.
 pub(crate) fn read_within<T: DeserializeOwned>(
     path: PathBuf,
     known: u32,
@@ -112,7 +112,7 @@ pub(crate) fn read_within<T: DeserializeOwned>(
     read_sealed(path, known, max_bytes).map(|(value, _)| value)
 }
 
-/// [`read_within`], with what the checksum in the file says.
+/// Like [`read_within`], and also returns the state of the checksum in the file.
 pub(crate) fn read_sealed<T: DeserializeOwned>(
     path: PathBuf,
     known: u32,
@@ -120,7 +120,7 @@ pub(crate) fn read_sealed<T: DeserializeOwned>(
 ) -> Result<(T, Seal), ReadError> {
     match FileBelow::at(&path).read(max_bytes) {
         Ok(text) => {
-            // Before the rest is read: a later version may have other fields, and would look like a damaged file.
+            // Checked before the rest is read: a later version may have other fields, and would look like a damaged file.
             check_version(&path, &text, known)?;
             let value =
                 serde_json::from_slice(&text).map_err(|source| ReadError::Damaged { path, source })?;
@@ -130,7 +130,7 @@ pub(crate) fn read_sealed<T: DeserializeOwned>(
     }
 }
 
-/// Replaces a file of a bundle as a whole, with a checksum of itself, unless a newer version wrote the one that is there.
+/// Replaces a file of a bundle as a whole, with a checksum in it, unless a newer version wrote the existing one.
 pub(crate) fn write(
     bundle: &Bundle,
     path: &Path,
@@ -140,7 +140,7 @@ pub(crate) fn write(
     write_as(bundle, path, value, known, Seal::Whole)
 }
 
-/// [`write`] of a file that was read before, with the checksum that it had: a wrong one stays wrong.
+/// Like [`write`], for a file that was read before, whose checksum state is kept: a wrong one stays wrong.
 pub(crate) fn write_as(
     bundle: &Bundle,
     path: &Path,
@@ -148,8 +148,7 @@ pub(crate) fn write_as(
     known: u32,
     before: Seal,
 ) -> Result<(), WriteError> {
-    // A file that is damaged or cannot be read is replaced: it holds nothing that somebody could miss, and a run must
-    // be able to end beside it.
+    // A damaged or unreadable file is replaced: nobody could use its content, and a run must be able to end regardless of it.
     if let Ok(text) = FileBelow::at(path).read(MAX_FILE_BYTES)
         && let Err(ReadError::Newer { found, .. }) = check_version(path, &text, known)
     {
@@ -159,29 +158,29 @@ pub(crate) fn write_as(
 }
 
 impl Bundle {
-    /// Replaces a file of the bundle as a whole, as durably as the bundle is ([`Bundle::durable`]): a reader sees the old file or
-    /// the new one, never a part, also when the process is killed.
+    /// Replaces a file of the bundle as a whole, as durably as the bundle is set to ([`Bundle::durable`]): a reader sees either the
+    /// old file or the new one, never a part, even if the process is killed.
     ///
     /// # Errors
     ///
-    /// When the file cannot be written, or is not one of this bundle.
+    /// When the file cannot be written, or is not in this bundle.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), WriteError> {
-        // Walked from the folder of the bundle, whose own path may lead through links; within it none is followed.
+        // Opened relative to the folder of the bundle, whose own path may contain links; within the folder no link is followed.
         let below = path.strip_prefix(self.dir()).unwrap_or(path);
         put(&FileBelow::new(self.dir(), below), content, self.durability())
     }
 
-    /// [`Bundle::replace`] with indented JSON.
+    /// Like [`Bundle::replace`], with indented JSON.
     ///
     /// # Errors
     ///
-    /// As [`Bundle::replace`].
+    /// Like [`Bundle::replace`].
     pub fn replace_json(&self, path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
         self.replace(path, &to_json(path, value)?)
     }
 }
 
-/// Replaces a file with indented JSON and a checksum of it, and does not wait for the disk.
+/// Replaces a file with indented JSON and a checksum, without waiting for the disk.
 pub(crate) fn replace_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
     put(&FileBelow::at(path), &sealed_json(path, value)?, Durability::Process)
 }
@@ -190,7 +189,7 @@ fn put(file: &FileBelow, content: &[u8], durability: Durability) -> Result<(), W
     file.replace(content, durability).map_err(|source| WriteError::Io { path: file.path(), source })
 }
 
-/// Indented JSON with a checksum of itself.
+/// Indented JSON with a checksum in it.
 fn sealed_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
     Ok(sealed(to_json(path, value)?))
 }
@@ -198,7 +197,7 @@ fn sealed_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteErro
 fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
     let mut content = serde_json::to_vec_pretty(value)
         .map_err(|error| WriteError::Io { path: path.to_owned(), source: error.into() })?;
-    // For those who look at it with a terminal, and for tools that append or compare by lines.
+    // For people who view it in a terminal, and for tools that append or compare by line.
     content.push(b'\n');
     Ok(content)
 }
@@ -211,8 +210,8 @@ fn check_version(path: &Path, text: &[u8], known: u32) -> Result<(), ReadError> 
     }
 }
 
-/// The version of a file, or of a line. What comes behind it is not looked at: it is among the first fields, and a list of a thousand bundles
-/// reads as many manifests.
+/// The version of a file or a line. Parsing stops after it, because it is among the first fields, and listing a thousand bundles
+/// reads a thousand manifests.
 pub(crate) fn format_version(text: &[u8]) -> serde_json::Result<u32> {
     struct UpToVersion<'v>(&'v mut Option<u32>);
 
@@ -227,7 +226,7 @@ pub(crate) fn format_version(text: &[u8]) -> serde_json::Result<u32> {
             while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
                 if name == "format_version" {
                     *self.0 = Some(fields.next_value()?);
-                    // The way out of a document that has not ended.
+                    // An error is the way to stop parsing before the end of the document.
                     return Ok(());
                 }
                 fields.next_value::<IgnoredAny>()?;

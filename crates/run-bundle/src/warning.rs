@@ -1,4 +1,4 @@
-//! The warnings of a manifest: what they are about, and what they say.
+//! The warnings of a manifest: codes and messages.
 
 use std::{error::Error, fmt};
 
@@ -24,7 +24,7 @@ impl Warning {
         Self { code, message: message.into() }
     }
 
-    /// That something failed with this error, in one line: [`WarningCode::DiskFull`] where the cause is a lack of space, and
+    /// A warning about a failure with this error, in one line: [`WarningCode::DiskFull`] if the cause is lack of disk space, and
     /// `otherwise` in any other case.
     pub fn of_error(otherwise: WarningCode, error: &(dyn Error + 'static)) -> Self {
         Self::new(WarningCode::of_error(error, otherwise), in_one_line(error))
@@ -54,7 +54,8 @@ impl From<AsWritten> for Warning {
     fn from(written: AsWritten) -> Self {
         match written {
             AsWritten::Typed { code, message } => Self { code, message },
-            // The only place where a text decides: older versions wrote nothing else. These are the ends of their two sentences.
+            // The only place where a message text decides something: older versions wrote nothing else. These are the ends of their
+            // two sentences.
             AsWritten::Text(message) => {
                 let code = if message.contains("To deliver them later: daglight sync ") {
                     WarningCode::Undelivered
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn warnings_of_every_version_are_read() {
         check(r#"{"code":"undelivered","message":"a"}"#, WarningCode::Undelivered, "a");
-        // It is kept as it is, so that rewriting the manifest loses nothing.
+        // It is kept unchanged, so that rewriting the manifest loses nothing.
         check(
             r#"{"code":"of_a_newer_version","message":"a"}"#,
             WarningCode::Unknown("of_a_newer_version".into()),

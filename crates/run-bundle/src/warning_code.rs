@@ -1,4 +1,4 @@
-//! The codes of warnings: what each is about, for programs that must not depend on its text.
+//! The codes of warnings, for programs that must not depend on message texts.
 
 use std::{borrow::Cow, error::Error, fmt, fmt::Write, io};
 
@@ -143,17 +143,17 @@ codes! {
 }
 
 impl WarningCode {
-    /// The code that a log record names in its field `warning.code`.
+    /// The code that a log record has in its field `warning.code`.
     pub fn from_field(text: Option<&str>) -> Self {
         text.map_or(Self::Uncoded, Self::of_name)
     }
 
-    /// Whether `daglight sync` can resolve it, by delivering to the tracking server.
+    /// Whether `daglight sync` can resolve it by delivering to the tracking server.
     pub fn ends_with_sync(&self) -> bool {
         matches!(self, Self::Undelivered | Self::Unverified)
     }
 
-    /// Whether something of the run is not in its bundle.
+    /// Whether it means that part of the run is missing in its bundle.
     pub fn means_loss(&self) -> bool {
         matches!(
             self,
@@ -199,7 +199,7 @@ impl WarningCode {
     }
 }
 
-/// Whether an error says that a disk, a quota or the largest size of a file does not allow more.
+/// Whether an error means that a disk, a quota or a file size limit is exhausted.
 pub fn is_out_of_space(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
@@ -223,7 +223,7 @@ impl<'de> Deserialize<'de> for WarningCode {
     }
 }
 
-/// Any text: a newer version may write codes that are not known here.
+/// Any string: a newer version may write codes that are unknown here.
 impl JsonSchema for WarningCode {
     fn schema_name() -> Cow<'static, str> {
         "WarningCode".into()
@@ -274,7 +274,7 @@ mod tests {
             assert_eq!(code(full), WarningCode::DiskFull);
         }
         assert_eq!(code(io::ErrorKind::PermissionDenied), WarningCode::ReportNotWritten);
-        // What the text says does not matter.
+        // The text of the error does not matter.
         let other = io::Error::other("No space left on device");
         assert_eq!(WarningCode::of_error(&other, WarningCode::Program), WarningCode::Program);
     }

@@ -1,4 +1,4 @@
-//! What begins a run, where its outbox has lost that: the manifest beside it says the most of it.
+//! The start of a run whose outbox has lost it, reconstructed from the manifest next to it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,13 +8,13 @@ use daglight_run_identity::{NodeKind, RunId};
 use super::event::{Version, VersionNode};
 use crate::{bundle::Bundle, manifest::Manifest};
 
-/// The output type of a node, which no manifest has.
+/// The output type of every node, because manifests do not contain types.
 const UNKNOWN_TYPE: &str = "unknown";
 
-/// The pipeline and the start of a run, as its manifest has them: without code, documentation and types.
+/// The pipeline and the start of a run, as in its manifest: without code, documentation and types.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Beginning {
-    /// The pipeline. Its hashes are those of the run, so that a server that knows the version knows all of it.
+    /// The pipeline. Its hashes are those of the run, so a server that knows the version has all of it.
     pub version: Version,
     /// The run.
     pub run_id: RunId,
@@ -25,17 +25,16 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// What the manifest of the bundle says that this `tracker` folder is in. `None` where no manifest can be read.
+    /// Reads the manifest of the bundle that contains this `tracker` folder. `None` if it cannot be read.
     pub fn from_manifest(tracker_dir: &Path) -> Option<Self> {
         let manifest = Manifest::read(&Bundle::open(tracker_dir.parent()?).ok()?).ok()?;
         let identity = manifest.identity;
-        // A server takes no version without its hashes.
+        // The server accepts no version without hashes.
         if identity.dag_hash.is_empty() || identity.code_hash.is_empty() {
             return None;
         }
         let node = |node: crate::NodeRecord| VersionNode {
-            // A kind of a later version is not one that the server takes, and a transform is what it shows without
-            // anything special.
+            // The server does not accept kinds of later versions, and it shows a transform without anything special.
             kind: node.kind.known().unwrap_or(NodeKind::Transform),
             name: node.name,
             output_type: UNKNOWN_TYPE.to_owned(),

@@ -1,4 +1,4 @@
-//! How far a delivery has come, kept beside the outbox.
+//! The progress of a delivery, kept next to the outbox.
 
 use std::{
     collections::BTreeMap,
@@ -22,39 +22,39 @@ use crate::{
     sums::count_items,
 };
 
-/// Bytes of the file, 16 MiB: it holds counts and a bounded list.
+/// The maximum size of the file, 16 MiB: it holds counts and a bounded list.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The version of the cursor's format.
 ///
 /// - 1: the first.
-/// - 2: `unverified_until`, `redelivered` and `unwritten`, which a file of version 1 does not have. Lines that cannot be
-///   read do not count as `dropped` any more: whoever reads the outbox counts them. `elsewhere` and `checksum` came later:
-///   cursors without them are of this version as well.
+/// - 2: `unverified_until`, `redelivered` and `unwritten`, which files of version 1 do not have. Unreadable lines no longer count
+///   as `dropped`: readers of the outbox count them. `elsewhere` and `checksum` were added later: cursors without them have this
+///   version, too.
 const CURSOR_VERSION: u32 = 2;
 
-/// Why items are lost that a server had, and does not have any more, and that the disk had no space for.
+/// The reason for items that a server had and lost, and that the disk had no space for.
 const LOST_BY_SERVER: &str = "lost by the server, and not in the outbox";
 
-/// Servers beside the last one whose progress is kept. One that is forgotten is asked again what it has.
+/// The maximum number of other servers whose progress is kept. If one is forgotten, it is asked again what it has.
 const MAX_ELSEWHERE: usize = 16;
 
-/// Details kept of attributes that a server refused. All are counted.
+/// The maximum number of rejected attributes whose details are kept. All are counted.
 const MAX_SKIPPED: usize = 100;
 
-/// Progress of a delivery: `delivery.json`, replaced as a whole after each step.
+/// The progress of a delivery: `delivery.json`, replaced as a whole after each step.
 ///
-/// Losing it loses nothing: the delivery starts from the beginning, and finds on the server what is there.
+/// Losing the file is harmless: the delivery starts from the beginning, and finds out what the server already has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
     version: u32,
-    /// The server that the ids are of.
+    /// The server to which the ids belong.
     pub server: String,
     /// The project there.
     pub project_id: Option<i64>,
-    /// The pipeline's version there.
+    /// The id of the pipeline's version on that server.
     pub template_id: Option<i64>,
-    /// The run there, once it is known.
+    /// The run on that server, once it is known.
     pub link: Option<RunLink>,
     /// Deadline after which an unanswered request to create the run, or to change its status, can no longer take effect.
     #[serde(rename = "run_settles")]
@@ -62,33 +62,33 @@ pub struct Cursor {
     /// The same for nodes.
     #[serde(default, rename = "tasks_settle")]
     pub tasks_in_flight_until: Option<DateTime<Utc>>,
-    /// Until when the server may still carry out a request whose answer was not a success. Once it has been asked after
-    /// that what it has of the run, this is `None`.
+    /// Until when the server may still carry out a request whose answer was not a success. `None` once the server was asked after
+    /// that time what it has of the run.
     #[serde(default)]
     pub unverified_until: Option<DateTime<Utc>>,
-    /// Items that were delivered to a run that the server does not have any more. They are delivered anew.
+    /// Items that were delivered to a run that the server no longer has. They are delivered again.
     #[serde(default)]
     pub redelivered: u64,
-    /// Items that the server has and the outbox does not, as the disk had no space for them.
+    /// Items that the server has and the outbox does not, because the disk had no space for them.
     #[serde(default)]
     pub unwritten: u64,
     /// How the run ended, once the server knows.
     pub outcome: Option<Outcome>,
-    /// Where in the outbox the first line starts that is not done.
+    /// The offset in the outbox of the first line that is not done.
     pub offset: u64,
     /// Items that the server has.
     pub delivered: ItemsByKind,
-    /// Items that the server refused, by reason.
+    /// Items that the server rejected, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// What the server refused, so that someone can look after it.
+    /// What the server rejected, for someone to look into.
     #[serde(rename = "set_aside")]
     pub skipped: Vec<Skipped>,
-    /// How far the same outbox is delivered to other servers, the last one first.
+    /// The delivery progress of the same outbox to other servers, the most recent one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     elsewhere: Vec<Cursor>,
 }
 
-/// A run on the server, and where its pages are.
+/// A run on the server, and the addresses of its pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunLink {
     /// The project's id.
@@ -103,12 +103,12 @@ pub struct RunLink {
     pub version_url: String,
 }
 
-/// Something that a server refused.
+/// Something that a server rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// The node that it is about.
+    /// The node to which it belongs.
     pub node: String,
-    /// `None`: the start or end of the node itself.
+    /// The attribute; `None` for the start or end of the node itself.
     pub attribute: Option<String>,
     /// Why.
     pub reason: String,
@@ -160,7 +160,7 @@ impl Cursor {
         }
     }
 
-    /// The cursor of a `tracker` folder, if there is one that can be understood.
+    /// Loads the cursor from a `tracker` folder. `None` if there is none, or it is not valid.
     ///
     /// # Errors
     /// When the file cannot be read, or is of a newer version.
@@ -171,26 +171,25 @@ impl Cursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CursorError::Io { path, source }),
         };
-        // The version first and by itself: a newer cursor may have fields of other types, and would count as torn.
-        // Then it would be replaced, and what the newer version knows would be lost.
+        // The version is read separately first: a newer cursor may have fields of other types, so that it would count as torn and
+        // be replaced, and the progress in it would be lost.
         match serde_json::from_slice::<VersionOnly>(&text) {
             Ok(VersionOnly { version }) if version > CURSOR_VERSION => {
                 Err(CursorError::Newer { path, found: version })
             }
-            // Changed by somebody: where it says that the server has more than it has, the rest would never be delivered.
+            // The file was tampered with. If it claims that the server has more than it does, the rest would never be delivered.
             Ok(_) if seal(&text) == Seal::Broken => Ok(None),
             Ok(_) => {
                 let cursor: Option<Self> = serde_json::from_slice(&text).ok();
                 Ok(cursor.map(|mut cursor| {
-                    // Version 1 counted these lines by itself; now whoever reads the outbox does, and they would be
-                    // counted twice.
+                    // Version 1 counted these lines itself. Now readers of the outbox do, so they would be counted twice.
                     if cursor.version < 2 {
                         cursor.dropped.remove(UNREADABLE);
                     }
                     Self { version: CURSOR_VERSION, ..cursor }
                 }))
             }
-            // Torn or of another program: as if it were missing, and the server is asked.
+            // Torn, or written by another program: treated as missing, and the server is asked.
             Err(_) => Ok(None),
         }
     }
@@ -201,14 +200,14 @@ impl Cursor {
     /// When it cannot be written.
     pub fn save(&self, tracker_dir: &Path) -> Result<(), CursorError> {
         let path = tracker_dir.join(DELIVERY_CURSOR);
-        // Whatever the durability of the outbox: where a loss of power takes the file back, the server is asked what it has.
+        // The durability of the outbox does not apply: if a power failure reverts the file, the server is asked what it has.
         let written = serde_json::to_vec_pretty(self).map_err(io::Error::from).and_then(|text| {
             tracker_file(tracker_dir, DELIVERY_CURSOR).replace(&sealed(text), Durability::Process)
         });
         written.map_err(|source| CursorError::Io { path, source })
     }
 
-    /// What became of the items of an outbox that holds what is `recorded`.
+    /// The counts for an outbox with the items in `recorded`.
     pub fn ledger(&self, recorded: Recorded) -> DeliveryCounts {
         let mut dropped = recorded.lost;
         for (reason, items) in &self.dropped {
@@ -217,7 +216,7 @@ impl Cursor {
         DeliveryCounts {
             unverified_until: self.unverified_until,
             redelivered: self.redelivered,
-            // What went to the server past a full disk is not in the file, and was recorded all the same.
+            // Items that were sent without being in the file, because the disk was full, were recorded all the same.
             ..DeliveryCounts::by_kind(
                 recorded.produced.saturating_add(self.unwritten),
                 self.delivered,
@@ -229,8 +228,7 @@ impl Cursor {
     /// Without ids and progress, for a delivery in which the server did not get the run.
     pub fn without_ids(self) -> Self {
         Self {
-            // Requests in flight outlive the progress: whatever is forgotten here, the server may still carry them
-            // out.
+            // Requests in flight are kept: even if the progress is forgotten here, the server may still carry them out.
             run_in_flight_until: self.run_in_flight_until,
             tasks_in_flight_until: self.tasks_in_flight_until,
             unverified_until: self.unverified_until,
@@ -240,36 +238,35 @@ impl Cursor {
         }
     }
 
-    /// The progress of the delivery to `server`, which goes on where it was left when others came in between. What is
-    /// known of the others is kept.
+    /// The progress of the delivery to `server`. It continues where it was interrupted by deliveries to other servers, whose
+    /// progress is kept, too.
     ///
-    /// Another address may be that of the same server, which may still carry out what it was asked under the first one: so
-    /// requests in flight count for every address.
+    /// A different address may belong to the same server, which may still carry out requests that were sent to the first address.
+    /// So requests in flight count for every address.
     #[must_use]
     pub fn towards(mut self, server: String) -> Self {
         if self.server == server {
             return self;
         }
         let mut elsewhere = std::mem::take(&mut self.elsewhere);
-        // Somebody may deliver to a test server in between: the progress to each is kept.
+        // Deliveries to a test server may come in between, so the progress to each server is kept.
         let known = elsewhere.iter().position(|cursor| cursor.server == server);
         let mut next = known.map_or_else(|| Self::new(server), |known| elsewhere.remove(known));
-        // Requests may be on their way to the same server by another name, so it is waited for them all the same.
+        // Requests may be on their way to the same server under another name, so their deadline applies here, too.
         next.run_in_flight_until = next.run_in_flight_until.max(self.run_in_flight_until);
         next.tasks_in_flight_until = next.tasks_in_flight_until.max(self.tasks_in_flight_until);
         next.unverified_until = next.unverified_until.max(self.unverified_until);
-        // The newest first, so that the limit drops the one that was not used for longest.
+        // The most recent one first, so that the limit drops the one that has not been used for longest.
         elsewhere.insert(0, self);
         elsewhere.truncate(MAX_ELSEWHERE);
         Self { elsewhere, ..next }
     }
 
-    /// The start of a new delivery to the same server, of a run that it does not have any more.
+    /// The start of a new delivery of a run that the same server no longer has.
     pub fn anew(&self, project_id: i64) -> Self {
-        // What an earlier server lost was not delivered to this one.
+        // Items that an earlier server lost were not delivered to this one.
         let lost_before = self.dropped.get(LOST_BY_SERVER).copied().unwrap_or_default();
-        // The file cannot give them a second time, so they are lost with the server that had them, and are not
-        // delivered anew.
+        // The file does not contain them, so they cannot be delivered again: they are lost.
         let only_there = self.unwritten.saturating_sub(lost_before);
         let mut anew = Self {
             project_id: Some(project_id),
@@ -282,18 +279,17 @@ impl Cursor {
         anew
     }
 
-    /// Keeps what the server refused, while there is room.
+    /// Remembers a rejected item, while there is room.
     pub fn skip(&mut self, refused: Skipped) {
-        // The file is rewritten with every step. A server that refuses each of 100,000 attributes must not make it
-        // grow with them.
+        // The file is rewritten with every step. It must not grow without bound if a server rejects each of 100,000 attributes.
         if self.skipped.len() < MAX_SKIPPED {
             self.skipped.push(refused);
         }
     }
 
-    /// Counts what will not be delivered.
+    /// Counts items that will not be delivered.
     pub fn drop_items(&mut self, reason: &str, items: u64) {
-        // An entry of 0 would be shown as a reason for a loss.
+        // An entry of 0 would be shown as a reason for losses.
         if items > 0 {
             count_items(&mut self.dropped, reason, items);
         }
@@ -352,7 +348,7 @@ mod tests {
         assert_eq!(back.clone().towards("http://b".into()).offset, 3);
         let many = (0..40).fold(back, |cursor, server| cursor.towards(format!("http://{server}")));
         assert_eq!(many.elsewhere.len(), MAX_ELSEWHERE);
-        // What is asked anew of one server says nothing of the others.
+        // Delivering again to one server does not affect the progress to others.
         assert_eq!(many.anew(1).elsewhere, many.elsewhere);
     }
 

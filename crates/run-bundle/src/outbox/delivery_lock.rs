@@ -1,4 +1,4 @@
-//! Keeps two deliverers of one file apart: of an outbox, and of lineage events.
+//! A lock that prevents two simultaneous deliveries of one outbox or one file of lineage events.
 
 use std::{
     fs::{File, TryLockError},
@@ -19,25 +19,25 @@ pub struct DeliveryLock(
 );
 
 impl DeliveryLock {
-    /// `None` while another has it. Where files cannot be locked there is nothing to wait for.
+    /// `None` while another process holds it. If files cannot be locked, there is nothing to wait for.
     pub fn acquire(tracker_dir: &Path) -> Option<Self> {
         Self::on(&tracker_file(tracker_dir, FILE_NAME))
     }
 
-    /// The right to deliver the lineage events of a bundle's folder, as [`DeliveryLock::acquire`].
+    /// The right to deliver the lineage events in the folder of a bundle, like [`DeliveryLock::acquire`].
     pub fn of_lineage(bundle_dir: &Path) -> Option<Self> {
         Self::on(&FileBelow::new(bundle_dir, LINEAGE_LOCK))
     }
 
     fn on(file: &FileBelow) -> Option<Self> {
         let Ok(file) = file.append() else {
-            // A folder that cannot be written is delivered all the same: reading needs no right to write, and the
-            // server is asked what it has.
+            // A read-only folder is delivered all the same: reading does not need write access, and the server is asked what it
+            // already has.
             return Some(Self(None));
         };
         match file.try_lock() {
-            // Two that deliver at once cost requests and not correctness: attributes are looked for before they are
-            // sent again, starts and ends are upserts, and a receiver of OpenLineage takes an event twice as one.
+            // Two simultaneous deliveries cost requests but not correctness: attributes are looked up before they are sent again,
+            // starts and ends are upserts, and a receiver of OpenLineage treats a repeated event as the same one.
             Ok(()) | Err(TryLockError::Error(_)) => Some(Self(Some(file))),
             Err(TryLockError::WouldBlock) => None,
         }

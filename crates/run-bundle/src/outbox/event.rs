@@ -1,4 +1,4 @@
-//! What can happen in a run, as the outbox records it.
+//! The events of a run, as the outbox records them.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use super::event_time;
 
-/// The tag of a run on the server by which a delivery recognises it.
+/// The tag by which a delivery recognises a run on the server.
 pub const RUN_ID_TAG: &str = "run_id";
 
 /// Something that happened in a run.
 ///
-/// Values of user data reach an event only as [`Captured`], inside an [`Attribute`]. What a server has no column for is
-/// made to fit on delivery; nothing is refused here.
+/// Values from user data reach an event only as [`Captured`], inside an [`Attribute`]. Nothing is rejected here: what does not fit
+/// the columns of a server is shortened on delivery.
 ///
-/// `V` is how values are held: `Captured` in a program that records, plain JSON where an outbox is read back.
+/// `V` is the representation of values: `Captured` in a program that records, plain JSON when an outbox is read back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<V = Captured> {
-    /// The pipeline, as it is about to run.
+    /// The pipeline that is about to run.
     Version(Box<Version>),
-    /// In the place of [`Event::Version`]: what the pipeline is, is seen while it runs. It is what [`Event::NodeSeen`] says in
-    /// all, once the run has ended.
+    /// Replaces [`Event::Version`] if the pipeline is discovered while it runs. The version is then the sum of all
+    /// [`Event::NodeSeen`] at the end of the run.
     Observed {
         /// The DAG's name.
         dag_name: String,
     },
-    /// A node was seen for the first time, or more of it: the last one of a node counts. In front of what happens to it.
+    /// A node was seen for the first time, or more of it became known: the last event of a node counts. It precedes all other
+    /// events of the node.
     NodeSeen(Box<Node>),
     /// A run began.
     RunStarted {
@@ -37,7 +38,7 @@ pub enum Event<V = Captured> {
         run_id: RunId,
         /// Tags of the run.
         tags: BTreeMap<String, String>,
-        /// What the run is given, by name. Outboxes of earlier versions have none.
+        /// The inputs of the run, by name. Outboxes of earlier versions have none.
         #[serde(default = "BTreeMap::new", skip_serializing_if = "BTreeMap::is_empty")]
         inputs: BTreeMap<String, V>,
         /// When it began.
@@ -61,10 +62,10 @@ pub enum Event<V = Captured> {
         time: DateTime<Utc>,
         /// How it ended.
         status: Outcome,
-        /// What is known of it, in the order in which the page shows it.
+        /// What is known about it, in the order in which the page shows it.
         attributes: Vec<Attribute<V>>,
     },
-    /// The run got more tags, or other values of tags it had.
+    /// The run got additional tags, or new values for existing tags.
     TagsUpserted {
         /// The tags.
         tags: BTreeMap<String, String>,
@@ -80,32 +81,33 @@ pub enum Event<V = Captured> {
         #[serde(with = "event_time")]
         time: DateTime<Utc>,
     },
-    /// Events could not be written, and are missing in front of this one. The outbox itself records that.
+    /// Events could not be written, and are missing before this one. The outbox itself records this event.
     Lost {
         /// Why.
         reason: String,
-        /// How many items they were, as [`Event::items`] counts them.
+        /// How many items were lost, as counted by [`Event::items`].
         items: u64,
     },
 }
 
 impl Event {
-    /// The pipeline `dag`, under tags of the version (not of a run).
+    /// The version of the pipeline `dag`, with tags of the version (not of a run).
     ///
-    /// The texts of [`Dag::files`] are sent as they are, for the page's code view. They are not part of the hashes, so a
-    /// front-end that may not show its code puts in what its policy lets through.
+    /// The texts of [`Dag::files`] are sent unchanged, for the code view of the page. They are not part of the hashes, so a
+    /// front-end that may not show its code can insert only what its policy allows.
     pub fn version(dag: &Dag, tags: BTreeMap<String, String>) -> Self {
         Self::Version(Box::new(Version::of_dag(dag, tags)))
     }
 }
 
 impl<V> Event<V> {
-    /// How many things this is in [`DeliveryCounts`](crate::DeliveryCounts): the event itself, and each of its attributes.
+    /// The number of items in this event, as [`DeliveryCounts`](crate::DeliveryCounts) counts them: the event itself, and each of
+    /// its attributes.
     pub fn items(&self) -> u64 {
         match self {
             Self::TaskFinished { attributes, .. } => 1 + attributes.len() as u64,
             Self::Lost { items, .. } => *items,
-            // A part of the version, which [`Event::Observed`] stands for.
+            // A part of the version, which [`Event::Observed`] already counts.
             Self::NodeSeen(_) => 0,
             _ => 1,
         }
@@ -116,7 +118,7 @@ impl<V> Event<V> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// As it should.
+    /// Without an error.
     Success,
     /// With an error.
     Failure,
@@ -144,31 +146,31 @@ pub struct Version {
 pub struct VersionNode {
     /// Unique in its DAG.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: NodeKind,
     /// The type of its output.
     pub output_type: String,
     /// The names of the nodes it reads.
     pub dependencies: Vec<String>,
-    /// Free labels.
+    /// Free-form labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// What it is for.
+    /// Its documentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documentation: Option<String>,
-    /// Where its code stands.
+    /// The location of its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<CodePlace>,
 }
 
-/// Lines of a file of a [`Version`].
+/// A range of lines in a file of a [`Version`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CodePlace {
     /// The file, by its path in [`Version::files`].
     pub path: String,
-    /// The first line, from 1.
+    /// The first line, starting at 1.
     pub first_line: usize,
-    /// The last line, included.
+    /// The last line, inclusive.
     pub last_line: usize,
 }
 
@@ -190,7 +192,7 @@ impl Version {
                         let (first_line, last_line) = (code.first_line, code.last_line);
                         return CodePlace { path: code.path.clone(), first_line, last_line };
                     }
-                    // Code of a file that is not at hand becomes a file of its own.
+                    // Code whose file is not available becomes a file of its own.
                     let path = format!("{}:{}", code.path, node.name);
                     files.insert(path.clone(), code.text.clone());
                     CodePlace { path, first_line: 1, last_line: code.text.lines().count() }
@@ -208,32 +210,32 @@ impl Version {
     }
 }
 
-/// Something known of a node that ran.
+/// A fact about a node that ran.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attribute<V = Captured> {
-    /// The page's heading.
+    /// The heading on the page.
     pub name: String,
     /// How the page shows it.
     pub kind: AttributeKind,
     /// Where the page shows it.
     pub role: AttributeRole,
-    /// What is known.
+    /// The value.
     pub value: V,
 }
 
 impl Attribute {
-    /// An attribute with the page's heading `name` (snake case; unique for its node). The shape that `value` should have
-    /// depends on its [`AttributeKind`]; a value of another shape is shown as plain text.
+    /// An attribute with the page heading `name` (snake case; unique for its node). The expected shape of `value` depends on its
+    /// [`AttributeKind`]; a value of another shape is shown as plain text.
     pub fn new(name: impl Into<String>, kind: AttributeKind, role: AttributeRole, value: Captured) -> Self {
         Self { name: name.into(), kind, role, value }
     }
 
-    /// The page's heading.
+    /// The heading on the page.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same under another heading.
+    /// The same attribute with another heading.
     #[must_use]
     pub fn renamed(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
@@ -245,12 +247,12 @@ impl Attribute {
     }
 }
 
-/// How the page shows a value, and what shape it should have for that.
+/// How the page shows a value, and the shape that it expects for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AttributeKind {
-    /// A text or number.
+    /// A string or number.
     Primitive,
     /// A collapsible tree: an object.
     Dict,
@@ -260,7 +262,7 @@ pub enum AttributeKind {
     Schema,
     /// An error: lines, as one text or a list.
     Error,
-    /// HTML, inserted into the page **unescaped**: whoever makes it escapes all that is not its own.
+    /// HTML, inserted into the page **unescaped**: the code that creates it must escape everything that it did not write itself.
     Html,
 }
 
@@ -268,15 +270,15 @@ pub enum AttributeKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttributeRole {
-    /// With the output.
+    /// With the result.
     ResultSummary,
     /// With the errors.
     Error,
-    /// What the node used.
+    /// With the resources that the node used.
     ResourceUtilization,
-    /// What the node wrote.
+    /// With the outputs that the node wrote.
     ArtifactLink,
-    /// What the node logged.
+    /// With the logs of the node.
     Logs,
 }
 

@@ -1,6 +1,6 @@
 //! Times of events in the outbox: RFC 3339 in UTC with nanoseconds.
 //!
-//! Every event has one, and is encoded on the thread of the pipeline: chrono's own encoding would be a third of that.
+//! Every event has a time and is encoded on the thread of the pipeline: chrono's own formatting would take a third of that.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error};

@@ -1,4 +1,4 @@
-//! The outbox of a run: what the tracking server is to know, how far it is delivered, and reading both back.
+//! The outbox of a run: the events for the tracking server, the progress of their delivery, and reading both back.
 //!
 //! ```text
 //! tracker/outbox.jsonl    the events, one line each      Event, Outbox, OutboxReader
@@ -7,14 +7,14 @@
 //! tracker/reserve         space for the end of the run   Outbox::keep_reserve
 //! ```
 //!
-//! Whoever delivers reads with [`OutboxReader`] and keeps its progress in a [`Cursor`]; whoever only looks asks
+//! A delivery reads with [`OutboxReader`] and keeps its progress in a [`Cursor`]; code that only inspects an outbox calls
 //! [`recorded_outbox`]. What is sent to a server, and when, belongs to `daglight-tracker-client`.
 //!
 //! # Order of locks
-//! One process delivers an outbox at a time: [`DeliveryLock`]. Any number of processes may append to it meanwhile; each holds
-//! a shared lock on the file for as long as it lives, by which others see that it does. Within a process the writer's
-//! lock is the innermost one: whoever synchronises takes `synced` first and the writer second, and nobody waits for the disk
-//! while he holds the writer.
+//! One process delivers an outbox at a time: [`DeliveryLock`]. Any number of processes may append to it meanwhile. Each of them
+//! holds a shared lock on the file for as long as it lives, which shows others that it does. Within a process the writer's lock is
+//! the innermost one: synchronising takes `synced` first and the writer second, and no thread waits for the disk while it holds the
+//! writer.
 
 mod event;
 mod event_time;

@@ -1,4 +1,4 @@
-//! The file of a run that every event is in before anything is sent.
+//! The file of a run to which every event is written before anything is sent.
 
 use std::{
     collections::BTreeMap,
@@ -39,21 +39,21 @@ use crate::{
 /// header, `{"format":"daglight_outbox","version":3}`; every other one is an [`Event`], tagged by `"event"`. A line is
 /// written in one call before [`Outbox::append`] returns, with the file in append mode.
 ///
-/// A reader takes every line whose checksum is right, counts the others, and goes on after the next line feed. A last
-/// line without a line feed is one that is being written, or was when the process ended. A file of a newer version is
-/// refused, for reading and for appending.
+/// A reader accepts every line whose checksum is right, counts the others, and continues after the next line feed. A last line
+/// without a line feed is still being written, or was when the process ended. A file of a newer version is rejected, for reading
+/// and for appending.
 ///
 /// # Durability
-/// With [`Durability::Process`] an appended event survives the death of the process; with [`Durability::Disk`] it is on
-/// the medium, too. Threads that append at the same time share one synchronisation.
+/// With [`Durability::Process`] an appended event survives the death of the process; with [`Durability::Disk`] it is also on the
+/// storage medium. Threads that append at the same time share one synchronisation.
 ///
-/// Clones are handles on the same file. While a handle lives, the file carries a shared lock, which shows others that
-/// its process is alive.
+/// Clones are handles to the same file. As long as one of them exists, the file carries a shared lock, which shows other processes
+/// that this one is alive.
 #[derive(Clone)]
 pub struct Outbox(Arc<Shared>);
 
 impl Outbox {
-    /// Opens the outbox of a `tracker` folder, and makes folder and file where they are missing.
+    /// Opens the outbox of a `tracker` folder, and creates folder and file if they are missing.
     ///
     /// # Errors
     /// When the folder cannot be written, or its outbox is of a newer version.
@@ -62,9 +62,9 @@ impl Outbox {
         let unusable = |source| OutboxError::Io { path: path.clone(), source };
         create_folder(tracker_dir).map_err(unusable)?;
         let mut file = tracker_file(tracker_dir, OUTBOX).append().map_err(unusable)?;
-        // Best effort: some file systems have no locks, and nothing but the closing of dead runs depends on it.
+        // Best effort: some file systems have no locks, and only the closing of dead runs depends on them.
         let _ = file.lock_shared();
-        // Behind the lock, so that nobody takes the run for dead while this one looks.
+        // After locking, so that nobody considers the run dead meanwhile.
         let mut length = file.seek(SeekFrom::End(0)).map_err(unusable)?;
         let mut recorded = Recorded::default();
         if length == 0 {
@@ -73,7 +73,7 @@ impl Outbox {
             file.write_all(&line).map_err(unusable)?;
             length = line.len() as u64;
         } else {
-            // A process was killed in the middle of a line. Ended, it is one line that cannot be read, and not the
+            // A process was killed in the middle of a line. With a line feed it becomes one unreadable line instead of the
             // beginning of the next.
             if !ends_with_line_feed(&mut file).map_err(unusable)? {
                 file.write_all(b"\n").map_err(unusable)?;
@@ -88,8 +88,8 @@ impl Outbox {
         Ok(Self::new(path, durability, writer, recorded.produced))
     }
 
-    /// An outbox that takes events and keeps none, for a run whose folder cannot be written. All count as dropped, and
-    /// whoever makes it has said so.
+    /// An outbox that discards all events, for a run whose folder cannot be written. All of them count as dropped; the caller has
+    /// already warned about it.
     pub fn discarding(tracker_dir: &Path) -> Self {
         let writer = Writer::new(None, 0, BTreeMap::new());
         let outbox = Self::new(outbox_path(tracker_dir), Durability::Process, writer, 0);
@@ -108,8 +108,8 @@ impl Outbox {
         }))
     }
 
-    /// Takes up space on the disk, so that the end of the run can be recorded when the disk is full. Best effort: on a
-    /// disk that is full already there is nothing to take.
+    /// Reserves disk space, so that the end of the run can be recorded even if the disk is full. Best effort: on a disk that is
+    /// already full, there is nothing to reserve.
     pub fn keep_reserve(&self) {
         let file = tracker_file(&self.tracker_dir(), RESERVE);
         if let Ok(reserve) = Reserve::take(file, RESERVE_BYTES) {
@@ -117,31 +117,31 @@ impl Outbox {
         }
     }
 
-    /// Records an event: it is in the file when this returns. It never fails. On a disk that is full events wait in memory,
-    /// up to 4 MiB of them, and are written once there is space; the end of the run has space that was kept for it. What
-    /// cannot be written at all counts as dropped with the reason. The first event that is not written is one warning.
+    /// Records an event: it is in the file when this returns. This never fails the run. If the disk is full, up to 4 MiB of events
+    /// wait in memory and are written once there is space; the end of the run has reserved space. Events that cannot be written at
+    /// all count as dropped, with the reason. Only the first event that is not written causes a warning.
     ///
     /// # Errors
-    /// The first time that an event of this outbox is not written as it should be, so that the user can be warned. Later ones
-    /// are counted and not said again.
+    /// The first time that an event of this outbox is not written properly, so that the user can be warned. Later failures are only
+    /// counted.
     pub fn append(&self, event: &Event) -> Result<(), RecordingProblem> {
         let inner = &*self.0;
         let items = event.items();
-        // Before anything can fail: whatever becomes of the event, it is counted.
+        // Before anything can fail: the event counts, whatever happens to it.
         inner.produced.fetch_add(items, Ordering::Relaxed);
         let bytes = match inner.encode(event) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let mut writer = lock(&inner.writer);
                 writer.lose(&error, items);
-                // Tried again with the next event.
+                // Retried with the next event.
                 let _ = writer.record_losses();
                 drop(writer);
                 return inner.first(RecordingProblem::Refused { path: inner.path.clone(), source: error });
             }
         };
         let is_end = matches!(event, Event::RunFinished { .. });
-        // Encoded without the lock, because that is most of the time that an event takes, and many threads append.
+        // Encoded outside the lock, because that takes most of the time of an event, and many threads append.
         let written = lock(&inner.writer).write(Line { bytes, items, is_end });
         match written {
             Written::To(end) => {
@@ -164,23 +164,23 @@ impl Outbox {
         &self.0.path
     }
 
-    /// The counts of a run that is not being delivered: what was recorded waits.
+    /// The counts of a run that is not being delivered: everything recorded is waiting.
     pub fn ledger(&self) -> DeliveryCounts {
         DeliveryCounts::by_kind(self.produced(), ItemsByKind::default(), self.dropped())
     }
 
-    /// Whether somebody was warned that the run cannot be recorded. Others whose records lie on the same disk share it, so
-    /// that one cause is one warning.
+    /// Whether a warning was given that the run cannot be recorded. Other recorders on the same disk share the flag, so that one
+    /// cause leads to one warning.
     pub fn warned(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0.warned)
     }
 
-    /// The folder of the file.
+    /// The folder that contains the file.
     pub fn tracker_dir(&self) -> PathBuf {
         self.0.path.parent().map(Path::to_owned).unwrap_or_default()
     }
 
-    /// Items recorded, those that were dropped among them.
+    /// The number of recorded items, including dropped ones.
     pub fn produced(&self) -> u64 {
         self.0.produced.load(Ordering::Relaxed).saturating_add(lock(&self.0.writer).pieces())
     }
@@ -190,15 +190,15 @@ impl Outbox {
         lock(&self.0.writer).lost()
     }
 
-    /// Once the run has ended: what still waits for space is written, or counts as dropped.
+    /// After the end of the run: events that still wait for space are written, or count as dropped.
     pub fn write_or_drop(&self) {
         self.0.write_or_drop();
     }
 
     /// A handle for the delivery, which does not keep the outbox open.
     pub fn unwritten(&self) -> Unwritten {
-        // The lock on the file shows others that the run lives. A delivery thread that held the outbox would keep the
-        // lock after the run was dropped, and nobody could close it.
+        // The lock on the file shows others that the run is alive. If the delivery thread held the outbox, it would keep the lock
+        // after the run was dropped, and nobody could close the run.
         Unwritten::of(&self.0)
     }
 }
@@ -327,7 +327,7 @@ mod tests {
         let file = File::options().append(true).open("/dev/full").ok();
         let writer = Writer::new(file, 0, BTreeMap::new());
         let outbox = Outbox::new("/dev/full".into(), Durability::Process, writer, 0);
-        // It is said once.
+        // The warning is given only once.
         assert!(matches!(outbox.append(&event("a")), Err(RecordingProblem::Unwritten { .. })));
         outbox.append(&event("b")).unwrap();
         assert_eq!(outbox.ledger().waiting, 2);

@@ -1,4 +1,4 @@
-//! Reading an outbox, whatever has happened to it.
+//! Reading an outbox, regardless of what happened to it.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ pub enum OutboxError {
         #[source]
         source: io::Error,
     },
-    /// The file holds something, but nothing that an outbox holds: zeros, for example, after a loss of power.
+    /// The file is not empty, but holds nothing that belongs in an outbox: zeros, for example, after a power failure.
     #[error("the outbox {} is damaged: none of it can be read, so that what waits in it is unknown", path.display())]
     Damaged {
         /// The file.
@@ -43,32 +43,32 @@ pub enum OutboxError {
     },
 }
 
-/// Memory that is kept for the next line after a longer one.
+/// Memory that is kept for the next line after a long one.
 const KEPT_LINE_BYTES: usize = 1 << 20;
 
-/// What comes next in an outbox.
+/// The next item of an outbox.
 #[derive(Debug, PartialEq)]
 pub enum Read {
     /// An event, and where its line ends.
     Event {
         /// The event.
         event: Box<Event<Value>>,
-        /// The offset behind its line feed.
+        /// The offset after its line feed.
         end: u64,
     },
-    /// A line that is torn, was changed, or holds nothing that this version knows; and where it ends.
+    /// A line that is torn, was changed, or is unknown to this version.
     Unreadable {
-        /// The offset behind its line feed.
+        /// The offset after its line feed.
         end: u64,
     },
     /// Nothing for now.
     End {
-        /// Whether there is a piece of a line, which may become one.
+        /// Whether the file ends with part of a line, which may still be completed.
         unfinished: bool,
     },
 }
 
-/// Reads an outbox line by line, also while it grows. Holds one line at a time.
+/// Reads an outbox line by line, even while it grows. Holds one line at a time.
 #[derive(Debug)]
 pub struct OutboxReader {
     path: PathBuf,
@@ -76,7 +76,7 @@ pub struct OutboxReader {
     line: Vec<u8>,
     /// Where the line in `line` starts.
     start: u64,
-    /// Bytes of a line that is too long to be kept.
+    /// Bytes already skipped of a line that is too long to be kept.
     skipped: u64,
 }
 
@@ -112,51 +112,50 @@ impl OutboxReader {
     /// The next event.
     ///
     /// # Errors
-    /// When the file cannot be read, or a header of a newer version comes.
+    /// When the file cannot be read, or contains a header of a newer version.
     pub fn read(&mut self) -> Result<Read, OutboxError> {
         loop {
             if !self.fill_line()? {
                 return Ok(Read::End { unfinished: self.skipped > 0 || !self.line.is_empty() });
             }
             let end = self.start + self.skipped + self.line.len() as u64;
-            // A line that is too long is passed over to its end and counts as one that cannot be read.
+            // A line that is too long is skipped to its end and counts as unreadable.
             let whole = std::mem::take(&mut self.skipped) == 0;
             self.start = end;
             let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
             let record = if whole { decode(line) } else { None };
             let blank = whole && line.is_empty();
             self.line.clear();
-            // One large attribute must not cost its size for the rest of a long run.
+            // One large attribute must not take up memory for the rest of a long run.
             self.line.shrink_to(KEPT_LINE_BYTES);
             match record {
                 Some(Record::Event(event)) => return Ok(Read::Event { event, end }),
                 Some(Record::Header(header)) if header.version > OUTBOX_VERSION => {
                     return Err(OutboxError::Newer { path: self.path.clone(), found: header.version });
                 }
-                // Each process that appends writes a header, so that one may stand in the middle.
+                // Each process that appends writes a header, so a header can also occur in the middle.
                 Some(Record::Header(_)) => {}
-                // A line feed that ended a torn piece of the line before.
+                // A line feed that ended a torn line.
                 None if blank => {}
                 None => return Ok(Read::Unreadable { end }),
             }
         }
     }
 
-    /// What the line says that has no line feed yet, at the end of the file.
+    /// The record in the last line of the file, if that has no line feed yet.
     pub(crate) fn piece(&self) -> Option<Record> {
-        // Of a line that is too long only its end would be looked at, which may by chance be a record.
+        // If the line is too long, only its end is in memory, which could look like a record by chance.
         if self.skipped == 0 { decode(&self.line) } else { None }
     }
 
-    /// Reads on until the line feed, which it keeps; false when the file ends before.
-    // Not by `Lines`: that reads files that are done. Here the end of the file is where the writer is, and a line that was begun goes
-    // on with the next call.
+    /// Reads up to and including the line feed; returns false if the file ends before.
+    // Not with `Lines`, which reads complete files. Here the end of the file is the position of the writer, and an incomplete line
+    // is continued with the next call.
     fn fill_line(&mut self) -> Result<bool, OutboxError> {
         loop {
-            // One byte more than a record may have: a line of exactly that length is whole, and not one that is too
-            // long.
+            // One byte more than the limit, so that a line of exactly the maximum length is not mistaken for one that is too long.
             let room = (MAX_RECORD_BYTES + 1 - self.line.len()) as u64;
-            // It goes on in the line that was begun before: the writer may be in the middle of it.
+            // Appends to an incomplete line from before: the writer may be in the middle of it.
             let read = (&mut self.file).take(room).read_until(b'\n', &mut self.line);
             let read = read.map_err(|source| self.failed(source))?;
             if self.line.ends_with(b"\n") {
@@ -166,11 +165,11 @@ impl OutboxReader {
                 return Ok(false);
             }
             if self.line.len() > MAX_RECORD_BYTES {
-                // Dropped as it is read: memory holds one record, whatever the file is.
+                // Dropped as it is read, so that memory holds at most one record.
                 self.skipped += self.line.len() as u64;
                 self.line.clear();
             }
-            // No outbox, but a file of zeros, perhaps a sparse one: its end is not worth looking for.
+            // Not an outbox but a file of zeros, perhaps a sparse one: it is not worth searching for its end.
             if self.skipped > MAX_SKIPPED_BYTES {
                 return Ok(false);
             }
@@ -209,7 +208,7 @@ mod tests {
         }
     }
 
-    /// The nodes that can be read, the number of unreadable lines, and whether a piece is left.
+    /// The nodes that can be read, the number of unreadable lines, and whether the last line is incomplete.
     fn read(bytes: &[u8]) -> (Vec<String>, usize, bool) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();

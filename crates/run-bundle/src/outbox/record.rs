@@ -5,14 +5,15 @@ use serde_json::Value;
 
 use super::event::Event;
 
-/// The version of the outbox format that is written, and the newest that is read.
+/// The version of the outbox format that is written, and the newest one that can be read.
 ///
 /// - 1: the first.
 /// - 2: the event `lost`, and `inputs` in the start of a run.
 /// - 3: the events `observed` and `node_seen`.
 pub const OUTBOX_VERSION: u32 = 3;
 
-/// The longest line that is written or read. Together with its reader's buffer it bounds the memory of a delivery.
+/// The maximum length of a line, for writing and reading. Together with the buffer of the reader, it bounds the memory of a
+/// delivery.
 pub(crate) const MAX_RECORD_BYTES: usize = 32 << 20;
 
 const FORMAT: &str = "daglight_outbox";
@@ -34,14 +35,14 @@ impl Header {
     }
 }
 
-/// A line that was read.
+/// A line after reading.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Record {
     Header(Header),
     Event(Box<Event<Value>>),
 }
 
-/// Appends a whole line, line feed included.
+/// Appends a whole line, including the line feed.
 pub(crate) fn encode(record: &impl Serialize, line: &mut Vec<u8>) -> serde_json::Result<()> {
     let start = line.len();
     line.extend_from_slice(CHECKSUM_KEY);
@@ -58,7 +59,7 @@ fn hexadecimal(checksum: u32) -> [u8; CHECKSUM_HEX] {
     std::array::from_fn(|digit| b"0123456789abcdef"[(checksum >> (28 - 4 * digit)) as usize & 0xf])
 }
 
-/// Reads a line without its line feed. `None`: it is torn, was changed, or holds nothing that this version knows.
+/// Reads a line without its line feed. `None` if it is torn, was changed, or is unknown to this version.
 pub(crate) fn decode(line: &[u8]) -> Option<Record> {
     let rest = line.strip_prefix(CHECKSUM_KEY)?;
     let (checksum, rest) = rest.split_at_checked(CHECKSUM_HEX)?;
@@ -68,7 +69,7 @@ pub(crate) fn decode(line: &[u8]) -> Option<Record> {
         return None;
     }
     match serde_json::from_slice(body) {
-        // The largest record by far is read without the detour by which serde finds out what an event is.
+        // The largest record by far bypasses the buffering that serde needs to find out the type of an event.
         Ok(Tag { event: Some("version") }) => {
             let version = serde_json::from_slice(body).ok()?;
             Some(Record::Event(Box::new(Event::Version(version))))
@@ -81,7 +82,7 @@ pub(crate) fn decode(line: &[u8]) -> Option<Record> {
     }
 }
 
-/// What a record says that it is.
+/// The type of a record.
 #[derive(Deserialize)]
 struct Tag<'a> {
     #[serde(borrow)]
@@ -123,7 +124,7 @@ mod tests {
         for bit in 0..line.len() * 8 {
             let mut flipped = line.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            // Hexadecimal digits of either case say the same.
+            // Hexadecimal digits may be upper or lower case.
             if !flipped.eq_ignore_ascii_case(line) {
                 assert_eq!(decode(&flipped), None, "bit {bit}");
             }

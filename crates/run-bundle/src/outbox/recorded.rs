@@ -1,4 +1,4 @@
-//! Counting what an outbox holds: the one count behind every number about its delivery.
+//! Counting the items of an outbox: all numbers about its delivery come from this count.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,26 +11,26 @@ use super::{
 };
 use crate::sums::count_items;
 
-/// Why lines that cannot be read are lost.
+/// The reason for losses through unreadable lines.
 pub(crate) const UNREADABLE: &str = "unreadable line of the outbox";
 
 /// The items of an outbox.
 #[derive(Debug, Default)]
 pub struct Recorded {
-    /// All of them, those that are lost too.
+    /// All items, including lost ones.
     pub produced: u64,
-    /// Items that will not be delivered because they are not in the file, or cannot be read, by reason.
+    /// Items that will not be delivered because they are missing in the file, or cannot be read, by reason.
     pub lost: BTreeMap<String, u64>,
     /// Whether the file does not end with a line feed.
     pub unfinished: bool,
 }
 
-/// What becomes of a line without a line feed at the end of the file.
+/// How to treat a last line without a line feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastLine {
-    /// It is being written, perhaps, and left out.
+    /// It may still be being written, and is not counted.
     MayGrow,
-    /// Nobody writes it any more: it counts as every other line does, once somebody has ended it.
+    /// Nobody is writing it any more: it counts like every other line, as if it had a line feed.
     IsOver,
 }
 
@@ -69,16 +69,15 @@ impl Recorded {
     fn count(&mut self, event: Event<Value>, each: &mut impl FnMut(Event<Value>)) {
         self.produced = self.produced.saturating_add(event.items());
         match event {
-            // The line stands for what is missing: it counts as that many items, and is not an event that anybody
-            // receives.
+            // This line represents missing items: it counts as that many items, and is not itself an event to deliver.
             Event::Lost { reason, items } => count_items(&mut self.lost, &reason, items),
             event => each(event),
         }
     }
 
     fn count_unreadable(&mut self) {
-        // What was in it cannot be known. One line is one item at least, and a damage must never make the sum of what
-        // was recorded smaller than what is accounted for.
+        // Its content is unknown. A line has at least one item, and damage must never make the number of recorded items smaller
+        // than the number of accounted ones.
         self.produced = self.produced.saturating_add(1);
         count_items(&mut self.lost, UNREADABLE, 1);
     }

@@ -1,15 +1,15 @@
-//! What may be wrong with the recording of an event.
+//! What can go wrong when an event is recorded.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why an event is not in its outbox as it should be. The run goes on, and the counts say what is lost.
+/// Why an event was not recorded properly. The run goes on, and the counts include what is lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingProblem {
-    /// The event cannot be a line of the outbox, and is dropped.
+    /// The event cannot be encoded as a line of the outbox, and is dropped.
     #[error("an event of this run cannot be recorded, and counts as dropped")]
     Refused {
         /// The outbox.
@@ -18,7 +18,7 @@ pub enum RecordingProblem {
         #[source]
         source: io::Error,
     },
-    /// The file cannot be written now, mostly because the disk is full.
+    /// The file cannot be written at the moment, usually because the disk is full.
     #[error(
         "the outbox cannot be written: the run and its delivery to servers go on, and records wait for space; what \
          does not fit into memory is not written; the finish report counts it. Free space there, or choose \
@@ -31,7 +31,7 @@ pub enum RecordingProblem {
         #[source]
         source: io::Error,
     },
-    /// The event is in the file, and would not survive a loss of power.
+    /// The event is in the file, but would not survive a power failure.
     #[error("the outbox cannot be synchronised with the disk")]
     Unsynced {
         /// The outbox.
@@ -43,7 +43,7 @@ pub enum RecordingProblem {
 }
 
 impl RecordingProblem {
-    /// The outbox, and what the system says of it.
+    /// The outbox, and the error from the system.
     pub fn cause(&self) -> (&Path, &io::Error) {
         match self {
             Self::Refused { path, source }

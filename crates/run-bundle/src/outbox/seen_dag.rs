@@ -1,4 +1,4 @@
-//! The pipeline of an observed run, put together from what was seen of it.
+//! The pipeline of an observed run, assembled from its events.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use daglight_run_identity::{Dag, DagName, Node, NodeKind};
 
 use super::event::{Event, Version};
 
-/// The nodes of an observed run, as its events show them.
+/// The nodes of an observed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenDag {
     name: String,
@@ -16,19 +16,19 @@ pub struct SeenDag {
 }
 
 impl SeenDag {
-    /// Nothing so far, of a pipeline of that name.
+    /// An empty pipeline with that name.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), nodes: Vec::new(), positions: HashMap::new(), has_ended: false }
     }
 
-    /// Takes in what an event says.
+    /// Adds the information from an event.
     pub fn take<V>(&mut self, event: &Event<V>) {
         match event {
             Event::NodeSeen(node) => match self.positions.get(&node.name) {
                 Some(position) => self.nodes[*position] = (**node).clone(),
                 None => self.push((**node).clone()),
             },
-            // The line that has shown it is lost, and a server takes nothing of a node that it does not know.
+            // The line that introduced the node is lost, and a server accepts nothing for a node that it does not know.
             Event::TaskStarted { node, .. } if !self.positions.contains_key(node) => self.push(unknown(node)),
             Event::RunFinished { .. } => self.has_ended = true,
             _ => {}
@@ -40,18 +40,18 @@ impl SeenDag {
         self.nodes.push(node);
     }
 
-    /// Whether the run has ended, so that nothing more will be seen.
+    /// Whether the run has ended, so that no more nodes will be seen.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// The nodes that were seen so far. `None` if the name is not a valid name of a DAG.
+    /// The nodes seen so far. `None` if the name is not a valid DAG name.
     pub fn dag(&self) -> Option<Dag> {
         let name: DagName = self.name.parse().ok()?;
         Some(Dag::of_seen(name, self.nodes.iter().cloned()))
     }
 
-    /// The same as a version.
+    /// Like [`Self::dag`], as a version.
     pub fn version(&self) -> Option<Version> {
         Some(Version::of_dag(&self.dag()?, BTreeMap::new()))
     }

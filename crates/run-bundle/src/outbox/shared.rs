@@ -1,4 +1,4 @@
-//! What the handles on one outbox share: the writer of its file, and what was counted and said.
+//! The state that all handles to one outbox share: the writer of its file, the counts, and whether a warning was given.
 
 use std::{
     fs::File,
@@ -19,19 +19,19 @@ use super::{
     writer::Writer,
 };
 
-/// What the handles on one outbox share.
+/// The shared state of the handles to one outbox.
 pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) durability: Durability,
     pub(super) writer: Mutex<Writer>,
-    /// Bytes of the file that are synchronised.
+    /// How many bytes of the file are synchronised.
     pub(super) synced: Mutex<u64>,
     pub(super) produced: AtomicU64,
     pub(super) warned: Arc<AtomicBool>,
 }
 
 impl Shared {
-    /// The line of an event.
+    /// Encodes an event as a line.
     pub(super) fn encode(&self, event: &Event) -> io::Result<Vec<u8>> {
         let mut line = Vec::with_capacity(512);
         encode(event, &mut line)?;
@@ -42,46 +42,46 @@ impl Shared {
         Ok(line)
     }
 
-    /// Makes the file durable up to `end`. Whoever comes while another synchronises finds its own line done after.
+    /// Makes the file durable up to `end`. A thread that arrives while another one synchronises then finds its own line done.
     pub(super) fn sync(&self, end: u64) -> io::Result<()> {
         let mut synced = lock(&self.synced);
-        // Checked behind the lock: who waited for it comes here when the disk has this line already, so that N threads
-        // cost one synchronisation and not N.
+        // Checked after acquiring the lock: a thread that waited for it gets here when its line is already on the disk, so that N
+        // threads cost one synchronisation instead of N.
         if *synced >= end {
             return Ok(());
         }
-        // Synchronised without the writer's lock: a disk takes milliseconds, and other threads go on appending
-        // meanwhile. Whoever waits here finds most often that the first one has synchronised its line as well.
+        // Synchronised without holding the writer's lock: the disk takes milliseconds, and other threads can append meanwhile. For
+        // threads waiting here, the first one has usually synchronised their lines as well.
         let (file, length) = {
             let writer = lock(&self.writer);
             (writer.file().map(File::try_clone).transpose()?, writer.length())
         };
         if let Some(file) = file {
-            // `fdatasync` and not `fsync`: the length of the file is metadata that is needed to read it, and is
-            // written too; its time stamps are not waited for.
+            // `fdatasync` instead of `fsync`: the length of the file is metadata that is needed to read it, so it is written, too;
+            // only the time stamps are not waited for.
             file.sync_data()?;
         }
-        // As long as the file was before: what came during the synchronisation may not be in it.
+        // The length from before: bytes that were appended during the synchronisation may not be included.
         *synced = length;
         Ok(())
     }
 
-    /// The problem, unless somebody was warned before.
+    /// Returns the problem, unless a warning was already given.
     pub(super) fn first(&self, problem: RecordingProblem) -> Result<(), RecordingProblem> {
         if self.warned.swap(true, Ordering::Relaxed) { Ok(()) } else { Err(problem) }
     }
 
-    /// Once the run has ended: what still waits for space is written, or counts as dropped.
+    /// After the end of the run: lines that still wait for space are written, or count as dropped.
     pub(super) fn write_or_drop(&self) {
         let mut writer = lock(&self.writer);
-        // Before that the file is tried again with every event, and nothing has to be given up.
+        // Before that, writing is retried with every event, and nothing has to be given up.
         if writer.has_ended() {
             writer.write_or_drop();
         }
     }
 }
 
-/// The lock, whatever happened to a thread that held it: what these locks guard is right after each statement.
+/// Acquires the lock even if it is poisoned: the data behind these locks is consistent after each statement.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

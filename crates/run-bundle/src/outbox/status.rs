@@ -1,4 +1,4 @@
-//! What an outbox says of its run, without a server.
+//! The state of a run according to its outbox, without a server.
 
 use std::{
     collections::BTreeMap,
@@ -27,19 +27,19 @@ use crate::{
     layout::{DELIVERY_CURSOR, OUTBOX, TRACKER},
 };
 
-/// The tag that says why a run did not succeed.
+/// The tag with the reason why a run did not succeed.
 const ERROR_TAG: &str = "error";
-/// The same where the user has one of that name.
+/// The same tag if the user already has one with that name.
 const OWN_ERROR_TAG: &str = "daglight.error";
 
-/// What the outbox of a bundle holds, and how much of it is delivered.
+/// The content of a bundle's outbox, and how much of it is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxStatus {
     /// The run's id; `None` before its start is recorded.
     pub run_id: Option<RunId>,
     /// The pipeline's name.
     pub dag_name: Option<String>,
-    /// How the run ended; `None` while it runs, or when its process ended before it did.
+    /// How the run ended; `None` while it runs, or if its process ended before the run did.
     pub outcome: Option<Outcome>,
     /// When the run ended, if it did.
     pub ended: Option<DateTime<Utc>>,
@@ -47,64 +47,64 @@ pub struct OutboxStatus {
     pub started: Option<DateTime<Utc>>,
     /// The time of the last event.
     pub last_event: Option<DateTime<Utc>>,
-    /// What was seen of the pipeline, where the run is observed.
+    /// The nodes seen so far, if the run is observed.
     pub seen: Option<SeenDag>,
-    /// The nodes that began or ended.
+    /// The nodes that started or ended.
     pub nodes: BTreeMap<String, NodeProgress>,
     /// Whether a process has the outbox open for writing; `None` where files cannot be locked.
     pub writer_alive: Option<bool>,
     /// The counts of the last delivery.
     pub ledger: DeliveryCounts,
-    /// The run on the server it was delivered to.
+    /// The run on the server to which it was delivered.
     pub link: Option<RunLink>,
-    /// Whether the run has a tag of the user's own that says why it failed.
+    /// Whether the user has already set a tag with the reason of the failure.
     has_error_tag: bool,
-    /// Whether the outbox ends with a piece of a line.
+    /// Whether the last line of the outbox is incomplete.
     pub unfinished: bool,
-    /// What of the outbox and of the progress of its delivery cannot be read. All of this goes on without it.
+    /// The unreadable parts of the outbox and of the delivery progress. Everything else is computed without them.
     pub damages: Vec<TrackerDamage>,
 }
 
-/// What is wrong with a file of the tracker.
+/// A problem with a file of the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrackerDamage {
-    /// The file, by its path below the bundle.
+    /// The file, as a path relative to the bundle.
     pub file: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
-/// How far a node has come.
+/// The progress of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeProgress {
-    /// When it began, the first time.
+    /// When it started for the first time.
     pub started: Option<DateTime<Utc>>,
-    /// When it ended; `None` while it runs, or when the process ended before it did.
+    /// When it ended; `None` while it runs, or if the process ended before it did.
     pub ended: Option<DateTime<Utc>>,
     /// How it ended.
     pub outcome: Option<Outcome>,
 }
 
 impl OutboxStatus {
-    /// Whether the run began and did not end.
+    /// Whether the run started and did not end.
     pub fn is_open(&self) -> bool {
         self.started.is_some() && self.outcome.is_none()
     }
 
-    /// The tag that says why the run failed, beside one of that name that the user may have set.
+    /// The tag for the reason why the run failed; it does not collide with a tag that the user has set.
     pub fn error_tag(&self) -> &'static str {
         if self.has_error_tag { OWN_ERROR_TAG } else { ERROR_TAG }
     }
 
-    /// The nodes that began and did not end.
+    /// The nodes that started and did not end.
     pub fn open_nodes(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().filter(|(_, node)| node.outcome.is_none()).map(|(name, _)| name.as_str())
     }
 }
 
-/// Why the status is not known.
+/// Why the status is unknown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
@@ -116,10 +116,10 @@ pub enum StatusError {
     Cursor(#[from] CursorError),
 }
 
-/// As [`outbox_status`]; `None` where the run was not recorded for the tracking server, and so has no outbox.
+/// Like [`outbox_status`]; `None` if the run was not recorded for the tracking server, and so has no outbox.
 ///
 /// # Errors
-/// When the outbox that is there cannot be read, or is of a newer version.
+/// When the existing outbox cannot be read, or has a newer version.
 pub fn recorded_outbox(tracker_dir: &Path) -> Result<Option<OutboxStatus>, StatusError> {
     let is_missing = |error: &OutboxError| matches!(error, OutboxError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
     match outbox_status(tracker_dir) {
@@ -129,7 +129,7 @@ pub fn recorded_outbox(tracker_dir: &Path) -> Result<Option<OutboxStatus>, Statu
     }
 }
 
-/// Reads what the `tracker` folder of a bundle says of its run.
+/// Reads the state of a run from the `tracker` folder of its bundle.
 ///
 /// # Errors
 /// When there is no outbox, it cannot be read, or it is of a newer version.
@@ -151,14 +151,14 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         unfinished: false,
         damages: Vec::new(),
     };
-    // Asked before the file is read: a writer that ends in between has written all of its lines.
+    // Checked before the file is read: if the writer ends in between, all of its lines are read.
     let last_line = if status.writer_alive == Some(false) { LastLine::IsOver } else { LastLine::MayGrow };
     let mut has_events = false;
     let recorded = Recorded::read(&path, last_line, |event| {
         has_events = true;
         status.take(event);
     })?;
-    // Its first lines may be damaged; what came behind them is not lost for that.
+    // Even if its first lines are damaged, the rest of the file is used.
     if has_events
         && status.run_id.is_none()
         && let Some(beginning) = Beginning::from_manifest(tracker_dir)
@@ -167,8 +167,8 @@ pub fn outbox_status(tracker_dir: &Path) -> Result<OutboxStatus, StatusError> {
         (status.run_id, status.started) = (Some(beginning.run_id), Some(beginning.started_at));
         status.dag_name.get_or_insert(beginning.version.dag_name);
     }
-    // Not an outbox at all, and not one whose lines were all lost: what is in it is not known, so nothing may be
-    // deleted for having been delivered.
+    // Not an outbox at all, as opposed to one whose lines are all lost: its content is unknown, so nothing may be deleted as
+    // delivered.
     if !has_events && recorded.lost.contains_key(UNREADABLE) && !starts_like_a_record(&path) {
         return Err(OutboxError::Damaged { path }.into());
     }
@@ -229,18 +229,18 @@ impl OutboxStatus {
     }
 }
 
-/// Whether a file starts as every record does. The first one of an outbox may be torn, and then nothing is behind it.
+/// Whether a file starts like a record. The first line of an outbox may be torn, with nothing after it.
 fn starts_like_a_record(path: &Path) -> bool {
     let mut first = [0];
     let read = FileBelow::deep(path, 2).open().and_then(|mut file| file.read_exact(&mut first));
     read.is_ok() && first == *b"{"
 }
 
-/// Whether a process has an outbox open for writing; `None` where there is none, or files cannot be locked. Writers hold a shared lock
-/// on the file, which the system takes back when their process ends.
+/// Whether a process has an outbox open for writing; `None` if there is no outbox, or files cannot be locked. Writers hold a shared
+/// lock on the file, which the system releases when their process ends.
 pub(crate) fn writer_alive(path: &Path) -> Option<bool> {
     let file = FileBelow::deep(path, 2).open().ok()?;
-    // Someone else who asks holds the lock, too, but not for long.
+    // Another process that checks also holds the lock, but only briefly.
     for _ in 0..3 {
         match file.try_lock() {
             Ok(()) => return Some(false),

@@ -1,4 +1,4 @@
-//! Writing the lines of an outbox, also on a disk that becomes full and has space again.
+//! Writing the lines of an outbox, even if the disk becomes full and has space again later.
 
 use std::{
     borrow::Cow,
@@ -10,16 +10,16 @@ use std::{
 use super::{event::Event, record::encode, recorded::UNREADABLE};
 use crate::{reserve::Reserve, sums::count_items};
 
-/// Disk space that is kept for the end of a run.
+/// Disk space that is reserved for the end of a run.
 pub(crate) const RESERVE_BYTES: usize = 64 << 10;
 
-/// How much of it may be used by what comes before the end; the rest is for the end, and for the delivery's progress.
+/// How much of it may be used by lines before the end; the rest is for the end itself, and for the delivery progress.
 const RESERVE_BEFORE_END: usize = RESERVE_BYTES / 2;
 
-/// Lines that wait in memory for space on the disk.
+/// The maximum size of the lines that wait in memory for disk space.
 const MAX_UNWRITTEN_BYTES: usize = 4 << 20;
 
-/// A line, and the items in it.
+/// A line, and the number of its items.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) bytes: Vec<u8>,
@@ -28,12 +28,12 @@ pub(crate) struct Line {
     pub(crate) is_end: bool,
 }
 
-/// What became of a line.
+/// The result of writing a line.
 #[derive(Debug)]
 pub(crate) enum Written {
-    /// It is in the file, which ends there.
+    /// It is in the file, which now ends at this offset.
     To(u64),
-    /// It waits in memory until there is space.
+    /// It waits in memory until there is disk space.
     Waits(io::Error),
     /// It is lost.
     Lost(io::Error),
@@ -44,25 +44,25 @@ pub(crate) enum Written {
 pub(crate) struct Writer {
     file: Option<File>,
     length: u64,
-    /// The file ends with a piece of a line that could not be cut off: what comes next starts with a line feed.
+    /// The file ends with an incomplete line that could not be removed: the next line must start with a line feed.
     torn: bool,
-    /// Such pieces, each of which a reader counts as a line that it cannot read.
+    /// The number of such incomplete lines, each of which a reader counts as unreadable.
     pieces: u64,
-    /// Lines that could not be written yet, in their order.
+    /// Lines that could not be written yet, in order.
     unwritten: VecDeque<Line>,
     unwritten_bytes: usize,
-    /// How many of them are on their way to the server, the first ones.
+    /// How many of them, counted from the front, are on their way to the server.
     handed_out: usize,
-    /// What is lost and was not written down yet, by reason.
+    /// Losses that are not recorded in the file yet, by reason.
     unrecorded: BTreeMap<String, u64>,
-    /// Everything that is lost, by reason.
+    /// All losses, by reason.
     lost: BTreeMap<String, u64>,
     reserve: Option<Reserve>,
     has_ended: bool,
 }
 
 impl Writer {
-    /// A writer at the end of a file that is `length` bytes long, and lacks what is `lost`.
+    /// A writer at the end of a file with `length` bytes, which lacks the items in `lost`.
     pub(crate) fn new(file: Option<File>, length: u64, lost: BTreeMap<String, u64>) -> Self {
         Self {
             file,
@@ -87,7 +87,7 @@ impl Writer {
         self.length
     }
 
-    /// Everything that is lost, by reason.
+    /// All losses, by reason.
     pub(crate) fn lost(&self) -> BTreeMap<String, u64> {
         let mut lost = self.lost.clone();
         if self.pieces > 0 {
@@ -96,17 +96,17 @@ impl Writer {
         lost
     }
 
-    /// Lines in the file that are not records.
+    /// The number of lines in the file that are not records.
     pub(crate) fn pieces(&self) -> u64 {
         self.pieces
     }
 
-    /// Space for the end of the run.
+    /// Keeps the reserved space for the end of the run.
     pub(crate) fn keep(&mut self, reserve: Reserve) {
         self.reserve = Some(reserve);
     }
 
-    /// Appends a line, after those that wait.
+    /// Appends a line, after the waiting ones.
     pub(crate) fn write(&mut self, line: Line) -> Written {
         if self.file.is_none() {
             let error = io::Error::other("it could not be opened");
@@ -114,7 +114,7 @@ impl Writer {
             return Written::Lost(error);
         }
         let is_end = line.is_end;
-        // What waits goes first, also for the price of this line's failing: the file keeps the order of events.
+        // Waiting lines go first, even if this line then fails: the file keeps the order of events.
         let result = self.catch_up(usize::MAX).and_then(|()| self.append(&line.bytes));
         let written = match result {
             Ok(()) => Written::To(self.length),
@@ -123,24 +123,24 @@ impl Writer {
         };
         if is_end {
             self.has_ended = true;
-            // What is left of it is of no more use than the space.
+            // The rest of it only wastes space now.
             self.reserve = None;
         }
         written
     }
 
-    /// The run ends on a full disk: the reserve is for that. What waits goes in front of the end as far as there is space.
+    /// Writes the end of the run to a full disk, using the reserve. Waiting lines are written before it as far as there is space.
     fn write_end(&mut self, line: Line, error: io::Error) -> Written {
-        // Taken once: after this its space is the disk's again, and a second end, as of a run that is closed by
-        // someone else, has only what the disk has.
+        // Used only once: after that its space is free for all, and a second end, such as for a run that someone else closes, has
+        // only what the disk has.
         if self.reserve.take().is_none() {
             return self.wait(line, error);
         }
-        // Others who wait for space may have taken what was given free, and what they cannot use they give back.
+        // Other programs that wait for space may have taken what was freed, and may release what they cannot use.
         let _ = self.catch_up(RESERVE_BEFORE_END);
         let written = match self.append(&line.bytes) {
             Ok(()) => Written::To(self.length),
-            // In memory it is still worth something: the delivery hands it to the server without the disk.
+            // It is still useful in memory: the delivery can hand it to the server without the disk.
             Err(error) => return self.wait(line, error),
         };
         let _ = self.record_losses();
@@ -148,7 +148,7 @@ impl Writer {
     }
 
     fn wait(&mut self, line: Line, error: io::Error) -> Written {
-        // The end always has room: without it the run would be closed as one whose process died.
+        // There is always room for the end: without it, the run would be closed as one whose process died.
         if self.unwritten_bytes + line.bytes.len() > MAX_UNWRITTEN_BYTES && !line.is_end {
             self.lose(&error, line.items);
             return Written::Lost(error);
@@ -158,14 +158,13 @@ impl Writer {
         Written::Waits(error)
     }
 
-    /// Writes up to so many bytes of what waits, and what was lost.
+    /// Writes up to `bytes` bytes of the waiting lines, and the recorded losses.
     fn catch_up(&mut self, mut bytes: usize) -> io::Result<()> {
         if self.handed_out > 0 {
             return Ok(());
         }
         while let Some(line) = self.unwritten.pop_front() {
-            // The budget is for the end that follows: what waits may be far more than the reserve was, and would take
-            // the end's place.
+            // The limit protects the end that follows: the waiting lines may need far more space than the reserve has.
             if line.bytes.len() > bytes {
                 self.unwritten.push_front(line);
                 return Ok(());
@@ -180,33 +179,33 @@ impl Writer {
         self.record_losses()
     }
 
-    /// Counts what cannot be recorded.
+    /// Counts items that cannot be recorded.
     pub(crate) fn lose(&mut self, error: &io::Error, items: u64) {
         self.lose_for(&format!("the outbox could not be written: {error}"), items);
     }
 
     fn lose_for(&mut self, reason: &str, items: u64) {
-        // Twice: what the counts say in the end, and what the file does not say yet.
+        // Counted twice: for the final counts, and for what the file does not say yet.
         for lost in [&mut self.lost, &mut self.unrecorded] {
             count_items(lost, reason, items);
         }
     }
 
-    /// Writes down what is lost, so that every reader of the file counts it.
+    /// Records the losses in the file, so that every reader counts them.
     pub(crate) fn record_losses(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             return Ok(());
         }
-        // One line for each reason and not for each event: on a full disk thousands are lost for the same one, and
-        // their lines would not fit either.
+        // One line for each reason instead of each event: on a full disk thousands are lost for the same reason, and their lines
+        // would not fit either.
         while let Some((reason, items)) = self.unrecorded.pop_first() {
             let event: Event = Event::Lost { reason: reason.clone(), items };
             let mut line = Vec::new();
             let written =
                 encode(&event, &mut line).map_err(io::Error::from).and_then(|()| self.append(&line));
             if let Err(error) = written {
-                // Kept for the next attempt. A count that was taken out and not written would be a loss that no reader
-                // of the file sees.
+                // Kept for the next attempt. If a count were removed without being written, no reader of the file would see the
+                // loss.
                 self.unrecorded.insert(reason, items);
                 return Err(error);
             }
@@ -214,11 +213,11 @@ impl Writer {
         Ok(())
     }
 
-    /// The lines that the disk has no space for, once the run has ended: the server can have them all the same. They stay
-    /// here until [`Writer::taken`].
+    /// The lines that do not fit on the disk, after the end of the run: the server can get them all the same. They stay here until
+    /// [`Writer::taken`].
     pub(crate) fn hand_out(&mut self) -> Vec<Line> {
-        // While the run goes on, lines that wait are written as soon as there is space. Sent past the file, they would
-        // overtake lines that are still in it.
+        // While the run is going, waiting lines are written as soon as there is space. If they were sent directly, they would
+        // overtake lines that are still in the file.
         if !self.has_ended || self.handed_out > 0 || self.catch_up(usize::MAX).is_ok() {
             return Vec::new();
         }
@@ -226,10 +225,10 @@ impl Writer {
         self.unwritten.iter().cloned().collect()
     }
 
-    /// The server has so many of the lines that were handed out.
+    /// The server has accepted this many of the lines that were handed out.
     pub(crate) fn taken(&mut self, lines: usize) {
-        // The counts are the server's answer to lines that were handed out earlier, and another thread may have given
-        // them back meanwhile.
+        // The count is the server's answer to lines that were handed out earlier; another thread may have given them back
+        // meanwhile.
         let lines = lines.min(self.handed_out).min(self.unwritten.len());
         self.handed_out -= lines;
         for line in self.unwritten.drain(..lines) {
@@ -237,20 +236,20 @@ impl Writer {
         }
     }
 
-    /// Nobody sends the lines that were handed out any more.
+    /// The lines that were handed out are no longer being sent.
     pub(crate) fn give_back(&mut self) {
         self.handed_out = 0;
     }
 
-    /// What still waits when nothing more will be done is written, or counts as lost. Lines that are on their way to the
-    /// server are neither, until they are taken or given back.
+    /// Writes the remaining lines, or counts them as lost, when nothing more will be done. Lines on their way to the server are
+    /// skipped until they are taken or given back.
     pub(crate) fn write_or_drop(&mut self) {
         if self.handed_out > 0 {
             return;
         }
         if let Err(error) = self.catch_up(usize::MAX) {
-            // All of them, and not the last: a file with a gap in the middle would show a node that ended without
-            // having begun.
+            // All of them instead of only the last ones: with a gap in the middle of the file, a node could end without having
+            // started.
             let items = self.unwritten.drain(..).map(|line| line.items).sum();
             self.unwritten_bytes = 0;
             self.lose(&error, items);
@@ -262,13 +261,13 @@ impl Writer {
         self.has_ended
     }
 
-    /// Appends bytes, all or none of them.
+    /// Appends all of the bytes or none of them.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Self { file: Some(file), length, torn, pieces, .. } = self else {
             return Err(io::Error::other("it could not be opened"));
         };
-        // The line feed ends the torn piece, and comes in one `write` with the line: alone it could itself be what
-        // has no space left.
+        // The line feed that ends a torn line is written in one call with the new line: written separately, it might use up the
+        // last space.
         let whole = if *torn { Cow::Owned([b"\n", bytes].concat()) } else { Cow::Borrowed(bytes) };
         match file.write_all(&whole) {
             Ok(()) => {
@@ -277,8 +276,8 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // Where the file cannot be read, its length shows whether a piece of the line is in it.
-                // A disk that becomes full in the middle of a write keeps the beginning of it.
+                // A disk that becomes full during a write keeps the beginning of it. If the file cannot be read, its length shows
+                // whether part of the line is in it.
                 let is_whole = cut_off(file, *length, &whole)
                     .unwrap_or_else(|_| file.metadata().is_ok_and(|metadata| metadata.len() == *length));
                 if !is_whole {
@@ -292,12 +291,12 @@ impl Writer {
     }
 }
 
-/// Takes back the piece of a line that was written last. False where something else stands there.
+/// Removes the incomplete line that was written last. Returns false if the file ends with something else.
 fn cut_off(file: &mut File, length: u64, line: &[u8]) -> io::Result<bool> {
     let mut piece = Vec::new();
     file.seek(SeekFrom::Start(length))?;
     file.take(line.len() as u64 + 1).read_to_end(&mut piece)?;
-    // Another process may have appended meanwhile, as `sync` does, and its line must not be cut off.
+    // Another process, such as `sync`, may have appended meanwhile, and its line must not be cut off.
     let is_ours = line.starts_with(&piece);
     if is_ours && !piece.is_empty() {
         file.set_len(length)?;
@@ -311,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_is_not_lost() {
-        // A file that cannot be written.
+        // A file that cannot be written to.
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut writer = Writer::new(Some(File::open(file.path()).unwrap()), 0, BTreeMap::new());
         writer.write(Line { bytes: b"end\n".to_vec(), items: 1, is_end: true });

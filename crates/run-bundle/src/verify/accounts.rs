@@ -6,7 +6,7 @@ use crate::{
     manifest::Manifest,
 };
 
-/// The counts of everything that was recorded, with what each is about.
+/// The counts of everything that was recorded, each with its subject.
 pub(super) fn counts_of(manifest: &Manifest) -> impl Iterator<Item = Account<'_>> {
     let tracker = manifest.delivery.tracker.iter();
     let tracker = tracker.map(|counts| Account { name: "tracker".to_owned(), is_of_bundle: false, counts });
@@ -18,7 +18,7 @@ pub(super) fn counts_of(manifest: &Manifest) -> impl Iterator<Item = Account<'_>
     tracker.chain(signals)
 }
 
-/// Counts, and what they are of.
+/// Counts and their subject.
 pub(super) struct Account<'m> {
     pub(super) name: String,
     pub(super) is_of_bundle: bool,
@@ -35,7 +35,7 @@ impl Account<'_> {
 pub(super) fn accounts(manifest: &Manifest) -> Vec<Fault> {
     let mut faults = Vec::new();
     for account in counts_of(manifest) {
-        // What no server has may be in the bundle. What is not in the bundle is nowhere.
+        // Items that no server has may still be in the bundle. Items that are not in the bundle are lost everywhere.
         if let Some(lost) = account.lost().filter(|_| account.is_of_bundle) {
             faults.push(Fault::Lost { account: account.name, lost });
         }

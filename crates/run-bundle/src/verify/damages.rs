@@ -1,4 +1,4 @@
-//! Every file of a bundle with every damage: none is passed over.
+//! Tests that every kind of damage to every file of a bundle is detected.
 
 use std::{collections::BTreeMap, fs};
 
@@ -15,7 +15,7 @@ use crate::{
 
 const PLAN: &str = "plans/total-0123456789abcdef.json";
 const LINEAGE: &str = "openlineage.jsonl";
-/// Every file of a bundle that its page (`docs/bundle.md`) has.
+/// Every file of a bundle that is listed on its page (`docs/bundle.md`).
 const FILES: [&str; 13] = [
     "manifest.json",
     "otel_traces.json",
@@ -63,7 +63,7 @@ impl Damage {
             Self::Truncated => content.truncate(half),
             Self::OneByteLess => drop(content.pop()),
             Self::Appended => content.extend_from_within(..),
-            // Another digit or letter, so that what is written is of the same form where that is possible.
+            // Another digit or letter, so that the format stays the same if possible.
             Self::ByteChanged => {
                 let rest = content[half..].iter_mut();
                 *rest.rev().find(|byte| byte.is_ascii_digit()).unwrap() ^= 1;
@@ -76,7 +76,8 @@ impl Damage {
     }
 }
 
-/// The bundle of a run of three nodes, as it is left at the end; or in the middle, with nothing that is written at the end.
+/// The bundle of a run with three nodes, either complete or from the middle of the run, without the files that are written at the
+/// end.
 fn bundle(number: i64, has_ended: bool) -> (TempDir, Bundle) {
     let (out, bundle) = fixture::bundle();
     let run_id = bundle.run_id().unwrap();
@@ -112,7 +113,7 @@ fn bundle(number: i64, has_ended: bool) -> (TempDir, Bundle) {
     (out, bundle)
 }
 
-/// Three spans, data points and log records, a line each.
+/// Three spans, data points and log records, one line each.
 fn signals(bundle: &Bundle, run_id: RunId, number: i64) {
     let resource = json!({"attributes": [
         {"key": "service.name", "value": {"stringValue": "a"}},
@@ -194,7 +195,7 @@ fn of_a_run_that_has_ended_every_damage_of_every_file_is_a_fault() {
             }
         }
     }
-    // That byte is the line feed behind the last brace.
+    // That byte is the line feed after the last brace.
     assert_eq!(passed_over, [("manifest.json", Damage::OneByteLess)]);
 }
 

@@ -1,14 +1,14 @@
-//! What can be wrong with a bundle.
+//! The possible faults of a bundle.
 
 use std::{fmt, io};
 
 use crate::{layout::MANIFEST, versioned::ReadError, warning::Warning};
 
-/// Something that is wrong with a bundle, in one line.
+/// A fault of a bundle, in one line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The manifest cannot be read, and so nothing can be compared with it.
+    /// The manifest cannot be read, so nothing can be compared with it.
     Manifest(ReadError),
     /// A file that the manifest lists cannot be read.
     Unreadable {
@@ -17,49 +17,49 @@ pub enum Fault {
         /// Why.
         problem: io::Error,
     },
-    /// A file is shorter than it was.
+    /// A file is shorter than before.
     Shorter {
         /// The file.
         path: String,
-        /// Its size by the manifest.
+        /// Its size according to the manifest.
         expected: u64,
         /// Its size.
         found: u64,
     },
-    /// A file that does not change any more is longer than it was.
+    /// A file that should no longer change is longer than before.
     Longer {
         /// The file.
         path: String,
-        /// Its size by the manifest.
+        /// Its size according to the manifest.
         expected: u64,
         /// Its size.
         found: u64,
     },
-    /// A file has another content than it had.
+    /// The content of a file has changed.
     Changed {
         /// The file.
         path: String,
     },
-    /// A file of a run is there that the manifest does not list.
+    /// The manifest does not list an existing file of the run.
     Unlisted {
         /// The file.
         path: String,
     },
-    /// Something is in the folder that no run writes.
+    /// The folder contains something that no run writes.
     Foreign {
         /// The file or folder.
         path: String,
     },
-    /// A file holds what is not of its format.
+    /// A file does not conform to its format.
     Damaged {
         /// The file.
         path: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// The manifest says that the run goes on, and it does not.
+    /// According to the manifest the run is still going, but it is not.
     Unclosed {
-        /// Whether that is certain. Otherwise nothing shows that its process lives.
+        /// Whether that is certain. Otherwise, nothing shows that its process is alive.
         process_is_gone: bool,
     },
     /// A signal file holds fewer items than were written to it.
@@ -68,19 +68,20 @@ pub enum Fault {
         path: String,
         /// What its items are called.
         items: String,
-        /// How many there were at the end of the run, by the manifest; or must be there for what the outbox proves.
+        /// How many there were at the end of the run, according to the manifest; or at least how many there must be according to
+        /// the outbox.
         expected: u64,
         /// How many there are.
         found: u64,
     },
-    /// Some of what was recorded did not get into the bundle, as the manifest says.
+    /// Some recorded items did not get into the bundle, according to the manifest.
     Lost {
         /// What is counted: signal and destination.
         account: String,
         /// How much of it, and why.
         lost: String,
     },
-    /// The run warned that something of it did not get into the bundle.
+    /// The run warned that part of it did not get into the bundle.
     Warned {
         /// The warning in the manifest.
         warning: Warning,
@@ -124,7 +125,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// The file that it is about, by its path below the bundle.
+    /// The affected file, as a path relative to the bundle.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::Manifest(_) | Self::Unclosed { .. } => Some(MANIFEST),

@@ -1,4 +1,4 @@
-//! Whether the events of OpenLineage in a bundle are events, and of its run.
+//! Whether the OpenLineage file of a bundle contains valid events, all of its run.
 
 use daglight_run_identity::RunId;
 use serde::{Deserialize, de::Error as _};
@@ -6,7 +6,7 @@ use serde::{Deserialize, de::Error as _};
 use super::fault::Fault;
 use crate::{bundle::Bundle, json_lines::read_lines, manifest::Manifest};
 
-/// What every event has.
+/// The fields of every event.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -40,22 +40,22 @@ struct ParentRun {
 }
 
 impl Event {
-    /// An event is of the run of the DAG, or of something that this has started.
+    /// Whether an event belongs to the run of the DAG, or to a run that this one started.
     fn is_of(&self, run_id: &str) -> bool {
         self.run.run_id == run_id
             || self.run.facets.parent.as_ref().is_some_and(|parent| parent.run.run_id == run_id)
     }
 }
 
-/// Whether a line is an event that names another run.
+/// Whether a line is an event of another run.
 pub fn is_of_another_run(line: &[u8], run_id: RunId) -> bool {
     serde_json::from_slice::<Event>(line).is_ok_and(|event| !event.is_of(&run_id.to_string()))
 }
 
-/// The first line that is no event of the run. A run without a destination for its events has no file of them.
+/// The first line that is not an event of the run. If the run has no destination for its events, there is no such file.
 pub(super) fn damaged_lineage(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<Fault> {
     let path = bundle.lineage_events();
-    // A link that leads nowhere is there as well.
+    // A dangling link counts as an existing file.
     path.symlink_metadata().ok()?;
     let run_id = manifest.map(|manifest| manifest.identity.run_id).or_else(|| bundle.run_id());
     let reading = read_lines(&path, |line| check(line, run_id));

@@ -1,4 +1,4 @@
-//! Whether the signal files of a bundle hold what was written to them.
+//! Whether the signal files of a bundle contain everything that was written to them.
 
 use chrono::TimeDelta;
 
@@ -12,11 +12,11 @@ use crate::{
     signals_held::SignalsHeld,
 };
 
-/// How long before the last event of the outbox a node must have ended, so that its span is in its file: the file is written
-/// a moment later.
+/// How long before the last event of the outbox a node must have ended for its span to be in the file: spans are written slightly
+/// later.
 const SPAN_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
-/// What is wrong with the signal files: what cannot be read, is of another run, or is less than was written.
+/// The problems with the signal files: unreadable lines, lines of another run, or fewer items than were written.
 pub(super) fn damaged_signals(
     bundle: &Bundle,
     manifest: Option<&Manifest>,
@@ -43,7 +43,7 @@ pub(super) fn damaged_signals(
             _ => 0,
         };
         let expected = written.max(proven);
-        // A run without signals has none, and that a listed one is missing was said.
+        // A run without signals has no file, and a missing file that was listed is already reported.
         if !path.exists() && expected == 0 {
             continue;
         }
@@ -63,7 +63,7 @@ pub(super) fn damaged_signals(
     faults
 }
 
-/// Spans that there must be at least: that of each node of which the outbox says that it has ended.
+/// The minimum number of spans: one for each node that has ended according to the outbox.
 fn proven_spans(outbox: &OutboxStatus) -> u64 {
     let Some(last) = outbox.last_event else { return 0 };
     let ended = outbox.nodes.values().filter_map(|node| node.ended);

@@ -1,11 +1,11 @@
-//! Each fault by itself.
+//! Tests of each fault.
 
 use std::fs;
 
 use super::*;
 use crate::{delivery_counts::DeliveryCounts, fixture, warning::Warning, warning_code::WarningCode};
 
-/// As many spans as the manifest says.
+/// The number of spans in the manifest.
 const TRACES: &str = "{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{},{},{},{}]}]}]}\n";
 const PLAN: &str = "plans/a-0123456789abcdef.json";
 const PLAN_TEXT: &str = r#"{"query_id":1}"#;
@@ -43,7 +43,7 @@ fn manifest(change: impl FnOnce(&mut Manifest)) -> impl FnOnce(&Bundle) {
 #[test]
 fn a_bundle_as_a_run_left_it_has_no_fault() {
     check(|_| {}, &[]);
-    // Gone by nature.
+    // Lock files come and go.
     check(|bundle| fs::remove_file(bundle.dir().join("manifest.lock")).unwrap(), &[]);
 }
 
@@ -109,7 +109,7 @@ fn a_link_is_not_followed() {
             fs::rename(bundle.dir().join(PLAN), &moved).unwrap();
             std::os::unix::fs::symlink(&moved, bundle.dir().join(PLAN)).unwrap();
         },
-        // By the manifest, in the folder, and by its reader.
+        // Reported for the manifest, for the folder, and by the reader of the file.
         &["cannot be read", "is not a file of a run", "plans/"],
     );
 }
@@ -157,7 +157,7 @@ fn a_run_that_does_not_go_on_and_was_not_closed_is_a_fault() {
     check(killed(Some(1)), &["manifest.json: the run was not closed, and its process has ended"]);
     let of_today = ProcessEvidence::for_self(fixture::start(), 1.0);
     check(killed(of_today.start_ticks), &[]);
-    // On another machine, long ago.
+    // From another machine, long ago.
     check(
         |bundle| {
             killed(Some(1))(bundle);
@@ -193,7 +193,7 @@ fn a_run_that_a_second_signal_cut_off_had_plans_in_hand() {
         },
         &[],
     );
-    // What only grows cannot have become shorter.
+    // A file that only grows cannot have become shorter.
     check(
         |bundle| {
             cut_off()(bundle);

@@ -1,4 +1,4 @@
-//! Whether the outbox of a bundle and the progress of its delivery are whole.
+//! Whether the outbox of a bundle and its delivery progress are intact.
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use crate::{
     outbox::{OutboxStatus, StatusError, recorded_outbox},
 };
 
-/// Adds what is wrong with the outbox and the progress of its delivery, and returns what the outbox says.
+/// Adds the problems with the outbox and its delivery progress, and returns the status of the outbox.
 pub(super) fn damaged_tracker(
     bundle: &Bundle,
     manifest: Option<&Manifest>,
@@ -42,7 +42,7 @@ pub(super) fn damaged_tracker(
     }
     let known = manifest.identity.execution_run_id.as_deref();
     let delivered = outbox.link.as_ref().map(|link| link.dag_run_id.to_string());
-    // A run that goes on writes its manifest later than its progress.
+    // While a run is going, it writes the manifest later than the progress.
     if let (Some(known), Some(delivered)) = (known, delivered)
         && known != delivered
         && manifest.status != RunStatus::Running
