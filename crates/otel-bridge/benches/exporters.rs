@@ -1,7 +1,8 @@
-//! What it costs to export spans with every answer counted, beside the bare exporters of `opentelemetry-otlp`: to an endpoint
-//! of this process that takes everything, over HTTP and over gRPC.
+//! The cost of exporting spans with every answer counted, compared with the plain exporters of `opentelemetry-otlp`: to an endpoint
+//! in this process that accepts everything, over HTTP and over gRPC.
 //!
-//! `cargo bench -p daglight-otel-bridge --bench exporters`. Figures are of one machine at one moment: read the ratios.
+//! `cargo bench -p daglight-otel-bridge --bench exporters`. The figures are from one machine at one moment: compare only the
+//! ratios.
 
 #![expect(clippy::unwrap_used, reason = "a bench ends at its first surprise")]
 
@@ -34,11 +35,11 @@ mod grpc_server;
 
 const ROUNDS: usize = 5;
 const SPANS: u32 = 50_000;
-/// More than a round makes, so that nothing is dropped and all rounds export the same.
+/// More than a round creates, so that nothing is dropped and all rounds export the same.
 const QUEUE: usize = 60_000;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a round took: for the thread that made the spans, and until the endpoint had them.
+/// How long a round took: for the thread that created the spans, and until the endpoint had received them.
 #[derive(Debug, Clone, Copy)]
 struct Took {
     caller: Duration,
@@ -48,7 +49,7 @@ struct Took {
 fn main() {
     let http = http_endpoint();
     let (grpc, requests) = grpc_server::grpc_server(vec![grpc_server::Answer::Message(Vec::new())]);
-    // Nobody looks at them, and they must not pile up.
+    // Discarded, so that they do not pile up.
     thread::spawn(move || requests.into_iter().for_each(|request| drop(black_box(request))));
     println!("{:<34}{:>10}{:>12}{:>8}", "exporting 50,000 spans", "ns/span", "spans/s", "ratio");
 
@@ -57,7 +58,7 @@ fn main() {
     say("HTTP, every answer counted", with_bridge(&http, "http/protobuf"), bare);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // The channel of the bare exporter lives on the runtime that it was made in.
+    // The channel of the plain exporter lives on the runtime in which it was created.
     let entered = runtime.enter();
     let bare = with_bare(SpanExporter::builder().with_tonic().with_endpoint(&grpc).build().unwrap());
     drop(entered);
@@ -72,7 +73,7 @@ fn show(name: &str, took: Took, bare: Took) {
     println!("{name:<34}{per_span:>10}{per_second:>12.0}{ratio:>8.2}");
 }
 
-/// One that counts, beside one that does not.
+/// Compares the exporter that counts with one that does not.
 fn say(name: &str, took: Took, bare: Took) {
     show(name, took, bare);
     let ratio = took.all.as_secs_f64() / bare.all.as_secs_f64();
@@ -106,7 +107,7 @@ fn with_bridge(endpoint: &str, protocol: &str) -> Took {
     took
 }
 
-/// The round that was over first.
+/// The fastest round.
 fn best_of(tracer: &impl Tracer, flush: impl Fn()) -> Took {
     let round = || {
         let started = Instant::now();
@@ -124,9 +125,9 @@ fn best_of(tracer: &impl Tracer, flush: impl Fn()) -> Took {
     (0..ROUNDS).map(|_| round()).min_by_key(|took| took.all).unwrap()
 }
 
-/// The exporter as a program without the bridge would have it.
+/// The exporter as a program without the bridge would configure it.
 fn bare_http(endpoint: &str) -> SpanExporter {
-    // A blocking client, as the SDK's batch processor has a thread of its own and no runtime.
+    // A blocking client, because the SDK's batch processor has its own thread and no runtime.
     let url = endpoint.parse().unwrap();
     let client = build(client_builder(&url, &Trust::System, None).unwrap()).unwrap();
     SpanExporter::builder()
@@ -152,7 +153,7 @@ impl HttpClient for PlainClient {
     }
 }
 
-/// An endpoint that reads each request to its end and takes all of it.
+/// An endpoint that reads each request to its end and accepts all of it.
 fn http_endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -182,7 +183,7 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// Head and body of the first request, once its head is there.
+/// The size of head and body of the first request, once its head is complete.
 fn request_size(received: &[u8]) -> Option<usize> {
     let head = received.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&received[..head]).to_ascii_lowercase();

@@ -1,6 +1,6 @@
-//! What a span of a run costs the thread that makes it, beside a span of the bare OpenTelemetry SDK.
+//! The cost of a span of a run for the thread that creates it, compared with a span of the plain OpenTelemetry SDK.
 //!
-//! `cargo bench -p daglight-otel-bridge`. Figures are of one machine at one moment: read the ratios.
+//! `cargo bench -p daglight-otel-bridge`. The figures are from one machine at one moment: compare only the ratios.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ use tracing_subscriber::{layer::SubscriberExt as _, registry};
 
 const ROUNDS: usize = 5;
 const SPANS: u32 = 20_000;
-/// Few enough for the queues to hold them, so that the caller's side is measured and not the disk's.
+/// Few enough to fit into the queues, so that the cost of the caller is measured and not that of the disk.
 const BURST: u32 = 500;
 const SUSTAINED: u32 = 200_000;
 const BURST_OF_ALL: u32 = 100_000;
@@ -87,7 +87,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// To an endpoint that is away: what the caller does is the same, and its queue takes all spans of the bench.
+/// With an unreachable endpoint: the caller does the same work, and the queue accepts all spans of the bench.
 fn everything_on<T>(show: impl FnOnce(Duration) -> T) -> T {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
@@ -105,7 +105,7 @@ fn everything_on<T>(show: impl FnOnce(Duration) -> T) -> T {
     shown
 }
 
-/// In a folder that is not there.
+/// In a folder that does not exist.
 fn nothing_on(bridge: &Bridge, show: impl FnOnce(Duration)) {
     let folder = TempDir::new().expect("a temporary folder");
     let signals = open_run(bridge, &folder.path().join("nowhere"));
@@ -113,7 +113,7 @@ fn nothing_on(bridge: &Bridge, show: impl FnOnce(Duration)) {
     show(best_of(|| run_span(&signals, &root.context())));
 }
 
-/// More spans than queues hold: how fast they get through, and how many.
+/// More spans than the queues hold: how fast they are processed, and how many.
 fn sustained_and_burst(
     sdk: &SdkTracer,
     bridge: &Bridge,
@@ -171,7 +171,7 @@ fn filtered_span() {
     span.in_scope(|| black_box(()));
 }
 
-/// An exporter as fast as a backend next door.
+/// An exporter as fast as a nearby backend.
 #[derive(Debug)]
 struct SlowExporter(Arc<AtomicU64>);
 
@@ -206,7 +206,7 @@ fn run_span(signals: &RunSignals, parent: &Context) {
     span.end();
 }
 
-/// The time of one call, in the best of some rounds.
+/// The time of one call, in the fastest of several rounds.
 fn best_of(mut call: impl FnMut()) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..ROUNDS {

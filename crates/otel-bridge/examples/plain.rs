@@ -1,4 +1,4 @@
-//! A plain program: no runtime, no subscriber of its own, one run with a node that works and one that fails.
+//! A plain program without a runtime or its own subscriber: one run with a node that works and one that fails.
 //!
 //! `cargo run -p daglight-otel-bridge --example plain -- FOLDER` writes the signal files into FOLDER; with
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` set, the same signals go there too.

@@ -1,5 +1,5 @@
-//! A service with a subscriber of its own: each request starts a run, several at once, and the service's own spans
-//! and logs around and inside the runs belong to the same traces.
+//! A service with its own subscriber: each request starts a run, several at once, and the service's own spans and logs around and
+//! inside the runs belong to the same traces.
 //!
 //! `cargo run -p daglight-otel-bridge --example service -- FOLDER REQUESTS` writes the signal files of each run into
 //! FOLDER/<run id>.
@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// Code that knows nothing of runs.
+/// Code that does not know about runs.
 #[tracing::instrument]
 async fn compute(request: u64) {
     tokio::task::yield_now().await;

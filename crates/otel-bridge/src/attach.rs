@@ -1,8 +1,8 @@
-//! The providers that a program has already: the spans of runs are made with them too, under the same ids.
+//! Support for existing providers of the program: the spans of runs are also created with them, under the same ids.
 //!
-//! A span of the program's provider, the mirrored span, is started first. Its ids and what its sampler decided are those of the
-//! span that the bridge then makes for the files of the run. When that one ends, so does the mirrored span, with the same
-//! attributes, events, links and status.
+//! A span of the program's provider, the mirrored span, is started first. The span that the bridge then creates for the files of
+//! the run takes over its ids and its sampling decision. When that span ends, so does the mirrored span, with the same attributes,
+//! events, links and status.
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
@@ -25,11 +25,11 @@ use crate::{
     own_record::{OwnRecord, starting_with},
 };
 
-/// Providers of the program's own, for [`crate::BridgeConfig::attach_to`].
+/// Existing providers of the program, for [`crate::BridgeConfig::attach_to`].
 ///
-/// A signal whose provider is given here is exported by that provider alone: the `OTEL_*` variables then configure no
-/// second export of it. Its sampler decides over its own exporters, and the files of runs have every span all the same.
-/// Nothing is changed in the provider, and the bridge never flushes or shuts it down.
+/// A signal whose provider is given here is exported only by that provider: the `OTEL_*` variables do not configure a second export
+/// for it. Its sampler controls its own exporters, while the files of runs still contain every span. Nothing is changed in the
+/// provider, and the bridge never flushes or shuts it down.
 ///
 /// ```
 /// use daglight_otel_bridge::{Bridge, BridgeConfig, ProgramProviders};
@@ -53,12 +53,12 @@ pub struct ProgramProviders {
 }
 
 impl ProgramProviders {
-    /// The global providers of traces and metrics, as they are now: set them before.
+    /// The current global providers of traces and metrics: set them before.
     pub fn global() -> Self {
         Self { tracers: Some(Arc::new(global::tracer_provider())), meters: Some(global::meter_provider()) }
     }
 
-    /// Has the spans of runs made with this provider too.
+    /// Also creates the spans of runs with this provider.
     #[must_use]
     pub fn with_tracers<P>(mut self, provider: P) -> Self
     where
@@ -68,7 +68,7 @@ impl ProgramProviders {
         self
     }
 
-    /// Has the metrics of runs recorded with this provider too.
+    /// Also records the metrics of runs with this provider.
     #[must_use]
     pub fn with_meters(mut self, provider: impl MeterProvider + Send + Sync + 'static) -> Self {
         self.meters = Some(Arc::new(provider));
@@ -85,7 +85,7 @@ impl fmt::Debug for ProgramProviders {
     }
 }
 
-/// Makes the tracers of a [`crate::Bridge`].
+/// Creates the tracers of a [`crate::Bridge`].
 #[derive(Clone)]
 pub struct BridgeTracerProvider {
     own: SdkTracerProvider,
@@ -116,7 +116,7 @@ impl fmt::Debug for BridgeTracerProvider {
     }
 }
 
-/// Makes spans for the files of runs, and where the program has a provider of its own, their mirrored spans.
+/// Creates spans for the files of runs, and if the program has its own provider, their mirrored spans.
 #[derive(Debug, Clone)]
 pub struct BridgeTracer {
     own: SdkTracer,
@@ -143,28 +143,28 @@ impl BridgeTracer {
             return starting_with(record, || self.own.build_with_context(builder, parent));
         };
         let started_at = *builder.start_time.get_or_insert_with(clock::now);
-        // What the span records waits for its end, when it is exportable.
+        // The recorded content is added at the end of the span, when it is exportable.
         let mut bare = SpanBuilder::from_name(builder.name.clone()).with_start_time(started_at);
-        // The kind is decided at the start: the API has no way to change it at the end, as it has for the name and the
-        // status.
+        // The kind must be set at the start: the API cannot change it at the end, as it can for the name and the status.
         bare.span_kind = builder.span_kind.clone();
         let mirrored = program.build_with_context(bare, &parent.with_value(IsMirrored));
-        // Without a provider behind it, a tracer gives the parent back, or nothing valid.
+        // Without a provider, a tracer returns the parent, or an invalid span.
         let is_span = mirrored.span_context().is_valid()
             && mirrored.span_context().span_id() != parent.span().span_context().span_id();
-        // By a thread-local: between here and `on_start` the SDK asks its id generator, its sampler and its
-        // processors (`opentelemetry_sdk` 0.33.1, `src/trace/tracer.rs`, lines 188 to 261), all on this thread, and
-        // hands none of them anything of ours.
+        // With a thread-local: between here and `on_start` the SDK calls its id generator, its sampler and its processors
+        // (`opentelemetry_sdk` 0.33.1, `src/trace/tracer.rs`, lines 188 to 261), all on this thread, and passes none of our values
+        // to them.
         PENDING.set(is_span.then_some(mirrored));
         let span = starting_with(record, || self.own.build_with_context(builder, parent));
-        // A sampler that drops the span asks no processor, which would have taken it: the next span of this thread
-        // must not find it.
+        // If a sampler drops the span, no processor is called that would have taken it: it must not be left for the next span of
+        // this thread.
         PENDING.take();
         span
     }
 }
 
-/// Marks the context in which a mirrored span is started: it belongs to no run, because its span does.
+/// Marks the context in which a mirrored span is started: the mirrored span belongs to no run, because the original span already
+/// does.
 #[derive(Debug)]
 pub(crate) struct IsMirrored;
 
@@ -179,12 +179,13 @@ fn of_pending<T>(take: impl FnOnce(&SpanContext, bool) -> T) -> Option<T> {
     })
 }
 
-/// What the sampler of the program's provider has decided for the span that is about to start.
+/// The decision of the program's sampler for the span that is about to start.
 pub(crate) fn decided_by_program() -> Option<SamplingResult> {
     of_pending(|context, recording| SamplingResult {
         decision: match (context.is_sampled(), recording) {
             (true, _) => SamplingDecision::RecordAndSample,
-            // Their sampler decided for both. One that samples here and not there would leave holes in their trace.
+            // The program's sampler decided for both. A span that is exported here and not there would leave holes in the program's
+            // trace.
             (false, true) => SamplingDecision::RecordOnly,
             (false, false) => SamplingDecision::Drop,
         },
@@ -193,7 +194,7 @@ pub(crate) fn decided_by_program() -> Option<SamplingResult> {
     })
 }
 
-/// Random ids, and for a span that is mirrored, the ids of that.
+/// Generates random ids, or for a mirrored span, the ids of its original.
 #[derive(Debug, Default)]
 pub(crate) struct MirrorIds(RandomIdGenerator);
 
@@ -211,13 +212,13 @@ impl IdGenerator for MirrorIds {
 pub(crate) struct MirroredSpan(BoxedSpan);
 
 impl MirroredSpan {
-    /// The mirrored span of the span that this thread is starting, where it has one that records.
+    /// The mirrored span of the span that this thread is starting, if it has one that records.
     pub(crate) fn of_starting_span() -> Option<Self> {
-        // A span that records nothing is dropped here, which ends it.
+        // A span that does not record is dropped here, which ends it.
         PENDING.take().filter(|mirrored| mirrored.is_recording()).map(Self)
     }
 
-    /// Ends it as the span in the bridge has ended.
+    /// Ends it with the final content of the span in the bridge.
     pub(crate) fn end(mut self, span: Exportable<SpanData>) {
         let (mirrored, span) = (&mut self.0, span.into_inner());
         mirrored.update_name(span.name);
@@ -229,7 +230,7 @@ impl MirroredSpan {
             mirrored.add_link(link.span_context, link.attributes);
         }
         mirrored.set_status(span.status);
-        // Last, because an ended span takes nothing any more.
+        // Last, because an ended span accepts no more changes.
         mirrored.end_with_timestamp(span.end_time);
     }
 }

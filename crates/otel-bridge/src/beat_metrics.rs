@@ -1,4 +1,4 @@
-//! The instruments of the heartbeat, and what it measures.
+//! The instruments of the heartbeat, and its measurements.
 
 use opentelemetry::{
     KeyValue,
@@ -7,41 +7,41 @@ use opentelemetry::{
 
 use crate::names::{Namespace, metric, process_metric};
 
-/// What a heartbeat measures. The counts are those since the last time, the rest is the state of the moment. What is not
-/// known is `None`, and leaves the instrument alone.
+/// The measurements of a heartbeat. Counts cover the time since the last beat, other values are the current state. `None` means
+/// unknown, and does not affect the instrument.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BeatMeasures {
     /// Nodes that have not started.
     pub pending_tasks: u64,
     /// Nodes that have ended.
     pub completed_tasks: u64,
-    /// Bytes that the process has read from storage since the last time.
+    /// Bytes that the process has read from storage since the last beat.
     pub io_bytes_read: u64,
-    /// Bytes that the process has written to storage since the last time.
+    /// Bytes that the process has written to storage since the last beat.
     pub io_bytes_written: u64,
-    /// Rows that scans have returned since the last time.
+    /// Rows that scans have returned since the last beat.
     pub rows_read: u64,
-    /// Rows that sinks have taken since the last time.
+    /// Rows that sinks have accepted since the last beat.
     pub rows_written: u64,
-    /// Bytes that scans have read since the last time.
+    /// Bytes that scans have read since the last beat.
     pub bytes_read: u64,
-    /// Bytes that sinks have written since the last time.
+    /// Bytes that sinks have written since the last beat.
     pub bytes_written: u64,
-    /// Bytes that operators have spilled since the last time.
+    /// Bytes that operators have spilled since the last beat.
     pub bytes_spilled: u64,
     /// Bytes that are reserved in memory pools.
     pub memory_reserved: Option<u64>,
-    /// Bytes that may be.
+    /// The maximum number of bytes that can be reserved.
     pub memory_limit: Option<u64>,
-    /// Threads of the async runtime.
+    /// Worker threads of the async runtime.
     pub runtime_workers: Option<u64>,
-    /// Those that run a task.
+    /// Worker threads that are running a task.
     pub runtime_busy_workers: Option<u64>,
-    /// Tasks that wait in the queue that those threads share.
+    /// Tasks waiting in the shared queue of the worker threads.
     pub runtime_queue_depth: Option<u64>,
-    /// Processor seconds of the process since the last time.
+    /// Processor seconds that the process has used since the last beat.
     pub cpu_seconds: f64,
-    /// Memory that the process holds.
+    /// Resident memory of the process.
     pub resident_bytes: Option<u64>,
     /// Threads of the process.
     pub threads: Option<u64>,
@@ -120,7 +120,7 @@ impl BeatInstruments {
         }
     }
 
-    /// What is 0 since the last time adds nothing, and makes no data point.
+    /// Counts of 0 are skipped and make no data point.
     pub(crate) fn record(&self, measures: &BeatMeasures, attributes: &[KeyValue]) {
         for (counter, amount) in [
             (&self.rows_read, measures.rows_read),

@@ -1,4 +1,4 @@
-//! OpenTelemetry for a process: the providers, where they export to, and the runs that share them.
+//! OpenTelemetry for a process: the providers, their export destinations, and the runs that share them.
 
 use std::{collections::BTreeMap, env, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,40 +31,39 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// What a [`Bridge`] is started with.
+/// The configuration of a [`Bridge`].
 #[derive(Clone)]
 pub struct BridgeConfig {
-    /// What Daglight's own keys and metrics start with. Default: `daglight`.
+    /// The prefix of Daglight's own keys and metrics. Default: `daglight`.
     pub namespace: Namespace,
-    /// The service's name, where `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` give none.
+    /// The service name, if `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` do not set one.
     pub service_name: String,
-    /// Attributes of the resource, such as `deployment.environment.name`. `OTEL_RESOURCE_ATTRIBUTES` wins over them.
+    /// Attributes of the resource, such as `deployment.environment.name`. `OTEL_RESOURCE_ATTRIBUTES` takes precedence.
     pub resource: BTreeMap<String, String>,
-    /// When a span is marked `slow`. Default: after 10 s.
+    /// After which duration a span is marked `slow`. Default: 10 s.
     pub slow_after: SlowAfter,
-    /// What is a credential, in spans, log records and the resource.
+    /// Redacts credentials in spans, log records and the resource.
     pub redactor: Redactor,
-    /// Whether the resource names the machine: host, operating system, container. Default: yes.
+    /// Whether the resource identifies the machine: host, operating system, container. Default: yes.
     pub host_facts: bool,
-    /// The program and its arguments for the resource, where they may be shown. Default: none.
+    /// The program and its arguments for the resource, if they may be shown. Default: none.
     pub command_line: Option<Captured>,
-    /// Providers that the program has already. Default: none, and the variables decide over exporting.
+    /// Existing providers of the program. Default: none, so that the variables control the export.
     pub attach_to: ProgramProviders,
-    /// The variables that count: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
+    /// The environment variables that are used: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
     pub environment: BTreeMap<String, String>,
 }
 
 impl BridgeConfig {
-    /// The defaults, and the variables of this process.
+    /// The defaults, with the variables of this process.
     #[expect(
         clippy::disallowed_methods,
         reason = "a bridge of the process is configured by the variables of the process"
     )]
     pub fn new(service_name: impl Into<String>) -> Self {
-        // Only these are kept: the rest of the environment holds secrets of all kinds, and the configuration can be
-        // printed.
+        // Only these are kept: the rest of the environment contains all kinds of secrets, and the configuration can be printed.
         let counts = |name: &str| name.starts_with("OTEL_") || propagation::VARIABLES.contains(&name);
-        // A variable that is not UTF-8 is not one of ours.
+        // All relevant variables are UTF-8.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
@@ -82,7 +81,7 @@ impl BridgeConfig {
     }
 }
 
-/// Variables may hold credentials: only their names are shown.
+/// Shows only the names of variables, because they may contain credentials.
 impl fmt::Debug for BridgeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BridgeConfig")
@@ -91,29 +90,29 @@ impl fmt::Debug for BridgeConfig {
             .field("resource", &self.resource.keys())
             .field("slow_after", &self.slow_after)
             .field("attach_to", &self.attach_to)
-            // Only the names: headers with keys are among the values.
+            // Only the names: the values include headers with keys.
             .field("environment", &self.environment.keys())
             .finish_non_exhaustive()
     }
 }
 
-/// OpenTelemetry for a process, or for one part of it. Clones are the same bridge.
+/// OpenTelemetry for a process, or for a part of it. Clones are handles to the same bridge.
 ///
-/// It installs nothing globally: what is to be recorded comes from the spans of [`RunSignals`] and through
-/// [`Bridge::layer`]. It may be started from a plain `main`, and from runtimes with one or many threads.
+/// It installs nothing globally: it records what comes from the spans of [`RunSignals`] and through [`Bridge::layer`]. It can be
+/// started from a plain `main`, and from single-threaded or multi-threaded runtimes.
 #[derive(Debug, Clone)]
 pub struct Bridge {
     inner: Arc<BridgeInner>,
 }
 
 impl Bridge {
-    /// Starts the providers, and exporting where the variables ask for it. It always returns a bridge that records into
-    /// the files of runs; whatever cannot be done as configured is one of [`Bridge::warnings`].
+    /// Starts the providers, and the exports if the variables request them. It always returns a bridge that records into the files
+    /// of runs; everything that cannot be done as configured is in [`Bridge::warnings`].
     pub fn start(config: BridgeConfig) -> Self {
         let mut environment = Environment::read(&config.environment, &config.redactor);
         let attached = &config.attach_to;
         if attached.tracers.is_some() {
-            // The program exports its spans itself, and would have each of them twice.
+            // The program exports its spans itself; otherwise each would be exported twice.
             environment.traces = SignalExport::default();
         }
         if attached.meters.is_some() {
@@ -137,12 +136,12 @@ impl Bridge {
             environment.span_value_length,
             environment.log_value_length,
         );
-        // After the exports know their headers from it, and before anything of it can be shown.
+        // After the exports have read their headers from it, and before any of it can be shown.
         environment.hide_credentials(&config.redactor);
         let door = Door::new(scrubber, environment.span_limits);
         let mut warnings = environment.warnings.clone();
         let exports = Exports::start(&environment, &resource, &door, &config.redactor, &mut warnings);
-        // Made once: the names of all attributes would be put together with each span.
+        // Created once: otherwise the names of all attributes would be built for each span.
         let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
         if let Some(provider) = attached.meters.clone().or_else(|| exports.meters()) {
             let meter = provider.meter(names::SCOPE);
@@ -184,8 +183,8 @@ impl Bridge {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Makes these providers, and the propagators, the global ones of the process, for libraries that use those. A bridge
-    /// never does this by itself.
+    /// Makes these providers, and the propagators, the global ones of the process, for libraries that use those. A bridge never
+    /// does this on its own.
     ///
     /// ```
     /// use daglight_otel_bridge::{Bridge, BridgeConfig};
@@ -198,37 +197,37 @@ impl Bridge {
     /// ```
     pub fn install_global(&self) {
         global::set_tracer_provider(self.inner.tracers.clone());
-        // Without one the global provider stays what it was: to replace it by one that exports nothing would turn the
-        // metrics of the program off.
+        // Otherwise the global provider is left unchanged: replacing it with one that exports nothing would disable the metrics of
+        // the program.
         if let Some(meters) = &self.inner.exports.meter_provider {
             global::set_meter_provider(meters.clone());
         }
         global::set_text_map_propagator(propagation::together(self.inner.propagators));
     }
 
-    /// Where Prometheus may ask for the metrics of the process, at `/metrics`. `None` where the variables do not ask for it, or
-    /// nothing listens.
+    /// The address at which Prometheus can scrape the metrics of the process, under `/metrics`. `None` if the variables do not
+    /// request it, or if listening failed.
     pub fn scrape_address(&self) -> Option<SocketAddr> {
         self.inner.exports.scrape_address()
     }
 
-    /// What could not be done as configured.
+    /// Everything that could not be done as configured.
     pub fn warnings(&self) -> Vec<String> {
         self.inner.warnings.clone()
     }
 
-    /// Whether a signal goes over OTLP.
+    /// Whether a signal is exported over OTLP.
     pub fn exports(&self, signal: Signal) -> bool {
         self.inner.exports.over_otlp(signal)
     }
 
-    /// Opens a run: its files are made, and what is recorded in its contexts goes into them.
+    /// Opens a run: creates its files, which then get everything that is recorded in its contexts.
     pub fn open_run(&self, scope: RunScope) -> RunSignals {
         RunSignals::open(Arc::clone(&self.inner), &scope)
     }
 
-    /// The layer for a program's `tracing` subscriber: its spans become spans, its events log records, both from INFO
-    /// upward.
+    /// A layer for the program's `tracing` subscriber: its spans become spans, its events become log records, both at INFO and
+    /// above.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -236,8 +235,8 @@ impl Bridge {
         self.layer_with_filter(EnvFilter::new("info"))
     }
 
-    /// The half of [`Self::layer`] that turns events into log records, for a subscriber that has a layer for spans
-    /// already: `tracing-opentelemetry` can be in a subscriber once.
+    /// The part of [`Self::layer`] that turns events into log records, for a subscriber that already has a layer for spans: a
+    /// subscriber can contain `tracing-opentelemetry` only once.
     pub fn log_layer<S>(&self, filter: EnvFilter) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -245,7 +244,7 @@ impl Bridge {
         crate::layer::log_layer(&self.inner.logger_provider, filter)
     }
 
-    /// As [`Self::layer`], with what is let through. The crates that exporting runs on are never let through.
+    /// Like [`Self::layer`], with a custom filter. The crates on which exporting runs are always filtered out.
     pub fn layer_with_filter<S>(&self, filter: EnvFilter) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -253,12 +252,12 @@ impl Bridge {
         crate::layer::layer(&self.inner.tracers, &self.inner.logger_provider, filter)
     }
 
-    /// The context of what started this process, as `TRACEPARENT`, `TRACESTATE` and `BAGGAGE` name it.
+    /// The context that started this process, from `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
     pub fn parent_from_environment(&self) -> Option<Context> {
         self.inner.parent.clone()
     }
 
-    /// The context of what asks this process for something, as headers named like those variables in any case name it.
+    /// The context of the caller of this process, from headers with the names of those variables in upper or lower case.
     pub fn parent_of<'h>(&self, headers: impl Iterator<Item = (&'h str, &'h str)>) -> Option<Context> {
         let variables =
             headers.map(|(name, value)| (name.to_ascii_uppercase().replace('-', "_"), value.to_owned()));
@@ -270,26 +269,25 @@ impl Bridge {
         propagation::inject(context, self.inner.propagators)
     }
 
-    /// Makes tracers for spans of the program's own. Such spans belong to a run when they start in a context of it.
+    /// Creates tracers for the program's own spans. Such spans belong to a run if they start in one of its contexts.
     pub fn tracer_provider(&self) -> &BridgeTracerProvider {
         &self.inner.tracers
     }
 
-    /// Makes loggers for log records of the program's own.
+    /// Creates loggers for the program's own log records.
     pub fn logger_provider(&self) -> &SdkLoggerProvider {
         &self.inner.logger_provider
     }
 
-    /// Sends what waits. False when that took longer than `timeout`. It blocks.
+    /// Sends everything that is waiting. Returns false if that took longer than `timeout`. It blocks.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.inner.exports.begin_flush().wait(deadline_in(timeout))
     }
 
-    /// Sends what waits and ends exporting, within `timeout` for all signals together, and returns the counts of what
-    /// belonged to no run. It blocks: in async code, call it inside `spawn_blocking`.
+    /// Sends everything that is waiting and ends exporting, within `timeout` for all signals together, and returns the counts of
+    /// signals outside all runs. It blocks: in async code, call it inside `spawn_blocking`.
     ///
-    /// Runs that are still open go on recording into their files. A bridge that is dropped without it does the same,
-    /// within 5 s.
+    /// Runs that are still open continue to record into their files. Dropping a bridge without this call does the same, within 5 s.
     pub fn shutdown(&self, timeout: Duration) -> SignalLedgers {
         let exports = &self.inner.exports;
         // One deadline for all three signals together.

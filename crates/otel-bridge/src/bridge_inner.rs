@@ -1,4 +1,4 @@
-//! What a bridge and the runs that it has opened share.
+//! The state that a bridge shares with the runs that it has opened.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// Clones of a bridge, and the runs that it has opened, share it.
+/// Shared by the clones of a bridge, and by the runs that it has opened.
 #[derive(Debug)]
 pub(crate) struct BridgeInner {
     pub(crate) namespace: Namespace,
@@ -38,7 +38,8 @@ pub(crate) struct BridgeInner {
 }
 
 impl BridgeInner {
-    /// The exemplars of what is recorded with [`Self::meters`]: none with those of a program, which it exports itself.
+    /// The exemplars of the metrics recorded with [`Self::meters`]: empty if those belong to the program, which exports them
+    /// itself.
     pub(crate) fn exemplars(&self) -> Exemplars {
         match self.attached.meters {
             Some(_) => Exemplars::new(ExemplarFilter::AlwaysOff),
@@ -46,7 +47,7 @@ impl BridgeInner {
         }
     }
 
-    /// What metrics are recorded with that leave the process.
+    /// The meters for metrics that leave the process.
     pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
         self.attached.meters.clone().or_else(|| self.exports.meters())
     }

@@ -1,4 +1,4 @@
-//! The console as a destination: what `OTEL_TRACES_EXPORTER=console` and its like ask for.
+//! The console as a destination, as requested by `OTEL_TRACES_EXPORTER=console` and similar variables.
 
 use std::io::{self, Write as _};
 
@@ -15,7 +15,7 @@ use crate::{
     resource,
 };
 
-/// Shows signals on standard error, as the lines that a run's files have. Standard output is the program's own.
+/// Prints signals to standard error, as the same lines that the files of a run contain. Standard output belongs to the program.
 #[derive(Debug)]
 pub(crate) struct Console {
     resource: ResourceAttributesWithSchema,
@@ -39,7 +39,7 @@ impl Console {
     }
 }
 
-/// A console that cannot be written to has nobody to report to.
+/// Errors are ignored: there is no place left to report that the console cannot be written to.
 fn show<T: Serialize>(value: &Exportable<T>) {
     if let Ok(line) = serde_json::to_string(value.get()) {
         let _ = writeln!(io::stderr().lock(), "{}", printable_lines(&line));

@@ -1,9 +1,9 @@
-//! The only way out: what is exported, to whatever destination, is [`Exportable`], which only a [`Door`] makes.
+//! The only way out: everything that is exported, to any destination, is [`Exportable`], which only a [`Door`] creates.
 //!
-//! Nothing is trusted for the scope or the key that it has, because a program may use both. Of a span, what
-//! [`crate::StageSpan`] has recorded beside it has passed the capture policy and leaves as it is; everything on the
-//! span itself may come from any code, and is scrubbed. Where both have an attribute of the same key, or a name or
-//! status, that of the record is exported, and the other counts as dropped.
+//! Nothing is trusted because of its scope or key, because a program can use both. The values that [`crate::StageSpan`] records
+//! separately have passed the capture policy and are exported unchanged; everything on the span itself may come from any code, and
+//! is scrubbed. If both have an attribute with the same key, or a name or status, that of the record is exported, and the other
+//! counts as dropped.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ use crate::{
     scrub::Scrubber,
 };
 
-/// Something that may leave the process.
+/// A value that may leave the process.
 #[derive(Debug, Clone)]
 pub(crate) struct Exportable<T>(T);
 
@@ -55,16 +55,17 @@ impl<T> Exportable<T> {
 }
 
 impl<T: Default> Exportable<T> {
-    /// A message that holds nothing.
+    /// An empty message.
     pub(crate) fn nothing() -> Self {
         Self(T::default())
     }
 }
 
-/// A log record and the scope that made it.
+/// A log record and the scope that created it.
 pub(crate) type LogItem = Box<(SdkLogRecord, InstrumentationScope)>;
 
-/// Makes signals exportable: credentials and hidden values taken out, long texts cut, and only what OTLP/JSON can carry.
+/// Makes signals exportable: removes credentials and hidden values, shortens long texts, and keeps only what OTLP/JSON can
+/// represent.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     scrubber: Scrubber,
@@ -76,17 +77,17 @@ impl Door {
         Self { scrubber, limits }
     }
 
-    /// The span with the ids of where it comes from.
+    /// The span with the ids of its origin.
     pub(crate) fn span(&mut self, span: RawSpan, origin: &Origin) -> Exportable<SpanData> {
         let RawSpan { data: mut span, own } = span;
-        // What any code may have written, before our own is put beside it: that has passed the policy, and scrubbing
-        // it again would hide what the policy shows.
+        // Everything that any code may have written, before our own values are added: those have passed the policy, and scrubbing
+        // them again would hide what the policy shows.
         self.scrubber.span(&mut span);
         if let Some(own) = own {
             self.merge(&mut span, own);
         }
         for attribute in origin.run_attributes() {
-            // Last, and over what is there: a program that sets `run_id` itself must not move its span to another run.
+            // Last, overwriting existing values: a program that sets `run_id` itself must not move its span to another run.
             set(&mut span.attributes, attribute);
         }
         Exportable(span)
@@ -94,17 +95,16 @@ impl Door {
 
     fn merge(&mut self, span: &mut SpanData, mut own: Recorded) {
         span.name = Cow::Borrowed(own.name);
-        // Names are ours but come from users: a node or a table can be called after anything.
+        // The keys are ours but the values come from users: a node or a table can have any name.
         self.scrubber.attributes(&mut own.names);
         let mut attributes: Vec<KeyValue> = Vec::new();
         for attribute in own.names.into_iter().chain(own.attributes) {
             set(&mut attributes, attribute);
         }
-        // Cut and not scrubbed: the policy has decided what is shown of these, and a second look at the same text
-        // could only hide what it shows.
+        // Cut but not scrubbed: the policy has already decided what is shown of these texts, and scrubbing could only hide parts of
+        // it.
         self.scrubber.cut(&mut attributes);
-        // Ours first: the limit below keeps the first ones, and a program that sets hundreds must not push `run_id`
-        // out.
+        // Ours first: the limit below keeps the first ones, and a program that sets hundreds must not displace `run_id`.
         for others in std::mem::take(&mut span.attributes) {
             if attributes.iter().any(|attribute| attribute.key == others.key) {
                 span.dropped_attributes_count += 1;
@@ -121,7 +121,7 @@ impl Door {
         }
         let mut events = own.events;
         events.append(&mut span.events.events);
-        // Stable, so that two events of one moment keep the order in which they were recorded.
+        // A stable sort, so that two events at the same time keep the order in which they were recorded.
         events.sort_by_key(|event| event.timestamp);
         span.events.dropped_count += own.dropped_events;
         span.events.dropped_count += cut_to(&mut events, self.limits.max_events_per_span);
@@ -131,12 +131,12 @@ impl Door {
         }
     }
 
-    /// How many events of a span are exported.
+    /// The maximum number of exported events of a span.
     pub(crate) fn max_events_per_span(&self) -> u32 {
         self.limits.max_events_per_span
     }
 
-    /// The log record with the ids of where it comes from.
+    /// The log record with the ids of its origin.
     pub(crate) fn log(&mut self, mut log: LogItem, origin: &Origin) -> Exportable<LogItem> {
         self.scrubber.log(&mut log.0);
         self.scrubber.scope(&mut log.1);
@@ -144,7 +144,7 @@ impl Door {
         Exportable(log)
     }
 
-    /// Metrics, which any code that has the meter provider may have recorded, with their exemplars.
+    /// Metrics, which any code with access to the meter provider may have recorded, with their exemplars.
     pub(crate) fn metrics(
         &self,
         metrics: &data::ResourceMetrics,
@@ -153,10 +153,10 @@ impl Door {
         self.scrubbed_metrics(ExportMetricsServiceRequest::from(metrics), exemplars)
     }
 
-    /// Metrics as an exporter has encoded them, in Protocol Buffers.
+    /// Metrics after an exporter has encoded them as Protocol Buffers.
     ///
-    /// The SDK's [`data::ResourceMetrics`] cannot be changed: its fields are private, and nothing makes one but a reader
-    /// (`opentelemetry_sdk` 0.33.1, `src/metrics/data/mod.rs`, lines 13 to 18). So the door stands behind the exporter.
+    /// The SDK's [`data::ResourceMetrics`] cannot be changed: its fields are private, and only a reader can create one
+    /// (`opentelemetry_sdk` 0.33.1, `src/metrics/data/mod.rs`, lines 13 to 18). So the door comes after the exporter.
     pub(crate) fn request_of_metrics(
         &self,
         encoded: &[u8],
@@ -170,7 +170,7 @@ impl Door {
         mut request: ExportMetricsServiceRequest,
         exemplars: &Exemplars,
     ) -> Exportable<ExportMetricsServiceRequest> {
-        // Before anything is hidden: a series is known by its attributes as they were recorded.
+        // Before anything is hidden: a series is identified by its attributes as recorded.
         exemplars.attach(&mut request);
         for resource in &mut request.resource_metrics {
             for scope in &mut resource.scope_metrics {
@@ -182,7 +182,7 @@ impl Door {
 }
 
 impl Exportable<LogItem> {
-    /// The record with an empty body, where it has none.
+    /// The record, with an empty body if it has none.
     pub(crate) fn with_body(mut self) -> Self {
         if self.0.0.body().is_none() {
             self.0.0.set_body(AnyValue::from(""));
@@ -192,17 +192,17 @@ impl Exportable<LogItem> {
 }
 
 impl Exportable<ExportMetricsServiceRequest> {
-    /// Has `select` leave out what is not to be exported; it returns how many data points are left.
+    /// Calls `select` to remove what is not to be exported; `select` returns how many data points are left.
     pub(crate) fn select(&mut self, select: impl FnOnce(&mut Vec<ResourceMetrics>) -> u64) -> u64 {
         select(&mut self.0.resource_metrics)
     }
 
-    /// The same as a line of a signal file has it, with the attributes of the resource in the order of their keys.
+    /// The form for a line of a signal file, with the resource attributes sorted by key.
     pub(crate) fn into_file(self) -> Exportable<MetricsData> {
         let mut data = MetricsData { resource_metrics: self.0.resource_metrics };
         for resource in data.resource_metrics.iter_mut().filter_map(|metrics| metrics.resource.as_mut()) {
-            // The SDK keeps them in a hash map, and each process would write them in an order of its own: readers
-            // compare lines of several runs.
+            // The SDK keeps them in a hash map, so that each process would write them in a different order: readers compare lines
+            // of several runs.
             resource.attributes.sort_by(|a, b| a.key.cmp(&b.key));
         }
         Exportable(data)
@@ -223,12 +223,12 @@ pub(crate) fn logs(
     logs: &[Exportable<LogItem>],
     resource: &ResourceAttributesWithSchema,
 ) -> Exportable<LogsData> {
-    // The batch of the SDK can only be made of borrowed records.
+    // The batch of the SDK can only be created from borrowed records.
     let borrowed: Vec<_> = logs.iter().map(|Exportable(log)| (&log.0, &log.1)).collect();
     Exportable(LogsData { resource_logs: resource_logs(&LogBatch::new(&borrowed), resource) })
 }
 
-/// The request that brings the content of a signal file to an endpoint.
+/// Conversion of the content of a signal file to an export request.
 pub(crate) trait IntoRequest {
     type Request;
 
@@ -254,12 +254,12 @@ requests! {
 }
 
 impl<T: IntoRequest> Exportable<T> {
-    /// As a request.
+    /// Converts to a request.
     pub(crate) fn into_request(self) -> Exportable<T::Request> {
         Exportable(self.0.into_request())
     }
 
-    /// A line of the bundle of an earlier run: it was made exportable before it was written.
+    /// A line from the bundle of an earlier run: it was made exportable before it was written.
     pub(crate) fn of_bundle(line: T) -> Self {
         Self(line)
     }
@@ -272,7 +272,7 @@ fn set(attributes: &mut Vec<KeyValue>, attribute: KeyValue) {
     }
 }
 
-/// How many were above the limit.
+/// Truncates to the limit and returns how many were removed.
 fn cut_to<T>(items: &mut Vec<T>, limit: u32) -> u32 {
     let dropped = items.len().saturating_sub(limit as usize);
     items.truncate(items.len() - dropped);

@@ -1,4 +1,4 @@
-//! The `OTEL_*` variables of the OpenTelemetry specification, read into types. `docs/opentelemetry.md` has the table.
+//! The `OTEL_*` variables of the OpenTelemetry specification, parsed into types. `docs/opentelemetry.md` lists them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,10 +16,10 @@ use crate::{
     variables::Variables,
 };
 
-/// Bytes from which on the value of a header is a credential, whatever the header is called.
+/// Header values of at least this many bytes count as credentials, regardless of the header's name.
 const LONG_HEADER: usize = 16;
 
-/// What the variables say. Where one has a wrong value, the default stands and there is a warning.
+/// The values of the variables. For an invalid value, the default is used and there is a warning.
 #[derive(Debug)]
 pub(crate) struct Environment {
     pub(crate) traces: SignalExport,
@@ -29,21 +29,21 @@ pub(crate) struct Environment {
     pub(crate) resource_attributes: Vec<(String, String)>,
     pub(crate) sampler: Sampler,
     pub(crate) span_limits: SpanLimits,
-    /// Characters that a text on a span may have.
+    /// The maximum number of characters of a text on a span.
     pub(crate) span_value_length: Option<usize>,
-    /// Characters that a text in a log record's attributes may have.
+    /// The maximum number of characters of a text in the attributes of a log record.
     pub(crate) log_value_length: Option<usize>,
     pub(crate) span_batches: Batches,
     pub(crate) log_batches: Batches,
     pub(crate) metric_interval: Duration,
     pub(crate) temporality: Temporality,
-    /// Of what leaves the process.
+    /// For metrics that leave the process.
     pub(crate) exemplar_filter: ExemplarFilter,
     pub(crate) propagators: Propagators,
     pub(crate) warnings: Vec<String>,
 }
 
-/// How items of one signal are gathered before they are sent.
+/// How items of one signal are batched before they are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Batches {
     pub(crate) queue_length: usize,
@@ -51,14 +51,14 @@ pub(crate) struct Batches {
     pub(crate) delay: Duration,
 }
 
-/// What is taken from and given to other processes.
+/// What is taken from and passed on to other processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Propagators {
     pub(crate) trace_context: bool,
     pub(crate) baggage: bool,
 }
 
-/// Variables of the specification that neither the SDK nor this crate can follow.
+/// Variables of the specification that neither the SDK nor this crate supports.
 const UNSUPPORTED: [&str; 3] = [
     "OTEL_CONFIG_FILE",
     "OTEL_EXPERIMENTAL_CONFIG_FILE",
@@ -66,7 +66,7 @@ const UNSUPPORTED: [&str; 3] = [
 ];
 
 impl Environment {
-    /// Reads the variables. Warnings repeat values as far as the redactor shows them.
+    /// Reads the variables. Warnings repeat values only as far as the redactor shows them.
     pub(crate) fn read(values: &BTreeMap<String, String>, redactor: &Redactor) -> Self {
         let mut variables = Variables::new(values, redactor);
         let reader = &mut variables;
@@ -80,7 +80,7 @@ impl Environment {
             resource_attributes: reader.pairs("OTEL_RESOURCE_ATTRIBUTES"),
             sampler: sampler(reader),
             span_limits: span_limits(reader),
-            // The specification has the particular limit before the general one.
+            // According to the specification, the specific limit takes precedence over the general one.
             span_value_length: reader.number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT").or(value_length),
             log_value_length: reader.number("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT").or(value_length),
             span_batches: batches(reader, "OTEL_BSP", Duration::from_secs(5)),
@@ -93,7 +93,7 @@ impl Environment {
             propagators: propagators(reader),
             warnings: Vec::new(),
         };
-        // Said, because a variable that is set and has no effect is looked for in the wrong place.
+        // With a warning, because otherwise users look for the reason in the wrong place.
         for name in UNSUPPORTED {
             if reader.text(name).is_some() {
                 reader.warn(format!("{name} is not supported and has no effect"));
@@ -109,8 +109,8 @@ impl Environment {
         environment
     }
 
-    /// Has what is sent to endpoints to be known there be hidden in every text. Values of other headers may be words, such as
-    /// the name of a tenant: they are hidden in what comes back from the endpoint alone.
+    /// Makes the redactor hide, in every text, the credentials that are sent to endpoints. Values of other headers may be ordinary
+    /// words, such as the name of a tenant: they are hidden only in answers of the endpoint.
     pub(crate) fn hide_credentials(&self, redactor: &Redactor) {
         redactor.hide_proxies();
         for target in
@@ -118,8 +118,8 @@ impl Environment {
         {
             redactor.hide_url(&target.endpoint);
             for (name, value) in &target.headers {
-                // A long value under any name may be a key; a short one, such as the name of a tenant, would be
-                // hidden wherever the word occurs.
+                // A long value under any name may be a key. A short one, such as the name of a tenant, would be hidden everywhere
+                // the word occurs.
                 if redactor.hides_option(name) || value.expose().len() >= LONG_HEADER {
                     redactor.hide_header(value.expose());
                 }
@@ -179,7 +179,7 @@ fn batches(variables: &mut Variables<'_>, prefix: &str, delay: Duration) -> Batc
     let batch_length = variables.positive(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE")).unwrap_or(512);
     Batches {
         queue_length,
-        // A batch that is longer than the queue would never be full.
+        // A batch larger than the queue would never be full.
         batch_length: batch_length.min(queue_length),
         delay: variables.milliseconds(&format!("{prefix}_SCHEDULE_DELAY")).unwrap_or(delay),
     }
@@ -236,7 +236,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What variables of a test say.
+    /// The result for the variables of a test.
     pub(crate) fn read<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Environment {
         Environment::read(
             &variables.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect(),
@@ -244,7 +244,7 @@ pub(crate) mod tests {
         )
     }
 
-    /// Where traces go.
+    /// Checks the endpoint for traces.
     #[track_caller]
     pub(crate) fn check_endpoint<const N: usize>(variables: [(&str, &str); N], expected: Option<&str>) {
         let endpoint = read(variables).traces.otlp.map(|target| target.endpoint);

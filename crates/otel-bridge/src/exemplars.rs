@@ -1,5 +1,5 @@
-//! Exemplars of the histograms of durations: of each bucket the span that was measured last. The SDK makes none
-//! (`opentelemetry_sdk` 0.33.1), so they are kept beside it, and put on its data points where these leave.
+//! Exemplars of the duration histograms: for each bucket the span that was measured last. The SDK does not support them
+//! (`opentelemetry_sdk` 0.33.1), so they are kept separately, and added to its data points on export.
 
 use std::{
     collections::HashMap,
@@ -24,22 +24,22 @@ use crate::names;
 pub(crate) const DURATION_BOUNDS: [f64; 15] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0];
 
-/// Series that have exemplars. The SDK keeps as many of a metric apart.
+/// The maximum number of series with exemplars. The SDK has the same limit for the series of a metric.
 const MOST_SERIES: usize = 2_000;
 
-/// Which measurements become exemplars, as `OTEL_METRICS_EXEMPLAR_FILTER` says.
+/// Which measurements become exemplars, according to `OTEL_METRICS_EXEMPLAR_FILTER`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ExemplarFilter {
-    /// Those of all spans.
+    /// Measurements of all spans.
     #[default]
     AlwaysOn,
-    /// Those of spans that are exported.
+    /// Measurements of exported spans.
     TraceBased,
     /// None.
     AlwaysOff,
 }
 
-/// The exemplars of one provider of meters. Clones are the same.
+/// The exemplars of one meter provider. Clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exemplars {
     filter: ExemplarFilter,
@@ -49,7 +49,7 @@ pub(crate) struct Exemplars {
 /// The last measurement in each bucket.
 type Buckets = Box<[Option<Measured>; DURATION_BOUNDS.len() + 1]>;
 
-/// A span that was measured. Its ids and nothing else of it.
+/// A measured span: only its ids.
 #[derive(Debug, Clone)]
 struct Measured {
     seconds: f64,
@@ -62,7 +62,7 @@ impl Exemplars {
         Self { filter, series: Arc::default() }
     }
 
-    /// Takes a measurement of a span that has ended at `time`.
+    /// Records a measurement of a span that ended at `time`.
     pub(crate) fn offer(
         &self,
         metric: &str,
@@ -85,7 +85,7 @@ impl Exemplars {
         }
     }
 
-    /// Puts them on the data points that they belong to.
+    /// Adds them to the data points to which they belong.
     pub(crate) fn attach(&self, request: &mut ExportMetricsServiceRequest) {
         let known = self.lock();
         let scopes = request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics);
@@ -98,7 +98,7 @@ impl Exemplars {
                 let series = series_of(&metric.name, point.attributes.iter().map(otlp_text));
                 if let Some(buckets) = series.and_then(|series| known.get(&series)) {
                     let measured = buckets.iter().flatten().map(exemplar);
-                    // Those that were measured before belong to a point that has been sent.
+                    // Earlier measurements belong to a point that was already sent.
                     point.exemplars =
                         measured.filter(|exemplar| !is_delta || is_within(exemplar, point)).collect();
                 }
@@ -130,8 +130,8 @@ fn exemplar(measured: &Measured) -> Exemplar {
     }
 }
 
-/// The key of a series, independent of the order of its attributes. `None` if an attribute is not a text, which never happens for our
-/// own. It is a hash, because there is a lookup for each span that ends.
+/// The key of a series, independent of the order of its attributes. `None` if an attribute is not a text, which never happens for
+/// our own. It is a hash, because there is a lookup for each span that ends.
 fn series_of<'a>(metric: &str, attributes: impl Iterator<Item = Option<(&'a str, &'a str)>>) -> Option<u64> {
     attributes
         .into_iter()
@@ -179,7 +179,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// The spans of the exemplars of one point of `metric`, with a stage as its attribute.
+    /// The exemplar spans of one point of `metric` that has a stage as its attribute.
     fn attached(
         exemplars: &Exemplars,
         metric: &str,
@@ -188,7 +188,7 @@ mod tests {
     ) -> Vec<u64> {
         let key = |key: &str, text: &str| OtlpKeyValue::from(&KeyValue::new(key.to_owned(), text.to_owned()));
         let point = HistogramDataPoint {
-            // In another order than they were recorded in.
+            // In an order other than the recorded one.
             attributes: vec![key("stage", stage), key("dag", "sales")],
             start_time_unix_nano: 5_000_000_000,
             ..HistogramDataPoint::default()
@@ -210,7 +210,7 @@ mod tests {
     fn recorded(filter: ExemplarFilter) -> Exemplars {
         let exemplars = Exemplars::new(filter);
         let attributes = [KeyValue::new("dag", "sales"), KeyValue::new("stage", "plan")];
-        // Two in one bucket, of which the last stays, and one above all bounds, which is not sampled.
+        // Two in one bucket, of which the last is kept, and one above all bounds, which is not sampled.
         exemplars.offer("d", &attributes, (0.2, at(3)), &span(1, true));
         exemplars.offer("d", &attributes, (0.5, at(4)), &span(2, true));
         exemplars.offer("d", &attributes, (9_999.0, at(6)), &span(3, false));

@@ -1,5 +1,4 @@
-//! The bounded queues through which spans and log records leave the process, with every item counted for the run it came
-//! from.
+//! The bounded queues through which spans and log records leave the process. Every item is counted for the run from which it came.
 
 use std::{
     io,
@@ -22,7 +21,7 @@ use crate::{
     send_error::SendError,
 };
 
-/// An item on its way, and where it comes from.
+/// An item on its way, and its origin.
 #[derive(Debug)]
 pub(crate) struct Sent<T> {
     pub(crate) item: T,
@@ -32,7 +31,7 @@ pub(crate) struct Sent<T> {
 pub(crate) type SpanQueue = Queue<Sent<RawSpan>>;
 pub(crate) type LogQueue = Queue<Sent<LogItem>>;
 
-/// The last thing that went wrong with an endpoint.
+/// The last error of an endpoint.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LastError(Arc<Mutex<Option<String>>>);
 
@@ -41,12 +40,12 @@ impl LastError {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 
-    /// The number of items that did not arrive; why they did not is remembered.
+    /// Returns the number of items that did not arrive, and remembers the reason.
     pub(crate) fn failed(&self, signal: Signal, items: u64, result: Result<Rejected, SendError>) -> u64 {
         match result {
             Ok(Rejected { items: 0, .. }) => 0,
             Ok(rejected) => {
-                // An endpoint may claim to have rejected more than it was sent, and the counts must still add up.
+                // An endpoint may claim to have rejected more than it was sent, but the counts must still add up.
                 let (refused, signal) = (rejected.items.min(items), LedgerSignal::from(signal));
                 let of = signal.items();
                 self.set(format!("the endpoint rejected {refused} of {items} {of}: {}", rejected.reason));
@@ -64,7 +63,7 @@ impl LastError {
     }
 }
 
-/// Where one signal goes: over OTLP, to the console, or both.
+/// Where one signal is sent: over OTLP, to the console, or both.
 pub(crate) struct Destinations<E> {
     pub(crate) otlp: Option<E>,
     pub(crate) console: Option<Console>,
@@ -122,17 +121,17 @@ fn start<T: Send + 'static>(
         capacity: batches.queue_length,
         max_batch: batches.batch_length,
         linger: batches.delay,
-        // Never waits, since pushing happens on the threads of the pipeline, and an endpoint can be away for hours.
-        // The files of a run do wait, because a disk seldom is.
+        // Never waits, because items are pushed on the threads of the pipeline, and an endpoint can be unreachable for hours. The
+        // files of a run do wait, because a disk is rarely unavailable.
         when_full: WhenFull::Refuse,
     };
     Queue::start(settings, work)
 }
 
-/// An endpoint does not say which items it rejected: they are taken for the last ones.
+/// Counts a batch. An endpoint does not report which items it rejected: the last ones are assumed.
 fn count(origins: &[Arc<Origin>], of_signal: impl Fn(&AllCounts) -> &Counts, failed: u64) {
-    // An endpoint says how many it rejected and not which. With several runs in one batch the counts of each are a
-    // guess, and their sum is right.
+    // An endpoint reports how many items it rejected, but not which. With several runs in one batch the counts of each run are a
+    // guess, but their sum is right.
     let arrived = origins.len() - usize::try_from(failed).unwrap_or(origins.len()).min(origins.len());
     for (index, origin) in origins.iter().enumerate() {
         of_signal(&origin.counts).finished(1, index < arrived);

@@ -1,4 +1,4 @@
-//! The HTTP client that the exporters of `opentelemetry-otlp` are given: it sees each answer.
+//! The HTTP client that is given to the exporters of `opentelemetry-otlp`: it sees each answer.
 
 use std::{
     fmt,
@@ -17,15 +17,15 @@ use crate::{
     send_error::{FailedAttempt, Retry, SendError},
 };
 
-/// Makes the body that is sent out of the one that the exporter has made.
+/// Turns the body that the exporter created into the body that is sent.
 pub(crate) type Prepare = Box<dyn Fn(&HttpEndpoint, &[u8]) -> Result<Bytes, FailedAttempt> + Send + Sync>;
 
-/// Sends the requests of one exporter. Of an exporter's request only the body counts: the endpoint has its own URL and
-/// headers, so that variables which the exporter reads by itself have no effect.
+/// Sends the requests of one exporter. It uses only the body of the exporter's request: the endpoint has its own URL and headers,
+/// so that variables which the exporter reads itself have no effect.
 pub(crate) struct ExporterClient<R> {
     endpoint: HttpEndpoint,
     prepare: Option<Prepare>,
-    /// How the last attempt went.
+    /// The result of the last attempt.
     outcome: Mutex<Option<Result<Rejected, SendError>>>,
     request: PhantomData<fn() -> R>,
 }
@@ -39,7 +39,7 @@ impl<R: OtlpRequest> ExporterClient<R> {
         &self.endpoint
     }
 
-    /// How the last attempt went; `None` where nothing was attempted since this was asked.
+    /// Takes the result of the last attempt; `None` if there was no attempt since the last call.
     pub(crate) fn take_outcome(&self) -> Option<Result<Rejected, SendError>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -59,7 +59,7 @@ impl<R> fmt::Debug for ExporterClient<R> {
     }
 }
 
-/// The exporter hears no more of an answer than what it needs to try again, or not to.
+/// The exporter learns about an answer only whether to retry.
 #[async_trait]
 impl<R: OtlpRequest> HttpClient for ExporterClient<R> {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -67,17 +67,17 @@ impl<R: OtlpRequest> HttpClient for ExporterClient<R> {
             Ok(rejected) => (Ok(rejected), Ok(answer(StatusCode::OK, None))),
             Err(FailedAttempt { error, retry }) => {
                 let answer = match retry {
-                    // Not the status of the endpoint, because the exporter has a list of its own of what to repeat,
-                    // and would repeat some that must not be.
+                    // Not the status of the endpoint, because the exporter has its own list of statuses to retry, including some
+                    // that must not be.
                     Retry::Never => Ok(answer(StatusCode::BAD_REQUEST, None)),
                     Retry::After(pause) => Ok(answer(StatusCode::SERVICE_UNAVAILABLE, Some(pause))),
-                    // It retries whatever is not an answer, after its usual pause.
+                    // It retries everything that is not an answer, after its usual pause.
                     Retry::Later => Err("the request did not get through".into()),
                 };
                 (Err(error), answer)
             }
         };
-        // The last attempt counts: the exporter retries, and what became of the batch is what became of that one.
+        // The last attempt counts: the exporter retries, and the result of the last attempt is the result of the batch.
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         answer
     }

@@ -1,8 +1,8 @@
-//! What an exporter of `opentelemetry-otlp` logs while it exports over gRPC.
+//! The log events of an exporter of `opentelemetry-otlp` during an export over gRPC.
 //!
-//! It returns neither how many items an endpoint rejected of a request that it took, nor what the endpoint said of one that
-//! it refused, and writes both as `tracing` events. They are taken in by a subscriber that is the thread's own for the
-//! time of the export, so that the program's subscriber, and with it the run's own log records, sees none of them.
+//! The exporter returns neither how many items the endpoint rejected of an accepted request, nor the endpoint's message for a
+//! refused one, but emits both as `tracing` events. They are captured by a thread-local subscriber for the duration of the export,
+//! so that the program's subscriber, and with it the log records of the run, does not see them.
 
 use std::{
     fmt,
@@ -21,20 +21,20 @@ use tracing::{
 
 use crate::messages::Rejected;
 
-/// What `opentelemetry-otlp` logs under.
+/// The target of the events of `opentelemetry-otlp`.
 const TARGET: &str = "opentelemetry-otlp";
 
-/// Takes in the events of one exporter.
+/// Captures the events of one exporter.
 #[derive(Debug)]
 pub(crate) struct ExporterEvents {
     dispatch: Dispatch,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What the events of one export said.
+/// What was learned from the events of one export.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// What the endpoint rejected of a request that it took.
+    /// What the endpoint rejected of a request that it accepted.
     pub(crate) rejected: Rejected,
     /// The code and the message of the status that ended the export.
     pub(crate) status: Option<(String, String)>,
@@ -46,22 +46,22 @@ impl ExporterEvents {
         Self { dispatch: Dispatch::new(Listener(Arc::clone(&seen))), seen }
     }
 
-    /// Whether this build of `tracing` has the events at all: a program can compile the levels of all crates away.
+    /// Whether this build of `tracing` has these events at all: a program can disable levels at compile time for all crates.
     pub(crate) fn are_compiled_in() -> bool {
         tracing::level_filters::STATIC_MAX_LEVEL >= LevelFilter::WARN
     }
 
-    /// Does `work` on this thread, and returns what was said meanwhile.
+    /// Runs `work` on this thread, and returns what was seen in the meantime.
     pub(crate) fn during<T>(&self, work: impl FnOnce() -> T) -> (T, Seen) {
-        // What a task of the channel logged since the last export is not about this one.
+        // Events that a task of the channel emitted since the last export do not belong to this one.
         take(&mut *lock(&self.seen));
-        // For this thread alone: `block_on` polls the export here, and the events are emitted where it is polled.
+        // Only for this thread: `block_on` polls the export here, and the events are emitted where it is polled.
         let result = with_default(&self.dispatch, work);
         (result, take(&mut *lock(&self.seen)))
     }
 }
 
-/// Does `work` on this thread, while nobody sees what it logs.
+/// Runs `work` on this thread without any of its events being recorded.
 pub(crate) fn unlogged<T>(work: impl FnOnce() -> T) -> T {
     with_default(&Dispatch::none(), work)
 }
@@ -73,10 +73,10 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 struct Listener(Arc<Mutex<Seen>>);
 
 impl Subscriber for Listener {
-    /// It ignores other call sites, also those of the program that are asked for the first time now.
+    /// It ignores other call sites, including those of the program that are registered for the first time now.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // `tracing` asks once for each call site and keeps the answer, together with those of all other subscribers:
-        // a `sometimes` would make every call site of the program ask again.
+        // `tracing` asks once for each call site and caches the answer, combined with those of all other subscribers: with a
+        // `sometimes`, every call site of the program would ask again each time.
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
 
@@ -84,13 +84,13 @@ impl Subscriber for Listener {
         metadata.is_event() && metadata.target() == TARGET
     }
 
-    /// The message of a status is in an event of the level DEBUG.
+    /// The message of a status is in a DEBUG event.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(LevelFilter::DEBUG)
     }
 
     fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
-        // No span is enabled, and the id of one must not be 0.
+        // No span is enabled, and a span id must not be 0.
         span::Id::from_u64(1)
     }
 
@@ -101,9 +101,9 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let name = event.metadata().name();
         let mut fields = Fields::default();
-        // The names are those of `otel_warn!` in `opentelemetry-otlp` 0.33.1: `src/exporter/tonic/trace.rs` line
-        // 123, `logs.rs` line 120, and `mod.rs` line 494. A test exports to a server that rejects, so that another
-        // version with other names fails it.
+        // The names are those of `otel_warn!` in `opentelemetry-otlp` 0.33.1: `src/exporter/tonic/trace.rs` line 123, `logs.rs`
+        // line 120, and `mod.rs` line 494. A test exports to a server that rejects items, so that it fails if a later version
+        // renames them.
         if name.ends_with(".PartialSuccess") {
             event.record(&mut fields);
             lock(&self.0).rejected = Rejected { items: fields.rejected, reason: fields.reason };
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// Logs as an exporter does.
+    /// Logs like an exporter.
     fn export(rejected: i64) {
         warn!(name: "X.PartialSuccess", target: TARGET, rejected_spans = rejected, error_message = "too old");
         debug!(name: "X.ExportFailed", target: TARGET, grpc_code = "Internal", grpc_message = "token=abc");

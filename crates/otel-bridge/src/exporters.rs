@@ -1,8 +1,8 @@
-//! The exporters of `opentelemetry-otlp`, with every item that they export accounted for.
+//! The exporters of `opentelemetry-otlp`, with every exported item accounted for.
 //!
-//! An exporter says whether an export succeeded. What the endpoint answered is seen where the request leaves: over HTTP by a
-//! client of ours, over gRPC in the exporter's own events. Attempts and pauses are the exporter's; what may be tried
-//! again is decided once, by the endpoint.
+//! An exporter only reports whether an export succeeded. The answer of the endpoint is observed at the transport: over HTTP by our
+//! client, over gRPC in the exporter's events. Attempts and pauses are up to the exporter; whether to retry is decided in one
+//! place, by the endpoint.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ use crate::{
     transport::EndpointError,
 };
 
-/// A new exporter, whose transport is the route.
+/// A new exporter, with the route as its transport.
 macro_rules! exporter {
     ($exporter:ident, $route:expr, $target:expr, $protocol:expr) => {
         match $route {
@@ -56,7 +56,7 @@ macro_rules! exporter {
                 let builder = $exporter::builder()
                     .with_tonic()
                     .with_channel(endpoint.channel().clone())
-                    // In place of what the exporter has read out of variables, which may not be those of the bridge.
+                    // Replaces what the exporter has read from variables, which may differ from those of the bridge.
                     .with_interceptor(move |mut request: Request<()>| {
                         *request.metadata_mut() = metadata.clone();
                         Ok(request)
@@ -72,8 +72,8 @@ macro_rules! exporter {
     };
 }
 
-/// A new exporter whose signal is changed before it is exported, so that nothing is left for its client to prepare, and its
-/// route. A macro, because each exporter has `set_resource` from a trait of its own.
+/// A new exporter with its route, for a signal that is changed before the export, so that its client has nothing left to prepare. A
+/// macro, because the `set_resource` of each exporter is from a different trait.
 macro_rules! prepared_exporter {
     ($exporter:ident, $target:expr, $resource:expr, $grpc:expr) => {{
         let route = Route::new($target, $grpc, None)?;
@@ -83,7 +83,7 @@ macro_rules! prepared_exporter {
     }};
 }
 
-/// Brings spans to an endpoint.
+/// Exports spans to an endpoint.
 #[derive(Debug)]
 pub(crate) struct SpanExport {
     exporter: SpanExporter,
@@ -100,14 +100,14 @@ impl SpanExport {
         Ok(Self { exporter, route })
     }
 
-    /// Exports a batch, and returns what the endpoint rejected of it. It blocks.
+    /// Exports a batch, and returns what the endpoint rejected. It blocks.
     pub(crate) fn export(&self, spans: Vec<Exportable<SpanData>>) -> Result<Rejected, SendError> {
         let spans = spans.into_iter().map(Exportable::into_inner).collect();
         self.route.wait_for(self.exporter.export(spans))
     }
 }
 
-/// Brings log records to an endpoint.
+/// Exports log records to an endpoint.
 #[derive(Debug)]
 pub(crate) struct LogExport {
     exporter: LogExporter,
@@ -125,9 +125,9 @@ impl LogExport {
         Ok(Self { exporter, route, json: target.protocol == OtlpProtocol::HttpJson })
     }
 
-    /// Exports a batch, and returns what the endpoint rejected of it. It blocks.
+    /// Exports a batch, and returns what the endpoint rejected. It blocks.
     pub(crate) fn export(&self, logs: Vec<Exportable<LogItem>>) -> Result<Rejected, SendError> {
-        // The exporter's JSON has `"body": null` for a record without a body, which not every endpoint reads.
+        // The exporter's JSON has `"body": null` for a record without a body, which not every endpoint accepts.
         let logs: Vec<_> =
             logs.into_iter().map(|log| if self.json { log.with_body() } else { log }).collect();
         let borrowed: Vec<_> = logs.iter().map(|log| (&log.get().0, &log.get().1)).collect();
@@ -135,13 +135,12 @@ impl LogExport {
     }
 }
 
-/// Brings metrics to an endpoint.
+/// Exports metrics to an endpoint.
 #[derive(Debug)]
 pub(crate) enum MetricExport {
-    /// The exporter is given what the SDK has collected, and its client sends what of it has passed the door.
+    /// The exporter gets what the SDK has collected, and its client sends what has passed the door.
     Http { exporter: MetricExporter, route: Route<ExportMetricsServiceRequest> },
-    /// What the SDK has collected cannot be changed, and an exporter over gRPC has no place behind which the door could
-    /// stand.
+    /// What the SDK has collected cannot be changed, and a gRPC exporter has no hook in which the door could run.
     Grpc { sender: Sender, door: MetricDoor },
 }
 
@@ -156,20 +155,20 @@ impl MetricExport {
             let sender = Sender::new(target, same_policy(target), grpc)?;
             return Ok(Self::Grpc { sender, door });
         }
-        // The SDK's metrics cannot be changed before the exporter encodes them: all fields of `ResourceMetrics` are
-        // private. So its request is decoded again here, passes the door, and is encoded for the endpoint.
+        // The SDK's metrics cannot be changed before the exporter encodes them: all fields of `ResourceMetrics` are private. So its
+        // request is decoded again here, passes the door, and is encoded for the endpoint.
         let prepare: Prepare = Box::new(move |endpoint, body| {
             let request = door.request_of_metrics(body).map_err(|error| endpoint.unsendable(error))?;
             endpoint.encode(request.get())
         });
         let route = Route::new(target, grpc, Some(prepare))?;
-        // Whatever the endpoint is sent, the client reads the exporter's request as Protocol Buffers: JSON cannot carry
-        // all numbers.
+        // Whatever encoding the endpoint gets, the exporter creates its request as Protocol Buffers: JSON cannot represent all
+        // numbers.
         let exporter = exporter!(MetricExporter, &route, target, Protocol::HttpBinary)?;
         Ok(Self::Http { exporter, route })
     }
 
-    /// Exports what was collected, and returns what the endpoint rejected of it. It blocks.
+    /// Exports what was collected, and returns what the endpoint rejected. It blocks.
     pub(crate) fn export(&self, metrics: &ResourceMetrics) -> Result<Rejected, SendError> {
         match self {
             Self::Http { exporter, route } => route.wait_for(exporter.export(metrics)),
@@ -178,10 +177,10 @@ impl MetricExport {
     }
 }
 
-/// For what does not go through an exporter: what [`RetryPolicy::recommended`] has.
+/// The policy of [`RetryPolicy::recommended`], for requests that do not go through an exporter.
 fn same_policy(target: &OtlpTarget) -> sender::RetryPolicy {
-    // That of the exporters (`opentelemetry-otlp` 0.33.1: three retries from 100 ms), so that metrics behave as
-    // spans and logs do.
+    // The same as in the exporters (`opentelemetry-otlp` 0.33.1: three retries from 100 ms), so that metrics behave like spans and
+    // logs.
     sender::RetryPolicy { attempts: 4, first_wait: Duration::from_millis(100), longest: target.timeout }
 }
 
@@ -193,7 +192,7 @@ fn protocol(target: &OtlpTarget) -> Protocol {
     }
 }
 
-/// How the requests of an exporter leave, and where their answers are seen.
+/// How the requests of an exporter are sent, and where their answers are observed.
 #[derive(Debug)]
 pub(crate) enum Route<R> {
     Http(Arc<ExporterClient<R>>),
@@ -217,12 +216,12 @@ impl<R: OtlpRequest> Route<R> {
         })
     }
 
-    /// Does an export on this thread, and returns what the endpoint rejected of it.
+    /// Runs an export on this thread, and returns what the endpoint rejected.
     fn wait_for(&self, export: impl Future<Output = OTelSdkResult>) -> Result<Rejected, SendError> {
         match self {
             Self::Http(client) => {
-                // Our client blocks inside of its future, so that nothing here needs a runtime, and a runtime of the
-                // program is never entered.
+                // Our client blocks inside its future, so that nothing here needs a runtime, and a runtime of the program is never
+                // entered.
                 let result = unlogged(|| block_on(export));
                 client.take_outcome().unwrap_or_else(|| {
                     // A request that was never sent, for example because it is too large.
@@ -231,8 +230,7 @@ impl<R: OtlpRequest> Route<R> {
                 })
             }
             Self::Grpc { endpoint, events } => {
-                // The exporter's own timeout ends its retries and not an attempt that hangs, hence the timeout of
-                // `wait_for`.
+                // The exporter's own timeout ends its retries but not a hanging attempt, hence the timeout of `wait_for`.
                 let (result, seen) = events.during(|| endpoint.wait_for(export));
                 match result? {
                     Ok(()) => Ok(endpoint.shown().rejected(seen.rejected)),
@@ -250,19 +248,19 @@ fn text_of(error: OTelSdkError) -> String {
     }
 }
 
-/// The exporter's text names the code, followed by the causes where the status was made on this side; what the endpoint
-/// said is in the event alone.
+/// The exporter's text contains the code, followed by the causes if the status was created on this side; the message of the
+/// endpoint is only in the event.
 fn grpc_error(endpoint: &ShownEndpoint, text: &str, status: Option<(String, String)>) -> SendError {
     let Some((code, message)) = status else { return endpoint.unreachable(text.to_owned()) };
-    // With a cause behind the code, the status was made on this side: no endpoint has answered. Without one the
-    // endpoint has refused, and its message stands in the event.
+    // If a cause follows the code, the status was created on this side: no endpoint has answered. Otherwise the endpoint has
+    // refused, and its message is in the event.
     match text.split_once(&format!("gRPC code: {code}: ")) {
         Some((_, causes)) => endpoint.unreachable(without_repeats(causes)),
         None => endpoint.refused(format!("gRPC {code}"), &message),
     }
 }
 
-/// Causes in one line, without those that only repeat the one before.
+/// Causes in one line, without those that only repeat the previous one.
 fn without_repeats(causes: &str) -> String {
     let mut parts: Vec<&str> = causes.split(": ").collect();
     // Each layer of tonic and hyper repeats the text of the one below.

@@ -1,4 +1,4 @@
-//! What leaves the process: for each signal a queue to OTLP and the console, as the variables ask for.
+//! Exports from the process: for each signal a queue to OTLP and the console, as requested by the variables.
 
 use std::{
     error::Error,
@@ -39,21 +39,21 @@ use crate::{
     transport::EndpointError,
 };
 
-/// How long a process waits for its exports when nobody has said how long it may.
+/// How long a process waits for its exports if no timeout was given.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The ways out of the process. Those that are `None` were not asked for, or could not be started.
+/// The exports of the process. `None` means not requested, or failed to start.
 #[derive(Debug)]
 pub(crate) struct Exports {
     pub(crate) spans: Option<Arc<SpanQueue>>,
     pub(crate) logs: Option<Arc<LogQueue>>,
     pub(crate) meter_provider: Option<SdkMeterProvider>,
-    /// The exemplars of what it measures.
+    /// The exemplars of the metrics measured with it.
     pub(crate) exemplars: Exemplars,
     metrics: Option<MetricPump>,
     scrape: Option<ScrapeServer>,
     over_otlp: Vec<Signal>,
-    /// What no run made, and all metrics.
+    /// The origin of signals outside all runs, and of all metrics.
     pub(crate) outside: Arc<Origin>,
     pub(crate) losses: Losses,
     redactor: Redactor,
@@ -62,7 +62,7 @@ pub(crate) struct Exports {
 }
 
 impl Exports {
-    /// Starts what `environment` asks for; what cannot be started becomes a warning.
+    /// Starts the exports that `environment` requests; those that cannot be started become warnings.
     pub(crate) fn start(
         environment: &Environment,
         resource: &Resource,
@@ -111,7 +111,7 @@ impl Exports {
             Some((setup.started(Signal::Metrics, pump)?, reader))
         });
         let scraped = environment.metrics.prometheus.as_ref().and_then(|target| {
-            // What is scraped is a sum since the start, whatever is pushed elsewhere.
+            // Scraped values are sums since the start, regardless of the temporality of pushed ones.
             let reader = SharedReader::new(Temporality::Cumulative);
             let server = ScrapeServer::start(target, reader.clone(), metric_door.clone());
             let failed = |error: &io::Error| {
@@ -145,23 +145,23 @@ impl Exports {
         }
     }
 
-    /// Where Prometheus may ask for metrics.
+    /// The address at which Prometheus can scrape metrics.
     pub(crate) fn scrape_address(&self) -> Option<SocketAddr> {
         self.scrape.as_ref().map(ScrapeServer::address)
     }
 
-    /// Whether a signal goes over OTLP.
+    /// Whether a signal is exported over OTLP.
     pub(crate) fn over_otlp(&self, signal: Signal) -> bool {
         self.over_otlp.contains(&signal)
     }
 
-    /// What metrics are recorded with that leave the process here.
+    /// The meters for metrics that leave the process from here.
     pub(crate) fn meters(&self) -> Option<Arc<dyn MeterProvider + Send + Sync>> {
         let provider = self.meter_provider.clone()?;
         Some(Arc::new(provider))
     }
 
-    /// Has everything sent that waits; all signals at once.
+    /// Starts sending everything that is waiting, for all signals at the same time.
     pub(crate) fn begin_flush(&self) -> Flush {
         self.spans.iter().for_each(|queue| queue.flush_now());
         self.logs.iter().for_each(|queue| queue.flush_now());
@@ -172,22 +172,20 @@ impl Exports {
         }
     }
 
-    /// Sends what waits, and takes nothing more.
+    /// Sends everything that is waiting, and accepts nothing more.
     pub(crate) fn end(&self, deadline: Instant) {
-        // A program may shut the bridge down and then drop it: the second end would wait once more for an endpoint
-        // that hangs.
+        // A program may shut down the bridge and then drop it: the second call would wait again for an endpoint that hangs.
         if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
-        // What was not in time shows in the ledgers.
-        // All at once and not one after another: with an endpoint that hangs, three timeouts in a row would be three
-        // times as long.
+        // All at the same time instead of one after another: with an endpoint that hangs, three consecutive timeouts would take
+        // three times as long. Items that were not sent in time are counted in the ledgers.
         self.begin_flush().wait(deadline);
         let _ = self.spans.as_ref().map(|queue| queue.close(deadline));
         let _ = self.logs.as_ref().map(|queue| queue.close(deadline));
     }
 
-    /// The last thing that went wrong, in words.
+    /// The last error, as text.
     pub(crate) fn last_error(&self) -> Option<String> {
         self.last_error.get().map(|error| format!("OTLP export: {}", self.redactor.text(&error)))
     }
@@ -199,7 +197,7 @@ impl Drop for Exports {
     }
 }
 
-/// A flush that has begun.
+/// A flush in progress.
 #[derive(Debug)]
 pub(crate) struct Flush {
     spans: Option<Arc<SpanQueue>>,
@@ -208,7 +206,7 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    /// False when not everything was sent before `deadline`.
+    /// Returns false if not everything was sent before `deadline`.
     pub(crate) fn wait(self, deadline: Instant) -> bool {
         let spans = self.spans.is_none_or(|queue| queue.flush(deadline));
         let logs = self.logs.is_none_or(|queue| queue.flush(deadline));
@@ -217,21 +215,21 @@ impl Flush {
     }
 }
 
-/// What starting the exports of one signal needs and leaves behind.
+/// The inputs and outputs of starting the exports of one signal.
 struct Setup<'a> {
     /// The runtime that all senders over gRPC share.
     grpc: Option<Arc<GrpcRuntime>>,
     resource: &'a Resource,
     redactor: &'a Redactor,
     over_otlp: Vec<Signal>,
-    /// What an endpoint rejects cannot be counted.
+    /// Whether the items that an endpoint rejects cannot be counted.
     rejections_unseen: bool,
     /// What is not exported, and why.
     failures: Vec<(String, Vec<&'static str>)>,
 }
 
 impl Setup<'_> {
-    /// `build` makes the exporter.
+    /// `build` creates the exporter.
     fn destinations<E: Send>(
         &mut self,
         signal: Signal,
@@ -239,7 +237,7 @@ impl Setup<'_> {
         build: impl FnOnce(&OtlpTarget, &mut Option<Arc<GrpcRuntime>>) -> Result<E, EndpointError> + Send,
     ) -> Option<Destinations<E>> {
         let otlp = export.otlp.as_ref().and_then(|target| {
-            // A blocking HTTP client cannot be built inside a runtime.
+            // A blocking HTTP client cannot be created inside a runtime.
             let built = on_own_thread(|| unlogged(|| build(target, &mut self.grpc)));
             let built = built.map_err(EndpointError::from).flatten();
             built.inspect_err(|error| self.warn(signal, error)).ok()
@@ -267,12 +265,12 @@ impl Setup<'_> {
         let cause = self.redactor.text(&with_causes(error));
         match self.failures.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, signals)) => signals.push(signal.name()),
-            // One certificate that cannot be read fails three signals, and is one warning.
+            // One unreadable certificate makes three signals fail, and causes a single warning.
             None => self.failures.push((cause, vec![signal.name()])),
         }
     }
 
-    /// One warning for each cause, which mostly is the same for all signals.
+    /// One warning for each cause, which is usually the same for all signals.
     fn warnings(&self) -> impl Iterator<Item = String> {
         let unseen = self.rejections_unseen.then(|| {
             "this program is built without the warnings of `tracing`: what an endpoint rejects over gRPC is counted \

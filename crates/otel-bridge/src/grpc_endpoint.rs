@@ -1,4 +1,4 @@
-//! An OTLP endpoint over gRPC: its channel, the runtime that the channel needs, and requests that are sent as they are.
+//! An OTLP endpoint over gRPC: its channel, the runtime that the channel needs, and sending existing requests.
 
 use std::{
     error::Error as _,
@@ -33,7 +33,7 @@ use crate::{
     transport::{EndpointError, headers},
 };
 
-/// An endpoint for the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
+/// An endpoint for the requests of one signal. It blocks, so it must not be used on a thread of a runtime.
 #[derive(Debug)]
 pub(crate) struct GrpcEndpoint {
     runtime: Arc<GrpcRuntime>,
@@ -45,7 +45,7 @@ pub(crate) struct GrpcEndpoint {
 }
 
 impl GrpcEndpoint {
-    /// `runtime` holds the runtime that all endpoints share, as soon as there is one.
+    /// `runtime` holds the runtime that all endpoints share, once it is started.
     pub(crate) fn new(
         target: &OtlpTarget,
         runtime: &mut Option<Arc<GrpcRuntime>>,
@@ -73,20 +73,20 @@ impl GrpcEndpoint {
         self.gzip
     }
 
-    /// The endpoint as it is shown.
+    /// The endpoint in a form that is safe to show.
     pub(crate) fn shown(&self) -> &ShownEndpoint {
         &self.shown
     }
 
-    /// Does `work` on this thread, within the time for one request.
+    /// Runs `work` on this thread, within the timeout of one request.
     pub(crate) fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, SendError> {
-        // Polled on this thread, where the subscriber for the exporter's events is; only the connection lives on the
-        // runtime's.
+        // Polled on this thread, which has the subscriber for the exporter's events; only the connection lives on the thread of the
+        // runtime.
         let timed = self.runtime.handle.block_on(async { tokio::time::timeout(self.timeout, work).await });
         timed.map_err(|elapsed| self.shown.unreachable(elapsed))
     }
 
-    /// Sends a request once, and returns what the endpoint rejected of it.
+    /// Sends a request once, and returns what the endpoint rejected.
     pub(crate) fn call<R: OtlpRequest>(&self, request: R) -> Result<Rejected, FailedAttempt> {
         match self.wait_for(self.unary(request)) {
             Ok(Ok(answer)) => Ok(self.shown.rejected(R::rejected(answer))),
@@ -100,7 +100,7 @@ impl GrpcEndpoint {
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }
-        // A channel that connects lazily connects here, and this is where an endpoint that is away fails.
+        // A lazy channel connects here, so this is where an unreachable endpoint fails.
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = self.metadata.clone();
@@ -111,7 +111,7 @@ impl GrpcEndpoint {
 
     fn failed(&self, status: &Status) -> FailedAttempt {
         let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).map(Retry::After);
-        // As the OTLP specification lists them.
+        // As listed in the OTLP specification.
         let retry = match status.code() {
             Code::Cancelled
             | Code::DeadlineExceeded
@@ -119,11 +119,11 @@ impl GrpcEndpoint {
             | Code::OutOfRange
             | Code::Unavailable
             | Code::DataLoss => asked.unwrap_or(Retry::Later),
-            // By the specification it may be repeated only where the server says when.
+            // According to the specification it may be retried only if the server says when.
             Code::ResourceExhausted => asked.unwrap_or(Retry::Never),
             _ => Retry::Never,
         };
-        // A status with a cause was made on this side: no endpoint has answered.
+        // A status with a cause was created on this side: no endpoint has answered.
         let error = match status.source() {
             Some(cause) => self.shown.unreachable(with_causes(cause)),
             None => self.shown.refused(format!("gRPC {:?}", status.code()), status.message()),
@@ -132,17 +132,17 @@ impl GrpcEndpoint {
     }
 }
 
-/// The runtime of gRPC: not the caller's, which may have a single thread, or be gone. It runs on one thread of ours, and
-/// may be dropped anywhere, also inside another runtime.
+/// The runtime for gRPC: not the caller's, which may have a single thread, or be gone. It runs on its own thread, and may be
+/// dropped anywhere, also inside another runtime.
 #[derive(Debug)]
 pub(crate) struct GrpcRuntime {
     handle: runtime::Handle,
-    /// Ends the thread when it is dropped.
+    /// Ends the thread when dropped.
     _end: oneshot::Sender<()>,
 }
 
 impl GrpcRuntime {
-    /// The runtime in `slot`; it is started where the slot is empty.
+    /// The runtime in `slot`; it is started if the slot is empty.
     fn shared(slot: &mut Option<Arc<Self>>) -> io::Result<Arc<Self>> {
         match slot {
             Some(runtime) => Ok(Arc::clone(runtime)),
@@ -150,24 +150,23 @@ impl GrpcRuntime {
         }
     }
 
-    /// Tokio panics where it cannot start a thread of its own, and so its thread is ours; the one that looks up names is
-    /// started now, after one that shows that it can be, and stays.
+    /// Tokio panics if it cannot start a thread, so we create its thread ourselves. The thread that resolves names is started now,
+    /// after a check that this is possible, and is kept.
     fn start() -> io::Result<Self> {
-        // The thread is there before the runtime is: where it cannot be started, no runtime is left over, whose drop
-        // would have to wait in what may be asynchronous code of the program.
+        // The thread is created before the runtime: if it cannot be started, no runtime is left over whose drop would have to wait,
+        // perhaps in asynchronous code of the program.
         let (give, given) = mpsc::channel::<Runtime>();
         let (end, ended) = oneshot::channel::<()>();
         let drive = move || {
             let Ok(runtime) = given.recv() else { return };
             suppress_telemetry();
-            // It has ended when its sender is dropped.
+            // It ends when its sender is dropped.
             let _ = runtime.block_on(ended);
-            // Without waiting: it may resolve a name, and the system's resolver takes as long as it likes.
+            // Without waiting: it may be resolving a name, which can take the system's resolver any time.
             runtime.shutdown_background();
         };
         thread::Builder::new().name("daglight-otlp".into()).spawn(drive)?;
-        // One thread is enough for a connection, and a multi-threaded runtime would start as many as there are
-        // cores.
+        // One thread is enough for a connection, and a multi-threaded runtime would start as many as there are cores.
         let runtime = runtime::Builder::new_current_thread()
             .thread_name("daglight-otlp-names")
             .thread_keep_alive(KEEP_ALIVE)
@@ -176,11 +175,11 @@ impl GrpcRuntime {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        // Where a thread cannot be started, nothing is left of the runtime but this thread, which ends it.
+        // If a thread cannot be started, only this thread is left of the runtime, and it ends the runtime.
         let can_start = can_start_two();
         if can_start.is_ok() {
-            // Starts the thread that resolves names now, while an error can still be said; it is kept for as long as
-            // the process lives.
+            // Starts the thread that resolves names now, while an error can still be reported; it is kept for the lifetime of the
+            // process.
             handle.spawn_blocking(|| {});
         }
         // The thread waits for it.
@@ -190,7 +189,7 @@ impl GrpcRuntime {
     }
 }
 
-/// Whether two threads can be there at once: the one for names, and one that the program starts before that one is there.
+/// Whether two threads can be started at the same time: the one for names, and one that the program may start in the meantime.
 fn can_start_two() -> io::Result<()> {
     let (release, released) = mpsc::channel::<()>();
     // It ends when the sender is dropped.
@@ -202,16 +201,16 @@ fn can_start_two() -> io::Result<()> {
     second
 }
 
-/// A thread for names that has nothing to do stays: another one may not start.
+/// An idle thread for names is kept: starting a new one could fail.
 const KEEP_ALIVE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// What a thread of the exporter does is recorded by nobody, for as long as the thread lives.
+/// Prevents recording what a thread of the exporter does, for as long as the thread lives.
 fn suppress_telemetry() {
-    // For the life of the thread: no scope could hold the guard.
+    // For the lifetime of the thread: no scope could hold the guard.
     mem::forget(Context::enter_telemetry_suppressed_scope());
 }
 
-/// A channel that connects when it is first used. How long a request may take is up to the one who makes it.
+/// A channel that connects when it is first used. The timeout of a request is up to the caller.
 fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, EndpointError> {
     let mut endpoint = Endpoint::from_shared(target.endpoint.clone())?
         .user_agent(USER_AGENT)?
@@ -234,7 +233,7 @@ fn channel(runtime: &GrpcRuntime, target: &OtlpTarget) -> Result<Channel, Endpoi
         }
         endpoint = endpoint.tls_config(tls)?;
     }
-    // `connect_lazy` panics outside of a runtime, although it connects only later.
+    // `connect_lazy` panics outside a runtime, although it connects only later.
     let _entered = runtime.handle.enter();
     Ok(endpoint.connect_lazy())
 }

@@ -1,6 +1,6 @@
-//! Ids of traces and spans as texts.
+//! Ids of traces and spans as text.
 
-/// Two digits for each byte, in lower case.
+/// Two lower-case digits for each byte.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

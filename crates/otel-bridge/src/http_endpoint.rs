@@ -1,4 +1,4 @@
-//! An OTLP endpoint over HTTP: one request, and what its answer means.
+//! An OTLP endpoint over HTTP: sending one request, and interpreting its answer.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,10 +19,10 @@ use crate::{
     transport::{EndpointError, headers},
 };
 
-/// Bytes of an answer that are read, 1 MiB; what an endpoint has to say is short.
+/// The maximum number of bytes read of an answer, 1 MiB; answers of endpoints are short.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
-/// An endpoint for the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
+/// An endpoint for the requests of one signal. It blocks, so it must not be used on a thread of a runtime.
 #[derive(Debug)]
 pub(crate) struct HttpEndpoint {
     client: Client,
@@ -35,7 +35,7 @@ pub(crate) struct HttpEndpoint {
 
 impl HttpEndpoint {
     pub(crate) fn new(target: &OtlpTarget) -> Result<Self, EndpointError> {
-        // What is not a URL is found out now, and not when there is something to send.
+        // An invalid URL is detected now instead of when there is something to send.
         let url = Url::parse(&target.endpoint).map_err(|_| EndpointError::Url)?;
         let tls = target.tls.checked()?;
         let trust = match &tls.authorities {
@@ -59,12 +59,12 @@ impl HttpEndpoint {
         self.url.as_str()
     }
 
-    /// The endpoint as it is shown.
+    /// The endpoint in a form that is safe to show.
     pub(crate) fn shown(&self) -> &ShownEndpoint {
         &self.shown
     }
 
-    /// The request in the encoding that the endpoint is sent.
+    /// The request in the encoding for the endpoint.
     pub(crate) fn encode(&self, request: &impl OtlpRequest) -> Result<Bytes, FailedAttempt> {
         if self.json {
             serde_json::to_vec(request).map(Bytes::from).map_err(|error| self.unsendable(error))
@@ -73,7 +73,7 @@ impl HttpEndpoint {
         }
     }
 
-    /// Sends a request that is encoded, once, and returns what the endpoint rejected of it.
+    /// Sends an encoded request once, and returns what the endpoint rejected.
     pub(crate) fn post<R: OtlpRequest>(&self, body: Bytes) -> Result<Rejected, FailedAttempt> {
         let content_type = if self.json { "application/json" } else { "application/x-protobuf" };
         let post = self.client.post(self.url.clone()).header(CONTENT_TYPE, content_type);
@@ -85,14 +85,14 @@ impl HttpEndpoint {
         };
         let sent = post.build().and_then(|request| execute(&self.client, request, self.timeout));
         let answer = sent.map_err(|error| FailedAttempt {
-            // Without the URL, in which a key may stand; `shown` has it as it can be shown.
+            // Without the URL, which may contain a key; `shown` has the form that is safe to show.
             error: self.shown.unreachable(error.without_url()),
             retry: Retry::Later,
         })?;
         if !answer.status().is_success() {
             return Err(self.refused(answer));
         }
-        // A 200 proves nothing by itself: a proxy that wants a login answers with one and a page.
+        // A 200 alone proves nothing: a proxy that requires a login answers with a 200 and a page.
         let content_type = answer.headers().get(CONTENT_TYPE).cloned();
         let content_type = content_type.as_ref().map(|kind| kind.to_str().unwrap_or("unreadable"));
         let read = rejected_in::<R>(&beginning_of_body(answer, MAX_ANSWER_BYTES), content_type, self.json);
@@ -115,7 +115,7 @@ impl HttpEndpoint {
         ];
         let status = answer.status();
         let retry = match retry_after(answer.headers(), SystemTime::now()) {
-            // Also where it names a time: the specification forbids to repeat what is not listed.
+            // Even if it gives a time: the specification forbids retrying statuses that are not listed.
             _ if !LATER.contains(&status) => Retry::Never,
             Some(asked) => Retry::After(asked),
             None => Retry::Later,

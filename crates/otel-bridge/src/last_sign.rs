@@ -9,14 +9,14 @@ use std::{
 use daglight_guarded_files::FileBelow;
 use daglight_run_bundle::SignalFiles;
 
-/// How much of the end of each file is looked through: lines stand in the order in which they were written.
+/// How much of the end of each file is searched: lines are in the order in which they were written.
 const TAIL_BYTES: u64 = 256 << 10;
 
-/// How every time in OTLP/JSON begins, such as `endTimeUnixNano`. Text of users has no quote without an escape before it.
+/// The text before every time in OTLP/JSON, such as in `endTimeUnixNano`. In user text, quotes are always escaped.
 const TIME: &[u8] = br#"imeUnixNano":""#;
 
-/// The latest time before `now` in the last lines of the files, those of spans that are open among them. It proves that
-/// the process lived then. `None` where the files hold none, or cannot be read.
+/// The latest time before `now` in the last lines of the files, including those of open spans. It proves that the process was alive
+/// then. `None` if the files contain no time, or cannot be read.
 pub fn last_sign_of_life(files: &SignalFiles, now: SystemTime) -> Option<SystemTime> {
     let paths = [&files.traces, &files.metrics, &files.logs, &files.open_spans()];
     let tails = paths.into_iter().filter_map(|path| tail(path).ok());
@@ -32,7 +32,7 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
     Ok(tail)
 }
 
-/// The times whose digits have an end: the last line may be torn.
+/// The times whose digits are complete: the last line may be torn.
 fn times(text: &[u8]) -> impl Iterator<Item = SystemTime> {
     let starts = (0..text.len()).filter(|start| text[*start..].starts_with(TIME));
     starts.filter_map(|start| {

@@ -15,10 +15,10 @@ use tracing_subscriber::{
 
 use crate::{attach::BridgeTracerProvider, names};
 
-/// The crates that exporting itself runs on: recording what they say would make more of it to export.
+/// The crates on which exporting itself runs: recording their events would create more to export.
 const EXPORTERS: [&str; 7] = ["opentelemetry", "hyper", "h2", "tonic", "tower", "reqwest", "rustls"];
 
-/// Spans become spans and events become log records, as far as `filter` lets them.
+/// Spans become spans and events become log records, if `filter` allows them.
 pub(crate) fn layer<S>(
     tracers: &BridgeTracerProvider,
     loggers: &SdkLoggerProvider,
@@ -28,11 +28,10 @@ where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let filter = without_exporters(filter);
-    // Each call site is denied by one of the two filters, and that keeps it from being enabled once and for all. This
-    // matters: a `log::log_enabled!` that per-layer filters deny leaves its verdict behind, and what comes next is
-    // lost to it unless its call site asks again.
-    // They would add attributes to each span that no semantic convention knows, and a third to the time that it
-    // takes.
+    // Each call site is denied by one of the two filters, so none is ever cached as always enabled. This matters: a
+    // `log::log_enabled!` that per-layer filters deny leaves its verdict behind, and the next event is lost unless its call site
+    // asks again. Source locations and thread ids would add attributes to each span that are not in any semantic convention, and a
+    // third to the time that it takes.
     let spans = tracing_opentelemetry::layer::<S>()
         .with_tracer(tracers.tracer(names::TRACING_SCOPE))
         .with_location(false)
@@ -44,7 +43,7 @@ where
     spans.and_then(events(loggers, filter))
 }
 
-/// Events become log records, as far as `filter` lets them.
+/// Events become log records, if `filter` allows them.
 pub(crate) fn log_layer<S>(
     loggers: &SdkLoggerProvider,
     filter: EnvFilter,
@@ -62,7 +61,7 @@ where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let only_events = filter_fn(|metadata| metadata.is_event());
-    // The layer for spans would record events as well, as events of their span: both would be the same text twice.
+    // The layer for spans would also record events, as events of their span, so that each text would occur twice.
     OpenTelemetryTracingBridge::new(loggers).with_filter(filter.and(only_events))
 }
 
@@ -73,10 +72,10 @@ where
     Arc::new(filter.and(filter_fn(|metadata| !is_exporter(metadata.target()))))
 }
 
-/// Whether a target is in one of the crates, or in one that is named after it, such as `hyper_util`.
+/// Whether a target is in one of the crates, or in one with such a prefix, such as `hyper_util`.
 fn is_exporter(target: &str) -> bool {
     let mut rest = EXPORTERS.iter().filter_map(|name| target.strip_prefix(name));
-    // By whole words: a program's own crate `h2o` is not the HTTP library.
+    // Whole words only: a program's own crate `h2o` is not the HTTP library.
     rest.any(|rest| rest.is_empty() || rest.starts_with([':', '_', '-']))
 }
 

@@ -1,4 +1,4 @@
-//! What became of the signals of a run, counted where they pass.
+//! The counts of a run's signals: what became of each item.
 
 use std::{
     fmt,
@@ -58,9 +58,9 @@ impl fmt::Display for Signal {
 /// The counts of one signal, by destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestinationCounts {
-    /// What went into the bundle's file.
+    /// Items for the file of the bundle.
     pub bundle: DeliveryCounts,
-    /// What went over OTLP; `None` where that is not configured.
+    /// Items for OTLP; `None` if that is not configured.
     pub otlp: Option<DeliveryCounts>,
 }
 
@@ -73,10 +73,10 @@ pub struct SignalLedgers {
     pub metrics: DestinationCounts,
     /// Log records.
     pub logs: DestinationCounts,
-    /// What went wrong with the files.
+    /// Errors of the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub file_errors: Vec<Warning>,
-    /// What went wrong with the endpoints, in words.
+    /// Errors of the endpoints, as text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub export_errors: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl SignalLedgers {
         }
     }
 
-    /// The counts as a list, as the manifest and the report have them.
+    /// The counts as a list, in the form for the manifest and the report.
     pub fn accounts(&self) -> Vec<SignalLedger> {
         let mut accounts = Vec::new();
         for signal in Signal::ALL {
@@ -105,21 +105,21 @@ impl SignalLedgers {
         accounts
     }
 
-    /// One sentence for each signal and destination that did not take everything, and what went wrong.
+    /// One sentence for each signal and destination that lost items, and the errors.
     pub fn warnings(&self) -> Vec<String> {
         let of_bundle = self.bundle_warnings().into_iter().map(|warning| warning.message);
         of_bundle.chain(self.export_warnings()).collect()
     }
 
-    /// One sentence for each signal of which the bundle's file did not take everything, and what went wrong.
+    /// One sentence for each signal that lost items on the way to the bundle, and the errors.
     pub fn bundle_warnings(&self) -> Vec<Warning> {
-        // The console shows the first of all that a lack of space leads to: it names the file and the cause.
+        // The console shows only the first warning about lack of disk space: it names the file and the cause.
         let losses = self.losses("the bundle", |ledger| Some(&ledger.bundle));
         let losses = losses.map(|loss| Warning::new(WarningCode::BundleIncomplete, loss));
         self.file_errors.iter().cloned().chain(losses).collect()
     }
 
-    /// One sentence for each signal of which the OTLP endpoint did not take everything, and what went wrong.
+    /// One sentence for each signal that lost items on the way to the OTLP endpoint, and the errors.
     pub fn export_warnings(&self) -> Vec<String> {
         let losses = self.losses("the OTLP endpoint", |ledger| ledger.otlp.as_ref());
         losses.chain(self.export_errors.iter().cloned()).collect()
@@ -145,19 +145,19 @@ impl SignalLedgers {
     }
 }
 
-/// DAGs of a process whose losses are kept apart; those that come later share one name.
+/// The maximum number of DAGs of a process whose losses are counted separately; later ones share one name.
 const MOST_DAGS: usize = 64;
-/// The name that they share, as semantic conventions have it.
+/// The shared name, from the semantic conventions.
 const OTHER_DAGS: &str = "_OTHER";
 
-/// What did not arrive, over all runs of a process, by DAG.
+/// Losses over all runs of a process, by DAG.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Losses(Arc<Mutex<Vec<Arc<Loss>>>>);
 
-/// What of one signal of a DAG's runs did not arrive at one destination.
+/// The losses of one signal of a DAG's runs at one destination.
 #[derive(Debug)]
 pub(crate) struct Loss {
-    /// `None` for what is outside of every run.
+    /// `None` for signals outside all runs.
     pub(crate) dag: Option<String>,
     pub(crate) signal: Signal,
     pub(crate) destination: LedgerDestination,
@@ -165,12 +165,12 @@ pub(crate) struct Loss {
 }
 
 impl Losses {
-    /// What has lost something.
+    /// All counters with their losses.
     pub(crate) fn all(&self) -> Vec<Arc<Loss>> {
         self.lock().iter().filter(|loss| loss.items() > 0).map(Arc::clone).collect()
     }
 
-    /// Where losses of a signal of a DAG's runs on the way to a destination are counted.
+    /// The counter for losses of a signal of a DAG's runs on the way to a destination.
     fn of(&self, dag: Option<&str>, signal: Signal, destination: LedgerDestination) -> Arc<Loss> {
         let mut known = self.lock();
         let of_signal = |loss: &&Arc<Loss>| loss.signal == signal && loss.destination == destination;
@@ -204,7 +204,7 @@ impl Loss {
     }
 }
 
-/// [`DeliveryCounts`] that are being written.
+/// [`DeliveryCounts`] that are being updated.
 #[derive(Debug)]
 pub(crate) struct Counts {
     produced: AtomicU64,
@@ -234,7 +234,7 @@ impl Counts {
         self.lost_by_dag.add(items);
     }
 
-    /// Counts items by how their export went.
+    /// Counts items by the result of their export.
     pub(crate) fn finished(&self, items: u64, success: bool) {
         if success {
             self.exported.fetch_add(items, Ordering::Relaxed);
@@ -245,13 +245,13 @@ impl Counts {
     }
 
     pub(crate) fn ledger(&self) -> DeliveryCounts {
-        // What is produced is read last: an item that arrives meanwhile counts as waiting, and never twice.
+        // The number of produced items is read last: an item that arrives meanwhile counts as waiting, and never twice.
         let delivered = self.exported.load(Ordering::Relaxed);
         let lost = [
             (DeliveryCounts::FAILED, self.failed.load(Ordering::Relaxed)),
             (DeliveryCounts::DROPPED, self.dropped.load(Ordering::Relaxed)),
         ];
-        // A reason that never occurred is not named.
+        // Reasons that never occurred are left out.
         let lost = lost.into_iter().filter(|(_, items)| *items > 0);
         let dropped = lost.map(|(reason, items)| (reason.to_owned(), items)).collect();
         DeliveryCounts::of(self.produced.load(Ordering::Relaxed), delivered, dropped)
@@ -276,7 +276,7 @@ impl SignalCounts {
     }
 }
 
-/// The counts of everything that a run, or what is outside of every run, made.
+/// The counts of everything from a run, or from outside all runs.
 #[derive(Debug)]
 pub(crate) struct AllCounts {
     pub(crate) traces: SignalCounts,
@@ -285,7 +285,7 @@ pub(crate) struct AllCounts {
 }
 
 impl AllCounts {
-    /// Counts from zero; what is lost is added to `losses` too, under the name of the run's DAG.
+    /// Counts from zero; losses are also added to `losses`, under the name of the run's DAG.
     pub(crate) fn new(losses: &Losses, dag: Option<&str>) -> Self {
         let counts = |signal| SignalCounts::new(losses, dag, signal);
         Self { traces: counts(Signal::Traces), metrics: counts(Signal::Metrics), logs: counts(Signal::Logs) }

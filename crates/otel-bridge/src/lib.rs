@@ -1,12 +1,12 @@
 //! OpenTelemetry for runs: providers, OTLP export, attribute names, stage spans, log correlation and OTLP/JSON signal files.
 //!
-//! A [`Bridge`] stands for the process. It exports over OTLP where the `OTEL_*` variables ask for it, and takes part in a
-//! program's `tracing` subscriber through [`Bridge::layer`]. Each run that it opens has its [`RunSignals`]: spans,
-//! metrics, and three files with everything that was recorded in the run's contexts. Every item is counted, for each
-//! destination, from where it is made to where it arrives ([`SignalLedgers`]).
+//! A [`Bridge`] represents the process. It exports over OTLP if the `OTEL_*` variables request it, and takes part in a program's
+//! `tracing` subscriber through [`Bridge::layer`]. Each run that it opens has its [`RunSignals`]: spans, metrics, and three files
+//! with everything that was recorded in the run's contexts. Every item is counted, for each destination, from its creation to its
+//! arrival ([`SignalLedgers`]).
 //!
-//! What a run is called belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, where the
-//! files are to `daglight-run-bundle`.
+//! The identity of a run belongs to `daglight-run-identity`, what may be captured to `daglight-capture-policy`, and the paths of
+//! the files to `daglight-run-bundle`.
 
 // The bridge, and what a run records with it.
 mod hexadecimal;
@@ -28,7 +28,7 @@ mod stage_span;
 mod run_signals;
 mod bridge;
 
-// Signals on their way: where they come from, and the door that all of them pass.
+// Signals on their way: their origins, and the door that all of them pass.
 mod door;
 mod layer;
 mod metric_changes;
@@ -59,7 +59,7 @@ mod prometheus_text;
 mod queue;
 mod scrape_server;
 
-// Endpoints, and requests that are sent as they are.
+// Endpoints, and sending existing requests to them.
 mod grpc_endpoint;
 mod http_endpoint;
 mod messages;
@@ -76,7 +76,7 @@ mod otlp_target;
 mod signal_export;
 mod variables;
 
-// Beside the spans of a program.
+// Integration with the program's own spans.
 mod attach;
 mod program_processors;
 mod propagation;
@@ -87,7 +87,7 @@ pub use daglight_semantic_conventions as names;
 pub use attach::{BridgeTracer, BridgeTracerProvider, ProgramProviders};
 pub use beat_metrics::BeatMeasures;
 pub use bridge::{Bridge, BridgeConfig};
-/// Where the signals of a run are written.
+/// The files to which the signals of a run are written.
 pub use daglight_run_bundle::SignalFiles;
 pub use last_sign::last_sign_of_life;
 pub use ledger::{DestinationCounts, Signal, SignalLedgers};

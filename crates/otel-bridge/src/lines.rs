@@ -8,7 +8,7 @@ use std::{
 use daglight_run_bundle::{JsonLine, JsonLines, NumberedLine};
 use serde::Deserialize;
 
-/// Damaged lines that are named; all are counted.
+/// How many damaged lines are named; all are counted.
 const MOST_NAMED: usize = 10;
 
 /// Why a signal file could not be read.
@@ -20,18 +20,18 @@ pub enum ReadError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Lines of signal files that are not OTLP/JSON, and were passed over.
+/// Lines of signal files that are not valid OTLP/JSON, and were skipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DamagedLines {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// The first of them, as `FILE:LINE` and what is wrong.
+    /// The first of them, as `FILE:LINE` and the problem.
     pub named: Vec<String>,
 }
 
@@ -49,8 +49,8 @@ impl DamagedLines {
     }
 }
 
-/// Passes each line to `each`. A damaged line is passed over, as is the part of one that a killed process may leave at
-/// the end, which does not count as damaged. `None` when there is no file.
+/// Passes each line to `each`. A damaged line is skipped. So is an incomplete last line, which a killed process may leave and which
+/// does not count as damaged. `None` if the file does not exist.
 pub(crate) fn for_each_line<T, E>(
     path: &Path,
     mut each: impl FnMut(T) -> Result<(), E>,

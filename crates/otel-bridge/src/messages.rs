@@ -1,4 +1,4 @@
-//! The requests of OTLP, one kind for each signal, and what their answers say.
+//! The requests of OTLP, one type for each signal, and the interpretation of their answers.
 
 use opentelemetry_proto::{
     tonic::{
@@ -16,7 +16,7 @@ use prost::Message;
 use serde::Serialize;
 use serde_json::Value;
 
-/// Log records as messages. JSON has no absent body: an empty one stands in its place.
+/// Log records as messages. JSON cannot omit the body, so an empty one is used instead.
 pub(crate) fn resource_logs(
     logs: &LogBatch<'_>,
     resource: &ResourceAttributesWithSchema,
@@ -29,17 +29,17 @@ pub(crate) fn resource_logs(
     resource_logs
 }
 
-/// What an endpoint did not take of a request that it took.
+/// What an endpoint rejected of a request that it accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Rejected {
     /// Spans, data points or log records.
     pub(crate) items: u64,
-    /// Why; or a warning, where nothing was rejected. Often empty.
+    /// The reason, or a warning if nothing was rejected. Often empty.
     pub(crate) reason: String,
 }
 
 impl Rejected {
-    /// A count below zero is not one: nothing is known to be rejected, and the answer is not silent success.
+    /// A negative count is invalid: nothing is known to be rejected, but the answer is not a silent success.
     fn of(items: i64, reason: String) -> Self {
         match u64::try_from(items) {
             Ok(items) => Self { items, reason },
@@ -59,9 +59,9 @@ pub(crate) trait OtlpRequest: Message + Serialize + Clone + 'static {
 
     /// The path of the gRPC method.
     const GRPC_METHOD: &'static str;
-    /// The key of the number of rejected items in an answer that is JSON.
+    /// The key of the number of rejected items in a JSON answer.
     const REJECTED_KEY: &'static str;
-    /// The same as the field is called, which JSON may have as well.
+    /// The same key under its field name, which JSON may also use.
     const REJECTED_FIELD: &'static str;
 
     fn rejected(answer: Self::Answer) -> Rejected;
@@ -95,10 +95,10 @@ requests! {
         "rejectedLogRecords";
 }
 
-/// Why an answer is not the one that OTLP prescribes.
+/// Why an answer does not conform to OTLP.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AnswerError {
-    /// It is something else, such as the page of a login.
+    /// It is something else, such as a login page.
     #[error("its content type is {0:?}")]
     ContentType(String),
     #[error("it is not a Protocol Buffers message of OTLP")]
@@ -109,16 +109,16 @@ pub(crate) enum AnswerError {
     Member(String),
 }
 
-/// Characters of a name in an answer that are shown.
+/// The maximum number of characters shown of a name in an answer.
 const MAX_NAME_CHARS: usize = 60;
 
-/// What an answer says that has the status of a success.
+/// Interprets an answer with a success status.
 ///
-/// OTLP prescribes the message of the answer, in the encoding of the request and with its content type. Who takes
-/// everything has nothing to say: the message is empty then, which in Protocol Buffers is a body without a byte. Such a
-/// body is a success in either encoding, and without a content type, because endpoints and proxies that answer so are
-/// common. An answer in the other encoding of OTLP is read as that. One of any other content type, whatever its body, means
-/// that the endpoint is not one of OTLP, or that something in front of it has answered.
+/// OTLP prescribes the message of the answer, in the encoding of the request and with its content type. If the endpoint accepts
+/// everything, the message is empty, which in Protocol Buffers is an empty body. An empty body is a success in either encoding, and
+/// without a content type, because endpoints and proxies that answer this way are common. An answer in the other encoding of OTLP
+/// is accepted, too. Any other content type, whatever the body, means that this is not an OTLP endpoint, or that something in front
+/// of it has answered.
 pub(crate) fn rejected_in<R: OtlpRequest>(
     body: &[u8],
     content_type: Option<&str>,
@@ -145,8 +145,8 @@ fn rejected_in_protobuf<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerE
     Ok(R::rejected(R::Answer::decode(body)?))
 }
 
-/// 64-bit integers are texts in JSON, and many endpoints write numbers. Members have the names of JSON or of the message.
-/// Any other member is one of something else: a page of a login as JSON, for example, has taken nothing.
+/// 64-bit integers are strings in JSON, but many endpoints write numbers. Members may have their JSON names or their field names.
+/// Any other member means that something else has answered: a login page as JSON, for example, has accepted nothing.
 fn rejected_in_json<R: OtlpRequest>(body: &[u8]) -> Result<Rejected, AnswerError> {
     let answer: Value = serde_json::from_slice(body).map_err(|error| AnswerError::Json(Some(error)))?;
     let answer = answer.as_object().ok_or(AnswerError::Json(None))?;
@@ -211,7 +211,7 @@ mod tests {
             let read = rejected_in::<ExportLogsServiceRequest>(&answer, content_type, false);
             assert_eq!(read.unwrap(), rejected);
         }
-        // An endpoint that answers in the other encoding is understood.
+        // An answer in the other encoding is understood.
         let read = rejected_in::<ExportLogsServiceRequest>(b"{}", JSON, false);
         assert_eq!(read.unwrap(), Rejected::default());
     }
@@ -240,7 +240,7 @@ mod tests {
         check_other("{}", Some("text/html"), "text/html");
         check_other("", Some("text/html"), "text/html");
         check_other("", Some("text/plain; charset=utf-8"), "text/plain");
-        // A body without a byte is the message of those who have nothing to say.
+        // An empty body is the message of an endpoint without anything to report.
         for content_type in [None, JSON, PROTOBUF, Some("application/protobuf"), Some("")] {
             let read = rejected_in::<ExportLogsServiceRequest>(b"", content_type, false);
             assert_eq!(read.unwrap(), Rejected::default());

@@ -14,16 +14,15 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 
-/// What each series looked like when it was last written. Its size is bounded by the number of series, which is bounded
-/// for a run of any length.
+/// The last written state of each series. Its size is bounded by the number of series, which is bounded for a run of any length.
 #[derive(Debug, Default)]
 pub(crate) struct MetricChanges {
     written: HashMap<u64, u64>,
 }
 
 impl MetricChanges {
-    /// Removes the data points that are as they were when this was last called, and returns how many are left. Their values
-    /// are cumulative, so a reader that keeps the last point of each series loses nothing.
+    /// Removes the data points that have not changed since the last call, and returns how many are left. Their values are
+    /// cumulative, so a reader that keeps the last point of each series loses nothing.
     pub(crate) fn retain_changed(&mut self, metrics: &mut Vec<ResourceMetrics>) -> u64 {
         let mut left = 0;
         for resource in metrics.iter_mut() {
@@ -75,7 +74,7 @@ impl MetricChanges {
     }
 }
 
-/// How many data points a metric has.
+/// The number of data points of a metric.
 pub(crate) fn data_points(metric: &Metric) -> usize {
     match &metric.data {
         Some(Data::Gauge(gauge)) => gauge.data_points.len(),
@@ -93,7 +92,7 @@ fn hash_of(fill: impl FnOnce(&mut DefaultHasher)) -> u64 {
     hasher.finish()
 }
 
-/// A data point of any kind: what is said of one series at one moment.
+/// A data point of any kind: the value of one series at one time.
 trait Point: Message + Clone {
     fn attributes(&self) -> &[KeyValue];
     /// The timestamp itself does not count as a change.

@@ -1,4 +1,4 @@
-//! The way out of metrics that leave the process: the door, and the exemplars that they get on the way.
+//! The way out for metrics that leave the process: the door, and the exemplars that are added there.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -9,7 +9,7 @@ use crate::{
     exemplars::Exemplars,
 };
 
-/// A door for what one provider of meters has measured.
+/// A door for the metrics of one meter provider.
 #[derive(Debug, Clone)]
 pub(crate) struct MetricDoor {
     pub(crate) door: Door,
@@ -17,12 +17,12 @@ pub(crate) struct MetricDoor {
 }
 
 impl MetricDoor {
-    /// As [`Door::metrics`].
+    /// Like [`Door::metrics`].
     pub(crate) fn metrics(&self, metrics: &ResourceMetrics) -> Exportable<ExportMetricsServiceRequest> {
         self.door.metrics(metrics, &self.exemplars)
     }
 
-    /// As [`Door::request_of_metrics`].
+    /// Like [`Door::request_of_metrics`].
     pub(crate) fn request_of_metrics(
         &self,
         encoded: &[u8],

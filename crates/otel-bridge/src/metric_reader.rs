@@ -1,4 +1,4 @@
-//! Collecting metrics on demand, and sending what is collected from time to time.
+//! Collecting metrics on demand, and sending them periodically.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ use crate::{
     origin::Origin,
 };
 
-/// A reader that both a meter provider and the one who collects can hold.
+/// A reader that can be held both by a meter provider and by the code that collects.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedReader(Arc<ManualReader>);
 
@@ -37,7 +37,7 @@ impl SharedReader {
         Self(Arc::new(ManualReader::builder().with_temporality(temporality).build()))
     }
 
-    /// Everything measured so far, with the number of its data points; `None` when there are none.
+    /// Everything measured so far, with the number of its data points; `None` if there are none.
     pub(crate) fn snapshot(&self) -> Option<(ResourceMetrics, u64)> {
         let mut metrics = ResourceMetrics::default();
         // It fails only after the provider is gone, when there is nothing to collect.
@@ -69,13 +69,13 @@ impl MetricReader for SharedReader {
     }
 }
 
-/// Sends metrics at an interval, and when asked to. Dropping it sends once more and does not wait.
+/// Sends metrics at an interval, and on request. Dropping it sends once more, without waiting.
 #[derive(Debug)]
 pub(crate) struct MetricPump {
     requests: mpsc::Sender<Flush>,
 }
 
-/// Answered when everything measured before it was sent, or could not be.
+/// Answered when everything measured before the request was sent, or could not be sent.
 type Flush = mpsc::Sender<()>;
 
 impl MetricPump {
@@ -107,7 +107,7 @@ impl MetricPump {
             loop {
                 match receiver.recv_timeout(interval) {
                     Ok(asked) => {
-                        // Those who ask together are answered together.
+                        // Simultaneous requests are answered together.
                         let asked: Vec<Flush> = std::iter::once(asked).chain(receiver.try_iter()).collect();
                         send();
                         for flush in asked {
@@ -125,7 +125,7 @@ impl MetricPump {
         Ok(Self { requests })
     }
 
-    /// Asks for an export now; waiting on the answer is up to the caller.
+    /// Requests an export now; waiting for the answer is up to the caller.
     pub(crate) fn request_flush(&self) -> PendingFlush {
         let (flush, done) = mpsc::channel();
         let _ = self.requests.send(flush);
@@ -133,12 +133,12 @@ impl MetricPump {
     }
 }
 
-/// An export that was asked for.
+/// A requested export.
 #[derive(Debug)]
 pub(crate) struct PendingFlush(mpsc::Receiver<()>);
 
 impl PendingFlush {
-    /// False when it did not happen before `deadline`.
+    /// Returns false if it did not happen before `deadline`.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
         self.0.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }

@@ -1,4 +1,4 @@
-//! The instruments of a run, and the attribute sets they are recorded with, which stay few whatever the run does.
+//! The instruments of a run, and their attribute sets, whose number is bounded for any run.
 
 use std::{
     collections::HashSet,
@@ -21,14 +21,14 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// Names of one kind that are kept apart in attributes; what comes later is [`OTHER`].
+/// How many names of one kind become separate attribute values; later ones become [`OTHER`].
 const MOST_NAMES: usize = 64;
 const OTHER: &str = "_OTHER";
 
-/// The metrics of one run. What it records goes into the run's bundle and, where that is configured, over OTLP.
+/// The metrics of one run. They are written to the run's bundle and, if configured, exported over OTLP.
 ///
-/// Attributes say the stage, the kind of a node, the operation and its status, never a table or a node: their number
-/// stays bounded for a run of any size.
+/// Attributes are the stage, the kind of a node, the operation and its status, but never a table or a node, so that their number is
+/// bounded for a run of any size.
 #[derive(Debug, Clone)]
 pub struct RunMetrics {
     inner: Arc<Inner>,
@@ -44,7 +44,7 @@ struct Inner {
     error_types: BoundedNames,
 }
 
-/// What a span says about itself when it ends.
+/// The facts of a span at its end.
 #[derive(Debug)]
 pub(crate) struct Measured<'a> {
     pub(crate) operation: &'static str,
@@ -61,7 +61,7 @@ pub(crate) struct Measured<'a> {
 }
 
 impl RunMetrics {
-    /// The same instruments on each of the meters, with what keeps the exemplars of its histograms.
+    /// The same instruments for each of the meters, with the exemplars of their histograms.
     pub(crate) fn new(
         meters: &[(Meter, Exemplars)],
         namespace: &Namespace,
@@ -83,13 +83,13 @@ impl RunMetrics {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Counts an output that was written or registered; `kind` is its format or what it is, such as `parquet`.
+    /// Counts an output that was written or registered; `kind` is its format or type, such as `parquet`.
     pub fn artifact(&self, kind: &str) {
         let kind = self.inner.attribute(Key::ArtifactKind, self.inner.kinds.bounded(kind).to_owned());
         self.inner.each([kind], |instruments, attributes| instruments.artifacts.add(1, attributes));
     }
 
-    /// Counts requests of a query to object stores; `operation` is what was asked, such as `get`.
+    /// Counts requests of a query to object stores; `operation` is the type of request, such as `get`.
     pub fn storage(&self, operation: &'static str, requests: u64, bytes: u64, time: Duration) {
         let operation = self.inner.attribute(Key::StorageOperation, operation);
         self.inner.each([operation], |instruments, attributes| {
@@ -99,14 +99,14 @@ impl RunMetrics {
         });
     }
 
-    /// Counts a stall that began. Of what is known of it, its class is kept: there are few of them.
+    /// Counts a stall that started. Of its facts, only the class becomes an attribute: there are few classes.
     pub(crate) fn stalled(&self, facts: &[KeyValue]) {
         let class_key = self.inner.vocabulary.key(Key::StallClass);
         let class = facts.iter().find(|fact| fact.key == class_key).cloned();
         self.inner.each(class, |instruments, attributes| instruments.stalls.add(1, attributes));
     }
 
-    /// Takes in what a heartbeat has measured.
+    /// Records the measurements of a heartbeat.
     pub fn beat(&self, measures: &BeatMeasures) {
         self.inner.each([], |instruments, attributes| instruments.beat.record(measures, attributes));
     }
@@ -192,7 +192,7 @@ struct Instruments {
     beat: BeatInstruments,
 }
 
-/// How long operations of one kind have taken.
+/// The durations of one kind of operation.
 #[derive(Debug)]
 struct Durations {
     name: String,
@@ -257,10 +257,10 @@ impl Instruments {
     }
 }
 
-/// Has the meter show what the process has lost. Nothing is shown as long as nothing is.
+/// Makes the meter report the losses of the process. Nothing is reported as long as there are none.
 pub(crate) fn show_losses(meter: &Meter, namespace: &Namespace, vocabulary: &Vocabulary, losses: Losses) {
     let keys = [Key::Signal, Key::Destination].map(|key| vocabulary.key(key));
-    // The instrument lives as long as its meter's provider.
+    // The instrument lives as long as the provider of its meter.
     let _ = meter
         .u64_observable_counter(namespace.join(metric::TELEMETRY_LOST))
         .with_unit("{item}")
@@ -280,7 +280,7 @@ pub(crate) fn show_losses(meter: &Meter, namespace: &Namespace, vocabulary: &Voc
         .build();
 }
 
-/// The first names that come, and [`OTHER`] for the rest.
+/// The first names as they are, and [`OTHER`] for later ones.
 #[derive(Debug, Default)]
 struct BoundedNames(Mutex<HashSet<String>>);
 

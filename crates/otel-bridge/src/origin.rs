@@ -1,4 +1,4 @@
-//! Where a signal comes from: which run it belongs to, the attributes that this adds to it, and where it is counted.
+//! The origin of a signal: its run, the attributes that this adds to it, and where it is counted.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ use crate::{
     run_scope::RunScope,
 };
 
-/// A run, or what is outside of every run, as its signals carry it to each destination.
+/// The attributes and counters of a run, or of everything outside all runs, that its signals carry to each destination.
 #[derive(Debug)]
 pub(crate) struct Origin {
     run_attributes: Vec<KeyValue>,
@@ -36,13 +36,13 @@ impl Origin {
         Self { run_attributes, execution_run_id: OnceLock::new(), counts }
     }
 
-    /// Outside of every run no attributes are added.
+    /// Outside all runs no attributes are added.
     pub(crate) fn outside(losses: &Losses) -> Self {
         let counts = AllCounts::new(losses, None);
         Self { run_attributes: Vec::new(), execution_run_id: OnceLock::new(), counts }
     }
 
-    /// Remembers the id that the tracking server gave the run; the first one counts.
+    /// Remembers the id that the tracking server gave the run; only the first one counts.
     pub(crate) fn set_execution_run_id(&self, id: i64) {
         let _ = self.execution_run_id.set(id);
     }

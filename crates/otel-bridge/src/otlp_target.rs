@@ -15,10 +15,10 @@ use crate::{ledger::Signal, variables::Variables};
 #[derive(Debug, Clone)]
 pub(crate) struct OtlpTarget {
     pub(crate) protocol: OtlpProtocol,
-    /// The whole URL: over HTTP, with the signal's path.
+    /// The full URL: over HTTP, with the path of the signal.
     pub(crate) endpoint: String,
     pub(crate) headers: Vec<(String, Secret)>,
-    /// How long a request may take, and the later attempts at it in all.
+    /// The timeout of a request, and of all later attempts together.
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
     pub(crate) tls: TlsFiles,
@@ -31,25 +31,25 @@ pub(crate) enum OtlpProtocol {
     HttpJson,
 }
 
-/// The certificates for one endpoint, as PEM; what is `None` is left to the system.
+/// The certificates for one endpoint, as PEM; `None` means the default of the system.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TlsFiles {
-    /// Whom to trust.
+    /// The trusted certificate authorities.
     pub(crate) authorities: Option<Vec<u8>>,
-    /// What the client presents.
+    /// The client certificate.
     pub(crate) identity: Option<ClientIdentity>,
-    /// The first file that is not what it should be.
+    /// The first file that is invalid.
     pub(crate) bad: Option<BadCertificates>,
 }
 
 impl TlsFiles {
-    /// The files, where all of them are what they should be.
+    /// The files, if all of them are valid.
     pub(crate) fn checked(&self) -> Result<&Self, BadCertificates> {
         self.bad.clone().map_or(Ok(self), Err)
     }
 }
 
-/// A file of certificates or of a key that is something else.
+/// A file that does not contain the certificates or the key that it should.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{variable} names {path}, which cannot be used for TLS")]
 pub(crate) struct BadCertificates {
@@ -61,12 +61,12 @@ pub(crate) struct BadCertificates {
 }
 
 impl OtlpTarget {
-    /// Whether an endpoint is set for the signal, or for all.
+    /// Whether an endpoint is set for the signal, or for all signals.
     pub(crate) fn is_named(variables: &Variables<'_>, signal: Signal) -> bool {
         variables.first([&of_signal(signal, "ENDPOINT"), "OTEL_EXPORTER_OTLP_ENDPOINT"]).is_some()
     }
 
-    /// Reads the endpoint of a signal; `None`, with a warning, where it is not one.
+    /// Reads the endpoint of a signal; `None`, with a warning, if it is invalid.
     pub(crate) fn read(variables: &mut Variables<'_>, signal: Signal) -> Option<Self> {
         let of_signal = |rest: &str| of_signal(signal, rest);
         let protocol = protocol(variables, [&of_signal("PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"]);
@@ -91,7 +91,7 @@ impl OtlpTarget {
     }
 }
 
-/// The variable that holds for one signal and goes before the one of all.
+/// The variable for one signal, which takes precedence over the one for all signals.
 fn of_signal(signal: Signal, rest: &str) -> String {
     format!("OTEL_EXPORTER_OTLP_{}_{rest}", signal.name().to_uppercase())
 }

@@ -1,5 +1,5 @@
-//! What a span of a run records by itself. It is kept beside the span of the SDK, because every piece of code that runs
-//! in the span's context can write on that one.
+//! What a span of a run records itself. It is kept separately from the SDK's span, because any code that runs in the context of the
+//! span can write to that one.
 
 use std::{
     cell::RefCell,
@@ -20,18 +20,18 @@ pub(crate) struct OwnRecord {
     max_events: usize,
 }
 
-/// What was recorded: facts, and values that the capture policy has let through.
+/// What was recorded: facts, and values that the capture policy allowed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recorded {
-    /// The name that the span was started with, whatever it was renamed to.
+    /// The name with which the span was started, even if it was renamed.
     pub(crate) name: &'static str,
     pub(crate) attributes: Vec<KeyValue>,
-    /// Names that the author of the pipeline chose, such as that of a stage: they may hold anything.
+    /// Names that the author of the pipeline chose, such as that of a stage: they may contain anything.
     pub(crate) names: Vec<KeyValue>,
     pub(crate) events: Vec<Event>,
-    /// Events that were left out because there were too many.
+    /// The number of events that were left out because there were too many.
     pub(crate) dropped_events: u32,
-    /// `None` where nothing was said.
+    /// `None` if no status was set.
     pub(crate) status: Option<Status>,
 }
 
@@ -42,7 +42,7 @@ impl OwnRecord {
         Arc::new(Self { recorded: Mutex::new(recorded), max_events })
     }
 
-    /// Of several values under one key, the last one stays.
+    /// If a key is set several times, the last value is kept.
     pub(crate) fn set(&self, attribute: KeyValue) {
         let mut recorded = self.lock();
         match recorded.attributes.iter_mut().find(|earlier| earlier.key == attribute.key) {
@@ -70,7 +70,7 @@ impl OwnRecord {
         self.lock().clone()
     }
 
-    /// Takes everything out, when the span has ended.
+    /// Takes everything, when the span has ended.
     pub(crate) fn take(&self) -> Recorded {
         std::mem::take(&mut *self.lock())
     }
@@ -80,12 +80,12 @@ impl OwnRecord {
     }
 }
 
-/// A span as a processor gets it, and what was recorded beside it. It is exported only through a [`crate::door::Door`].
+/// A span as a processor gets it, with its separate record. It is exported only through a [`crate::door::Door`].
 #[derive(Debug, Clone)]
 pub(crate) struct RawSpan {
     /// What any code may have written.
     pub(crate) data: SpanData,
-    /// `None` for spans that a program makes itself.
+    /// `None` for spans that a program creates itself.
     pub(crate) own: Option<Recorded>,
 }
 
@@ -94,11 +94,11 @@ thread_local! {
     static STARTING: RefCell<Option<Arc<OwnRecord>>> = const { RefCell::new(None) };
 }
 
-/// Starts a span with `start`, which belongs to `record`.
+/// Starts a span with `start`, which is associated with `record`.
 pub(crate) fn starting_with<T>(record: Option<&Arc<OwnRecord>>, start: impl FnOnce() -> T) -> T {
     STARTING.set(record.cloned());
     let started = start();
-    // A span that is not recorded is not seen by the processor that takes it out.
+    // If the span is not recorded, the processor that takes the record is not called.
     STARTING.take();
     started
 }

@@ -1,4 +1,4 @@
-//! Asking OTLP endpoints whether they take what would be sent, before there is anything to send.
+//! Checking whether OTLP endpoints accept requests, before there is anything to send.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, thread, time::Duration};
 
@@ -18,17 +18,17 @@ use crate::{
     sender::{RetryPolicy, Sender},
 };
 
-/// Somebody waits for the answer: one attempt says enough.
+/// The user waits for the answer, and one attempt is enough to know.
 const ONE_ATTEMPT: RetryPolicy =
     RetryPolicy { attempts: 1, first_wait: Duration::ZERO, longest: Duration::from_secs(10) };
 
-/// What the variables of OpenTelemetry ask for, and whether it works.
+/// The exports that the OpenTelemetry variables request, and whether they work.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct OtlpCheck {
     /// The endpoint of each signal that has one.
     pub endpoints: Vec<EndpointCheck>,
-    /// Variables with values that are not understood.
+    /// Warnings about variables with invalid values.
     pub warnings: Vec<String>,
 }
 
@@ -38,16 +38,16 @@ pub struct OtlpCheck {
 pub struct EndpointCheck {
     /// The signal.
     pub signal: Signal,
-    /// The variable that names the endpoint.
+    /// The variable that contains the endpoint.
     pub variable: String,
     /// The endpoint, without credentials.
     pub endpoint: String,
-    /// What it said to an empty request.
+    /// Its answer to an empty request.
     pub result: Result<(), Box<dyn Error + Send + Sync>>,
 }
 
-/// Sends an empty request to each OTLP endpoint that `variables` (`OTEL_*`) name, which no backend keeps. It blocks, for no
-/// longer than the timeouts of the exporters. Warnings repeat values as far as `redactor` shows them.
+/// Sends an empty request, which no backend keeps, to each OTLP endpoint in `variables` (`OTEL_*`). It blocks, at most for the
+/// timeouts of the exporters. Warnings repeat values only as far as `redactor` shows them.
 pub fn check_endpoints(variables: &BTreeMap<String, String>, redactor: &Redactor) -> OtlpCheck {
     let environment = Environment::read(variables, redactor);
     let signals = [
@@ -85,7 +85,7 @@ fn ask(signal: Signal, target: &OtlpTarget) -> Result<(), Box<dyn Error + Send +
     Ok(())
 }
 
-/// The variable of the signal goes before that of all signals.
+/// The variable of the signal takes precedence over that of all signals.
 fn variable(variables: &BTreeMap<String, String>, signal: Signal) -> String {
     let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name().to_uppercase());
     match variables.get(&own) {

@@ -1,4 +1,4 @@
-//! Where spans and log records go as they are made: to the files of their run, and to the queue for OTLP.
+//! Routing spans and log records when they are created: to the files of their run, and to the queue for OTLP.
 
 use std::{
     borrow::Cow,
@@ -29,8 +29,8 @@ use crate::{
     span_map::SpanMap,
 };
 
-/// The processor of the bridge's own provider: it brings each span to the files of its run, and to its mirrored span in the
-/// program's provider, or to the OTLP queue when it is sampled.
+/// The processor of the bridge's own provider: it passes each span to the files of its run, and to its mirrored span in the
+/// program's provider, or to the OTLP queue if it is sampled.
 #[derive(Debug)]
 pub(crate) struct BridgeSpanProcessor {
     open_spans: SpanMap<OpenSpan>,
@@ -40,7 +40,7 @@ pub(crate) struct BridgeSpanProcessor {
     door: Mutex<Door>,
 }
 
-/// Where a span goes when it ends, and what was recorded beside it.
+/// Where a span goes when it ends, and its separate record.
 struct OpenSpan {
     run: Option<Arc<RunState>>,
     mirrored: Option<MirroredSpan>,
@@ -48,7 +48,7 @@ struct OpenSpan {
 }
 
 impl BridgeSpanProcessor {
-    /// `outside` is where the spans of no run come from.
+    /// `outside` is the origin of spans outside all runs.
     pub(crate) fn new(otlp: Option<Arc<SpanQueue>>, outside: Arc<Origin>, door: Door) -> Self {
         Self { open_spans: SpanMap::default(), otlp, outside, door: Mutex::new(door) }
     }
@@ -62,8 +62,8 @@ impl SpanProcessor for BridgeSpanProcessor {
             run.span_started(span, own.as_deref());
         }
         if run.is_some() || mirrored.is_some() || own.is_some() {
-            // Kept here and not found again at the end: `on_end` has no context any more, and a span may end on a
-            // thread that knows no run.
+            // Kept here because it cannot be found again at the end: `on_end` has no context, and a span may end on a thread that
+            // belongs to no run.
             self.open_spans.insert(span.span_context().span_id(), OpenSpan { run, mirrored, own });
         }
     }
@@ -75,14 +75,14 @@ impl SpanProcessor for BridgeSpanProcessor {
         let span = RawSpan { data: span, own: own.map(|own| own.take()) };
         let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
         if let Some(mirrored) = mirrored {
-            // On the thread that ends the span, because that is when the program's own processors expect it. Queues
-            // and files have a door each on their own threads.
+            // On the thread that ends the span, because that is what the program's own processors expect. Queues and files each
+            // have a door on their own threads.
             let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
             let span = door.span(span.clone(), origin);
             drop(door);
             mirrored.end(span);
         }
-        // The files of a run take every span. Sampling applies only to what leaves the machine.
+        // The files of a run get every span. Sampling applies only to what leaves the machine.
         let queue = self.otlp.as_ref().filter(|_| span.data.span_context.is_sampled());
         let export = |span, queue| send(queue, span, origin, &origin.counts.traces.otlp);
         match (&run, queue) {
@@ -106,7 +106,7 @@ impl SpanProcessor for BridgeSpanProcessor {
     }
 }
 
-/// Brings each log record to the files of the run in whose context it was made, and to the OTLP queue.
+/// Passes each log record to the files of the run in whose context it was created, and to the OTLP queue.
 #[derive(Debug)]
 pub(crate) struct BridgeLogProcessor {
     otlp: Option<Arc<LogQueue>>,
@@ -114,7 +114,7 @@ pub(crate) struct BridgeLogProcessor {
 }
 
 impl BridgeLogProcessor {
-    /// `outside` is where the records of no run come from.
+    /// `outside` is the origin of records outside all runs.
     pub(crate) fn new(otlp: Option<Arc<LogQueue>>, outside: Arc<Origin>) -> Self {
         Self { otlp, outside }
     }
@@ -126,8 +126,8 @@ impl LogProcessor for BridgeLogProcessor {
         if run.is_none() && self.otlp.is_none() {
             return;
         }
-        // Once and before the copies: the appender of `tracing` sets no time but that of observation, and names each
-        // event after its line.
+        // Once and before the copies: the appender for `tracing` sets only the observed time, and names each event after its source
+        // line.
         complete(record);
         if let Some(queue) = &self.otlp {
             let origin = run.as_ref().map_or(&self.outside, |run| &run.origin);
@@ -148,18 +148,18 @@ impl LogProcessor for BridgeLogProcessor {
     }
 }
 
-/// Gives a record of the `tracing` bridge what the bridge leaves out or gets wrong.
+/// Adds to a record of the `tracing` bridge what that bridge leaves out or gets wrong.
 pub(crate) fn complete(record: &mut SdkLogRecord) {
     if record.timestamp().is_none()
         && let Some(observed) = record.observed_timestamp()
     {
         record.set_timestamp(observed);
     }
-    // An event without a name of its own is named after its line of source, which does not name anything.
+    // An event without a name is named after its source line, which is not a useful name.
     if record.event_name().is_some_and(|name| name.starts_with("event ")) {
         record.set_event_name("");
     }
-    // Records of the `log` crate all come from one place in `tracing-log`; their own target is a field.
+    // Records of the `log` crate all come from one place in `tracing-log`; their original target is a field.
     if record.target().is_some_and(|target| target == "log") {
         let target = record.attributes_iter().find_map(|(key, value)| match value {
             AnyValue::String(target) if key.as_str() == "log.target" => Some(target.as_str().to_owned()),
@@ -172,8 +172,8 @@ pub(crate) fn complete(record: &mut SdkLogRecord) {
 }
 
 fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>, counts: &Counts) {
-    // Before the push: the worker may have it exported before this thread goes on, and exported without produced
-    // would be a negative number of waiting items.
+    // Before the push: the worker may export it before this thread continues, and exported without produced would be a negative
+    // number of waiting items.
     counts.produced(1);
     if queue.push(Sent { item, origin: Arc::clone(origin) }).is_err() {
         counts.dropped(1);
@@ -181,7 +181,7 @@ fn send<T: Send + 'static>(queue: &Queue<Sent<T>>, item: T, origin: &Arc<Origin>
 }
 
 fn flush<T: Send + 'static>(queue: Option<&Queue<T>>) -> OTelSdkResult {
-    // That of the SDK's own batch processors, whose callers this serves.
+    // The timeout of the SDK's own batch processors, because this serves the same callers.
     let timeout = Duration::from_secs(5);
     let done = queue.is_none_or(|queue| queue.flush(deadline_in(timeout)));
     if done { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }

@@ -1,4 +1,4 @@
-//! What a program adds to its own providers so that the files of runs have its own spans and log records too.
+//! Processors that a program can add to its own providers so that the files of runs also contain its own spans and log records.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
     attach::IsMirrored, own_record::RawSpan, processors::complete, run_state::RunState, span_map::SpanMap,
 };
 
-/// Brings the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and puts
-/// the ids of that run on them.
+/// Passes the spans of a program's own `SdkTracerProvider` to the files of the run in whose context they start, and adds the ids of
+/// that run.
 ///
-/// It sees what the provider's sampler lets be recorded. Spans that are to be in the files whatever that sampler says
-/// are made with [`crate::Bridge::tracer_provider`] or come through [`crate::Bridge::layer`].
+/// It sees only the spans that the provider's sampler records. For spans that must be in the files regardless of that sampler, use
+/// [`crate::Bridge::tracer_provider`] or [`crate::Bridge::layer`].
 #[derive(Debug, Default)]
 pub struct RunSpanProcessor {
     runs: SpanMap<Arc<RunState>>,
@@ -48,8 +48,8 @@ impl SpanProcessor for RunSpanProcessor {
     }
 }
 
-/// Brings the log records of a program's own `SdkLoggerProvider` to the files of the run in whose context they are made,
-/// and puts the ids of that run on them. The processors that are added after it export them so.
+/// Passes the log records of a program's own `SdkLoggerProvider` to the files of the run in whose context they are created, and
+/// adds the ids of that run. Processors that are added after it export them with these ids.
 #[derive(Debug, Default)]
 pub struct RunLogProcessor(());
 
@@ -73,7 +73,7 @@ impl LogProcessor for RunLogProcessor {
     }
 }
 
-/// The run whose files a span or record belongs into that the program itself makes in `context`.
+/// The run to whose files a span or record belongs that the program itself creates in `context`.
 fn run_of(context: &Context) -> Option<Arc<RunState>> {
     RunState::of(context).filter(|_| context.get::<IsMirrored>().is_none())
 }

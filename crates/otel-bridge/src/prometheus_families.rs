@@ -1,6 +1,5 @@
-//! Metrics as families of Prometheus, by the rules of the OpenTelemetry specification
-//! (`compatibility/prometheus_and_openmetrics.md`): units stand in the names, the attributes of the resource in `target`, the scope
-//! in labels.
+//! Metrics as Prometheus families, by the rules of the OpenTelemetry specification (`compatibility/prometheus_and_openmetrics.md`):
+//! names include units, `target` has the resource attributes, and labels have the scope.
 
 use std::collections::{BTreeMap, btree_map};
 
@@ -15,27 +14,27 @@ use opentelemetry_proto::tonic::{
 
 use crate::{door::Exportable, hexadecimal::hexadecimal};
 
-/// Series of one name.
+/// Series with the same name.
 #[derive(Debug)]
 pub(crate) struct Family {
-    /// The name without what that of a sample ends in.
+    /// The name without the suffix of its samples.
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) help: String,
     pub(crate) series: Vec<Series>,
 }
 
-/// What kind of series they are.
+/// The type of the series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
-    /// Labels of the process, and no value.
+    /// Labels of the process, without a value.
     Info,
 }
 
-/// A series at this moment, with its labels in the order of their names.
+/// The current value of a series, with its labels sorted by name.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) labels: Vec<(String, String)>,
@@ -48,12 +47,12 @@ pub(crate) enum SeriesValue {
     Histogram(Buckets),
 }
 
-/// What a histogram has counted.
+/// The counts of a histogram.
 #[derive(Debug)]
 pub(crate) struct Buckets {
     pub(crate) count: u64,
     pub(crate) sum: f64,
-    /// In the order of their bounds, the last one without a bound.
+    /// Sorted by bound; the last one has no bound.
     pub(crate) buckets: Vec<Bucket>,
 }
 
@@ -65,7 +64,7 @@ pub(crate) struct Bucket {
     pub(crate) exemplar: Option<Exemplar>,
 }
 
-/// A single measurement, and where it was made.
+/// A single measurement, and the span to which it belongs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Exemplar {
     pub(crate) trace_id: String,
@@ -75,7 +74,7 @@ pub(crate) struct Exemplar {
 }
 
 impl Family {
-    /// What its samples are called, those of a histogram without what tells them apart.
+    /// The name of its samples; for a histogram, without the suffixes that distinguish them.
     pub(crate) fn sample(&self) -> String {
         sample_name(&self.name, self.kind)
     }
@@ -89,7 +88,7 @@ fn sample_name(family: &str, kind: Kind) -> String {
     }
 }
 
-/// The families in the order of their samples' names. Exponential histograms and summaries, which nothing of ours has, are left out.
+/// The families in the order of their sample names. Exponential histograms and summaries, which we do not use, are left out.
 pub(crate) fn families(metrics: &Exportable<ExportMetricsServiceRequest>) -> Vec<Family> {
     let mut families = BTreeMap::new();
     for resource in &metrics.get().resource_metrics {
@@ -121,7 +120,7 @@ fn add_metric(families: &mut Families, metric: &OtlpMetric, scope: &ScopeLabels)
     match &metric.data {
         Some(Data::Gauge(gauge)) => add_numbers(Kind::Gauge, &gauge.data_points),
         Some(Data::Sum(sum)) if sum.is_monotonic => add_numbers(Kind::Counter, &sum.data_points),
-        // A sum that may fall is a gauge there.
+        // A sum that can decrease is a gauge in Prometheus.
         Some(Data::Sum(sum)) => add_numbers(Kind::Gauge, &sum.data_points),
         Some(Data::Histogram(histogram)) => {
             for point in &histogram.data_points {
@@ -139,7 +138,7 @@ fn add(families: &mut Families, name: String, help: &str, kind: Kind, series: Se
         help: help.to_owned(),
         series: Vec::new(),
     });
-    // Two scopes of a program may have one name for different things. The text format has one kind for a name.
+    // Two scopes of a program may use one name for different things, but the text format has one type per name.
     if family.kind == kind {
         family.series.push(series);
     }
@@ -158,7 +157,7 @@ fn buckets(point: &HistogramDataPoint) -> Buckets {
     let mut below = 0_u64;
     let mut least = f64::NEG_INFINITY;
     let buckets = bounds.zip(&point.bucket_counts).map(|(bound, count)| {
-        // There, each bucket has what is in those below, too.
+        // In Prometheus, each bucket includes the lower ones.
         below = below.saturating_add(*count);
         let is_in = |exemplar: &Exemplar| exemplar.value > least && exemplar.value <= bound;
         let exemplar = point.exemplars.iter().filter_map(exemplar_of).find(is_in);
@@ -187,7 +186,7 @@ fn name(metric: &OtlpMetric, kind: Kind) -> String {
     if kind == Kind::Counter
         && let Some(without) = name.strip_suffix("_total")
     {
-        // It stands behind the unit, and is put there with each sample.
+        // The suffix comes after the unit, and is added to each sample.
         name.truncate(without.len());
     }
     let unit = unit_in_words(&metric.unit, kind);
@@ -197,7 +196,7 @@ fn name(metric: &OtlpMetric, kind: Kind) -> String {
     name
 }
 
-/// A unit of UCUM as Prometheus calls it; what stands in braces is an annotation and no unit.
+/// A UCUM unit by its Prometheus name; text in braces is an annotation, not a unit.
 fn unit_in_words(unit: &str, kind: Kind) -> String {
     match unit {
         "s" => "seconds".to_owned(),
@@ -223,7 +222,7 @@ fn scope_labels(scope: Option<&InstrumentationScope>) -> ScopeLabels {
     ]
 }
 
-/// Labels by name, each once: of names that differ in what a label cannot have, the values stand behind each other.
+/// Labels by name, each only once: if names become equal because of invalid characters, their values are concatenated.
 fn labels<'a>(
     attributes: impl IntoIterator<Item = &'a KeyValue>,
     more: impl IntoIterator<Item = (String, String)>,
@@ -253,7 +252,7 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// Every character that a name cannot have as `_`.
+/// Replaces every invalid character of a name with `_`.
 fn valid_name(name: &str) -> String {
     let valid = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == ':' { c } else { '_' };
     let valid: String = name.chars().map(valid).collect();

@@ -1,4 +1,4 @@
-//! Metrics as text for Prometheus: in its own format, or in that of OpenMetrics, which has exemplars.
+//! Metrics as text for Prometheus: in its own format, or in OpenMetrics, which supports exemplars.
 
 use std::{
     collections::HashSet,
@@ -12,10 +12,10 @@ use crate::{
     prometheus_families::{Buckets, Exemplar, Family, Kind, Series, SeriesValue, families},
 };
 
-/// A format of text.
+/// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// That of Prometheus, version 0.0.4.
+    /// The Prometheus text format, version 0.0.4.
     Plain,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
@@ -25,10 +25,10 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 const PLAIN: &str = "text/plain";
 
 impl Format {
-    /// The one that a request asks for by its `Accept`.
+    /// The format that a request prefers according to its `Accept` header.
     pub(crate) fn accepted(accept: &str) -> Self {
         let open_metrics = quality(accept, OPEN_METRICS);
-        // Of two that are equally welcome, the one that says more.
+        // If both are equally preferred, the one with more information.
         match open_metrics > 0.0 && open_metrics >= quality(accept, PLAIN) {
             true => Self::OpenMetrics,
             false => Self::Plain,
@@ -56,21 +56,22 @@ impl Format {
     ) -> fmt::Result {
         let mut known = HashSet::new();
         for family in metrics.map(families).unwrap_or_default() {
-            // A counter `x_total` and a gauge `x` of a program are families of one name, which OpenMetrics refuses as a whole.
+            // A counter `x_total` and a gauge `x` of a program are families with the same name, for which OpenMetrics readers
+            // reject the whole text.
             if self == Self::Plain || known.insert(family.name.clone()) {
                 self.write_family(to, &family)?;
             }
         }
         match self {
             Self::Plain => Ok(()),
-            // Without it, a reader takes the text for one that was cut off.
+            // Without it, a reader considers the text truncated.
             Self::OpenMetrics => writeln!(to, "# EOF"),
         }
     }
 
     fn write_family(self, to: &mut String, family: &Family) -> fmt::Result {
         let (name, sample) = (&*family.name, family.sample());
-        // A family is called as its samples are in the one, and without their ending in the other.
+        // A family has the name of its samples in one format, and the name without their suffix in the other.
         let (family_name, kind) = match (self, family.kind) {
             (Self::Plain, Kind::Info) => (&*sample, "gauge"),
             (Self::Plain, Kind::Counter) => (&*sample, "counter"),
@@ -117,7 +118,7 @@ impl Format {
         writeln!(to)
     }
 
-    /// OpenMetrics has bounds as floating-point numbers, which name a series.
+    /// OpenMetrics writes bounds as floating-point numbers, which are part of a series name.
     fn bound(self, bound: f64) -> String {
         match self {
             Self::OpenMetrics if bound.is_finite() => format!("{bound:?}"),
@@ -134,7 +135,7 @@ impl Format {
     }
 }
 
-/// How welcome a media type is: 0 where it is not named.
+/// The quality value of a media type: 0 if it is not listed.
 fn quality(accept: &str, media_type: &str) -> f64 {
     let qualities = accept.split(',').filter_map(|item| {
         let mut parts = item.split(';').map(str::trim);
@@ -247,7 +248,7 @@ mod tests {
         check_accepted("application/openmetrics-text", Format::OpenMetrics);
         check_accepted("application/openmetrics-text;q=0", Format::Plain);
         check_accepted("application/openmetrics-text;q=0.3, text/plain;q=0.5", Format::Plain);
-        // As Prometheus 2.42 asks.
+        // The header that Prometheus 2.42 sends.
         let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                           text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         check_accepted(prometheus, Format::OpenMetrics);

@@ -1,7 +1,7 @@
-//! Taking a trace over from the process that started this one, and giving it on to processes that this one starts.
+//! Continuing a trace from the process that started this one, and passing it on to processes that this one starts.
 //!
-//! The variables are `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`: the names of the W3C headers in upper case, as the
-//! specification's environment carriers have them.
+//! The variables are `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`: the names of the W3C headers in upper case, as in the specification
+//! of environment carriers.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{environment::Propagators, traceparent::TRACEPARENT};
 /// The names of the variables.
 pub(crate) const VARIABLES: [&str; 3] = [TRACEPARENT, "TRACESTATE", "BAGGAGE"];
 
-/// The context that the variables describe; `None` where they describe none.
+/// The context that the variables describe; `None` if they do not describe one.
 pub(crate) fn extract(variables: &BTreeMap<String, String>, propagators: Propagators) -> Option<Context> {
     let context = together(propagators).extract_with_context(&Context::new(), &Variables(variables));
     let says_something = context.span().span_context().is_valid() || !context.baggage().is_empty();
@@ -33,7 +33,7 @@ pub(crate) fn inject(context: &Context, propagators: Propagators) -> BTreeMap<St
     variables.0
 }
 
-/// The propagators as one.
+/// All propagators combined.
 pub(crate) fn together(propagators: Propagators) -> TextMapCompositePropagator {
     let mut chosen: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
     if propagators.trace_context {

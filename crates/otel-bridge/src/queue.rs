@@ -1,4 +1,4 @@
-//! A bounded queue with a worker thread behind it, where every item is accounted for and every wait has an end.
+//! A bounded queue with a worker thread, where every item is accounted for and every wait is bounded.
 
 use std::{
     collections::VecDeque,
@@ -10,43 +10,43 @@ use std::{
 
 use opentelemetry::Context;
 
-/// Nobody waits longer than a year.
+/// No wait is longer than a year.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The moment until which to wait, for a timeout however long.
+/// The deadline for a timeout of any length.
 pub(crate) fn deadline_in(timeout: Duration) -> Instant {
     // `Instant + Duration::MAX` panics, and `Duration::MAX` is what programs pass for "without a limit".
     Instant::now() + timeout.min(LONGEST_WAIT)
 }
 
-/// How a [`Queue`] works.
+/// The settings of a [`Queue`].
 #[derive(Debug, Clone)]
 pub(crate) struct QueueSettings {
     /// The name of the worker thread; systems cut it at 15 bytes.
     pub(crate) name: &'static str,
-    /// Items that may wait.
+    /// The maximum number of waiting items.
     pub(crate) capacity: usize,
-    /// Items given to the worker at once.
+    /// The maximum number of items given to the worker at once.
     pub(crate) max_batch: usize,
-    /// How long the worker lets items gather before it takes them.
+    /// How long the worker lets items accumulate before it takes them.
     pub(crate) linger: Duration,
-    /// What happens to an item that finds the queue full.
+    /// What happens to an item if the queue is full.
     pub(crate) when_full: WhenFull,
 }
 
-/// What happens to an item that finds a queue full.
+/// What happens to an item if a queue is full.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WhenFull {
-    /// It is refused.
+    /// It is rejected.
     Refuse,
-    /// The thread that brings it waits for room, so that nothing is lost. A worker that makes no room for this long
-    /// counts as stalled: items are refused until it makes progress again.
+    /// The thread that pushes it waits for room, so that nothing is lost. A worker that makes no room for this long counts as
+    /// stalled: items are rejected until it makes progress again.
     Wait(Duration),
 }
 
-/// Items wait here for a worker thread that takes them in batches.
+/// Items that wait for a worker thread, which takes them in batches.
 ///
-/// Dropping the queue closes it without waiting: the worker still takes what waits.
+/// Dropping the queue closes it without waiting: the worker still takes the waiting items.
 pub(crate) struct Queue<T> {
     shared: Arc<Shared<T>>,
     settings: QueueSettings,
@@ -56,21 +56,21 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// Wakes the worker.
     work: Condvar,
-    /// Wakes those who wait for room or for a flush.
+    /// Wakes threads that wait for room or for a flush.
     progress: Condvar,
 }
 
 struct State<T> {
     items: VecDeque<T>,
-    /// Items ever taken in.
+    /// The number of all accepted items.
     accepted: u64,
-    /// Items that the worker is done with.
+    /// The number of items that the worker is done with.
     done: u64,
-    /// The worker does not linger before it has done this many items.
+    /// The worker does not linger until it has done this many items.
     flush_until: u64,
     closed: bool,
     stalled: bool,
-    /// The worker thread is gone, because the queue was closed or because it panicked.
+    /// The worker thread has ended, because the queue was closed or because it panicked.
     ended: bool,
 }
 
@@ -96,11 +96,11 @@ impl<T: Send + 'static> Queue<T> {
         let worker = EndOnDrop(Arc::clone(&shared));
         let (max_batch, linger) = (settings.max_batch, settings.linger);
         thread::Builder::new().name(settings.name.to_owned()).spawn(move || {
-            // Locals are dropped last to first: what `work` holds is gone when the end is announced.
+            // Locals are dropped in reverse order: everything that `work` holds is dropped before the end is announced.
             let worker = worker;
             let mut work = work;
-            // What the HTTP client, or anything else on this thread, would record of its own work would come back
-            // into this queue, and so for ever.
+            // Otherwise everything that the HTTP client, or other code on this thread, records about its own work would end up in
+            // this queue, in an endless loop.
             let _suppressed = Context::enter_telemetry_suppressed_scope();
             while let Some(batch) = worker.0.next_batch(max_batch, linger) {
                 let size = batch.len() as u64;
@@ -111,13 +111,13 @@ impl<T: Send + 'static> Queue<T> {
         Ok(Self { shared, settings })
     }
 
-    /// Takes an item in, or gives it back where there is no room, the queue is closed or its worker is gone.
+    /// Accepts an item, or returns it if there is no room, the queue is closed or its worker has ended.
     pub(crate) fn push(&self, item: T) -> Result<(), T> {
         let mut state = self.shared.lock();
         if let WhenFull::Wait(longest) = self.settings.when_full
             && state.is_full(self.settings.capacity)
-            // Once somebody has waited in vain, nobody else does until the worker moves again: otherwise each span
-            // of the pipeline would wait the whole limit on a disk that hangs.
+            // After one thread has waited in vain, no other thread waits until the worker makes progress: otherwise each span of
+            // the pipeline would wait for the full limit if a disk hangs.
             && !state.stalled
         {
             let done_before = state.done;
@@ -128,10 +128,10 @@ impl<T: Send + 'static> Queue<T> {
                 .wait_timeout_while(state, longest, full)
                 .unwrap_or_else(PoisonError::into_inner);
             state = guard;
-            // A worker that has finished anything meanwhile is slow, not stuck, and worth another wait.
+            // A worker that has finished anything in the meantime is slow, not stuck, so that waiting again is worthwhile.
             state.stalled |= timeout.timed_out() && state.done == done_before;
         }
-        // Asked once more behind the wait: another thread may have taken the place that was free.
+        // Checked again after the wait: another thread may have taken the free place.
         if state.closed || state.ended || state.items.len() >= self.settings.capacity {
             return Err(item);
         }
@@ -139,24 +139,23 @@ impl<T: Send + 'static> Queue<T> {
         state.accepted += 1;
         let waiting = state.items.len();
         drop(state);
-        // The worker waits for the first item, and then for a full batch or the time. Waking it in between costs a
-        // switch of threads for each span.
+        // The worker waits for the first item, and then for a full batch or the timeout. Waking it in between would cost a context
+        // switch for each span.
         if waiting == 1 || waiting == self.settings.max_batch {
             self.shared.work.notify_one();
         }
         Ok(())
     }
 
-    /// Waits until everything taken in so far is done. False when that did not happen before `deadline`.
+    /// Waits until everything accepted so far is done. Returns false if that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.flush_now();
-        // What comes while it flushes is not waited for: a program that never stops to record would never see the
-        // end.
+        // Later items are not waited for: a program that records continuously would otherwise never return.
         let target = self.shared.lock().flush_until;
         self.wait_until(deadline, |state| state.done >= target)
     }
 
-    /// Has the worker take what waits without lingering. It does not wait for it.
+    /// Makes the worker take the waiting items without lingering, and does not wait for it.
     pub(crate) fn flush_now(&self) {
         let mut state = self.shared.lock();
         state.flush_until = state.accepted;
@@ -164,8 +163,8 @@ impl<T: Send + 'static> Queue<T> {
         self.shared.work.notify_one();
     }
 
-    /// Takes no more items, and waits until the worker has ended. False when that did not happen before `deadline`;
-    /// the worker then goes on alone.
+    /// Accepts no more items, and waits until the worker has ended. Returns false if that did not happen before `deadline`; the
+    /// worker then continues on its own.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
         self.shared.close();
         self.wait_until(deadline, |_| false)
@@ -178,7 +177,7 @@ impl<T: Send + 'static> Queue<T> {
             .progress
             .wait_timeout_while(self.shared.lock(), wait, |state| !state.ended && !reached(state))
             .unwrap_or_else(PoisonError::into_inner);
-        // A worker that has panicked has ended as well, and then what is left was not sent.
+        // A worker that panicked has also ended, and then the remaining items were not sent.
         reached(&state) || (state.ended && state.items.is_empty())
     }
 }
@@ -199,7 +198,7 @@ impl<T> Shared<T> {
         self.work.notify_one();
     }
 
-    /// The next items, or `None` when the queue is closed and empty.
+    /// The next items, or `None` if the queue is closed and empty.
     fn next_batch(&self, max_batch: usize, linger: Duration) -> Option<Vec<T>> {
         let state = self.lock();
         let mut state = self
@@ -207,8 +206,7 @@ impl<T> Shared<T> {
             .wait_while(state, |state| state.items.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         let gathering = |state: &mut State<T>| {
-            // A flush that was asked for while nothing waited has been served already, and must not keep every later
-            // batch short.
+            // A flush that was requested while the queue was empty is already done, and must not shorten later batches.
             state.items.len() < max_batch && !state.closed && state.done >= state.flush_until
         };
         if gathering(&mut state) {
@@ -218,7 +216,7 @@ impl<T> Shared<T> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        // Not all: one request has an upper size, and memory holds one batch more than the queue.
+        // Not all: the size of a request is limited, and memory holds one batch more than the queue.
         let size = state.items.len().min(max_batch);
         let batch: Vec<T> = state.items.drain(..size).collect();
         drop(state);
@@ -247,13 +245,13 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
-/// Says that the worker has ended, also when it panicked.
+/// Announces that the worker has ended, even if it panicked.
 struct EndOnDrop<T>(Arc<Shared<T>>);
 
 impl<T> Drop for EndOnDrop<T> {
     fn drop(&mut self) {
-        // By `Drop`, so that it holds after a panic of the work as well: whoever waits for this queue would
-        // otherwise wait out every deadline.
+        // In `Drop`, so that it also happens after a panic: otherwise every thread that waits for this queue would wait until its
+        // deadline.
         self.0.lock().ended = true;
         self.0.progress.notify_all();
     }

@@ -1,4 +1,4 @@
-//! Completing the spans of a run whose process died before it could.
+//! Completing the spans of a run whose process died.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -24,7 +24,7 @@ use crate::{
     span_status::SpanStatus,
 };
 
-/// Why spans could not be ended.
+/// Why spans could not be completed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoverError {
@@ -36,12 +36,12 @@ pub enum RecoverError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// What is known of a run whose process died, apart from its spans.
+/// What is known about a run whose process died, apart from its spans.
 #[derive(Debug, Clone)]
 pub struct KnownRun {
     /// The run's id.
@@ -54,9 +54,9 @@ pub struct KnownRun {
     pub root_span_id: String,
     /// When it started.
     pub started_at: SystemTime,
-    /// How it ended, where that was recorded before the process died.
+    /// How it ended, if that was recorded before the process died.
     pub end: Option<KnownEnd>,
-    /// The last sign of life: when everything ended that is not known to have ended before.
+    /// The last sign of life: used as the end of everything that is not known to have ended earlier.
     pub last_seen: SystemTime,
     /// The nodes that started, by name.
     pub nodes: BTreeMap<String, KnownNode>,
@@ -67,28 +67,27 @@ pub struct KnownRun {
 pub struct KnownNode {
     /// When it started.
     pub started_at: SystemTime,
-    /// How it ended, where that was recorded.
+    /// How it ended, if that was recorded.
     pub end: Option<KnownEnd>,
 }
 
 /// An end that was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownEnd {
-    /// When.
+    /// The time.
     pub time: SystemTime,
-    /// Whether it was a success.
+    /// Whether it succeeded.
     pub succeeded: bool,
 }
 
-/// Completes the traces file of a run whose process died. Spans that were open are ended: those of the run and of nodes as
-/// it is known, all others as errors, at the time of the last sign of life. Nodes that are known to have started and have
-/// no span get one below the root. Returns the number of spans that were appended; doing it again appends none.
+/// Completes the traces file of a run whose process died. Open spans are ended: those of the run and of nodes with their known end,
+/// all others as errors at the time of the last sign of life. Nodes that are known to have started and have no span get one below
+/// the root. Returns the number of appended spans; calling it again appends none.
 ///
-/// It reads the files as a stream, and keeps the ids of spans and the names of nodes only. It must not be called while the
-/// run is going on.
+/// It streams the files, and keeps only span ids and node names in memory. It must not be called while the run is going.
 ///
 /// # Errors
-/// When a file cannot be read or written. Damaged lines are passed over, and a half-written last line is removed.
+/// When a file cannot be read or written. Damaged lines are skipped, and an incomplete last line is removed.
 pub fn complete_spans(
     files: &SignalFiles,
     namespace: &Namespace,
@@ -118,8 +117,7 @@ impl Recovery<'_> {
                 span.text(&self.node_key).map(|node| missing.remove(node));
             }
         };
-        // Read twice, here for the ids alone and later for the spans: a killed run may have left more of them than
-        // memory should hold.
+        // Read twice, first only for the ids and later for the spans: a killed run may have left more spans than fit into memory.
         let has_open = for_each_line(&open_spans, |line: Facts| {
             for span in line.into_spans() {
                 see(&span);
@@ -130,8 +128,7 @@ impl Recovery<'_> {
         for_each_line(&self.files.traces, |line: Facts| {
             for span in line.into_spans() {
                 see(&span);
-                // In the traces file a span stands when it has ended: what remains is what the process was at when
-                // it died.
+                // The traces file contains ended spans: the remaining ones are what the process was doing when it died.
                 unended.remove(&span.span_id);
             }
             Ok::<_, RecoverError>(())
@@ -139,12 +136,12 @@ impl Recovery<'_> {
         let mut appended = 0;
         let mut are_all_ended = true;
         if !unended.is_empty() || !missing.is_empty() || !has_root {
-            // All of the last line may be there and only its line feed be missing: then its spans are whole.
+            // The last line may lack only its line feed: then its spans are complete.
             let is_line = |line: &[u8]| serde_json::from_slice::<Facts>(line).is_ok();
             let mut traces =
                 open_at_last_line(&self.files.traces, is_line).map_err(|source| self.unwritable(source))?;
-            // Appended in front of the removal below. Where this process dies in between, the next one finds them
-            // ended and removes the file.
+            // Appended before the removal below. If this process dies in between, the next call finds them ended and removes the
+            // file.
             let ended = self.end_open(&mut traces, &unended)?;
             are_all_ended = unended.is_subset(&ended);
             appended += ended.len() as u64;
@@ -153,7 +150,7 @@ impl Recovery<'_> {
             appended += made.len() as u64;
             self.append_made(&mut traces, made)?;
         }
-        // A line that cannot be read completely stays for a version that can.
+        // If a line cannot be read completely, the file is kept for a version that can.
         if has_open.is_some() && are_all_ended {
             FileBelow::at(&open_spans)
                 .remove()
@@ -197,11 +194,11 @@ impl Recovery<'_> {
 
     fn end(&self, span: &mut Span, known: Option<KnownEnd>) {
         let time = known.map_or(self.known.last_seen, |end| end.time);
-        // The last sign of life may be older than the span: heartbeats are seconds apart.
+        // The last sign of life may be earlier than the start of the span: heartbeats are seconds apart.
         span.end_time_unix_nano = nanoseconds(time).max(span.start_time_unix_nano);
         let status = match known {
             Some(KnownEnd { succeeded: true, .. }) => {
-                // JSON has no absent status: an empty one stands in its place.
+                // JSON cannot omit the status, so an empty one is used instead.
                 span.status.get_or_insert_default();
                 SpanStatus::Ok
             }
@@ -219,13 +216,13 @@ impl Recovery<'_> {
         span.attributes.push(text(&self.status_key, status.name()));
     }
 
-    /// The span of a node that has none. Its id follows from the run and the node.
+    /// The span of a node that has none. Its id is derived from the run and the node.
     fn node_span(&self, node: &str) -> Option<Span> {
         let known = self.known.nodes.get(node)?;
         let trace_id = bytes_of(&self.known.trace_id);
         let mut span = Span {
-            // Made of the names and not at random: closing a run twice makes the same spans, which a backend takes
-            // as one.
+            // Derived from the names instead of random: closing a run twice creates the same spans, which a backend recognises as
+            // one.
             span_id: id_of(&trace_id, node).to_vec(),
             trace_id,
             parent_span_id: bytes_of(&self.known.root_span_id),
@@ -261,13 +258,13 @@ impl Recovery<'_> {
         ]
     }
 
-    /// Appends spans that were made here, from the same resource as the others.
+    /// Appends newly created spans, with the same resource as the others.
     fn append_made(&self, traces: &mut File, spans: Vec<Span>) -> Result<(), RecoverError> {
         if spans.is_empty() {
             return Ok(());
         }
-        // The resource of the process that died, from its own lines: this process may run elsewhere, under another
-        // version and another name.
+        // The resource of the dead process, from its own lines: this process may run elsewhere, with another version and another
+        // name.
         let resource = match self.resource_of(&self.files.open_spans())? {
             Some(resource) => resource,
             None => self
@@ -322,24 +319,23 @@ fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The id of the span of a node: FNV-1a over the trace's id and the node's name.
+/// The id of the span of a node: FNV-1a over the trace id and the node's name.
 fn id_of(trace_id: &[u8], node: &str) -> [u8; 8] {
-    // FNV-1a: the standard library promises no stable hash, and nobody attacks an id by colliding two names of one
-    // run.
+    // FNV-1a: the standard library does not guarantee a stable hash, and nobody gains from colliding two node names of one run.
     let hash = trace_id.iter().chain(node.as_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // An id of zeros is not valid in OpenTelemetry.
+    // An id of zeros is invalid in OpenTelemetry.
     hash.max(1).to_be_bytes()
 }
 
-/// The bytes of hexadecimal digits; none where they are not digits.
+/// The bytes of hexadecimal digits; empty if they are not digits.
 fn bytes_of(digits: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
     digits.as_bytes().chunks(2).map(byte).collect::<Option<_>>().unwrap_or_default()
 }
 
-/// A line of spans, of which only what says whose they are is read.
+/// A line of spans, of which only the ids and the resource are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Facts {

@@ -20,10 +20,10 @@ use crate::{
     signal_export::SignalExport,
 };
 
-/// Nobody but the one who started a replay waits for it.
+/// Only the user who started a replay waits for it.
 const POLICY: RetryPolicy =
     RetryPolicy { attempts: 6, first_wait: Duration::from_millis(250), longest: Duration::from_secs(120) };
-/// Reasons of rejections that are kept; a backend mostly has one.
+/// The maximum number of rejection reasons that are kept; a backend usually has one.
 const MOST_REASONS: usize = 10;
 
 /// What was sent.
@@ -32,22 +32,22 @@ const MOST_REASONS: usize = 10;
 pub struct Replayed {
     /// Spans.
     pub spans: ReplayedItems,
-    /// Data points of metrics, once for each snapshot.
+    /// Data points of metrics, counted once for each snapshot.
     pub data_points: ReplayedItems,
     /// Log records.
     pub log_records: ReplayedItems,
-    /// What the backend said of items that it rejected, and its warnings; each once.
+    /// The reasons of the backend for rejected items, and its warnings; each only once.
     pub reasons: Vec<String>,
-    /// Lines of the files that could not be read, and so were not sent.
+    /// Lines of the files that could not be read, and were not sent.
     pub damaged: DamagedLines,
 }
 
 /// What was sent of one signal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReplayedItems {
-    /// Items in requests that the backend took.
+    /// Items in requests that the backend accepted.
     pub sent: u64,
-    /// Items among them that it rejected all the same.
+    /// Items among them that it still rejected.
     pub rejected: u64,
 }
 
@@ -55,7 +55,7 @@ pub struct ReplayedItems {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The variables name no endpoint for a signal, or switch it off.
+    /// The variables do not set an endpoint for a signal, or disable it.
     #[error(
         "no OTLP endpoint for {signal}: set OTEL_EXPORTER_OTLP_ENDPOINT, and neither OTEL_{}_EXPORTER=none nor \
          OTEL_SDK_DISABLED",
@@ -65,12 +65,12 @@ pub enum ReplayError {
         /// The signal.
         signal: Signal,
     },
-    /// The client for the endpoint cannot be made.
+    /// The client for the endpoint cannot be created.
     #[error("cannot connect to the OTLP endpoint for {signal}")]
     Connect {
         /// The signal.
         signal: Signal,
-        /// Why not.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A request did not arrive.
@@ -81,14 +81,13 @@ pub enum ReplayError {
     Read(#[from] ReadError),
 }
 
-/// Sends the signals in `files` to the endpoint that `variables` (`OTEL_EXPORTER_OTLP_*`) name, over the protocol that
-/// they name. Each line is a request, so it needs no more memory for a long run than for a short one. It blocks.
+/// Sends the signals in `files` to the endpoint in `variables` (`OTEL_EXPORTER_OTLP_*`), over the configured protocol. Each line is
+/// a request, so a long run needs no more memory than a short one. It blocks.
 ///
 /// # Errors
-/// When a signal has no endpoint; nothing is sent then. When one cannot be reached or refuses
-/// something, or a file cannot be read; what was sent before that has arrived. What the backend rejects of a request that
-/// it takes is not an error, nor is a damaged line: [`Replayed`] counts both. Its reasons repeat values of variables as far
-/// as `redactor` shows them.
+/// When a signal has no endpoint; nothing is sent then. When an endpoint cannot be reached or refuses a request, or a file cannot
+/// be read; everything before that was sent. Items that the backend rejects of an accepted request and damaged lines are not
+/// errors: [`Replayed`] counts both. Its reasons repeat values of variables only as far as `redactor` shows them.
 pub fn replay(
     files: &SignalFiles,
     variables: &BTreeMap<String, String>,
@@ -100,10 +99,9 @@ pub fn replay(
         let sent = scope.spawn(|| {
             let mut reasons = environment.warnings.clone();
             let mut damaged = DamagedLines::default();
-            // One runtime for all three, made with the first that needs it.
+            // One runtime for all three, started with the first one that needs it.
             let mut grpc = None;
-            // All three before the first line is sent: a replay for which one endpoint is missing must not be half a
-            // replay.
+            // All three before the first line is sent: if one endpoint is missing, nothing must be sent at all.
             let traces = Replay::new(Signal::Traces, &environment.traces, &mut grpc)?;
             let metrics = Replay::new(Signal::Metrics, &environment.metrics, &mut grpc)?;
             let logs = Replay::new(Signal::Logs, &environment.logs, &mut grpc)?;
@@ -154,7 +152,7 @@ impl Replay {
         sender.map(Self).map_err(|error| ReplayError::Connect { signal, source: error.into() })
     }
 
-    /// `count` counts the items of a line.
+    /// `count` returns the number of items of a line.
     fn send_lines<T>(
         &self,
         file: &Path,
@@ -170,7 +168,7 @@ impl Replay {
             let count = count(&line) as u64;
             let rejected = self.0.send(&Exportable::of_bundle(line).into_request())?;
             items.sent += count;
-            // A server counts as it likes; more than were sent cannot be lost.
+            // A server may report any number, but no more than were sent can be lost.
             items.rejected += rejected.items.min(count);
             let is_new = !rejected.reason.is_empty() && !reasons.contains(&rejected.reason);
             if is_new && reasons.len() < MOST_REASONS {

@@ -1,4 +1,4 @@
-//! The resource: what the process is that the signals come from.
+//! The resource: the process from which the signals come.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -18,7 +18,7 @@ use crate::{
     run_scope::RunScope,
 };
 
-/// The resource of this process. The variables win over `attributes`, and those over what is detected.
+/// The resource of this process. The variables take precedence over `attributes`, and those over detected values.
 pub(crate) fn of_process(
     service_name: &str,
     detected: BTreeMap<String, Value>,
@@ -41,7 +41,7 @@ pub(crate) fn of_process(
         .build()
 }
 
-/// The resource in the files of a run: that of the process, and which run it is.
+/// The resource in the files of a run: that of the process, and the identity of the run.
 pub(crate) fn of_run(
     process: &Resource,
     scope: &RunScope,
@@ -56,7 +56,7 @@ pub(crate) fn of_run(
     Resource::builder_empty().with_attributes(process.chain(redacted(merged, redactor))).build()
 }
 
-/// The resource as lines of a signal file have it, in the order of its keys.
+/// The resource for lines of a signal file, sorted by key.
 pub(crate) fn for_files(resource: &Resource) -> ResourceAttributesWithSchema {
     let mut converted = ResourceAttributesWithSchema::from(resource);
     converted.attributes.0.sort_by(|a, b| a.key.cmp(&b.key));
@@ -78,7 +78,7 @@ fn redacted(attributes: BTreeMap<String, Value>, redactor: &Redactor) -> impl It
     })
 }
 
-/// What is known of the process, and with `host` of the machine that it runs on. No command arguments: they may hold
+/// Detected facts about the process, and with `host` about its machine. Command line arguments are excluded: they may contain
 /// anything.
 pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     let executable = env::current_exe().ok();
@@ -108,13 +108,13 @@ pub(crate) fn detected(host: bool) -> BTreeMap<String, Value> {
     attributes
 }
 
-/// A UUID of version 4, as the semantic conventions recommend. Without one, a backend that knows a series by the resource takes
-/// each process of a service for the one before it, whose counters began again.
+/// A UUID of version 4, as the semantic conventions recommend. Without it, a backend that identifies a series by its resource would
+/// mistake each new process of a service for the previous one, with its counters reset.
 fn instance_id() -> String {
     Builder::from_random_bytes(RandomIdGenerator::default().new_trace_id().to_bytes()).into_uuid().to_string()
 }
 
-/// The architecture under the name that the semantic conventions give it.
+/// The architecture by its name in the semantic conventions.
 fn architecture() -> &'static str {
     match env::consts::ARCH {
         "x86_64" => "amd64",
@@ -129,8 +129,8 @@ fn first_line(path: &str) -> Option<String> {
     text.lines().next().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// The id in the mounts that a container runtime makes for each container, as in
-/// `/var/lib/docker/containers/<64 hexadecimal characters>/hostname`.
+/// The container id from the mounts that a container runtime creates for each container, such as `/var/lib/docker/containers/<64
+/// hexadecimal characters>/hostname`.
 fn container_id(mounts: &str) -> Option<String> {
     let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     mounts

@@ -13,22 +13,22 @@ pub struct RunScope {
     pub run_id: RunId,
     /// The name of its DAG.
     pub dag_name: DagName,
-    /// Where its signal files go, in a folder that exists. `None` where there is no bundle: what would go there has failed.
+    /// The signal files, in a folder that exists. `None` if there is no bundle: everything for the files then counts as failed.
     pub files: Option<SignalFiles>,
     /// The folder that holds the bundles.
     pub output_dir: PathBuf,
-    /// What a line in a signal file survives.
+    /// Which failures a line in a signal file survives.
     pub durability: Durability,
-    /// More attributes of the resource in the signal files, such as the environment or the commit. They are facts of
-    /// the run, not values out of its data.
+    /// Additional resource attributes in the signal files, such as the environment or the commit. They are facts about the run, not
+    /// values from its data.
     pub attributes: BTreeMap<String, String>,
-    /// What started the run: the root span becomes its child. Default: the span that is active where the run is opened,
-    /// else what [`crate::Bridge::parent_from_environment`] returns.
+    /// The context that started the run: the root span becomes its child. Default: the span that is active where the run is opened,
+    /// or else the result of [`crate::Bridge::parent_from_environment`].
     pub parent: Option<Context>,
 }
 
 impl RunScope {
-    /// A run with the defaults of all else.
+    /// A run with defaults for everything else.
     pub fn new(
         run_id: RunId,
         dag_name: DagName,

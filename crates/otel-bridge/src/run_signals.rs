@@ -1,4 +1,4 @@
-//! The signals of one run: its spans, its metrics, its files, and the counts of them at the end.
+//! The signals of one run: its spans, its metrics, its files, and their counts at the end.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -29,10 +29,10 @@ use crate::{
     stage_span::{StageSpan, StageSpanBuilder},
 };
 
-/// The signals of one run. Clones are the same run.
+/// The signals of one run. Clones are handles to the same run.
 ///
-/// Everything that is started or logged in the context of one of its spans belongs to the run: it carries the run's
-/// ids, and goes into the run's files.
+/// Everything that is started or logged in the context of one of its spans belongs to the run: it carries the run's ids, and is
+/// written to the run's files.
 #[derive(Debug, Clone)]
 pub struct RunSignals {
     inner: Arc<Inner>,
@@ -41,13 +41,13 @@ pub struct RunSignals {
 #[derive(Debug)]
 struct Inner {
     spans: Arc<RunSpans>,
-    /// Keeps the pipeline that `reader` reads from.
+    /// Keeps the pipeline alive from which `reader` reads.
     _meter_provider: SdkMeterProvider,
     reader: SharedReader,
-    /// Of what `reader` reads.
+    /// The exemplars for the metrics of `reader`.
     exemplars: Exemplars,
     metric_changes: Mutex<MetricChanges>,
-    /// What the process had sent over OTLP when the run began.
+    /// The counts of metrics that the process had sent over OTLP when the run started.
     otlp_metrics_before: DeliveryCounts,
     ledgers: Mutex<Option<SignalLedgers>>,
 }
@@ -62,8 +62,8 @@ impl RunSignals {
             bridge.door.clone(),
             &bridge.exports.losses,
         ));
-        // Whatever OTLP is asked for: a file whose last line has the whole state is read without adding up all
-        // before it.
+        // Regardless of the temporality for OTLP: if the last line of the file has the whole state, it can be read without adding
+        // up all earlier lines.
         let reader = SharedReader::new(Temporality::Cumulative);
         let meter_provider =
             SdkMeterProvider::builder().with_resource(resource).with_reader(reader.clone()).build();
@@ -73,8 +73,8 @@ impl RunSignals {
         show_losses(&own_meter, &bridge.namespace, &bridge.vocabulary, bridge.exports.losses.clone());
         let leaving = bridge.meters();
         let leaving = leaving.map(|provider| provider.meter_with_scope(instrumentation.clone()));
-        // Recorded twice, once for the run's file and once for what leaves: a reader of the SDK belongs to one
-        // provider, and the process exports more than one run.
+        // Recorded twice, once for the file of the run and once for the export: a reader of the SDK belongs to one provider, and
+        // the process exports more than one run.
         let exemplars = Exemplars::default();
         let leaving = leaving.map(|meter| (meter, bridge.exemplars()));
         let meters: Vec<_> = std::iter::once((own_meter, exemplars.clone())).chain(leaving).collect();
@@ -100,7 +100,7 @@ impl RunSignals {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Starts the root span, `pipeline.execute`. Spans without a parent of the run become its children.
+    /// Starts the root span, `pipeline.execute`. Spans whose parent does not belong to the run become its children.
     pub fn root(&self) -> StageSpan {
         let root = self.span(span::PIPELINE_EXECUTE).parent(&self.inner.spans.base).start();
         let _ = self.inner.spans.root.set(root.context());
@@ -112,8 +112,8 @@ impl RunSignals {
         StageSpanBuilder::new(Arc::clone(&self.inner.spans), name)
     }
 
-    /// The context of the root span, or before that starts, of the run alone. Attach it around what has no span of its
-    /// own, and its logs belong to the run.
+    /// The context of the root span, or before that starts, of only the run. Attach it around code that has no span, so that its
+    /// logs belong to the run.
     pub fn context(&self) -> Context {
         self.inner.spans.context()
     }
@@ -123,27 +123,27 @@ impl RunSignals {
         &self.inner.spans.metrics
     }
 
-    /// Has all spans that end and logs that are made from now on carry `hamilton.execution_run_id`. The first id counts.
+    /// Adds `hamilton.execution_run_id` to all spans that end and all logs that are created from now on. Only the first id counts.
     pub fn set_execution_run_id(&self, id: i64) {
         self.inner.spans.run.origin.set_execution_run_id(id);
     }
 
-    /// Writes the data points that have changed since the last call as a line of the metrics' file. It returns before the
-    /// line is on disk.
+    /// Writes the data points that have changed since the last call as a line of the metrics file. It returns before the line is on
+    /// disk.
     pub fn snapshot_metrics(&self) {
-        // Held until the line is queued, so that no older state comes behind a newer one. The reader is the run's own, and
-        // calls nothing of the program; the queue waits for a disk in bounded time.
+        // Held until the line is queued, so that no older state follows a newer one. The reader belongs to the run, and calls no
+        // code of the program; the wait of the queue for a disk is bounded.
         let mut changes = self.inner.metric_changes.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without exemplars: the spans are in the bundle, and a line of each beat is to stay small.
+        // Without exemplars: the bundle contains the spans, and the line of each beat should be small.
         let none = Exemplars::default();
         if !self.write_metrics(&none, |metrics, _| changes.retain_changed(metrics)) {
-            // What was left out is written by the next call.
+            // Data points that were left out are written by the next call.
             *changes = MetricChanges::default();
         }
     }
 
-    /// Writes what `select` leaves of the state of all metrics; it returns how many data points those are. False where
-    /// the line was not taken.
+    /// Writes the part of the state of all metrics that `select` keeps; `select` returns the number of data points. Returns false
+    /// if the line was not accepted.
     fn write_metrics(
         &self,
         exemplars: &Exemplars,
@@ -158,34 +158,33 @@ impl RunSignals {
         self.inner.spans.run.metrics(metrics.into_file(), points)
     }
 
-    /// Waits until everything so far is in the files. False when that took longer than `timeout`. It blocks.
+    /// Waits until everything so far is in the files. Returns false if that took longer than `timeout`. It blocks.
     pub fn flush_files(&self, timeout: Duration) -> bool {
         self.inner.spans.run.flush(deadline_in(timeout))
     }
 
-    /// Completes the files, sends what waits for OTLP, and returns the counts, within `timeout` for everything
-    /// together. It blocks: in async code, call it inside `spawn_blocking`.
+    /// Completes the files, sends everything that waits for OTLP, and returns the counts, within `timeout` for everything together.
+    /// It blocks: in async code, call it inside `spawn_blocking`.
     ///
-    /// Spans and logs that come later count as dropped. A second call returns the same counts again.
+    /// Later spans and logs count as dropped. A second call returns the same counts again.
     pub fn finish(&self, timeout: Duration) -> SignalLedgers {
         let mut ledgers = self.inner.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        // The lock is held for the whole end: whoever asks a second time waits for the first and gets the same
-        // numbers.
+        // The lock is held until the end: a second caller waits for the first and gets the same numbers.
         ledgers.get_or_insert_with(|| self.finish_once(deadline_in(timeout))).clone()
     }
 
     fn finish_once(&self, deadline: Instant) -> SignalLedgers {
         let RunSpans { bridge, run, .. } = &*self.inner.spans;
-        // The last line has the whole state, for readers that look no further.
+        // The last line has the whole state, for readers that look only at that.
         self.write_metrics(&self.inner.exemplars, |_, points| points);
-        // Begun before the files are closed, so that disk and network take their time side by side.
+        // Started before the files are closed, so that disk and network work in parallel.
         let flush = bridge.exports.begin_flush();
         run.close(deadline);
         flush.wait(deadline);
         self.ledgers()
     }
 
-    /// The counts at this moment, without waiting for anything.
+    /// The current counts, without waiting for anything.
     pub fn ledgers(&self) -> SignalLedgers {
         let RunSpans { bridge, run, .. } = &*self.inner.spans;
         let exports = &bridge.exports;
@@ -210,7 +209,7 @@ impl RunSignals {
     }
 }
 
-/// The current context, where a span is active in it.
+/// The current context, if a span is active in it.
 fn active_context() -> Option<Context> {
     Context::map_current(|current| current.span().span_context().is_valid().then(|| current.clone()))
 }

@@ -1,4 +1,4 @@
-//! What the spans of a run are made with.
+//! The parts that the spans of a run share.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ use crate::{
     value::{AttributeKey, AttributeValue},
 };
 
-/// A run as each of its spans holds it.
+/// The state of a run that each of its spans holds.
 #[derive(Debug)]
 pub(crate) struct RunSpans {
     pub(crate) bridge: Arc<BridgeInner>,
@@ -27,13 +27,13 @@ pub(crate) struct RunSpans {
 }
 
 impl RunSpans {
-    /// The context of the root span, or before that starts, of the run alone. Attach it around what has no span of its
-    /// own, and its logs belong to the run.
+    /// The context of the root span, or before that starts, of only the run. Attach it around code that has no span, so that its
+    /// logs belong to the run.
     pub(crate) fn context(&self) -> Context {
         self.root.get().unwrap_or(&self.base).clone()
     }
 
-    /// The context of a parent for a new span, which always has the run in it.
+    /// The context of a parent for a new span, which always includes the run.
     pub(crate) fn context_in_run(&self, parent: Option<Context>) -> Context {
         let belongs =
             |context: &Context| context.get::<CurrentRun>().is_some_and(|run| Arc::ptr_eq(&run.0, &self.run));
@@ -60,7 +60,7 @@ impl RunSpans {
         }
     }
 
-    /// An attribute whose value is a name that the pipeline's author gave.
+    /// An attribute whose value is a name chosen by the author of the pipeline.
     pub(crate) fn named(&self, key: Key, name: String) -> KeyValue {
         KeyValue::new(self.bridge.vocabulary.key(key), Value::from(name))
     }

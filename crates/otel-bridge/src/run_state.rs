@@ -1,4 +1,4 @@
-//! One open run as the processors see it: the attributes that are added to its signals, and the queue to its files.
+//! One open run from the view of the processors: the attributes that are added to its signals, and the queue to its files.
 
 use std::{
     io, mem,
@@ -23,28 +23,28 @@ use crate::{
     signal_files::{Entry, Problems, SignalWriter},
 };
 
-/// The value that marks an OpenTelemetry context as one of a run.
+/// The value that marks an OpenTelemetry context as belonging to a run.
 #[derive(Debug, Clone)]
 pub(crate) struct CurrentRun(pub(crate) Arc<RunState>);
 
-/// An open run. It outlives its end where a context or a span still refers to it, and then takes nothing more.
+/// An open run. It lives longer than the run if a context or a span still refers to it, and then accepts nothing more.
 #[derive(Debug)]
 pub(crate) struct RunState {
     queue: Option<Queue<Entry>>,
-    /// Heartbeats that have ended, and are written together. `None` when the files are closed.
+    /// Heartbeats that have ended, and are written together. `None` if the files are closed.
     beats: Mutex<Option<Vec<RawSpan>>>,
     pub(crate) origin: Arc<Origin>,
     pub(crate) problems: Problems,
 }
 
-/// Entries that may wait for the writer.
+/// The maximum number of entries that wait for the writer.
 const QUEUE_LENGTH: usize = 4_096;
 /// Entries written at once.
 const BATCH_LENGTH: usize = 256;
-/// How long entries gather before they are written.
+/// How long entries accumulate before they are written.
 const LINGER: Duration = Duration::from_millis(50);
-/// Heartbeats that share a line: each line repeats the resource, which is more than a beat. Those of a process that is
-/// killed before are lost with it; `heartbeat.json` has the last one.
+/// How many heartbeats share a line: each line repeats the resource, which is larger than a beat. If the process is killed, those
+/// not yet written are lost; `heartbeat.json` has the last one.
 const BEATS_PER_LINE: usize = 12;
 /// How long a disk may make no progress before entries are dropped.
 const LONGEST_DISK_WAIT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl RunState {
         Self { queue: queue.ok(), beats: Mutex::new(Some(Vec::new())), origin, problems }
     }
 
-    /// The run that `context` belongs to.
+    /// The run to which `context` belongs.
     pub(crate) fn of(context: &Context) -> Option<Arc<Self>> {
         context.get::<CurrentRun>().map(|run| Arc::clone(&run.0))
     }
@@ -94,13 +94,12 @@ impl RunState {
 
     pub(crate) fn span_started(&self, span: &Span, own: Option<&OwnRecord>) {
         if let (Some(queue), Some(data)) = (&self.queue, span.exported_data())
-            // A beat has ended when it starts: an open one would only grow the file.
+            // A beat ends at once: recording it as open would only make the file larger.
             && data.name != span::HEARTBEAT
         {
-            // A copy, which costs: this is what makes the open spans of a killed process known. Most spans end
-            // before it is written.
+            // A copy, which has a cost: this makes the open spans of a killed process known. Most spans end before it is written.
             let span = RawSpan { data, own: own.map(OwnRecord::snapshot) };
-            // Dropping a start record for lack of room loses nothing: the span itself follows.
+            // If there is no room, losing a start record is harmless: the span itself follows.
             let _ = queue.push(Entry::Started(Box::new(span)));
         }
     }
@@ -121,7 +120,7 @@ impl RunState {
             return;
         };
         beats.push(span);
-        // A line of one beat repeats the resource, a kilobyte, each few seconds for as long as the run lasts.
+        // A line with a single beat would repeat the resource, a kilobyte, every few seconds for the whole run.
         let is_line = beats.len() >= BEATS_PER_LINE;
         drop(gathered);
         if is_line {
@@ -129,13 +128,13 @@ impl RunState {
         }
     }
 
-    /// Queues the heartbeats that have gathered.
+    /// Queues the heartbeats that have accumulated.
     fn write_beats(&self) {
         let beats = self.beats().as_mut().map(mem::take);
         self.queue_beats(beats);
     }
 
-    /// Without the lock of those that gather: the queue waits for a disk, and every span that ends looks for beats.
+    /// Without holding the lock of the accumulated beats: the queue may wait for a disk, and every span that ends checks for beats.
     fn queue_beats(&self, beats: Option<Vec<RawSpan>>) {
         if let Some(beats) = beats.filter(|beats| !beats.is_empty()) {
             let items = beats.len() as u64;
@@ -151,7 +150,7 @@ impl RunState {
         self.push(Entry::Log(Box::new((record, scope))), &self.origin.counts.logs.bundle, 1);
     }
 
-    /// False where the line was not taken.
+    /// Returns false if the line was not accepted.
     pub(crate) fn metrics(&self, snapshot: Exportable<MetricsData>, points: u64) -> bool {
         let entry = Entry::Metrics { snapshot: Box::new(snapshot), points };
         self.push(entry, &self.origin.counts.metrics.bundle, points)
@@ -170,13 +169,13 @@ impl RunState {
         is_taken
     }
 
-    /// Waits until everything so far is in the files. False when that did not happen before `deadline`.
+    /// Waits until everything so far is in the files. Returns false if that did not happen before `deadline`.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         self.write_beats();
         self.queue.as_ref().is_none_or(|queue| queue.flush(deadline))
     }
 
-    /// Takes nothing more, and waits until the files are complete. False when that did not happen before `deadline`.
+    /// Accepts nothing more, and waits until the files are complete. Returns false if that did not happen before `deadline`.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
         let last = self.beats().take();
         self.queue_beats(last);

@@ -1,4 +1,4 @@
-//! The sampler: what the standard variables say decides over export, and never over a run's own files.
+//! The sampler: the standard variables control the export, but never a run's own files.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -8,8 +8,8 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, SamplingResult, Should
 
 use crate::{attach, run_state::RunState};
 
-/// Records every span of a run, and of the others those that the configured sampler takes and somebody exports. Where
-/// the program has a provider of its own, that one's sampler decides instead of the configured one.
+/// Records every span of a run, and other spans if the configured sampler takes them and they are exported. If the program has its
+/// own provider, the sampler of that one decides instead of the configured one.
 #[derive(Debug, Clone)]
 pub(crate) struct BridgeSampler {
     pub(crate) configured: Sampler,

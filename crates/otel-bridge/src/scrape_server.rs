@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: the metrics of this moment, at `/metrics`.
+//! The endpoint for Prometheus: the current metrics, at `/metrics`.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use crate::{
     signal_export::ScrapeTarget,
 };
 
-/// A server that ends when this is dropped.
+/// A server that stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ScrapeServer {
     address: SocketAddr,
@@ -28,7 +28,7 @@ pub(crate) struct ScrapeServer {
 }
 
 impl ScrapeServer {
-    /// Listens, and answers on a thread of its own.
+    /// Listens, and answers on its own thread.
     pub(crate) fn start(target: &ScrapeTarget, reader: SharedReader, door: MetricDoor) -> io::Result<Self> {
         let addresses: Vec<SocketAddr> = (target.host.as_str(), target.port).to_socket_addrs()?.collect();
         let listener = TcpListener::bind(addresses.as_slice())?;
@@ -50,7 +50,7 @@ impl ScrapeServer {
                 };
                 let routes = Router::new().route("/metrics", routing::get(metrics));
                 let served = axum::serve(listener, routes);
-                // Not gracefully: a scraper keeps its connection, and must not keep the process.
+                // Without a graceful shutdown: a scraper keeps its connection open, and must not keep the process alive.
                 tokio::select! {
                     _ = served => {}
                     _ = ended => {}
@@ -60,7 +60,7 @@ impl ScrapeServer {
         Ok(Self { address, _end: end })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,5 +1,5 @@
-//! Takes out of signals what may not leave the process: credentials and hidden values redacted, long texts cut, and only
-//! what OTLP/JSON can carry left. [`crate::door`] is who calls it.
+//! Removes from signals what may not leave the process: redacts credentials and hidden values, shortens long texts, and keeps only
+//! what OTLP/JSON can represent. Called by [`crate::door`].
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
@@ -16,14 +16,14 @@ use opentelemetry_sdk::{
 
 use crate::names::{self, key};
 
-/// Keys whose verdict is remembered. Keys come from code, so more than this are a mistake of the code.
+/// The maximum number of cached keys. Keys come from code, so that more than this are a bug in that code.
 const REMEMBERED_KEYS: usize = 4_096;
 
-/// Where blank log records come from: the SDK makes them only through a logger.
+/// The source of blank log records: the SDK creates them only through a logger.
 static BLANK: LazyLock<SdkLogger> =
     LazyLock::new(|| SdkLoggerProvider::builder().build().logger(names::SCOPE));
 
-/// What may leave the process, and how long it may be.
+/// What may leave the process, and the maximum length of texts.
 #[derive(Debug, Clone)]
 pub(crate) struct Scrubber {
     redactor: Redactor,
@@ -45,10 +45,9 @@ impl Scrubber {
         &self.redactor
     }
 
-    /// Scrubs everything on a span that a program can set. Of a key that was set twice, the last value stays.
+    /// Scrubs everything on a span that a program can set. If a key was set twice, the last value is kept.
     pub(crate) fn span(&mut self, span: &mut SpanData) {
-        // The SDK exports a key that was set twice two times. OTLP says that keys are unique, and a backend takes
-        // either.
+        // The SDK exports a key that was set twice two times. According to OTLP keys are unique, and a backend may take either.
         keep_last_values(&mut span.attributes);
         self.name(&mut span.name);
         self.attributes(&mut span.attributes);
@@ -70,7 +69,7 @@ impl Scrubber {
         self.scope(&mut span.instrumentation_scope);
     }
 
-    /// Cuts the texts of attributes that need nothing else.
+    /// Shortens the texts of attributes that need no other treatment.
     pub(crate) fn cut(&self, attributes: &mut [KeyValue]) {
         for attribute in attributes {
             if let Some(value) = self.value(&attribute.value, Kept::Whole) {
@@ -81,7 +80,7 @@ impl Scrubber {
 
     /// Scrubs the body and the attributes of a log record.
     pub(crate) fn log(&mut self, record: &mut SdkLogRecord) {
-        // What the engine logs repeats the data of queries, in the message and in every field.
+        // Log messages of the query engine repeat data of queries, in the message and in every field.
         let least = match record.target() {
             Some(target) if is_engine(target) => Kept::Error,
             _ => Kept::Scrubbed,
@@ -91,18 +90,18 @@ impl Scrubber {
         }
         let changed: Vec<Option<AnyValue>> =
             record.attributes_iter().map(|(key, value)| self.log_attribute(key, value, least)).collect();
-        // Most records stay as they are, and a copy of one costs more than the search for what is to be hidden.
+        // Most records stay unchanged, and copying one costs more than searching it for hidden values.
         if changed.iter().any(Option::is_some) {
             *record = with_attributes(record, changed);
         }
     }
 
-    /// Scrubs the attributes of a scope, and its name where that holds something.
+    /// Scrubs the attributes of a scope, and its name if that contains anything to hide.
     pub(crate) fn scope(&mut self, scope: &mut InstrumentationScope) {
-        // A tracer can be called by anything, a connection string among it.
+        // A tracer can have any name, even a connection string.
         let name = self.redactor.text(scope.name());
         let has_attributes = scope.attributes().next().is_some();
-        // Nearly always: the scope is a static name, and rebuilding it for each span would cost more than the rest.
+        // The usual case: the scope is a static name, and rebuilding it for each span would cost more than the rest.
         if name == scope.name() && !has_attributes {
             return;
         }
@@ -118,11 +117,11 @@ impl Scrubber {
         *scope = scrubbed.build();
     }
 
-    /// A trace state comes from whoever called the process.
+    /// A trace state comes from the caller of the process.
     fn trace_state(&self, context: &mut SpanContext) {
         let state = context.trace_state().header();
         if !state.is_empty() && self.redactor.text(&state) != state {
-            // Without the trace state as a whole: part of it would be read as if it were all.
+            // Removes the whole trace state: a part of it would be read as if it were complete.
             *context = SpanContext::new(
                 context.trace_id(),
                 context.span_id(),
@@ -133,9 +132,9 @@ impl Scrubber {
         }
     }
 
-    /// A name that is borrowed stands in the code.
+    /// A borrowed name is a constant in the code.
     fn name(&self, name: &mut Cow<'static, str>) {
-        // A static name is part of a program's text, and cannot hold a value.
+        // A static name is part of a program's code, and cannot contain a value.
         if let Cow::Owned(text) = name
             && let Some(text) = self.text(text, None, Kept::Scrubbed)
         {
@@ -154,13 +153,13 @@ impl Scrubber {
         }
     }
 
-    /// The value as it may leave, where that differs.
+    /// The value that may leave, if it differs from the original.
     fn value(&self, value: &Value, kept: Kept) -> Option<Value> {
         let limit = self.span_value_length;
         match value {
             Value::String(text) => self.text(text.as_str(), limit, kept).map(Value::from),
-            // `opentelemetry-proto` writes NaN and the infinities as `null`, on which a collector refuses the whole
-            // batch for good.
+            // `opentelemetry-proto` writes NaN and the infinities as `null`, for which a collector permanently rejects the whole
+            // batch.
             Value::F64(number) => non_finite_name(*number).map(Value::from),
             Value::Array(Array::String(texts)) => {
                 let changed: Vec<Option<String>> =
@@ -220,15 +219,15 @@ impl Scrubber {
     }
 
     fn text(&self, text: &str, limit: Option<usize>, kept: Kept) -> Option<String> {
-        // Redacted before it is cut: half of a credential would not be recognised, and is a half too much.
+        // Redacted before it is cut: half of a credential would not be recognised, and would still be leaked.
         let redacted = match kept {
             Kept::Scrubbed => Cow::Owned(self.redactor.text(text)),
             Kept::Error => Cow::Owned(self.redactor.error_text(text)),
             Kept::Sql => Cow::Owned(self.redactor.sql_text(text)),
             Kept::Whole => Cow::Borrowed(text),
         };
-        // By characters, as the specification counts the limit (`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`), and never in the
-        // middle of one.
+        // Counted in characters, as the specification defines the limit (`OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT`), and never cut within
+        // one.
         let end = limit.and_then(|limit| redacted.char_indices().nth(limit));
         let scrubbed = end.map_or(&*redacted, |(end, _)| &redacted[..end]);
         (scrubbed != text).then(|| scrubbed.to_owned())
@@ -239,7 +238,7 @@ impl Scrubber {
             return hidden;
         }
         let hidden = self.redactor.hides_key(key.as_str());
-        // A program may make keys out of data, without end.
+        // A program may create keys from data, without limit.
         if self.hidden_keys.len() < REMEMBERED_KEYS {
             self.hidden_keys.insert(key.clone(), hidden);
         }
@@ -247,40 +246,39 @@ impl Scrubber {
     }
 }
 
-/// What is kept of a text.
+/// How much is kept of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
-    /// All: it has passed the capture policy.
+    /// All of it: it has passed the capture policy.
     Whole,
-    /// All but credentials, and what the policy hides in every text.
+    /// Everything except credentials, and what the policy hides in every text.
     Scrubbed,
-    /// That of the message of an error.
+    /// What is kept of an error message.
     Error,
-    /// That of a statement.
+    /// What is kept of a statement.
     Sql,
 }
 
 impl Kept {
-    /// By the key under which a text stands.
+    /// Determined by the key of a text.
     fn of(key: &str) -> Self {
         match key {
             key::EXCEPTION_MESSAGE | key::EXCEPTION_STACKTRACE => Self::Error,
-            // The keys under which programs log an error with `tracing`, which the conventions of OpenTelemetry do not
-            // cover.
+            // The keys under which programs log an error with `tracing`, which OpenTelemetry's conventions do not cover.
             "error" | "err" | "error.message" | "exception" => Self::Error,
-            // The second is the name from before the conventions were stable, which libraries still write.
+            // The second one is the name from before the conventions were stable, which libraries still use.
             key::DB_QUERY_TEXT | "db.statement" | "sql" | "query" => Self::Sql,
             _ => Self::Scrubbed,
         }
     }
 
-    /// `least` where the key says nothing.
+    /// `least` if the key does not decide.
     fn or(self, least: Self) -> Self {
         if self == Self::Scrubbed { least } else { self }
     }
 }
 
-/// What stands for a number that JSON has no notation for, as in the JSON mapping of Protocol Buffers.
+/// The text for a number that JSON cannot represent, as in the JSON mapping of Protocol Buffers.
 fn non_finite_name(number: f64) -> Option<&'static str> {
     match number {
         f64::INFINITY => Some("Infinity"),
@@ -295,7 +293,7 @@ fn keep_last_values(attributes: &mut Vec<KeyValue>) {
     for index in 0..attributes.len() {
         let key = &attributes[index].key;
         match attributes[..kept].iter().position(|attribute| attribute.key == *key) {
-            // The later value takes the place of the earlier one, so that the order of the keys stays.
+            // The later value replaces the earlier one in place, so that the order of the keys is kept.
             Some(first) => attributes.swap(first, index),
             None => {
                 attributes.swap(kept, index);
@@ -306,10 +304,10 @@ fn keep_last_values(attributes: &mut Vec<KeyValue>) {
     attributes.truncate(kept);
 }
 
-/// The record again, with those of its attributes replaced that changed.
+/// A copy of the record with the changed attributes replaced.
 fn with_attributes(record: &SdkLogRecord, changed: Vec<Option<AnyValue>>) -> SdkLogRecord {
-    // `SdkLogRecord` has no way to change or remove an attribute (`opentelemetry_sdk` 0.33.1, `src/logs/record.rs`),
-    // so a record with other values is made anew.
+    // `SdkLogRecord` has no way to change or remove an attribute (`opentelemetry_sdk` 0.33.1, `src/logs/record.rs`), so a new
+    // record is created.
     let mut copy = BLANK.create_log_record();
     if let Some(name) = record.event_name() {
         copy.set_event_name(name);

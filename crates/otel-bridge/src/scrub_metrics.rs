@@ -1,5 +1,5 @@
-//! Takes out of metrics what may not leave the process. The SDK collects them into values that cannot be changed, so
-//! this happens to the messages made from them.
+//! Removes from metrics what may not leave the process. The SDK collects them into values that cannot be changed, so this works on
+//! the messages created from them.
 
 use daglight_capture_policy::{REDACTED, Redactor};
 use opentelemetry_proto::tonic::{
@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 use crate::scrub::Scrubber;
 
 impl Scrubber {
-    /// Scrubs the scope, the names and the attributes of metrics, which any code may have chosen.
+    /// Scrubs the scope, the names and the attributes of metrics, which any code may have set.
     pub(crate) fn scope_metrics(&self, scope: &mut ScopeMetrics) {
         let redactor = self.redactor();
         if let Some(scope) = &mut scope.scope {

@@ -1,4 +1,4 @@
-//! Why an OTLP request did not arrive, in words that can be shown.
+//! Why an OTLP request did not arrive, in a form that is safe to show.
 
 use std::{error::Error, time::Duration};
 
@@ -7,10 +7,10 @@ use daglight_http_transport::shown_url;
 
 use crate::{messages::Rejected, otlp_target::OtlpTarget};
 
-/// Characters of an answer that are shown.
+/// The maximum number of characters shown of an answer.
 const SHOWN_ANSWER: usize = 200;
 
-/// The cause of a [`SendError`], whatever library it comes from.
+/// The cause of a [`SendError`], from any library.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why an OTLP request did not arrive.
@@ -22,7 +22,7 @@ pub enum SendError {
     Unreachable {
         /// The endpoint.
         endpoint: String,
-        /// Why not.
+        /// The cause.
         source: Cause,
     },
     /// The endpoint refused the request.
@@ -32,22 +32,22 @@ pub enum SendError {
         endpoint: String,
         /// The status of the answer: of HTTP, or of gRPC.
         status: String,
-        /// The beginning of what it says.
+        /// The beginning of its message.
         answer: String,
     },
-    /// The endpoint answered with success, but not as one of OTLP: it has taken nothing.
+    /// The endpoint answered with success, but the answer does not conform to OTLP: nothing was accepted.
     #[error(
         "the answer of {endpoint} is not that of an OTLP endpoint: check the endpoint, and proxies in between"
     )]
     NotOtlp {
         /// The endpoint.
         endpoint: String,
-        /// What is wrong with the answer.
+        /// The problem with the answer.
         source: Cause,
     },
 }
 
-/// An endpoint as errors show it: without its credentials, and without those that it repeats.
+/// An endpoint in a form for error messages: without its credentials, including those in its answers.
 #[derive(Debug)]
 pub(crate) struct ShownEndpoint {
     url: String,
@@ -64,12 +64,12 @@ impl ShownEndpoint {
         }
     }
 
-    /// The beginning of what the endpoint says, which may repeat what it was sent.
+    /// The beginning of the endpoint's answer, which may repeat what it was sent.
     pub(crate) fn text(&self, answer: &str) -> String {
         self.redactor.text(answer.trim()).chars().take(SHOWN_ANSWER).collect()
     }
 
-    /// What the endpoint rejected, with a reason that can be shown.
+    /// What the endpoint rejected, with a reason that is safe to show.
     pub(crate) fn rejected(&self, rejected: Rejected) -> Rejected {
         Rejected { reason: self.text(&rejected.reason), ..rejected }
     }
@@ -94,7 +94,7 @@ impl ShownEndpoint {
     }
 }
 
-/// An attempt that failed, and whether another one may succeed.
+/// A failed attempt, and whether another one may succeed.
 #[derive(Debug)]
 pub(crate) struct FailedAttempt {
     pub(crate) error: SendError,
@@ -106,7 +106,7 @@ pub(crate) enum Retry {
     Never,
     /// After the usual pause.
     Later,
-    /// After the pause that the endpoint has asked for.
+    /// After the pause that the endpoint requested.
     After(Duration),
 }
 
@@ -119,7 +119,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::otlp_target::{OtlpProtocol, TlsFiles};
 
-    /// An endpoint whose URL and header hold credentials.
+    /// An endpoint with credentials in its URL and in a header.
     pub(crate) fn endpoint() -> ShownEndpoint {
         ShownEndpoint::of(&OtlpTarget {
             protocol: OtlpProtocol::Grpc,

@@ -1,6 +1,6 @@
-//! Sending OTLP requests as they are: the lines of a bundle, the empty requests of a check, and metrics over gRPC.
+//! Sending existing OTLP requests: the lines of a bundle, the empty requests of a check, and metrics over gRPC.
 //!
-//! Spans and log records of a live run go through [`crate::exporters`], to the same endpoints.
+//! Spans and log records of a live run are sent by [`crate::exporters`], to the same endpoints.
 
 use std::{
     sync::Arc,
@@ -20,18 +20,17 @@ use crate::{
     transport::EndpointError,
 };
 
-/// How often, and how long, a request is sent that the endpoint cannot take at the moment.
+/// How often, and for how long, to retry a request that the endpoint cannot accept at the moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetryPolicy {
     pub(crate) attempts: u32,
-    /// How long to wait at most before the second attempt, where the endpoint does not say; each further wait is up to
-    /// twice as long.
+    /// The maximum wait before the second attempt, unless the endpoint requests another; each further wait is up to twice as long.
     pub(crate) first_wait: Duration,
-    /// No attempt begins later than this after the first.
+    /// No attempt starts later than this after the first one.
     pub(crate) longest: Duration,
 }
 
-/// Sends the requests of one signal. It blocks, and so it must not be used on a thread of a runtime.
+/// Sends the requests of one signal. It blocks, so it must not be used on a thread of a runtime.
 #[derive(Debug)]
 pub(crate) struct Sender {
     endpoint: Endpoint,
@@ -45,7 +44,7 @@ enum Endpoint {
 }
 
 impl Sender {
-    /// `grpc` holds the runtime that senders over gRPC share, as soon as there is one.
+    /// `grpc` holds the runtime that senders over gRPC share, once it is started.
     pub(crate) fn new(
         target: &OtlpTarget,
         policy: RetryPolicy,
@@ -58,8 +57,8 @@ impl Sender {
         Ok(Self { endpoint, policy })
     }
 
-    /// Sends a request, and returns what the endpoint rejected of it. Sending twice what has arrived does no harm: spans
-    /// and records have ids and times.
+    /// Sends a request, and returns what the endpoint rejected. Sending the same again is harmless: spans and records have ids and
+    /// times.
     pub(crate) fn send<R: OtlpRequest>(&self, request: &Exportable<R>) -> Result<Rejected, SendError> {
         let begun = Instant::now();
         let mut backoff = Backoff::new(self.policy.first_wait, self.policy.longest);
@@ -75,7 +74,7 @@ impl Sender {
                 Retry::Later => backoff.next_pause(None),
                 Retry::After(pause) => pause,
             };
-            // A pause that would end after the limit is not begun: the caller gets the same error earlier.
+            // A pause that would end after the limit is not started: the caller gets the same error earlier.
             if attempts >= self.policy.attempts || begun.elapsed().saturating_add(pause) > self.policy.longest
             {
                 return Err(error);

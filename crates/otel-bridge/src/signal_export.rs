@@ -1,17 +1,17 @@
-//! Where each signal goes besides the bundle, as the `OTEL_*_EXPORTER` variables say.
+//! The destinations of each signal other than the bundle, from the `OTEL_*_EXPORTER` variables.
 
 use crate::{ledger::Signal, otlp_target::OtlpTarget, variables::Variables};
 
-/// Where one signal goes besides the bundle.
+/// The destinations of one signal other than the bundle.
 #[derive(Debug, Default)]
 pub(crate) struct SignalExport {
     pub(crate) otlp: Option<OtlpTarget>,
     pub(crate) console: bool,
-    /// Where Prometheus may ask for them. Of metrics alone.
+    /// Where Prometheus can scrape them. Only for metrics.
     pub(crate) prometheus: Option<ScrapeTarget>,
 }
 
-/// Where to listen, as the variables say.
+/// The address to listen on, from the variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScrapeTarget {
     pub(crate) host: String,
@@ -61,7 +61,7 @@ impl SignalExport {
     }
 }
 
-/// Where to listen. Both variables and their defaults are those of the specification.
+/// The address to listen on. Both variables and their defaults are from the specification.
 fn scrape_target(variables: &mut Variables<'_>) -> ScrapeTarget {
     let port = "OTEL_EXPORTER_PROMETHEUS_PORT";
     let number = variables.text(port).and_then(|text| {

@@ -1,12 +1,11 @@
-//! The signal files of a run: OTLP/JSON, one object per line, appended by one thread as the run goes.
+//! The signal files of a run: OTLP/JSON, one object per line, appended by one thread during the run.
 //!
-//! Each file holds one signal: a line of the traces file is a `TracesData`, of the logs file a `LogsData`, of the
-//! metrics file a `MetricsData`, as the OpenTelemetry file format has them. A reader meets whole lines only, whenever
-//! the process died.
+//! Each file holds one signal: a line of the traces file is a `TracesData`, of the logs file a `LogsData`, of the metrics file a
+//! `MetricsData`, as in the OpenTelemetry file format. A reader sees only complete lines, whenever the process died.
 //!
-//! Spans that are open for longer than a moment also stand, without an end time, in a file beside the traces file
-//! (`otel_traces.open.json` beside `otel_traces.json`), so that the spans of a process that died are not lost. It is
-//! removed when the run ends with no span open.
+//! Spans that are open for longer than a moment are also written, without an end time, to a file next to the traces file
+//! (`otel_traces.open.json` next to `otel_traces.json`), so that the spans of a process that died are not lost. It is removed if
+//! the run ends with no span open.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -34,12 +33,12 @@ use crate::{
     own_record::RawSpan,
 };
 
-/// Something to be written.
+/// An item to write.
 #[derive(Debug)]
 pub(crate) enum Entry {
     Started(Box<RawSpan>),
     Ended(Box<RawSpan>),
-    /// Heartbeats, which no one follows while they are open.
+    /// Heartbeats, which are not recorded while they are open.
     Beats(Vec<RawSpan>),
     Log(LogItem),
     Metrics {
@@ -48,7 +47,7 @@ pub(crate) enum Entry {
     },
 }
 
-/// Writes the entries of one run. It lives on the run's writer thread.
+/// Writes the entries of one run, on the writer thread of the run.
 #[derive(Debug)]
 pub(crate) struct SignalWriter {
     resource: ResourceAttributesWithSchema,
@@ -61,7 +60,7 @@ pub(crate) struct SignalWriter {
     problems: Problems,
 }
 
-/// What went wrong, once per file, for whoever finishes the run.
+/// Errors, at most one per file, for the code that finishes the run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Problems(Arc<Mutex<Vec<Warning>>>);
 
@@ -79,7 +78,7 @@ impl Problems {
 }
 
 impl SignalWriter {
-    /// Creates the files. One that cannot be created is a problem, and its signal counts as failed.
+    /// Creates the files. A file that cannot be created is a problem, and its signal counts as failed.
     pub(crate) fn create(
         files: Option<&SignalFiles>,
         durability: Durability,
@@ -116,8 +115,8 @@ impl SignalWriter {
                 }
                 Entry::Ended(span) => {
                     let id = span.data.span_context.span_id();
-                    // A span that starts and ends within one batch never gets to the file of open ones: with a
-                    // linger of 50 ms these are most of them.
+                    // A span that starts and ends within one batch is never written to the file of open spans: with a linger of 50
+                    // ms, most spans are like this.
                     if started.remove(&id).is_none() {
                         self.open_spans.ended(id);
                     }
@@ -133,17 +132,17 @@ impl SignalWriter {
                 }
             }
         }
-        // Logs first: a reader that follows the files finds the log records of a span that has ended.
+        // Logs first: when a reader that follows the files sees a span that has ended, its log records are there.
         self.write_logs(&logs);
         self.write_spans(spans);
         let without_end = |mut span: RawSpan| {
-            // OTLP has no mark for a span without an end but a time of 0.
+            // OTLP marks a span without an end only by an end time of 0.
             span.data.end_time = UNIX_EPOCH;
             self.door.span(span, &self.origin)
         };
         let ids: Vec<SpanId> = started.keys().copied().collect();
         let started = started.into_values().map(without_end).collect();
-        // Last of all, so that the file never claims a span open that the traces file has as ended before it.
+        // Last, so that the file never lists a span as open that the traces file already has as ended.
         self.open_spans.started(ids, started, &self.resource, &self.problems);
     }
 
@@ -170,7 +169,7 @@ impl SignalWriter {
 impl Drop for SignalWriter {
     fn drop(&mut self) {
         if self.open_spans.unended.is_empty() && self.open_spans.file.file.is_some() {
-            // The file is only of use to those who find it, so one that stays does no harm.
+            // Best effort: a leftover file is harmless.
             let _ = FileBelow::at(&self.open_spans.file.path).remove();
         }
     }
@@ -211,7 +210,7 @@ impl OpenSpans {
 #[derive(Debug)]
 struct LineFile {
     path: PathBuf,
-    /// `None` where the file could not be opened.
+    /// `None` if the file could not be opened.
     file: Option<File>,
     size_bytes: u64,
     durability: Durability,
@@ -233,7 +232,7 @@ impl LineFile {
         Self { path: path.to_owned(), file, size_bytes, durability, line: Vec::new(), failed_before }
     }
 
-    /// The file of a run that has no bundle. Whoever opened the run has said so.
+    /// The file of a run without a bundle, about which the caller has already warned.
     fn none() -> Self {
         let durability = Durability::Process;
         Self {
@@ -246,12 +245,12 @@ impl LineFile {
         }
     }
 
-    /// Appends one line. False when it is not in the file; the first failure is a problem.
+    /// Appends one line. Returns false if it was not written; the first failure is a problem.
     fn write<T: Serialize>(&mut self, value: &Exportable<T>, signal: Signal, problems: &Problems) -> bool {
         match self.try_write(value) {
             Ok(()) => true,
             Err(error) => {
-                // A full disk fails every line. The counts say how many; the text says it once.
+                // On a full disk every line fails. The counts show how many; the warning is given only once.
                 if !self.failed_before {
                     self.failed_before = true;
                     problems.add(format_args!("cannot write {signal} to {}", self.path.display()), &error);
@@ -266,12 +265,11 @@ impl LineFile {
             return Err(io::ErrorKind::NotFound.into());
         };
         self.line.clear();
-        // Into memory first and then to the file in one `write`: a process that is killed leaves at most one torn
-        // line, and none in the middle.
+        // First to memory and then to the file in one `write`: a process that is killed leaves at most one torn line, at the end.
         serde_json::to_writer(&mut self.line, value.get())?;
         self.line.push(b'\n');
         if let Err(error) = file.write_all(&self.line) {
-            // A part of the line may be in the file, which the next line must not be appended to.
+            // Part of the line may be in the file; the next line must not be appended to it.
             file.set_len(self.size_bytes)?;
             return Err(error);
         }

@@ -1,11 +1,11 @@
-//! From when on a span is slow.
+//! The thresholds for slow spans.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// How long something of a stage may take before its span is marked `slow`.
+/// How long a span of a stage may take before it is marked `slow`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowAfter {
-    /// Where the stage has no threshold of its own.
+    /// For stages without their own threshold.
     pub default: Duration,
     /// Thresholds by stage.
     pub by_stage: BTreeMap<String, Duration>,

@@ -8,10 +8,10 @@ use std::{
 
 use opentelemetry::trace::SpanId;
 
-/// Locks over which the spans are spread.
+/// The number of locks over which the spans are distributed.
 const SHARDS: usize = 16;
 
-/// A value for each open span, which many threads put in and take out.
+/// A value for each open span, with concurrent insertion and removal.
 pub(crate) struct SpanMap<T>([Mutex<HashMap<SpanId, T>>; SHARDS]);
 
 impl<T> SpanMap<T> {

@@ -1,15 +1,15 @@
-//! How what a span stands for ended.
+//! The status of a span.
 
 use std::fmt;
 
-/// How what a span stands for ended.
+/// How the work of a span ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpanStatus {
-    /// It did what it should.
+    /// It succeeded.
     Ok,
     /// It failed.
     Error,
-    /// It was given up before it was done.
+    /// It was cancelled before it was done.
     Cancelled,
     /// It was not done at all.
     Skipped,

@@ -1,4 +1,4 @@
-//! Spans of a run: started with their stage and node, ended with a status, measured as they end.
+//! Spans of a run: started with their stage and node, ended with a status, and measured at their end.
 
 use std::{
     fmt,
@@ -27,7 +27,7 @@ use crate::{
 /// The `error.type` of a span that a panic went through.
 const PANIC: &str = "panic";
 
-/// A span of a run that is to be started.
+/// A span of a run before its start.
 #[derive(Debug)]
 #[must_use]
 pub struct StageSpanBuilder {
@@ -53,7 +53,7 @@ impl StageSpanBuilder {
         }
     }
 
-    /// The context of the parent span. Default: the current context where it belongs to the run, else the root span.
+    /// The context of the parent span. Default: the current context if it belongs to the run, else the root span.
     pub fn parent(mut self, context: &Context) -> Self {
         self.parent = Some(context.clone());
         self
@@ -65,10 +65,10 @@ impl StageSpanBuilder {
         self
     }
 
-    /// The stage: extract, normalize, compile, plan, register, write, or one of the user's own.
+    /// The stage: extract, normalize, compile, plan, register, write, or a custom one.
     pub fn stage(mut self, stage: impl Into<String>) -> Self {
         let stage = stage.into();
-        // For the span among the names that the author gave, and below for the metrics and the limit of the stage.
+        // For the span it is one of the names chosen by the author; below it is for the metrics and the threshold of the stage.
         self.recorded.names.push(self.run.named(Key::Stage, stage.clone()));
         self.stage = Some(stage);
         self
@@ -87,7 +87,7 @@ impl StageSpanBuilder {
         self
     }
 
-    /// When it started, for what already has. Default: now.
+    /// The start time, for work that has already started. Default: now.
     pub fn start_at(mut self, time: SystemTime) -> Self {
         self.started_at = Some(time);
         self
@@ -99,7 +99,7 @@ impl StageSpanBuilder {
         reason = "a span without a time of the caller's starts and ends now"
     )]
     pub fn start(self) -> StageSpan {
-        // A span without a parent is one of the run, and belongs below its root.
+        // A span without a parent belongs to the run, directly below its root.
         let parent = self.run.context_in_run(self.parent);
         let started_at = self.started_at.unwrap_or_else(clock::now);
         let tracer = self.run.tracer();
@@ -124,11 +124,11 @@ impl StageSpanBuilder {
 
 /// A span of a run.
 ///
-/// [`Self::end`] says that it went well unless [`Self::fail`] or [`Self::finish_as`] said otherwise. A span that is
-/// dropped before its end, as those of a cancelled future are, ends as `cancelled`, or as a failure during a panic.
+/// [`Self::end`] marks it as successful unless [`Self::fail`] or [`Self::finish_as`] was called. A span that is dropped before its
+/// end, like those of a cancelled future, ends as `cancelled`, or as a failure during a panic.
 ///
-/// What it records does not stand on the span in its context, which any code can write on: it is kept beside that, and
-/// has the last word where both set the same attribute.
+/// Its data is not recorded on the span in its context, to which any code can write: it is kept separately, and takes precedence if
+/// both set the same attribute.
 pub struct StageSpan {
     context: Context,
     record: Arc<OwnRecord>,
@@ -151,42 +151,42 @@ struct Outcome {
 }
 
 impl StageSpan {
-    /// The context with the span and its run in it: what is logged and started inside belongs to them.
+    /// The context with the span and its run: everything that is logged and started in it belongs to them.
     pub fn context(&self) -> Context {
         self.context.clone()
     }
 
-    /// Sets an attribute; of several values under one key, the last one stays.
+    /// Sets an attribute; if a key is set several times, the last value is kept.
     pub fn set(&self, key: impl Into<AttributeKey>, value: impl Into<AttributeValue>) {
         self.record.set(self.run.attribute(key.into(), value.into()));
     }
 
-    /// Rows that it read or wrote.
+    /// The number of rows that it read or wrote.
     pub fn row_count(&self, rows: u64) {
         self.set(Key::RowCount, rows);
         // The metrics are recorded when the span ends, and cannot read attributes back from it.
         self.outcome().row_count = Some(rows);
     }
 
-    /// Columns of what it read or wrote.
+    /// The number of columns that it read or wrote.
     pub fn column_count(&self, columns: u64) {
         self.set(Key::ColumnCount, columns);
         self.outcome().column_count = Some(columns);
     }
 
-    /// Bytes that it read or wrote.
+    /// The number of bytes that it read or wrote.
     pub fn bytes(&self, bytes: u64) {
         self.set(Key::Bytes, bytes);
         self.outcome().bytes = Some(bytes);
     }
 
-    /// Marks it as failed: status, `error.type`, and an exception event. `error_type` is one of few, such as the name
+    /// Marks it as failed: status, `error.type`, and an exception event. `error_type` must be one of few values, such as the name
     /// of an error enum's variant.
     pub fn fail(&self, error_type: &str, message: &Captured) {
         self.fail_with_stack(error_type, message, None);
     }
 
-    /// As [`Self::fail`], with a stack trace or the chain of causes.
+    /// Like [`Self::fail`], with a stack trace or the chain of causes.
     pub fn fail_with_stack(&self, error_type: &str, message: &Captured, stack: Option<&Captured>) {
         let text = message.to_text();
         let mut attributes = vec![
@@ -198,16 +198,16 @@ impl StageSpan {
         self.mark_failed(error_type, text);
     }
 
-    /// Says how it ends, where that is not `ok`. A failure stays a failure.
+    /// Sets how it ends, if not `ok`. A failure stays a failure.
     pub fn finish_as(&self, status: SpanStatus) {
         let mut outcome = self.outcome();
-        // An error stays: what comes after it, such as a cancellation of the rest, is its consequence.
+        // An error stays: whatever follows, such as a cancellation of the rest, is its consequence.
         if outcome.status != Some(SpanStatus::Error) {
             outcome.status = Some(status);
         }
     }
 
-    /// Adds an event at this moment.
+    /// Adds an event with the current time.
     pub fn event(
         &self,
         name: &'static str,
@@ -221,7 +221,7 @@ impl StageSpan {
         self.record.event(name, attributes);
     }
 
-    /// Ends it now.
+    /// Ends it with the current time.
     #[expect(
         clippy::disallowed_methods,
         reason = "a span without a time of the caller's starts and ends now"
@@ -230,7 +230,7 @@ impl StageSpan {
         self.end_at(clock::now());
     }
 
-    /// Ends it at a time that is already past.
+    /// Ends it with a time in the past.
     pub fn end_at(self, time: SystemTime) {
         self.end_once(time, SpanStatus::Ok);
     }
@@ -240,12 +240,12 @@ impl StageSpan {
         self.started_at
     }
 
-    /// The trace's id: 32 hexadecimal characters.
+    /// The trace id: 32 hexadecimal characters.
     pub fn trace_id(&self) -> String {
         self.span().span_context().trace_id().to_string()
     }
 
-    /// The span's id: 16 hexadecimal characters.
+    /// The span id: 16 hexadecimal characters.
     pub fn span_id(&self) -> String {
         self.span().span_context().span_id().to_string()
     }

@@ -12,11 +12,11 @@ use crate::{dag_name::DagName, hash::FieldHasher};
 pub enum NodeKind {
     /// Computes something from other nodes.
     Transform,
-    /// Brings data in.
+    /// Reads data from outside the pipeline.
     DataLoader,
-    /// Takes data out.
+    /// Writes data to the outside.
     DataSaver,
-    /// A value given from outside.
+    /// A value that is given to the pipeline.
     Input,
 }
 
@@ -37,13 +37,13 @@ impl NodeKind {
 pub struct Code {
     /// The file, as it is named in [`Dag::files`].
     pub path: String,
-    /// The first line, from 1.
+    /// The first line, starting at 1.
     pub first_line: usize,
-    /// The last line, included.
+    /// The last line, inclusive.
     pub last_line: usize,
-    /// The text, as it was written.
+    /// The text as written.
     pub text: String,
-    /// What the code says, without comments and layout. Only this goes into the version.
+    /// The code without comments and layout. Only this is part of the version.
     pub normalized: String,
 }
 
@@ -52,26 +52,26 @@ pub struct Code {
 pub struct Node {
     /// Unique in its DAG.
     pub name: String,
-    /// What it does.
+    /// Its kind.
     pub kind: NodeKind,
     /// The type of its output, such as `table` or `parquet`.
     pub output_type: String,
     /// The names of the nodes it reads, in the order of declaration.
     pub dependencies: Vec<String>,
-    /// Free labels.
+    /// Free-form labels.
     pub tags: BTreeMap<String, String>,
-    /// What it is for.
+    /// Its documentation.
     pub documentation: Option<String>,
-    /// Its code, where there is any.
+    /// Its code, if any.
     pub code: Option<Code>,
 }
 
 impl Node {
-    /// The beginning of the SHA-256 of its code without comments and layout, 16 hexadecimal characters; `None` where it has no code.
+    /// The first 16 hexadecimal characters of the SHA-256 of its code without comments and layout; `None` if it has no code.
     pub fn code_hash(&self) -> Option<String> {
         let code = self.code.as_ref()?;
         let mut hash = FieldHasher::new("daglight.node.v1").field(&code.normalized).finish();
-        // It is compared with those of one pipeline.
+        // Short is enough: it is compared only with hashes of the same pipeline.
         hash.truncate(16);
         Some(hash)
     }
@@ -94,9 +94,9 @@ impl Node {
 pub struct Dag {
     pub(crate) name: DagName,
     pub(crate) nodes: Vec<Node>,
-    /// Where each node stands in `nodes`, by its name.
+    /// The index of each node in `nodes`, by name.
     pub(crate) positions: HashMap<String, usize>,
-    /// For each node, whether another depends on it.
+    /// For each node, whether another node depends on it.
     pub(crate) is_read: Vec<bool>,
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) dag_hash: String,
@@ -109,17 +109,17 @@ impl Dag {
         &self.name
     }
 
-    /// The nodes, each after those it depends on, otherwise in the order of declaration.
+    /// The nodes, each after its dependencies, otherwise in the order of declaration.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The node of that name.
+    /// The node with that name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.positions.get(name).map(|position| &self.nodes[*position])
     }
 
-    /// The source files that the nodes' code points into, by path.
+    /// The source files with the nodes' code, by path.
     pub fn files(&self) -> &BTreeMap<String, String> {
         &self.files
     }
@@ -129,13 +129,13 @@ impl Dag {
         &self.dag_hash
     }
 
-    /// SHA-256 of what the code says. 64 hexadecimal characters.
+    /// SHA-256 of the code without comments and layout. 64 hexadecimal characters.
     pub fn code_hash(&self) -> &str {
         &self.code_hash
     }
 
-    /// The same version with other texts to show: `shown` is given the text of each file and of each node's code. The
-    /// hashes stay, because what may be shown does not change what ran.
+    /// The same version with other texts to show: `shown` is called with the text of each file and of each node's code. The hashes
+    /// do not change, because what may be shown does not affect what ran.
     #[must_use]
     pub fn with_code_text(mut self, shown: impl Fn(&str) -> String) -> Self {
         for contents in self.files.values_mut() {
@@ -153,8 +153,8 @@ impl Dag {
         Self { name, ..self }
     }
 
-    /// The same version with other documentation and tags to show: `documentation` is given what documents a node, `tag` the
-    /// key and the value of a tag. The hashes stay.
+    /// The same version with other documentation and tags to show: `documentation` is called with the documentation of each node,
+    /// `tag` with the key and the value of each tag. The hashes do not change.
     #[must_use]
     pub fn with_notes(
         mut self,
@@ -170,8 +170,8 @@ impl Dag {
         self
     }
 
-    /// The same version with other names of nodes and keys of tags to show. Where two would become one, the second has a
-    /// number behind it. The nodes are found by their own names as well. The hashes stay.
+    /// The same version with other node names and tag keys to show. If two would become equal, a number is appended to the second.
+    /// The nodes can still be looked up by their original names. The hashes do not change.
     #[must_use]
     pub fn with_shown_names(mut self, shown: impl Fn(&str) -> String) -> Self {
         let mut names: HashMap<String, String> = HashMap::new();
@@ -201,12 +201,12 @@ impl Dag {
         self
     }
 
-    /// Whether any node depends on the one of that name.
+    /// Whether any node depends on the one with that name.
     pub fn is_read(&self, name: &str) -> bool {
         self.positions.get(name).is_some_and(|position| self.is_read[*position])
     }
 
-    /// Every node that depends on `name`, directly or not, in running order.
+    /// Every node that depends on `name`, directly or indirectly, in running order.
     pub fn downstream_of(&self, name: &str) -> Vec<&Node> {
         let mut reached = BTreeSet::from([name]);
         self.nodes

@@ -1,4 +1,4 @@
-//! Putting a DAG together, and what makes a description none.
+//! Builds a DAG, and rejects invalid descriptions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,7 +22,7 @@ impl Dag {
     /// Starts a description.
     ///
     /// # Errors
-    /// When the name is not valid for a DAG.
+    /// When the name is not a valid DAG name.
     pub fn builder<N>(name: N) -> Result<DagBuilder, DagNameError>
     where
         N: TryInto<DagName>,
@@ -31,8 +31,8 @@ impl Dag {
         Ok(DagBuilder::new(name.try_into()?))
     }
 
-    /// A DAG of nodes that were seen while they ran. What can be in no DAG is left out: nodes without a name, a second node of
-    /// a name, dependencies that are not nodes, and one that closes a circle.
+    /// A DAG of nodes that were seen while they ran. Everything that would make it invalid is left out: nodes without a name, a
+    /// second node with the same name, dependencies that are not nodes, and dependencies that close a cycle.
     pub fn of_seen(name: DagName, nodes: impl IntoIterator<Item = Node>) -> Self {
         let mut names = BTreeSet::new();
         let mut nodes: Vec<Node> = nodes
@@ -47,14 +47,14 @@ impl Dag {
             match (DagBuilder { nodes: nodes.clone(), ..DagBuilder::new(name.clone()) }).build() {
                 Ok(dag) => return dag,
                 Err(DagError::Cycle { nodes: circle }) => open(&mut nodes, &circle),
-                // Nothing else is left to refuse.
+                // No other error is possible.
                 Err(_) => nodes.clear(),
             }
         }
     }
 }
 
-/// Takes a dependency out of a circle, in which two nodes that follow each other depend on each other in one direction.
+/// Breaks a cycle by removing one dependency. Consecutive nodes of `circle` depend on each other in one direction.
 fn open(nodes: &mut [Node], circle: &[String]) {
     let [first, second, ..] = circle else { return };
     for node in nodes {
@@ -72,12 +72,12 @@ impl DagBuilder {
         Self { name, nodes: Vec::new(), files: BTreeMap::new(), setup: Vec::new() }
     }
 
-    /// Adds a node that brings data in.
+    /// Adds a node that reads data from outside the pipeline.
     pub fn loader(self, name: impl Into<String>) -> NodeBuilder {
         self.node(name, NodeKind::DataLoader, [] as [&str; 0])
     }
 
-    /// Adds a node that computes something from others.
+    /// Adds a node that computes something from other nodes.
     pub fn transform<D: Into<String>>(
         self,
         name: impl Into<String>,
@@ -86,7 +86,7 @@ impl DagBuilder {
         self.node(name, NodeKind::Transform, dependencies)
     }
 
-    /// Adds a node that takes data out.
+    /// Adds a node that writes data to the outside.
     pub fn saver<D: Into<String>>(
         self,
         name: impl Into<String>,
@@ -95,7 +95,7 @@ impl DagBuilder {
         self.node(name, NodeKind::DataSaver, dependencies)
     }
 
-    /// Adds a node of any kind. Its type is `table` unless [`NodeBuilder::output_type`] says another.
+    /// Adds a node of any kind. Its type is `table` unless [`NodeBuilder::output_type`] sets another one.
     pub fn node<D: Into<String>>(
         self,
         name: impl Into<String>,
@@ -116,13 +116,13 @@ impl DagBuilder {
         }
     }
 
-    /// Adds a source file that nodes' code points into.
+    /// Adds a source file with nodes' code.
     pub fn file(mut self, path: impl Into<String>, contents: impl Into<String>) -> Self {
         self.files.insert(path.into(), contents.into());
         self
     }
 
-    /// Adds code outside nodes that decides results, such as a session's settings, without comments and layout.
+    /// Adds code outside nodes that affects results, such as session settings, without comments and layout.
     pub fn setup(mut self, normalized: impl Into<String>) -> Self {
         self.setup.push(normalized.into());
         self
@@ -131,7 +131,7 @@ impl DagBuilder {
     /// Checks the description and computes its hashes.
     ///
     /// # Errors
-    /// When two nodes have one name, a dependency is not a node, or nodes depend on each other in a circle.
+    /// When two nodes have the same name, a dependency is not a node, or the dependencies have a cycle.
     pub fn build(self) -> Result<Dag, DagError> {
         let mut names = BTreeSet::new();
         for node in &self.nodes {
@@ -150,7 +150,7 @@ impl DagBuilder {
                 });
             }
         }
-        // Before they are put in order: the hash sorts by itself, and must not depend on how ties are broken here.
+        // Before the nodes are sorted: the hash does its own sorting, and must not depend on how ties are broken here.
         let dag_hash = dag_hash(&self.nodes);
         let code_hash = code_hash(&self.nodes, &self.setup);
         let nodes = in_running_order(self.nodes)?;
@@ -164,7 +164,7 @@ impl DagBuilder {
     }
 }
 
-/// A [`DagBuilder`] whose last node can still be described.
+/// A [`DagBuilder`] whose last node can still be given more details.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct NodeBuilder {
@@ -173,7 +173,7 @@ pub struct NodeBuilder {
 }
 
 impl NodeBuilder {
-    /// What the node is for.
+    /// The documentation of the node.
     pub fn documentation(mut self, text: impl Into<String>) -> Self {
         self.node.documentation = Some(text.into());
         self
@@ -213,12 +213,12 @@ impl NodeBuilder {
         self.dag
     }
 
-    /// As [`DagBuilder::loader`].
+    /// Like [`DagBuilder::loader`].
     pub fn loader(self, name: impl Into<String>) -> Self {
         self.end().loader(name)
     }
 
-    /// As [`DagBuilder::transform`].
+    /// Like [`DagBuilder::transform`].
     pub fn transform<D: Into<String>>(
         self,
         name: impl Into<String>,
@@ -227,7 +227,7 @@ impl NodeBuilder {
         self.end().transform(name, dependencies)
     }
 
-    /// As [`DagBuilder::saver`].
+    /// Like [`DagBuilder::saver`].
     pub fn saver<D: Into<String>>(
         self,
         name: impl Into<String>,
@@ -236,10 +236,10 @@ impl NodeBuilder {
         self.end().saver(name, dependencies)
     }
 
-    /// As [`DagBuilder::build`].
+    /// Like [`DagBuilder::build`].
     ///
     /// # Errors
-    /// As [`DagBuilder::build`].
+    /// Like [`DagBuilder::build`].
     pub fn build(self) -> Result<Dag, DagError> {
         self.end().build()
     }
@@ -255,7 +255,7 @@ pub enum DagError {
         /// The node's kind.
         kind: &'static str,
     },
-    /// Two nodes of one name.
+    /// Two nodes with the same name.
     #[error("two nodes are called {name:?}: names must be unique in a DAG")]
     DuplicateNode {
         /// The name.
@@ -266,18 +266,18 @@ pub enum DagError {
     UnknownDependency {
         /// The node.
         node: String,
-        /// What it names.
+        /// The dependency.
         dependency: String,
     },
-    /// Nodes that wait for each other.
+    /// Nodes that depend on each other.
     #[error("nodes depend on each other in a circle: {}", nodes.join(" -> "))]
     Cycle {
-        /// The circle; the first node stands at the end again.
+        /// The cycle; the first node is repeated at the end.
         nodes: Vec<String>,
     },
 }
 
-/// Each node after those it depends on, otherwise in the order of declaration.
+/// Each node after its dependencies, otherwise in the order of declaration.
 fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
     let positions: HashMap<&str, usize> =
         declared.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
@@ -292,7 +292,7 @@ fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
     let is_ready = |position: &usize| pending[*position] == 0;
     let mut ready: BTreeSet<usize> = (0..declared.len()).filter(is_ready).collect();
     let mut order = Vec::with_capacity(declared.len());
-    // The first in the order of declaration, so that a DAG that was declared in running order keeps it.
+    // The first in the order of declaration, so that a DAG that was declared in running order keeps that order.
     while let Some(next) = ready.pop_first() {
         order.push(next);
         for reader in &readers[next] {
@@ -302,7 +302,7 @@ fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
             }
         }
     }
-    // What is left waits for itself.
+    // The remaining nodes depend on themselves.
     if order.len() < declared.len() {
         return Err(DagError::Cycle { nodes: circle(&declared, &positions, &pending) });
     }
@@ -310,14 +310,14 @@ fn in_running_order(declared: Vec<Node>) -> Result<Vec<Node>, DagError> {
     Ok(order.into_iter().filter_map(|position| declared[position].take()).collect())
 }
 
-/// Follows unmet dependencies from the first waiting node until one comes a second time. `pending` is how many
-/// dependencies of each node wait.
+/// Follows unmet dependencies from the first waiting node until a node is repeated. `pending` is the number of unmet dependencies
+/// of each node.
 fn circle(declared: &[Node], positions: &HashMap<&str, usize>, pending: &[usize]) -> Vec<String> {
     let mut path: Vec<usize> = Vec::new();
     let mut places: HashMap<usize, usize> = HashMap::new();
     let mut current = pending.iter().position(|count| *count > 0).unwrap_or_default();
     loop {
-        // Every node that waits has a dependency that waits, so following them must come back to one that was seen.
+        // Every waiting node has a waiting dependency, so following them must return to a node that was already seen.
         if let Some(start) = places.insert(current, path.len()) {
             path.push(current);
             return path[start..].iter().rev().map(|position| declared[*position].name.clone()).collect();

@@ -9,8 +9,8 @@ const MAX_LENGTH: usize = 255;
 
 /// A validated DAG name, by convention `namespace::name_vN`.
 ///
-/// A name stands for all versions and runs of a pipeline, so it must not change with each of them: names that contain
-/// a commit hash, a timestamp or a UUID are refused.
+/// A name identifies all versions and runs of a pipeline, so it must not change with each of them: names that contain a commit
+/// hash, a timestamp or a UUID are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DagName(String);
@@ -34,7 +34,7 @@ impl From<DagName> for String {
     }
 }
 
-/// Why a name was refused.
+/// Why a name was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DagNameError {
@@ -46,10 +46,10 @@ pub enum DagNameError {
     TooLong {
         /// The first characters of the name.
         begin: String,
-        /// Characters of the name.
+        /// The number of characters in the name.
         length: usize,
     },
-    /// The name has a character that is not shown.
+    /// The name has a non-printable character.
     #[error("DAG name {name:?} contains a control character")]
     ControlCharacter {
         /// The name.
@@ -120,7 +120,7 @@ fn changing_part(name: &str) -> Option<(&'static str, &str)> {
         return Some(("a timestamp", time));
     }
     for word in name.split(|c: char| !c.is_ascii_alphanumeric()) {
-        // As `git describe` writes them, a `g` stands before the hash.
+        // `git describe` writes a `g` before the hash.
         if is_commit_hash(word) || word.strip_prefix('g').is_some_and(is_commit_hash) {
             return Some(("a commit hash", word));
         }
@@ -132,7 +132,7 @@ fn changing_part(name: &str) -> Option<(&'static str, &str)> {
     None
 }
 
-/// Seven to sixty-four hexadecimal digits of one case, letters and numerals among them, that are not a word.
+/// Seven to sixty-four hexadecimal digits of the same case, with both letters and numerals, that are not a word.
 fn is_commit_hash(word: &str) -> bool {
     let numerals = word.bytes().filter(u8::is_ascii_digit).count();
     let is_hex = |letters: std::ops::RangeInclusive<u8>| {
@@ -145,8 +145,8 @@ fn is_commit_hash(word: &str) -> bool {
         && !is_word(word)
 }
 
-/// Letters with one numeral between or behind them, such as `face2face`, or letters with a number behind, such as
-/// `decade10`. About one short hash in forty looks so, and no long one.
+/// Letters with one numeral in the middle or at the end, such as `face2face`, or letters followed by a number, such as `decade10`.
+/// About one in forty short hashes looks like this, and no long one.
 fn is_word(word: &str) -> bool {
     let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
     let numerals = word.bytes().filter(u8::is_ascii_digit).count();
@@ -160,7 +160,7 @@ fn is_unix_time(digits: &str) -> bool {
     matches!(digits.len(), 10 | 13 | 16 | 19)
 }
 
-/// A UUID with its dashes, with underscores, or without either.
+/// A UUID, with dashes, with underscores, or without separators.
 fn uuid_in(name: &str) -> Option<&str> {
     let groups = [8, 4, 4, 4, 12];
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -169,13 +169,13 @@ fn uuid_in(name: &str) -> Option<&str> {
         parts.len() == groups.len()
             && parts.iter().zip(groups).all(|(part, length)| part.len() == length && is_hex(part))
     };
-    // From every position, because a UUID may stand behind a name without a sign in between.
+    // From every position, because a UUID may follow a name without a separator.
     let separated = (0..name.len()).find_map(|start| name.get(start..start + 36).filter(is_uuid));
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
     separated.or_else(|| words.find(|word| word.len() == 32 && is_hex(word) && is_commit_hash(word)))
 }
 
-/// A date such as 2026-11-21, 2026_11_21 or 20261121, wherever it stands, with the time of day behind it.
+/// A date such as 2026-11-21, 2026_11_21 or 20261121, anywhere in the name, including a following time of day.
 fn time_in(name: &str) -> Option<&str> {
     (0..name.len()).find_map(|start| {
         let rest = name.get(start..)?;
@@ -185,7 +185,7 @@ fn time_in(name: &str) -> Option<&str> {
     })
 }
 
-/// The length of the date that a text begins with; with the time of day where that follows without a sign.
+/// The length of the date at the beginning of a text; including the time of day if that follows without a separator.
 fn date_length(text: &str) -> Option<usize> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     if matches!(digits, 8 | 12 | 14) && is_date(&text[..4], &text[4..6], &text[6..8]) {
@@ -205,7 +205,7 @@ fn is_date(year: &str, month: &str, day: &str) -> bool {
         && number(day).is_some_and(|day| (1..=31).contains(&day))
 }
 
-/// The length of the time of day that follows a date, as in `T08:30:00.5Z`, `_083000` or ` 08-30`; 0 where there is none.
+/// The length of the time of day after a date, such as `T08:30:00.5Z`, `_083000` or ` 08-30`; 0 if there is none.
 fn time_of_day_length(text: &str) -> usize {
     let time = text.trim_start_matches(['T', 't', '_', '-', ' ']);
     let is_apart = (1..=2).contains(&(text.len() - time.len()));
@@ -222,11 +222,11 @@ fn time_of_day_length(text: &str) -> usize {
     text.len() - time.len() + end + zone
 }
 
-/// The name without the parts that change, with one sign where such a part was between two.
+/// The name without the changing parts, with one separator where such a part was in the middle.
 fn suggestion(name: &str) -> String {
     let is_sign = |c: &char| "_-.@+ ".contains(*c);
     let mut kept = name.to_owned();
-    // Until nothing is left that changes: a name may have a date and a hash.
+    // Repeated until nothing that changes is left: a name may contain both a date and a hash.
     while let Some((_, part)) = changing_part(&kept) {
         let (before, after) = kept.split_once(part).unwrap_or((&kept, ""));
         let sign =

@@ -1,4 +1,4 @@
-//! Pictures of a DAG as text: a tree for a terminal, and the languages of Mermaid and Graphviz.
+//! Drawings of a DAG as text: a tree for terminals, and source code for Mermaid and Graphviz.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,11 +7,11 @@ use std::{
 
 use crate::dag::{Dag, Node, NodeKind};
 
-/// Levels of a tree that are set in from each other. What is deeper stands below the last of them, or a long chain would take
-/// the square of its length.
+/// The maximum indentation level of a tree. Deeper nodes are all shown at that level, because a long chain would otherwise take
+/// space quadratic in its length.
 const MAX_INDENT: usize = 100;
 
-/// A DAG that is drawn, or a part of it. Made by [`Dag::drawing`].
+/// A drawing of a DAG, or of a part of it. Created by [`Dag::drawing`].
 #[derive(Clone, Copy, Debug)]
 pub struct Drawing<'a> {
     dag: &'a Dag,
@@ -19,16 +19,16 @@ pub struct Drawing<'a> {
 }
 
 impl Dag {
-    /// The DAG to be drawn: the nodes of that part, or all of them.
+    /// Prepares a drawing of the DAG: of the given nodes, or of all.
     pub fn drawing<'a>(&'a self, part: Option<&'a BTreeSet<String>>) -> Drawing<'a> {
         Drawing { dag: self, part }
     }
 }
 
 impl Drawing<'_> {
-    /// A tree for each node that no other reads, with what it depends on below it. What is below a node stands where the
-    /// node is shown first; later it is marked with `(above)`. `label` is what a node is called; lines have no control
-    /// characters only where labels have none.
+    /// A tree for each node that no other node reads, with its dependencies below it. A node that occurs several times has its
+    /// dependencies only at the first place; later it is marked with `(above)`. `label` returns the text for a node; lines are free
+    /// of control characters only if labels are.
     ///
     /// ```
     /// use daglight_run_identity::Dag;
@@ -40,22 +40,21 @@ impl Drawing<'_> {
     pub fn tree(&self, label: impl Fn(&Node) -> String) -> String {
         let mut tree = String::new();
         let mut shown = BTreeSet::new();
-        // A DAG may be deeper than a stack.
+        // No recursion: a DAG may be deeper than the stack allows.
         let read: BTreeSet<&str> =
             self.nodes().flat_map(|node| &node.dependencies).map(String::as_str).collect();
-        // What nobody reads is what the pipeline is for. It stands first, and below it what it is made of.
+        // Nodes that no other node reads are the purpose of the pipeline. Each is a root, with its dependencies below.
         let roots = self.nodes().filter(|node| !read.contains(node.name.as_str()));
         let mut waiting: Vec<Branch<'_>> =
             roots.map(|node| Branch { node, indent: String::new(), depth: 0, place: Place::Root }).collect();
-        // The last is taken first.
+        // The last one is taken first.
         waiting.reverse();
         while let Some(Branch { node, mut indent, depth, place }) = waiting.pop() {
             let is_new = shown.insert(node.name.as_str());
             let below: Vec<&Node> = self.below(node).collect();
             let again = if is_new || below.is_empty() { "" } else { " (above)" };
             let _ = writeln!(tree, "{indent}{}{}{again}", place.mark(), label(node));
-            // A node that several read is shown with all below it once; or else a diamond on a diamond doubles the
-            // tree each time.
+            // A node with several readers is expanded only once. Otherwise a chain of diamonds would double the tree with each one.
             if !is_new {
                 continue;
             }
@@ -73,8 +72,8 @@ impl Drawing<'_> {
         tree
     }
 
-    /// A flowchart in the language of [Mermaid](https://mermaid.js.org/syntax/flowchart.html), from what is read to what
-    /// reads it.
+    /// A flowchart in the language of [Mermaid](https://mermaid.js.org/syntax/flowchart.html), with arrows from dependencies to
+    /// their readers.
     pub fn mermaid(&self) -> String {
         let mut text = "flowchart LR\n".to_owned();
         let numbers = self.numbers();
@@ -94,7 +93,8 @@ impl Drawing<'_> {
         text
     }
 
-    /// A graph in the language of [Graphviz](https://graphviz.org/doc/info/lang.html), from what is read to what reads it.
+    /// A graph in the language of [Graphviz](https://graphviz.org/doc/info/lang.html), with arrows from dependencies to their
+    /// readers.
     pub fn dot(&self) -> String {
         let mut text = format!("digraph {} {{\n    rankdir = LR;\n", in_dot(self.dag.name().as_str()));
         let numbers = self.numbers();
@@ -122,7 +122,7 @@ impl Drawing<'_> {
         self.part.is_none_or(|part| part.contains(name))
     }
 
-    /// The nodes that a node depends on, of those that are drawn.
+    /// The dependencies of a node, as far as they are drawn.
     fn below(&self, node: &Node) -> impl Iterator<Item = &Node> {
         let names = node.dependencies.iter().filter(|name| self.shows(name));
         names.filter_map(|name| self.dag.node(name))
@@ -147,7 +147,7 @@ struct Branch<'a> {
     place: Place,
 }
 
-/// Where a branch stands among those with the same parent.
+/// The position of a branch among its siblings.
 #[derive(Clone, Copy)]
 enum Place {
     Root,
@@ -173,7 +173,7 @@ impl Place {
     }
 }
 
-/// A text within quotes, with entities for what ends it or is markup.
+/// A text within quotes, with entities for quotes and markup.
 fn in_mermaid(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {

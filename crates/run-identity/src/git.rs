@@ -10,13 +10,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// How long git may take in all, so that a slow file system cannot hold up the start of a run.
+/// How long git may take in total, so that a slow file system cannot delay the start of a run.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Variables by which a git hook points git at another repository than that of the directory.
+/// Variables with which a git hook redirects git to a repository other than that of the directory.
 const REDIRECTIONS: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"];
 
-/// The commit that a run was made from. What is not known is `None`.
+/// The commit from which a run was started. Unknown facts are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitFacts {
     /// The full commit hash.
@@ -30,11 +30,10 @@ pub struct GitFacts {
 }
 
 impl GitFacts {
-    /// What the variables of GitHub or GitLab say, if `directory` is in the checkout that they are about, and for the
-    /// rest what git says. In continuous integration the head is usually detached, and only the variables know the
-    /// branch.
+    /// The facts from the variables of GitHub or GitLab, if they apply to the checkout that contains `directory`, and the remaining
+    /// ones from git. In continuous integration the head is usually detached, and only the variables contain the branch.
     ///
-    /// `variable` looks a variable of the environment up.
+    /// `variable` looks up an environment variable.
     pub fn of_checkout(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
         let given = Self::of_ci(directory, variable);
         let found = Self::of_directory(directory);
@@ -46,15 +45,15 @@ impl GitFacts {
         }
     }
 
-    /// Asks git about `directory`. Outside a repository, without git, or of what takes longer than two seconds, nothing
-    /// is known; it never fails. Of a repository that belongs to another user it is not known whether files differ,
-    /// because finding out may run programs that the repository names.
+    /// Asks git about `directory`. Never fails: outside a repository, without git, or after more than two seconds, facts are
+    /// unknown. For a repository that belongs to another user it is not determined whether files differ, because that may run
+    /// programs that the repository configures.
     pub fn of_directory(directory: &Path) -> Self {
         let (sender, receiver) = mpsc::channel();
         let directory = directory.to_owned();
-        // Nobody listens any more past the deadline, and the thread ends with its next answer.
-        // By the command and not by a library: `gix` and `libgit2` are dozens of crates for five facts, and would
-        // have to be taught `safe.directory`, worktrees and includes as git has them.
+        // After the deadline nobody listens any more, and the thread ends with its next answer. This calls the command instead of a
+        // library: `gix` and `libgit2` are dozens of crates for five facts, and would need the same handling of `safe.directory`,
+        // worktrees and includes as git.
         let asked = thread::Builder::new()
             .name("daglight-git".into())
             .spawn(move || Self::ask(&directory, |facts| sender.send(facts.clone()).is_ok()));
@@ -62,33 +61,33 @@ impl GitFacts {
         if asked.is_ok() {
             let started = Instant::now();
             while let Ok(more) = receiver.recv_timeout(DEADLINE.saturating_sub(started.elapsed())) {
-                // In parts, as they are found: a repository whose status takes minutes still has its commit.
+                // One by one as they are found: a repository whose status takes minutes still has its commit.
                 facts = more;
             }
         }
         facts
     }
 
-    /// Calls `found` after each answer with what is known; goes on while that returns true.
+    /// Calls `found` with the known facts after each answer; continues while that returns true.
     fn ask(directory: &Path, found: impl Fn(&Self) -> bool) -> bool {
         if !may_be_in_repository(directory) {
             return false;
         }
-        // At once, since a program takes longer to start than git to answer.
+        // All at once, because starting a process takes longer than git needs to answer.
         let commit = Question::ask(directory, &["rev-parse", "--verify", "--quiet", "HEAD"]);
         let repo = Question::ask(directory, &["config", "--get", "remote.origin.url"]);
         let branch = Question::ask(directory, &["symbolic-ref", "--short", "--quiet", "HEAD"]);
         let mut facts = Self { commit: commit.answer(), ..Self::default() };
-        // Not returned here: those who have started the others must wait for them.
+        // The result is ignored here: the other processes were started and must be waited for.
         found(&facts);
         facts.repo = repo.answer().map(|url| without_credentials(&url));
         facts.branch = branch.answer();
         if !found(&facts) || facts.commit.is_none() {
             return false;
         }
-        // Last, since it looks at every file, and without untracked ones, which are most of what takes long.
+        // Last, because it looks at every file; and without untracked files, which take most of the time.
         let status = ["status", "--porcelain", "--untracked-files=no"];
-        // Not with `safe.directory=*` as the others: looking for changes runs filters and hooks that the repository
+        // Not with `safe.directory=*` like the other commands: looking for changes runs filters and hooks that the repository
         // configures, which is code of its owner.
         let status = command(directory).args(status).output().ok();
         facts.dirty = status.and_then(answer).map(|changes| !changes.trim().is_empty());
@@ -97,7 +96,7 @@ impl GitFacts {
 
     fn of_ci(directory: &Path, variable: impl Fn(&str) -> Option<String>) -> Self {
         let variable = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
-        // A job may run a pipeline that lies in another checkout, of which its variables say nothing.
+        // A job may run a pipeline in another checkout, to which its variables do not apply.
         let is_about = |workspace: &str| match variable(workspace) {
             Some(workspace) => {
                 let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -111,7 +110,7 @@ impl GitFacts {
             Self {
                 commit: Some(commit),
                 branch: variable("GITHUB_HEAD_REF")
-                    // For a tag the variable has the name of the tag, which is not a branch.
+                    // For a tag the variable contains the name of the tag, which is not a branch.
                     .or_else(|| variable("GITHUB_REF_NAME").filter(|_| !is_tag)),
                 repo: variable("GITHUB_REPOSITORY")
                     .map(|name| without_credentials(&format!("{server}/{name}"))),
@@ -123,7 +122,7 @@ impl GitFacts {
                 commit: Some(commit),
                 branch: variable("CI_COMMIT_BRANCH")
                     .or_else(|| variable("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"))
-                    // As above: of a tag it would be the tag's name.
+                    // As above: for a tag it would be the name of the tag.
                     .or_else(|| variable("CI_COMMIT_REF_NAME").filter(|_| !is_tag)),
                 repo: variable("CI_PROJECT_URL")
                     .or_else(|| variable("CI_REPOSITORY_URL"))
@@ -136,7 +135,7 @@ impl GitFacts {
     }
 }
 
-/// Whether git could find a repository: a run outside of one need not start a program to know.
+/// Whether git could find a repository: outside of one, no process has to be started.
 fn may_be_in_repository(directory: &Path) -> bool {
     let Ok(directory) = directory.canonicalize() else { return true };
     let has = |folder: &Path, name| folder.join(name).symlink_metadata().is_ok();
@@ -144,7 +143,7 @@ fn may_be_in_repository(directory: &Path) -> bool {
     directory.ancestors().any(|folder| has(folder, ".git") || is_bare(folder))
 }
 
-/// A question to git about a repository of any owner; these commands run nothing that the repository configures.
+/// A question to git about a repository of any owner. These commands run nothing that the repository configures.
 struct Question(Option<Child>);
 
 impl Question {
@@ -163,15 +162,15 @@ impl Question {
 fn command(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command
-        // Otherwise a command that the repository's configuration names would be started.
+        // Otherwise git would start a command that the repository configures.
         .args(["-c", "core.fsmonitor=false"])
         .current_dir(directory)
-        // A status would otherwise lock the index, and a commit of the user at that moment would fail.
+        // Otherwise a status would lock the index, and a simultaneous commit of the user would fail.
         .env("GIT_OPTIONAL_LOCKS", "0")
         .stdin(Stdio::null())
         .stderr(Stdio::null());
     for variable in REDIRECTIONS {
-        // In a hook of git they name the repository of the hook.
+        // In a git hook they refer to the repository of the hook.
         command.env_remove(variable);
     }
     command
@@ -181,7 +180,7 @@ fn answer(output: Output) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// `https://user:token@host/path?token` becomes `https://host/path`; `git@host:path` has no credential and stays.
+/// `https://user:token@host/path?token` becomes `https://host/path`; `git@host:path` has no credential and is unchanged.
 fn without_credentials(url: &str) -> String {
     let Some((scheme, place)) = url.split_once("://") else {
         return match url.rfind('@') {
@@ -189,8 +188,7 @@ fn without_credentials(url: &str) -> String {
             _ => url.to_owned(),
         };
     };
-    // A password may have a slash or a question mark that should have been escaped; then what looks like its port is not a
-    // number.
+    // A password may contain an unescaped slash or question mark; then what looks like the port is not a number.
     let authority = &place[..place.find(['/', '?', '#']).unwrap_or(place.len())];
     let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
     let searched = match authority.contains('@') || port.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -207,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// Has git take every repository for somebody else's.
+    /// Makes git treat every repository as owned by another user.
     const ALL_ARE_FOREIGN: &str = "GIT_TEST_ASSUME_DIFFERENT_OWNER";
 
     fn run(directory: &Path, arguments: &[&str]) {
@@ -325,7 +323,7 @@ mod tests {
         assert_eq!(GitFacts::of_directory(outside.path()), GitFacts::default());
         let dir = repository();
         assert!(may_be_in_repository(dir.path()) && may_be_in_repository(&dir.path().join(".git/refs")));
-        // Not there, and so for git to say.
+        // It does not exist, so git has to decide.
         assert!(may_be_in_repository(&outside.path().join("gone")));
     }
 
@@ -339,8 +337,8 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "the test runs itself once more under a variable")]
     fn of_another_users_repository_all_is_known_that_runs_nothing() {
-        // Only root can give files away, so git is made to take every repository for somebody else's. Variables are those of
-        // the whole process: the test is run once more in one of its own.
+        // Only root can change the owner of files, so git is made to treat every repository as owned by another user. Variables
+        // apply to the whole process: the test runs itself again in a separate process.
         if std::env::var_os(ALL_ARE_FOREIGN).is_none() {
             let name = "git::tests::of_another_users_repository_all_is_known_that_runs_nothing";
             let again = Command::new(std::env::current_exe().unwrap())

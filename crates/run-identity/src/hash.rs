@@ -1,11 +1,11 @@
-//! SHA-256 over fields, so that no two different sequences of fields have the same bytes.
+//! SHA-256 over fields, encoded so that different sequences of fields have different bytes.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a list of texts, as 64 hexadecimal characters: other texts, or another order of them, have another hash.
-/// `domain` keeps lists of different things apart.
+/// SHA-256 of a list of texts, as 64 hexadecimal characters. Different texts, or another order, give a different hash. `domain`
+/// separates lists of different meaning.
 pub fn hash_of_fields<'a>(domain: &str, fields: impl IntoIterator<Item = &'a str>) -> String {
     FieldHasher::new(domain).fields(fields).finish()
 }
@@ -13,13 +13,13 @@ pub fn hash_of_fields<'a>(domain: &str, fields: impl IntoIterator<Item = &'a str
 pub(crate) struct FieldHasher(Sha256);
 
 impl FieldHasher {
-    /// `domain` keeps hashes of different things apart, and changes when the fields of a thing do.
+    /// `domain` separates hashes of different things, and must change when the fields of a thing do.
     pub(crate) fn new(domain: &str) -> Self {
         Self(Sha256::new()).field(domain)
     }
 
     pub(crate) fn field(mut self, text: &str) -> Self {
-        // The length in front of each field, since "a", "bc" and "ab", "c" would otherwise be the same bytes.
+        // Each field is preceded by its length, because "a", "bc" and "ab", "c" would otherwise be the same bytes.
         self.0.update((text.len() as u64).to_be_bytes());
         self.0.update(text.as_bytes());
         self

@@ -1,17 +1,17 @@
-//! What is known of the machine.
+//! Facts about the machine.
 
 use std::{collections::BTreeMap, env::consts, fs, process::Command, thread};
 
-/// The machine that a run takes place on. What is not known is `None`.
+/// The machine on which a run takes place. Unknown facts are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
-    /// Its name in the network.
+    /// Its host name.
     pub name: Option<String>,
-    /// The kind of its processor, as OpenTelemetry names them: `amd64`, `arm64`.
+    /// Its processor architecture, as OpenTelemetry names it: `amd64`, `arm64`.
     pub arch: String,
-    /// Its operating system, as OpenTelemetry names them: `linux`, `darwin`, `windows`.
+    /// Its operating system, as OpenTelemetry names it: `linux`, `darwin`, `windows`.
     pub os: String,
-    /// How many threads it runs at a time.
+    /// How many threads it runs in parallel.
     pub cpus: Option<usize>,
 }
 
@@ -25,7 +25,7 @@ impl HostFacts {
         Self {
             name: name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
             arch: match consts::ARCH {
-                // By the names of OpenTelemetry's conventions, which are not those of Rust.
+                // The names of OpenTelemetry's conventions, which differ from those of Rust.
                 "x86_64" => "amd64",
                 "aarch64" => "arm64",
                 "arm" => "arm32",

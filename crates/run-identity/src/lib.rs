@@ -1,11 +1,11 @@
-//! What a run is called and what pipeline it ran: ids, names, the description of the DAG with its hashes, facts
-//! of git, of continuous integration and of the machine.
+//! The identity of runs and pipelines: ids, names, the description of the DAG with its hashes, and facts about git, continuous
+//! integration and the machine.
 //!
 //! Building a [`Dag`] decides the version (`dag_hash`, `code_hash`); running it makes a run with a [`RunId`]. The same
 //! pipeline has the same hashes on every machine and for every order of declaration.
 //!
-//! What may be captured of a run belongs to `daglight-capture-policy`; where these names are sent, to
-//! `daglight-tracker-client` and `daglight-otel-bridge`.
+//! What may be captured of a run belongs to `daglight-capture-policy`; sending these names belongs to `daglight-tracker-client` and
+//! `daglight-otel-bridge`.
 
 mod run_id;
 mod dag_name;

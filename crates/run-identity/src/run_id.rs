@@ -6,20 +6,20 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A UUID of version 7: unique, and ordered by the time the run started.
+/// A UUID of version 7: unique, and ordered by the start time of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Uuid", into = "Uuid")]
 pub struct RunId(Uuid);
 
 impl RunId {
-    /// A new id, of this moment.
+    /// A new id with the current time.
     #[expect(clippy::new_without_default, reason = "every call returns another id")]
     #[expect(clippy::disallowed_methods, reason = "an id has the time at which it is made")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// When the id was made, to the millisecond.
+    /// When the id was created, to the millisecond.
     pub fn created_at(self) -> DateTime<Utc> {
         let (seconds, nanoseconds) = self.0.get_timestamp().map_or((0, 0), |time| time.to_unix());
         i64::try_from(seconds)
@@ -41,7 +41,7 @@ impl From<RunId> for Uuid {
     }
 }
 
-/// The error of reading a run id.
+/// The error of parsing a run id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid run id {text:?}: expected a UUID of version 7")]
 pub struct InvalidRunId {

@@ -1,6 +1,6 @@
-//! Choosing nodes of a DAG, by the grammar of dbt's `--select`.
+//! Choosing nodes of a DAG, with the grammar of dbt's `--select`.
 //!
-//! See <https://docs.getdbt.com/reference/node-selection/syntax> for where the grammar comes from.
+//! See <https://docs.getdbt.com/reference/node-selection/syntax> for the original grammar.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,14 +13,14 @@ use crate::{
     selector_names::{Pattern, in_quotes, quoted, without_quotes, written},
 };
 
-/// Nodes of a DAG, by name, tag or kind, with what is upstream and downstream of them.
+/// Chooses nodes of a DAG by name, tag or kind, with their upstream and downstream nodes.
 ///
-/// - `orders` is the node of that name; `*` and `?` in a name stand for any characters and for one;
-/// - `tag:layer=gold` are the nodes with that tag, `tag:layer` those with any value of it; `kind:data_saver` those of a kind;
-/// - `+orders` adds everything that it depends on, `orders+` everything that depends on it; `2+orders` goes two steps;
-///   `@orders` adds what depends on it, and everything that these need;
-/// - terms with a space between them are added up; terms with a comma between them must all hold;
-/// - in `"..."` each character stands for itself, and `""` for a quote: `+"late orders"`.
+/// - `orders` is the node with that name; in a name, `*` matches any characters and `?` a single one;
+/// - `tag:layer=gold` matches the nodes with that tag, `tag:layer` those with any value of it; `kind:data_saver` those of a kind;
+/// - `+orders` adds everything that it depends on, `orders+` everything that depends on it; `2+orders` goes two steps; `@orders`
+///   adds everything that depends on it, and all dependencies of these;
+/// - terms separated by a space are a union; terms separated by a comma are an intersection;
+/// - in `"..."` every character is literal, and `""` is a quote: `+"late orders"`.
 ///
 /// ```
 /// use daglight_run_identity::{Dag, NodeSelector};
@@ -36,18 +36,18 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeSelector {
-    /// Of which at least one must hold; in each, all terms.
+    /// A union of intersections of terms.
     unions: Vec<Vec<Term>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Term {
-    /// As it was written.
+    /// The text as written.
     text: String,
     method: Method,
     ancestors: Steps,
     descendants: Steps,
-    /// Whether all that the descendants need is taken as well.
+    /// Whether the dependencies of all descendants are also included.
     is_closed: bool,
 }
 
@@ -58,39 +58,39 @@ enum Method {
     Kind(String),
 }
 
-/// How far along the edges of the DAG; `usize::MAX` is to the end.
+/// A number of steps along the edges of the DAG; `usize::MAX` means to the end.
 type Steps = usize;
 
-/// Why a text does not say which nodes are meant.
+/// Why a text is not a valid selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectorError {
-    /// No term, or none beside a comma.
+    /// No term at all, or no term next to a comma.
     #[error("expected a node, such as `orders`, `+orders`, `orders+` or `tag:layer=gold`")]
     Empty,
-    /// A quote without a second one.
+    /// An unclosed quote.
     #[error("a `\"` is not closed: a name is quoted as in `\"late orders\"`, and a quote in it is doubled")]
     Quote,
-    /// A word in front of a colon that is not a method.
+    /// A word before a colon that is not a method.
     #[error(
         "`{method}:` is not a way to choose nodes: write a name, `tag:key=value`, `tag:key` or `kind:name`"
     )]
     Method {
-        /// What stands in front of the colon.
+        /// The text before the colon.
         method: String,
     },
 }
 
-/// A term that no node of a DAG satisfies.
+/// A term that matches no node of a DAG.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no node matches `{term}`")]
 #[non_exhaustive]
 pub struct NothingSelected {
-    /// The term, as it was written.
+    /// The term as written.
     pub term: String,
-    /// What it looks for, without its signs, where that has no `*` and `?`: `orders`, `tag:layer=gold`, `kind:transform`.
+    /// What the term looks for, without operators, if that has no `*` and `?`: `orders`, `tag:layer=gold`, `kind:transform`.
     pub sought: Option<String>,
-    /// What a term of its method could look for in this DAG, written alike.
+    /// Everything in this DAG that a term of its method could look for, in the same notation.
     pub candidates: BTreeSet<String>,
 }
 
@@ -116,7 +116,7 @@ impl FromStr for Term {
             None => (false, text),
         };
         let (ancestors, rest) = match rest.split_once('+') {
-            // Only digits stand in front of the sign. Anything else makes it a part of the name.
+            // Only digits may precede the `+`. Anything else makes it part of the name.
             Some((steps, rest)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
                 (steps_of(steps), rest)
             }
@@ -126,14 +126,14 @@ impl FromStr for Term {
             Some((rest, steps)) if !is_closed && steps.bytes().all(|byte| byte.is_ascii_digit()) => {
                 (steps_of(steps), rest)
             }
-            // `@` goes down to all that is made of a node, and from there up again.
+            // `@` follows all descendants of a node, and then all their ancestors.
             _ => (if is_closed { Steps::MAX } else { 0 }, rest),
         };
         Ok(Self { text: written(text), method: rest.parse()?, ancestors, descendants, is_closed })
     }
 }
 
-/// The number in front of or behind a `+`; without one, all steps.
+/// The number before or after a `+`; without one, all steps.
 fn steps_of(digits: &str) -> Steps {
     digits.parse().unwrap_or(Steps::MAX)
 }
@@ -142,7 +142,7 @@ impl FromStr for Method {
     type Err = SelectorError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A name may have two colons in it, as that of a DAG.
+        // A name may contain two colons, like the name of a DAG.
         match text.split_once(':').filter(|(_, rest)| !rest.starts_with(':')) {
             Some(("tag", tag)) if !tag.is_empty() => Ok(match tag.split_once('=') {
                 Some((key, value)) => {
@@ -168,7 +168,7 @@ impl fmt::Display for NodeSelector {
 }
 
 impl NodeSelector {
-    /// The nodes that this one chooses, and those of another.
+    /// The union of this selector and another.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.unions.extend(other.unions);
@@ -178,16 +178,15 @@ impl NodeSelector {
     /// The names of the chosen nodes.
     ///
     /// # Errors
-    /// When a term chooses no node at all: it is probably misspelt.
+    /// When a term matches no node at all: it is probably misspelled.
     pub fn select(&self, dag: &Dag) -> Result<BTreeSet<String>, NothingSelected> {
         let graph = Graph::new(dag);
         let mut chosen = BTreeSet::new();
         for terms in &self.unions {
             let mut sets = terms.iter().map(|term| term.select(&graph));
-            // A text without terms cannot be parsed to a selector.
+            // A text without terms does not parse as a selector.
             let Some(first) = sets.next() else { continue };
-            // Each term must mean something by itself: a misspelt one would otherwise look like an empty
-            // intersection.
+            // Each term must match something by itself: a misspelled one would otherwise look like an empty intersection.
             let all = sets.try_fold(first?, |all, next| next.map(|next| &all & &next))?;
             chosen.extend(all);
         }
@@ -206,8 +205,7 @@ impl Term {
             return Err(NothingSelected { term: self.text.clone(), sought, candidates });
         }
         let above = reached(&meant, &graph.dependencies, self.ancestors);
-        // From the nodes that are meant, and not from those above them: what else is made of the same sources was not
-        // asked for.
+        // From the matched nodes, not from their ancestors: other descendants of the same sources were not asked for.
         let below = reached(&meant, &graph.readers, self.descendants);
         let chosen = &above | &below;
         Ok(if self.is_closed { reached(&chosen, &graph.dependencies, Steps::MAX) } else { chosen })
@@ -215,7 +213,7 @@ impl Term {
 }
 
 impl Method {
-    /// The term that looks for the same, where that is one name, kind or tag.
+    /// What the term looks for, if that is a single name, kind or tag.
     fn sought(&self) -> Option<String> {
         Some(match self {
             Self::Name(name) => quoted(&name.name()?),
@@ -227,7 +225,7 @@ impl Method {
         })
     }
 
-    /// The terms of this method that would choose a node.
+    /// The terms of this method that would match a node.
     fn candidates(&self, node: &Node) -> Vec<String> {
         match self {
             Self::Name(_) => vec![quoted(&node.name)],
@@ -255,7 +253,7 @@ impl Method {
     }
 }
 
-/// The edges of a DAG in both directions, by the indices of its nodes.
+/// The edges of a DAG in both directions, by node index.
 struct Graph<'a> {
     dag: &'a Dag,
     dependencies: Vec<Vec<usize>>,
@@ -281,14 +279,14 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// The nodes of `start`, and those within so many steps of them.
+/// The nodes of `start`, and those within `steps` steps of them.
 fn reached(start: &BTreeSet<usize>, edges: &[Vec<usize>], steps: Steps) -> BTreeSet<usize> {
     let mut reached = start.clone();
     let mut frontier: Vec<usize> = start.iter().copied().collect();
     let mut left = steps;
     while left > 0 && !frontier.is_empty() {
         let next = frontier.iter().flat_map(|index| &edges[*index]).copied();
-        // Only the new ones go on, so that each node is looked at once however many ways lead to it.
+        // Only new nodes continue, so that each node is visited once, however many paths lead to it.
         frontier = next.filter(|index| reached.insert(*index)).collect();
         left -= 1;
     }

@@ -4,20 +4,20 @@ use std::iter::Peekable;
 
 use wildmatch::WildMatchPattern;
 
-/// Where the characters in quotes are kept until the terms are cut apart: in a plane of Unicode that no name uses, where none of them
-/// means anything.
+/// Quoted characters are moved to a private plane of Unicode, which names do not use, until the text is split into terms: there, no
+/// character has a meaning in the grammar.
 const QUOTED: u32 = 0xF_0000;
 
-/// What stands for `*` and `?` in a pattern, so that these can be characters of it.
+/// Represents `*` and `?` in a pattern, so that the pattern can also contain them literally.
 const ANY: char = '\u{10FFFC}';
 const ONE: char = '\u{10FFFD}';
 
-/// A name, or what names look like.
+/// A name, or a pattern for names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pattern(WildMatchPattern<ANY, ONE>);
 
 impl Pattern {
-    /// Of a part of what [`in_quotes`] returns.
+    /// From a part of the result of [`in_quotes`].
     pub(crate) fn new(text: &str) -> Self {
         let sign = |c| match c {
             '*' => ANY,
@@ -31,14 +31,14 @@ impl Pattern {
         self.0.matches(name)
     }
 
-    /// The only name that it matches, where it has no `*` and `?`.
+    /// The only name that it matches, if it has no `*` and `?`.
     pub(crate) fn name(&self) -> Option<String> {
         let name = self.0.pattern();
         (!name.contains([ANY, ONE])).then_some(name)
     }
 }
 
-/// The text with what is in quotes out of the way of the signs of the grammar. `None` where a quote is not closed.
+/// The text with quoted characters moved out of the way of the grammar. `None` if a quote is not closed.
 pub(crate) fn in_quotes(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -61,7 +61,7 @@ fn quoted_part(rest: &mut Peekable<impl Iterator<Item = char>>, out: &mut String
 }
 
 fn moved(c: char) -> char {
-    // Those beyond have no meaning in the grammar.
+    // Characters beyond that have no meaning in the grammar.
     let code = u32::from(c);
     char::from_u32(QUOTED + code).filter(|_| code <= 0xFFFF).unwrap_or(c)
 }
@@ -70,12 +70,12 @@ fn plain(c: char) -> char {
     u32::from(c).checked_sub(QUOTED).filter(|code| *code <= 0xFFFF).and_then(char::from_u32).unwrap_or(c)
 }
 
-/// A part of what [`in_quotes`] returns, as it is meant.
+/// A part of the result of [`in_quotes`], with its quoted characters restored.
 pub(crate) fn without_quotes(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// The same as somebody has written it.
+/// The same as originally written.
 pub(crate) fn written(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_open = false;
@@ -96,10 +96,10 @@ pub(crate) fn written(text: &str) -> String {
     out
 }
 
-/// A name as it is to be written, in quotes where it could be read as something else.
+/// A name in selector notation, with quotes if it would otherwise be ambiguous.
 pub(crate) fn quoted(name: &str) -> String {
     let is_special = |c: char| c.is_whitespace() || matches!(c, ',' | '"' | '*' | '?' | '+' | '@');
-    // A name may have two colons in it.
+    // A name may contain two colons.
     let has_method = name.split_once(':').is_some_and(|(_, rest)| !rest.starts_with(':'));
     match has_method || name.contains(is_special) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),

@@ -1,15 +1,15 @@
-//! The hashes that make a DAG a version: the same on every machine and for every order of declaration.
+//! The hashes that define the version of a DAG: the same on every machine and for every order of declaration.
 
 use std::collections::BTreeSet;
 
 use crate::{dag::Node, hash::FieldHasher};
 
-/// Of the shape: names, kinds, types, dependencies and tags of the nodes.
+/// Hash of the shape: names, kinds, types, dependencies and tags of the nodes.
 pub(crate) fn dag_hash(nodes: &[Node]) -> String {
     sorted(nodes)
         .into_iter()
         .fold(FieldHasher::new("daglight.dag.v1"), |hasher, node| {
-            // As a set: neither their order nor naming one twice makes another version.
+            // As a set: neither their order nor a repetition makes a different version.
             let dependencies: BTreeSet<&str> = node.dependencies.iter().map(String::as_str).collect();
             let tags = node.tags.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
             hasher
@@ -101,7 +101,7 @@ mod tests {
         );
     }
 
-    /// Declares four nodes in an order, each with its dependencies and tags in an order too.
+    /// Declares four nodes in the given order, each with its dependencies and tags in either order.
     fn in_order(order: [usize; 4], reversed: bool) -> Dag {
         let declare = |dag: DagBuilder, index: usize| -> NodeBuilder {
             let mut read = vec!["a", "b"];
