@@ -1,4 +1,4 @@
-//! What is read out of statements, compared with what DataFusion makes of them.
+//! Tests that compare what is read from statements with what DataFusion makes of them.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// Runs a script statement by statement, and compares for each:
-/// - the statement, with what the session parses from its text by the settings that it has then,
-/// - the relations it names, with those that the session looks up for it,
-/// - the relations that the script has defined so far, with those that the session has.
+/// - the parsed statement with what the session parses from its text under its current settings,
+/// - the relations it names with those that the session looks up for it,
+/// - the relations that the script has defined so far with those that the session has.
 async fn disagreements(script: &Script) -> Vec<String> {
     let session = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
     let mut found = Vec::new();
@@ -36,7 +36,7 @@ async fn disagreements(script: &Script) -> Vec<String> {
             Ok(parsed) if parsed == ours => {}
             other => found.push(format!("{text}: parsed as {other:?}, not as {ours:?}")),
         }
-        // What is executed was looked up when it was prepared.
+        // An executed statement was looked up when it was prepared.
         let is_executed = matches!(&ours,
             ParsedStatement::Statement(statement) if matches!(**statement, SqlStatement::Execute { .. }));
         if statement.kind != StatementKind::Setup && !is_executed {
@@ -63,7 +63,7 @@ fn parsed(session: &SessionContext, text: &str) -> Result<ParsedStatement, DataF
     state.sql_to_statement(text, &dialect)
 }
 
-/// Runs a statement as the engine does.
+/// Runs a statement like the engine.
 pub(crate) async fn run(session: &SessionContext, statement: &Statement) -> Result<(), DataFusionError> {
     let plan = session.state().statement_to_plan(statement.parse()?).await?;
     session.execute_logical_plan(plan).await?.collect().await.map(|_| ())
@@ -76,7 +76,7 @@ fn named(statement: &Statement) -> BTreeSet<ResolvedTableReference> {
     let is_made = matches!(&statement.parse().unwrap(),
         ParsedStatement::Statement(statement) if !matches!(**statement, SqlStatement::CreateTable(_)));
     let defined = match &relations.effect {
-        // The names of views, and of tables that `SELECT INTO` makes, are not looked up.
+        // The names of views, and of tables that `SELECT INTO` creates, are not looked up.
         Effect::Define { relation, .. } if !is_made => Some(relation),
         _ => None,
     };
@@ -114,7 +114,7 @@ fn tables_of(session: &SessionContext) -> BTreeSet<String> {
     found
 }
 
-/// `make` puts tables `a` and `b`, with columns `x` and `y`, in front.
+/// `make` defines tables `a` and `b`, with columns `x` and `y`, before the script.
 #[track_caller]
 fn check(sql: &str) {
     let make = "CREATE TABLE a (x INT, y INT) AS VALUES (1, 2); CREATE TABLE b AS SELECT * FROM a;";

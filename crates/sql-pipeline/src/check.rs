@@ -1,4 +1,4 @@
-//! What a session will surely refuse, found before the first statement runs.
+//! Finds what a session will certainly reject, before the first statement runs.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -19,17 +19,17 @@ use crate::{
     unsupported::UnsupportedStatement,
 };
 
-/// The formats that DataFusion can have.
+/// The formats that DataFusion can support.
 const FORMATS: [&str; 5] = ["ARROW", "AVRO", "CSV", "JSON", "PARQUET"];
 
 impl Pipeline {
-    /// Looks for statements that `session` will surely refuse when they are reached: those that name a table, schema,
-    /// function or prepared statement that no statement in front of them defines and that the session cannot have either;
-    /// those in [conflict](crate::Conflict) with what is there; and those that it cannot run at all. [`Pipeline::run`] does so
-    /// too, before the first statement.
+    /// Looks for statements that `session` will certainly reject when they are reached: those that name a table, schema, function
+    /// or prepared statement that neither an earlier statement defines nor the session can have; those in
+    /// [conflict](crate::Conflict) with existing objects; and those that it cannot run at all. [`Pipeline::run`] also does this
+    /// before the first statement.
     ///
-    /// What cannot be known beforehand is left to DataFusion: the tables of catalogs and schemas that do not only hold
-    /// what is registered in them, and all names where the session plans relations by rules of its own.
+    /// What cannot be known beforehand is left to DataFusion: tables of catalogs and schemas that can contain more than what is
+    /// registered in them, and all names if the session has custom relation planners.
     ///
     /// # Errors
     /// The first of them, as [`PipelineError::Undefined`], [`PipelineError::Conflict`] or [`PipelineError::Unsupported`].
@@ -37,7 +37,7 @@ impl Pipeline {
         self.refused(session).map_or(Ok(()), Err)
     }
 
-    /// As [`Pipeline::check_tables`], as an error of a statement.
+    /// Like [`Pipeline::check_tables`], as an error of a statement.
     pub(crate) fn refused_statement(&self, session: &SessionContext) -> Option<SourceError> {
         let (place, message) = match self.refused(session)? {
             PipelineError::Undefined { kind, name, reason, place } => {
@@ -45,14 +45,14 @@ impl Pipeline {
             }
             PipelineError::Conflict { conflict, place } => (place, conflict.to_string()),
             PipelineError::Unsupported { statement, place } => (place, statement.to_string()),
-            // Nothing else is looked for.
+            // Everything else is left to the engine.
             _ => return None,
         };
         Some(SourceError { place, node: None, message, cause: None })
     }
 
     fn refused(&self, session: &SessionContext) -> Option<PipelineError> {
-        // A copy: catalogs of the program are asked, which may ask the session.
+        // A copy, because catalogs of the program are called, which may access the session.
         let state = session.state();
         let in_session = |relation: &ResolvedTableReference| session_names::kind_of(&state, relation);
         let mut names = Defined { script: ScriptNames::default(), state: &state, pipeline: self };
@@ -70,14 +70,14 @@ impl Pipeline {
             if let Some((conflict, at)) = names.conflict(statement) {
                 return Some(PipelineError::Conflict { conflict, place: place(at.unwrap_or(start)) });
             }
-            // Only behind the checks of this statement, which is judged by what stands in front of it.
+            // Only after the checks of this statement, which is judged by the statements before it.
             names.script.follow(index, statement, &in_session);
         }
         None
     }
 }
 
-/// What is not there.
+/// A missing object.
 struct Undefined {
     kind: UndefinedKind,
     name: String,
@@ -96,7 +96,7 @@ impl Defined<'_> {
         }
     }
 
-    /// A format of files that the session surely does not know.
+    /// A file format that the session certainly does not know.
     fn unknown_format(&self, relations: &Relations) -> Option<UnsupportedStatement> {
         match (&relations.effect, &relations.format) {
             (Effect::Define { policy: Existing::Refuse | Existing::Replace, .. }, Some(format)) => {
@@ -115,7 +115,7 @@ impl Defined<'_> {
                     |format: &str| self.state.get_file_format_factory(&format.to_lowercase()).is_some();
                 let ending =
                     Path::new(target).extension().map(|ending| ending.to_string_lossy().into_owned());
-                // DataFusion takes the ending where it does not know the format.
+                // DataFusion uses the file extension if it does not know the format.
                 if format.iter().chain(&ending).any(|format| is_known(format)) {
                     return None;
                 }
@@ -131,14 +131,14 @@ impl Defined<'_> {
         }
     }
 
-    /// The first thing that a statement needs and that is not there.
+    /// The first missing object that a statement needs.
     fn missing(&self, index: usize, relations: &Relations) -> Option<Undefined> {
         if let Some(UsePrepared { name, at, .. }) = relations.prepared.as_deref()
             && !self.has_prepared(name)
         {
             return Some(self.undefined_prepared(name, *at, index));
         }
-        // A planner of the program's may make a relation out of any name.
+        // A custom planner of the program may create a relation from any name.
         if self.state.relation_planners().is_empty() {
             for Mention { relation, at } in relations.reads.iter().chain(&relations.targets) {
                 if let Some(at) = *at
@@ -177,17 +177,17 @@ impl Defined<'_> {
                 && (self.param_tables().any(|table| table == relation) || may_have(self.state, relation))
     }
 
-    /// Whether a name can be that of a file when its statement is reached: because there is one, a statement in front writes
-    /// there, or it cannot be known before.
+    /// Whether a name can refer to a file when its statement is reached: because the file exists, an earlier statement writes it,
+    /// or it cannot be known beforehand.
     fn may_be_file(&self, name: &str, index: usize) -> bool {
-        // A name that the script gives to a table is not that of a folder beside it.
+        // A name that the script gives to a table does not refer to a folder with the same name.
         if !self.pipeline.reads_files || self.pipeline.tables().contains(name) {
             return false;
         }
         if may_be_there(name) {
             return true;
         }
-        // Who writes where it reads stands among those that it needs.
+        // The statements that it needs include those that write what it reads.
         let statements = self.pipeline.script().statements();
         self.pipeline.steps()[index].needs.iter().any(|needed| {
             matches!(statements[*needed].relations.effect, Effect::CopyTo { .. } | Effect::Change { .. })
@@ -209,13 +209,13 @@ impl Defined<'_> {
         self.script.functions.defined(name).is_some()
             || self.script.functions.dropped(name).is_none()
                 && (self.functions().any(|known| known == name)
-                    // What a factory makes may have another name than its statement says.
+                    // A factory may create a function with a name other than that in its statement.
                     || self.state.function_factory().is_some() && self.defines_functions())
     }
 
     fn has_table_function(&self, name: &str) -> bool {
         self.state.table_functions().contains_key(name)
-            // What a factory makes may be one.
+            // A factory may create one.
             || self.state.function_factory().is_some() && self.defines_functions()
     }
 
@@ -256,8 +256,7 @@ impl Defined<'_> {
         };
         let name = name_of_relation(relation);
         let reason = self.reason(&name, self.script.dropped(relation), index, defines, || self.tables());
-        // `FROM 'a.csv'` is what somebody writes who comes from DuckDB. The answer is the statement that it takes
-        // here.
+        // `FROM 'a.csv'` is what users of DuckDB write. The error suggests the corresponding statement.
         let reason = match (reason, format_of_file(&name)) {
             (UndefinedReason::Nowhere { .. }, Some(_)) if self.pipeline.reads_files => {
                 if is_pattern_of_partitions(&name) {
@@ -358,7 +357,7 @@ impl Defined<'_> {
         }
     }
 
-    /// The tables that could be meant: those of the whole script, of the session and of parameters.
+    /// The tables that could be meant: those of the whole script, the session and the parameters.
     fn tables(&self) -> BTreeSet<String> {
         let defined = self.effects().filter_map(|effect| match effect {
             Effect::Define { relation, .. } => Some(name_of_relation(relation)),
@@ -400,7 +399,7 @@ impl Defined<'_> {
     }
 }
 
-/// The format of the files that a name looks like.
+/// The file format that a name suggests.
 fn format_of_file(name: &str) -> Option<&'static str> {
     let mut path = Path::new(name);
     let mut ending = path.extension()?.to_str()?.to_ascii_lowercase();

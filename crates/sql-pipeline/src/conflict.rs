@@ -1,45 +1,46 @@
-//! Statements that cannot run because of what is there when they are reached.
+//! Statements that cannot run because of what exists when they are reached.
 
 use std::fmt;
 
 use crate::{source::LineOfScript, undefined::UndefinedKind};
 
-/// What stands in a statement's way. `Display` says what it is, where it comes from, and what to write instead.
+/// The conflict of a statement with an existing object. `Display` describes the object, where it comes from, and what to write
+/// instead.
 ///
-/// A `line` is that of the statement which made it; `None` where the session had it in front of the script.
+/// A `line` is that of the statement which created the object; `None` if the session had it before the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// It is there already.
+    /// The object already exists.
     Exists {
         /// What it is.
         kind: UndefinedKind,
         /// Its name.
         name: String,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
-    /// It is there already, and the statement says both `IF NOT EXISTS` and `OR REPLACE`.
+    /// The object already exists, and the statement contains both `IF NOT EXISTS` and `OR REPLACE`.
     ExistsForBoth {
         /// The table or view.
         name: String,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
-    /// A view that is called a table, or a table that is called a view.
+    /// The statement calls a view a table, or a table a view.
     OtherKind {
         /// The table or view.
         name: String,
         /// Whether it is a view.
         is_view: bool,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
     /// A view that `CREATE OR REPLACE EXTERNAL TABLE` does not replace.
     ViewStays {
         /// The view.
         name: String,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
     /// A table or view that the statement cannot change.
@@ -50,28 +51,28 @@ pub enum Conflict {
         is_view: bool,
         /// The first words of the statement.
         statement: &'static str,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
-    /// A table of files that the statement cannot change: DataFusion adds rows to those, and does nothing else.
+    /// A table of files that the statement cannot change: DataFusion only supports adding rows to those.
     OfFiles {
         /// The table.
         name: String,
         /// The first words of the statement.
         statement: &'static str,
-        /// Where it was made.
+        /// Where it was created.
         line: Option<LineOfScript>,
     },
-    /// A schema that is dropped without `CASCADE` while it holds something.
+    /// A schema that is dropped without `CASCADE` although it is not empty.
     NotEmpty {
         /// The schema.
         schema: String,
         /// A table or view in it.
         holds: String,
-        /// Where that was made.
+        /// Where that table or view was created.
         line: Option<LineOfScript>,
     },
-    /// A prepared statement that DataFusion takes, and never executes.
+    /// A prepared statement that DataFusion accepts, but never executes.
     NotExecutable {
         /// The name of the prepared statement.
         name: String,
@@ -80,13 +81,13 @@ pub enum Conflict {
         /// Where it was prepared.
         line: Option<LineOfScript>,
     },
-    /// A prepared statement that is given more or fewer values than it has types for.
+    /// The number of values differs from the number of parameter types of the prepared statement.
     Parameters {
         /// The name of the prepared statement.
         name: String,
-        /// How many it takes.
+        /// How many values it takes.
         takes: usize,
-        /// How many it is given.
+        /// How many values it is given.
         given: usize,
         /// Where it was prepared.
         line: Option<LineOfScript>,
@@ -154,7 +155,7 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// Where something was made.
+/// Where an object was created.
 struct By<'a>(&'a Option<LineOfScript>);
 
 impl fmt::Display for By<'_> {

@@ -1,4 +1,4 @@
-//! Finding what stands in a statement's way when it is reached.
+//! Finding the conflicts of a statement when it is reached.
 
 use datafusion::common::ResolvedTableReference;
 
@@ -15,17 +15,17 @@ use crate::{
     undefined::UndefinedKind,
 };
 
-/// A conflict, and the line and column of the name in its statement where that is known.
+/// A conflict, and the line and column of the name in its statement, if known.
 type Found = (Conflict, Option<(usize, usize)>);
 
-/// A table or view that is there.
+/// An existing table or view.
 struct Standing {
     kind: Option<RelationKind>,
     line: Option<LineOfScript>,
 }
 
 impl Defined<'_> {
-    /// What stands in the way of a statement that misses nothing.
+    /// The conflict of a statement for which nothing is missing.
     pub(crate) fn conflict(&self, statement: &Statement) -> Option<Found> {
         let relations = &statement.relations;
         if let Some(UsePrepared { name, at, misuse: Some(misuse) }) = relations.prepared.as_deref() {
@@ -40,8 +40,7 @@ impl Defined<'_> {
             };
             return Some((conflict, Some(*at)));
         }
-        // Only what is sure to fail is a conflict. Statements that have none of these effects are left to the
-        // engine.
+        // Only certain failures are conflicts. Statements that have none of these effects are left to the engine.
         match &relations.effect {
             Effect::Define { relation, policy, at, .. } => {
                 let conflict = self.defined_again(statement.kind, relation, *policy)?;
@@ -51,7 +50,7 @@ impl Defined<'_> {
                 let conflict = self.unchangeable(statement.kind, relation)?;
                 Some((conflict, relations.targets.first().and_then(|target| target.at)))
             }
-            // With IF EXISTS it does nothing where the kind is another, and does not fail.
+            // With IF EXISTS it does nothing if the kind differs, and does not fail.
             Effect::Drop { relations: dropped, views, if_exists: false } => {
                 dropped.iter().enumerate().find_map(|(position, relation)| {
                     let at = relations.targets.get(position).and_then(|target| target.at);
@@ -84,10 +83,10 @@ impl Defined<'_> {
         self.pipeline.script().line_of(&self.pipeline.script().statements()[statement])
     }
 
-    /// What stands under a name for sure.
+    /// What certainly exists under a name.
     fn standing(&self, relation: &ResolvedTableReference) -> Option<Standing> {
-        // A catalog of a program's own may have any table, and say so only when it is asked for one, over a network
-        // perhaps. Nothing is refused on a guess.
+        // A custom catalog of a program may have any table, and reveal that only when asked, perhaps over a network. Nothing is
+        // rejected based on a guess.
         if !self.is_plain(schema_of(relation)) {
             return None;
         }
@@ -98,18 +97,18 @@ impl Defined<'_> {
             let kind = if is_of_files { RelationKind::Files } else { made.kind };
             return Some(Standing { kind: Some(kind), line: Some(self.line(made.by)) });
         }
-        // Dropped by the script, whatever the session has now.
+        // The script dropped it, whatever the session still has now.
         if self.script.dropped(relation).is_some() {
             return None;
         }
         let schema = plain_schema(self.state, schema_of(relation));
         let in_session = schema.is_some_and(|schema| schema.table_exist(&relation.table));
-        // Tables of parameters are registered before the script, though the session has none of them yet.
+        // Parameter tables are registered before the script, although the session does not have them yet.
         let exists = in_session || self.param_tables().any(|table| table == relation);
         exists.then(|| Standing { kind: session_names::kind_of(self.state, relation), line: None })
     }
 
-    /// Whether a schema holds what is registered in it, and nothing else.
+    /// Whether a schema contains only what is registered in it.
     fn is_plain(&self, schema: (&str, &str)) -> bool {
         let catalog_is_plain =
             self.script.catalogs.contains_key(schema.0) || plain_catalog(self.state, schema.0).is_some();
@@ -156,7 +155,7 @@ impl Defined<'_> {
             ) => {
                 return Some(Conflict::OfFiles { name, statement: words, line });
             }
-            // Tables of a program may take anything: they are asked when it runs.
+            // Tables of a program may accept anything: it turns out when the statement runs.
             (RelationKind::Table, StatementKind::Truncate) => false,
             _ => return None,
         };
@@ -192,7 +191,7 @@ impl Defined<'_> {
             found.table_names().into_iter().map(relation)
         });
         let params = self.param_tables().filter(|table| schema_of(table) == schema);
-        // One of them is enough to name.
+        // It is enough to name one of them.
         let mut tables = of_script.chain(params).cloned().chain(of_session);
         let (held, line) =
             tables.find_map(|table| Some((name_of_relation(&table), self.standing(&table)?.line)))?;

@@ -1,4 +1,4 @@
-//! Randomly damaged scripts: each is either read or refused, and everything that is reported about it lies inside the script.
+//! Randomly damaged scripts: each is either read or rejected, and every reported place lies inside the script.
 
 use daglight_capture_policy::Redactor;
 use fastrand::Rng;
@@ -10,7 +10,7 @@ use crate::{
 
 const SCRIPTS: u64 = 3_000;
 
-/// What scripts are made of, a statement each with what stands above it.
+/// The building blocks of scripts: a statement each, with its comment.
 const STATEMENTS: [&str; 24] = [
     "-- Orders likely to be late.\n-- tag: layer=gold, owner=risk\n-- node: late\nCREATE VIEW order_risk AS SELECT * FROM orders WHERE slack < 2;\n",
     "-- param: day = '2026-01-01'\n-- param: n = 3\n\nSELECT $day, $n + $2 FROM \"O r\" -- why\n;\n",
@@ -81,14 +81,14 @@ fn script(random: &mut Rng) -> String {
     text
 }
 
-/// Two places in a text, the second not far behind the first.
+/// Two positions in a text, the second shortly after the first.
 fn place(text: &str, random: &mut Rng) -> [usize; 2] {
     let start = random.usize(..=text.len());
     let end = (start + random.usize(..40)).min(text.len());
     [start, end].map(|at| text.floor_char_boundary(at))
 }
 
-/// Whether it is a script.
+/// Whether the text is a valid script.
 fn check(text: &str) -> bool {
     let lines = text.split('\n').count();
     let script = match Script::parse("a.sql", text) {
@@ -105,7 +105,7 @@ fn check(text: &str) -> bool {
         assert!(statement.parse().is_ok(), "{:?} of {text:?}", statement.text);
     }
     let statements = script.statements().len();
-    // What one script says twice, or of what is not there, is refused.
+    // Duplicate definitions and missing objects are rejected.
     if let Ok(pipeline) = Pipeline::new(script, PipelineOptions::default()) {
         assert_eq!(pipeline.steps().len(), statements, "{text:?}");
         for (position, step) in pipeline.steps().iter().enumerate() {

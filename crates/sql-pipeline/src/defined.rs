@@ -1,4 +1,4 @@
-//! What there is when a statement is reached: what the script has defined so far, and the session.
+//! What exists when a statement is reached: what the script has defined so far, and the session.
 
 use datafusion::execution::SessionState;
 
@@ -11,7 +11,7 @@ pub(crate) struct Defined<'a> {
     pub(crate) pipeline: &'a Pipeline,
 }
 
-/// The schema's name as one would write it in a session that nobody configured.
+/// The name of the schema as written in a session with the default configuration.
 pub(crate) fn name_of_schema((catalog, schema): (&str, &str)) -> String {
     if catalog == "datafusion" { schema.to_owned() } else { format!("{catalog}.{schema}") }
 }

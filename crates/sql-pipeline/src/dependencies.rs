@@ -1,4 +1,4 @@
-//! Which statements a statement reads from, and which others it must not overtake.
+//! The statements that a statement reads from, and those that must finish before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +12,19 @@ use crate::{
     statement::Statement,
 };
 
-/// The ties of one statement to earlier ones, by their indices.
+/// The dependencies of one statement on earlier ones, by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Links {
     /// The statements whose output it reads.
     pub(crate) dependencies: BTreeSet<usize>,
-    /// Those of them, and of the statements behind a drop, whose output is in the session alone: tables in memory,
-    /// views, definitions of external tables. What others have written to files is there from an earlier run as well.
+    /// Those of them, and of the statements before a drop, whose output exists only in the session: in-memory tables, views,
+    /// definitions of external tables. Files from other statements may also exist from an earlier run.
     pub(crate) in_session: BTreeSet<usize>,
-    /// The statements that must have ended before it starts: its dependencies, and the users of what it replaces or
-    /// changes.
+    /// The statements that must end before it starts: its dependencies, and the users of what it replaces or changes.
     pub(crate) after: BTreeSet<usize>,
 }
 
-/// A relation that is defined while there is one of its name.
+/// A relation that is defined although one with its name already exists.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DefinedTwice {
     pub(crate) relation: ResolvedTableReference,
@@ -33,10 +32,10 @@ pub(crate) struct DefinedTwice {
     pub(crate) second: usize,
 }
 
-/// Follows the script and ties each read to the definition in force and to the changes made since.
+/// Follows the script and links each read to the current definition and to the changes since.
 ///
-/// A view reads its relations each time that it is read, so its readers depend on later changes to them too. What is
-/// written to files is tied to every table on them, and to what reads them by their name.
+/// A view reads its relations each time it is read, so its readers also depend on later changes to them. Written files are linked
+/// to every table over them, and to statements that read them by name.
 pub(crate) fn links(script: &Script) -> Result<Vec<Links>, DefinedTwice> {
     let mut state = State::default();
     script.statements().iter().enumerate().map(|(index, statement)| state.follow(index, statement)).collect()
@@ -48,10 +47,10 @@ struct State {
     in_force: BTreeMap<ResolvedTableReference, usize>,
     /// The definitions of external tables at their locations.
     tables_at: LocationIndex,
-    /// The statements that wrote files, and the statements that read them by name.
+    /// The statements that write files, and the statements that read them by name.
     writers_at: LocationIndex,
     readers_at: LocationIndex,
-    /// The statements that change what the information schema shows, and those that read it.
+    /// The statements that change the information schema, and those that read it.
     catalog_writers: BTreeSet<usize>,
     catalog_readers: BTreeSet<usize>,
 }
@@ -60,13 +59,13 @@ struct State {
 struct Definition {
     statement: usize,
     is_view: bool,
-    /// A view of the information schema.
+    /// Whether it is a view of the information schema.
     reads_catalog: bool,
     /// What a view reads, as indices of definitions; empty for a table.
     seen_through: Vec<usize>,
     locations: Vec<Location>,
     changes: Vec<usize>,
-    /// The last statement that changed it, or its own, and the readers since. All other users have ended before these.
+    /// The last statement that changed it, or its own definition, and the readers since. All other users must end before these.
     last_users: BTreeSet<usize>,
 }
 
@@ -75,7 +74,7 @@ impl State {
         let mut links = Links::default();
         let mut dropped = BTreeSet::new();
         let mut read = Vec::new();
-        // All of them before the effect: `CREATE OR REPLACE TABLE t AS SELECT ... FROM t` reads the old one.
+        // All reads before the effect: `CREATE OR REPLACE TABLE t AS SELECT ... FROM t` reads the old table.
         for mention in &statement.relations.reads {
             match self.in_force.get(&mention.relation) {
                 Some(definition) => read.push(*definition),
@@ -109,13 +108,12 @@ impl State {
                     }
                     (previous, _) => {
                         if let Some(previous) = previous {
-                            // Who still reads the old definition must have read it before the name means another
-                            // one.
+                            // Readers of the old definition must finish before the name gets a new meaning.
                             links.after.extend(&self.definitions[previous].last_users);
                         }
                         let is_view = statement.kind == StatementKind::View;
-                        // A view is read anew whenever it is used, so that a change of its base changes what its
-                        // readers see. A table has taken its rows.
+                        // A view is evaluated whenever it is used, so that a change to its base changes what its readers see. A
+                        // table already has its rows.
                         let seen_through = if is_view { read } else { Vec::new() };
                         let made = Definition {
                             statement: index,
@@ -145,7 +143,7 @@ impl State {
                     let definition = &self.definitions[*definition];
                     links.after.extend(&definition.last_users);
                     dropped.insert(definition.statement);
-                    // `DROP TABLE` of a view fails in the engine, and the view stays. What follows still reads it.
+                    // `DROP TABLE` on a view fails in the engine, and the view stays. Later statements still read it.
                     if definition.is_view == *views {
                         self.in_force.remove(relation);
                     }
@@ -161,8 +159,8 @@ impl State {
                 });
             }
         }
-        // Everything that must be in the session is read as well; the other way round is not so: rows that a statement
-        // has written to files are there from an earlier run.
+        // Everything that must be in the session is also read, but not the other way round: rows that a statement wrote to files
+        // may exist from an earlier run.
         links.dependencies.extend(&links.in_session);
         // `INSERT INTO t SELECT ... FROM t` names itself on both sides.
         links.dependencies.remove(&index);
@@ -173,7 +171,7 @@ impl State {
         Ok(links)
     }
 
-    /// What reads the information schema sees what stands above it, and nothing that stands below.
+    /// A statement that reads the information schema sees the changes of earlier statements, and none of later ones.
     fn follow_catalog(&mut self, index: usize, statement: &Statement, reads: bool, links: &mut Links) {
         if reads {
             links.after.extend(&self.catalog_writers);
@@ -202,8 +200,8 @@ impl State {
         self.definitions.push(Definition { locations, ..made });
     }
 
-    /// Records that the statement `reader` reads a definition. Changes before `seen_from` were visible to the view that
-    /// it reads through. `seen` holds the definitions that were read already, and from where on.
+    /// Records that the statement `reader` reads a definition. Changes before `seen_from` were visible to the view that it reads
+    /// through. `seen` has the definitions that were already read, with their `seen_from`.
     fn read(
         &mut self,
         definition: usize,
@@ -212,7 +210,7 @@ impl State {
         links: &mut Links,
         seen: &mut BTreeMap<usize, usize>,
     ) {
-        // Views on views may lead to one table by many ways, as many as two to the power of their depth.
+        // Views on views can lead to the same table on exponentially many paths.
         if seen.get(&definition).is_some_and(|earlier| *earlier <= seen_from) {
             return;
         }
@@ -231,9 +229,9 @@ impl State {
         }
     }
 
-    /// Records a name that no statement defines, which may be the name of a file.
+    /// Records a name that no statement defines, which may refer to a file.
     fn read_file(&mut self, relation: &ResolvedTableReference, reader: usize, links: &mut Links) {
-        // DataFusion takes a path for a table where it may (`enable_url_table`).
+        // With `enable_url_table`, DataFusion accepts a path as a table.
         if relation.table.contains(['/', '.']) {
             let location = Location::of(&relation.table);
             links.dependencies.extend(self.writers_at.held_by(&location));
@@ -243,17 +241,17 @@ impl State {
 
     fn change(&mut self, definition: usize, index: usize, links: &mut Links) {
         let Definition { changes, last_users, .. } = &mut self.definitions[definition];
-        // Whoever comes later waits for this change, and through it for all before: the lists stay short however
-        // often a table is changed.
+        // Later statements wait for this change, and thereby for all earlier ones: the lists stay short however often a table is
+        // changed.
         links.after.extend(std::mem::replace(last_users, [index].into()));
         if changes.last() != Some(&index) {
             changes.push(index);
         }
     }
 
-    /// Records that the statement `index` writes files: behind all that wrote and read them so far.
+    /// Records that the statement `index` writes files, after all statements that have written and read them so far.
     fn write(&mut self, location: Location, index: usize, links: &mut Links) {
-        // Each of these waited for those before it at its place.
+        // Each of these waited for the earlier ones at its location.
         links.after.extend(self.writers_at.last_held_by(&location));
         links.after.extend(self.readers_at.that_hold(&location));
         for definition in self.tables_at.that_hold(&location) {
@@ -267,7 +265,7 @@ fn is_of_catalog(relation: &ResolvedTableReference) -> bool {
     *relation.schema == *INFORMATION_SCHEMA
 }
 
-/// Whether the information schema shows something else behind a statement with this effect.
+/// Whether a statement with this effect changes the information schema.
 fn changes_catalog(effect: &Effect) -> bool {
     match effect {
         Effect::Define { .. }
@@ -289,7 +287,7 @@ fn changes_catalog(effect: &Effect) -> bool {
 mod tests {
     use super::*;
 
-    /// For every statement the indices of its dependencies and, behind a bar, of those that it only waits for.
+    /// Compares, for each statement, the indices of its dependencies and, after a bar, of those for which it only waits.
     #[track_caller]
     fn check(sql: &str, expected: &[&str]) {
         let script = Script::parse("a.sql", sql).unwrap();

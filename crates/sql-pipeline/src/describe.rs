@@ -10,7 +10,7 @@ use crate::{
     parameter::Parameter, pipeline_error::PipelineError, script::Script, statement::Statement,
 };
 
-/// What a DAG is described from, with one entry for each statement.
+/// The inputs for describing a DAG, with one entry for each statement.
 pub(crate) struct Parts<'a> {
     pub(crate) script: &'a Script,
     pub(crate) nodes: &'a [Option<String>],
@@ -21,8 +21,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) registry: &'a Registry,
 }
 
-/// Every statement that is a node, every parameter and every parameter table becomes a node; other statements count as
-/// setup.
+/// Every statement that is a node, every parameter and every parameter table becomes a node; other statements count as setup.
 pub(crate) fn describe(name: DagName, parts: &Parts<'_>) -> Result<Dag, PipelineError> {
     let script = parts.script;
     let mut builder = Dag::builder(name.as_str()).map_err(PipelineError::DagName)?;
@@ -47,7 +46,7 @@ pub(crate) fn describe(name: DagName, parts: &Parts<'_>) -> Result<Dag, Pipeline
 fn describe_parameter(script: &Script, builder: DagBuilder, parameter: &Parameter) -> DagBuilder {
     let no_dependencies: [&str; 0] = [];
     let Some(declared) = &parameter.declaration else {
-        // Its type is only known by the value, which must not decide the version.
+        // Its type is known only from the value, which must not affect the version.
         return builder
             .node(parameter.node_name(), NodeKind::Input, no_dependencies)
             .output_type("parameter")
@@ -106,7 +105,7 @@ fn describe_statement(
     let mut documentation = statement.documentation.as_deref();
     node = node.tags(statement.tags.clone());
     if let Some(StatementOutput { name, materialization }) = output {
-        // The registry is what outputs are found by, so it has the last word.
+        // The registry identifies outputs, so its tags take precedence.
         node = node.tags(parts.registry.tags(name, materialization));
         let entry = parts.registry.entry(name);
         documentation = documentation.or_else(|| entry.and_then(|entry| entry.description.as_deref()));
@@ -118,7 +117,7 @@ fn describe_statement(
 }
 
 impl Script {
-    /// A statement as code of its file.
+    /// A statement as code in its file.
     pub(crate) fn code_of(&self, statement: &Statement) -> Code {
         Code {
             path: self.sources[statement.file].path().to_string(),
@@ -130,13 +129,13 @@ impl Script {
     }
 }
 
-/// What is expected of the rows is code: a node that fails for another reason is another version.
+/// Data checks are part of the code: a node that fails for a different reason is a different version.
 fn with_checks(statement: &Statement) -> String {
     let checks = statement.checks.iter().map(|expectation| format!("\n{}", expectation.check));
     std::iter::once(statement.normalized.clone()).chain(checks).collect()
 }
 
-/// `result`, or how the output is kept: `view`, `table`, or the format of its files.
+/// `result`, or the kind of output: `view`, `table`, or the file format.
 fn output_type(statement: &Statement, output: Option<&StatementOutput>) -> String {
     match (statement.kind, output) {
         (StatementKind::Query, _) => "result".to_owned(),

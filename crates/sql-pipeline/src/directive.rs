@@ -1,4 +1,4 @@
-//! One directive of a comment: how each is written, and why one cannot be taken.
+//! A single directive in a comment: its syntax, and why one is invalid.
 
 use std::fmt;
 
@@ -11,24 +11,24 @@ use crate::{
     split::CommentLine,
 };
 
-/// What a line may begin with to be a directive, in front of a colon.
+/// The words that, followed by a colon, start a directive.
 pub(crate) const DIRECTIVES: [&str; 4] = ["tag", "node", "param", "expect"];
 
-/// How directives are written.
+/// The syntax of directives, for messages.
 const TAG_FORM: &str = "a tag is written `-- tag: key=value`, without spaces in the key";
 const NAME_FORM: &str = "a node's name is written `-- node: name`, without spaces";
 const PARAMETER_FORM: &str = "a parameter's default is written `-- param: name = value`";
 const SEVERITY_FORM: &str =
     "the severity of a check is written `-- expect(warn): ...` or `-- expect(fail): ...`";
 
-/// Why a directive cannot be taken. `Display` and `Debug` repeat nothing of it but names.
+/// Why a directive is invalid. `Display` and `Debug` repeat only names from it.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectiveError {
-    /// A tag that is not a pair.
+    /// A tag that is not a key with a value.
     #[error("{}, but this one is not", TAG_FORM)]
     Tag {
-        /// What stands there.
+        /// The text found instead.
         found: String,
     },
     /// A key with two values.
@@ -37,10 +37,10 @@ pub enum DirectiveError {
         /// The key.
         key: String,
     },
-    /// A text that cannot be a name.
+    /// A text that is not a valid name.
     #[error("{}, but this one is not", NAME_FORM)]
     NodeName {
-        /// What stands there.
+        /// The text found instead.
         found: String,
     },
     /// A second name.
@@ -49,10 +49,10 @@ pub enum DirectiveError {
         /// The first name.
         name: String,
     },
-    /// A default that is not a pair.
+    /// A default that is not a name with a value.
     #[error("{}, but this one is not", PARAMETER_FORM)]
     Parameter {
-        /// What stands there.
+        /// The text found instead.
         found: String,
     },
     /// A second default.
@@ -60,7 +60,7 @@ pub enum DirectiveError {
     DuplicateParameter {
         /// The name.
         name: String,
-        /// Where the first default stands.
+        /// Where the first default is.
         first_line: LineOfScript,
     },
     /// A directive above a statement that is not a node.
@@ -69,16 +69,16 @@ pub enum DirectiveError {
         /// `tag`, `node` or `expect`.
         directive: &'static str,
     },
-    /// A check that cannot be read.
+    /// A check that cannot be parsed.
     #[error("{problem}")]
     Check {
-        /// What is wrong.
+        /// The problem.
         problem: CheckProblem,
     },
     /// Neither `warn` nor `fail`.
     #[error("{}, but this one is not", SEVERITY_FORM)]
     Severity {
-        /// What stands there.
+        /// The text found instead.
         found: String,
     },
     /// A check above a statement that returns or writes no rows.
@@ -89,7 +89,7 @@ pub enum DirectiveError {
 }
 
 impl DirectiveError {
-    /// With what stands there instead.
+    /// The message including the text found instead.
     pub(crate) fn in_full(&self) -> String {
         let instead = |form: &str, found: &str| format!("{form}, but this one is {found:?}");
         match self {
@@ -117,15 +117,15 @@ pub(crate) type Misplaced = (DirectiveError, (usize, usize));
 /// A directive.
 pub(crate) struct Directive<'l> {
     pub(crate) name: &'static str,
-    /// What stands in parentheses behind the name, which only a check may have.
+    /// The option in parentheses after the name, which only a check may have.
     pub(crate) option: Option<&'l str>,
     pub(crate) argument: &'l str,
 }
 
-/// The directive that a line holds.
+/// The directive in a line.
 pub(crate) fn directive(line: &CommentLine) -> Option<Directive<'_>> {
     let text = line.text.trim();
-    // Behind code, `-- node: x` is a remark about that line.
+    // After code, `-- node: x` is a remark about that line.
     DIRECTIVES.into_iter().filter(|_| line.own_line).find_map(|name| {
         let (option, rest) = option_of(name, text.strip_prefix(name)?);
         let argument = rest.strip_prefix(':')?.trim();
@@ -133,7 +133,7 @@ pub(crate) fn directive(line: &CommentLine) -> Option<Directive<'_>> {
     })
 }
 
-/// Takes the option in parentheses off, where the directive has one.
+/// Splits off the option in parentheses, if the directive supports one.
 pub(crate) fn option_of<'t>(name: &str, text: &'t str) -> (Option<&'t str>, &'t str) {
     let option = text.strip_prefix('(').filter(|_| name == "expect").and_then(|rest| rest.split_once(')'));
     option.map_or((None, text), |(option, rest)| (Some(option.trim()), rest))
@@ -170,7 +170,7 @@ pub(crate) fn parameter(
     }
     Ok(ParameterDeclaration {
         name: name.to_owned(),
-        // As SQL writes a quote within a string.
+        // SQL doubles quotes within a string.
         default: unquoted.map_or_else(|| value.to_owned(), |text| text.replace("''", "'")),
         quoted: unquoted.is_some(),
         documentation,

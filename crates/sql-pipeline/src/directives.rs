@@ -1,7 +1,7 @@
 //! Documentation and directives (`tag:`, `node:`, `param:`, `expect:`) in the comments of a script.
 //!
-//! A directive is a `--` comment that has its line for itself, in the block directly above a statement. All other
-//! comments are comments; `near_directives` finds those that were probably meant as directives.
+//! A directive is a `--` comment on its own line, in the block directly above a statement. All other comments are ordinary
+//! comments; `near_directives` finds those that were probably meant as directives.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use crate::{
     sql_settings::SqlSettings,
 };
 
-/// What the comment block directly above a statement says.
+/// The content of the comment block directly above a statement.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) documentation: Option<String>,
-    /// The name of the node, and where the directive stands.
+    /// The name of the node, and the position of the directive.
     pub(crate) name: Option<(String, (usize, usize))>,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) parameters: Vec<ParameterDeclaration>,
     pub(crate) checks: Vec<Expectation>,
     /// The first directive that describes a node.
     pub(crate) first_of_node: Option<(&'static str, (usize, usize))>,
-    /// The comments that are nearly directives.
+    /// Comments that look like misspelled directives.
     pub(crate) near: Vec<NearDirective>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn read_block(lines: &[CommentLine], settings: &SqlSettings) -> Resul
     for line in lines {
         let at = start(line);
         let Some(Directive { name, option, argument }) = directive(line) else {
-            // Prose all the same: the warning is only about what may have been meant.
+            // The line still counts as prose: the warning is only about what may have been meant.
             block.near.extend(near_directive(line, Standing::Above));
             prose.push(&line.text);
             continue;
@@ -76,15 +76,15 @@ pub(crate) fn read_block(lines: &[CommentLine], settings: &SqlSettings) -> Resul
     Ok(block)
 }
 
-/// Reads a block that an empty line sets apart from the statement below: what it declares, and its comments that are
-/// nearly directives. Nothing in it is refused, because a file's introduction may say anything.
+/// Reads a block that is separated by an empty line from the statement below: its declarations, and its comments that look like
+/// misspelled directives. Nothing in it is rejected, because the introduction of a file may contain anything.
 pub(crate) fn read_detached(lines: &[CommentLine]) -> (Vec<ParameterDeclaration>, Vec<NearDirective>) {
     let (mut parameters, mut near) = (Vec::new(), Vec::new());
     let mut prose: Vec<&str> = Vec::new();
     for line in lines {
         let declared = directive(line)
             .filter(|directive| directive.name == "param")
-            // Far from any statement, a comment that is not a valid declaration is an ordinary comment.
+            // Apart from any statement, a comment that is not a valid declaration is an ordinary comment.
             .and_then(|directive| parameter(directive.argument, None, start(line)).ok());
         match declared {
             Some(declared) => {
@@ -122,7 +122,7 @@ fn expectation(
     };
     let check = parse_check(argument, &*settings.dialect(), settings.normalizes_names()).map_err(
         |CheckSyntaxError { problem, offset }| {
-            // The argument is the end of the line's text.
+            // The argument is at the end of the line's text.
             let in_front = line.text.trim_end().chars().count() - argument.chars().count();
             (DirectiveError::Check { problem }, (line.line, line.column + in_front + offset))
         },
@@ -130,13 +130,13 @@ fn expectation(
     Ok(Expectation { check: check.with_severity(severity), line: at.0, column: at.1 })
 }
 
-/// Takes the last paragraph off.
+/// Removes the last paragraph.
 fn paragraph(prose: &mut Vec<&str>) -> Option<String> {
     let start = prose.iter().rposition(|text| is_blank(text)).map_or(0, |index| index + 1);
     joined(&prose.split_off(start))
 }
 
-/// Rulers such as `-----` and `=====` say nothing.
+/// Rulers such as `-----` and `=====` count as blank.
 fn is_blank(text: &str) -> bool {
     !text.contains(char::is_alphanumeric)
 }

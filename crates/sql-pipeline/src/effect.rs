@@ -1,45 +1,45 @@
-//! What a statement reads, and what it does to relations, files and the session.
+//! What a statement reads, and its effect on relations, files and the session.
 
 use datafusion::common::{ResolvedTableReference, TableReference};
 
 use crate::{table_functions::Call, unsupported::UnsupportedStatement};
 
-/// What a statement reads and does, with each name resolved by the settings in force.
+/// The reads and the effect of a statement, with each name resolved under the current settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Relations {
-    /// The relations of its query with all subqueries, without common table expressions and table functions.
+    /// The relations of its query including all subqueries, without common table expressions and table functions.
     pub(crate) reads: Vec<Mention>,
-    /// The relations that it drops or changes, where it fails without them.
+    /// The relations that it drops or changes, if it fails without them.
     pub(crate) targets: Vec<Mention>,
     pub(crate) effect: Effect,
     /// The table functions that it calls.
     pub(crate) calls: Vec<Call>,
-    /// The format of the files of an external table that it makes.
+    /// The file format of an external table that it creates.
     pub(crate) format: Option<String>,
-    /// The prepared statement that it executes or frees.
+    /// The prepared statement that it executes or deallocates.
     pub(crate) prepared: Option<Box<UsePrepared>>,
-    /// What it is, where DataFusion parses such a statement, but no session can run it.
+    /// The kind of statement, if DataFusion parses it but no session can run it.
     pub(crate) unsupported: Option<Box<UnsupportedStatement>>,
 }
 
-/// A relation that must be there for a statement.
+/// A relation that must exist for a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mention {
     pub(crate) relation: ResolvedTableReference,
-    /// The line and column of its name; `None` where another statement names it.
+    /// The line and column of its name; `None` if another statement names it.
     pub(crate) at: Option<(usize, usize)>,
 }
 
-/// What a statement does to relations and files.
+/// The effect of a statement on relations and files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Effect {
     #[default]
     None,
     Define {
         relation: ResolvedTableReference,
-        /// Its name as the script has it.
+        /// Its name as written in the script.
         written: TableReference,
-        /// The line and column of its name; `None` where another statement names it.
+        /// The line and column of its name; `None` if another statement names it.
         at: Option<(usize, usize)>,
         policy: Existing,
         locations: Vec<String>,
@@ -53,14 +53,14 @@ pub(crate) enum Effect {
     },
     Drop {
         relations: Vec<ResolvedTableReference>,
-        /// Whether it drops views, and not tables.
+        /// Whether it drops views instead of tables.
         views: bool,
         if_exists: bool,
     },
     DefineCatalog {
         catalog: String,
         policy: Existing,
-        /// As of a relation, and below too.
+        /// The position, as for a relation; also below.
         at: Option<(usize, usize)>,
     },
     DefineSchema {
@@ -82,7 +82,7 @@ pub(crate) enum Effect {
     },
     DropFunction {
         name: String,
-        /// The line and column of its name; `None` where it may be missing, or another statement names it.
+        /// The line and column of its name; `None` if it may be missing, or another statement names it.
         at: Option<(usize, usize)>,
     },
     Prepare {
@@ -94,13 +94,13 @@ pub(crate) enum Effect {
     },
 }
 
-/// What a definition does where there is a relation of its name.
+/// What a definition does if a relation with its name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     Refuse,
     Replace,
     Keep,
-    /// It says that it replaces and that it keeps, which DataFusion refuses only where there is one.
+    /// The statement asks both to replace and to keep it, which DataFusion rejects only if it exists.
     Both,
 }
 
@@ -116,7 +116,7 @@ impl Existing {
 }
 
 impl Effect {
-    /// The effect of a statement that only names what another one does, by which its names have no place.
+    /// The effect of a statement that refers to another one, so that its names have no position.
     pub(crate) fn named_elsewhere(mut self) -> Self {
         match &mut self {
             Self::Define { at, .. }
@@ -131,21 +131,21 @@ impl Effect {
     }
 }
 
-/// The name of a prepared statement, with the line and column where it stands.
+/// The name of a prepared statement, with its line and column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsePrepared {
     pub(crate) name: String,
     pub(crate) at: (usize, usize),
-    /// Why it cannot be executed so.
+    /// Why it cannot be executed this way.
     pub(crate) misuse: Option<Misuse>,
 }
 
 /// Why a prepared statement cannot be executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Misuse {
-    /// DataFusion prepares every statement, but it executes only those that return rows or change some. The words are the
-    /// first of it.
+    /// DataFusion prepares every statement, but executes only those that return or change rows. Contains the first words of the
+    /// statement.
     NotExecutable(String),
-    /// It has types for another number of parameters, or reads more than it is given.
+    /// It declares a different number of parameter types, or reads more parameters than it is given.
     Parameters { takes: usize, given: usize },
 }

@@ -1,4 +1,4 @@
-//! What is found out about rows that other machines have written: no tap of this process has seen them.
+//! Summarising and checking rows that other machines have written, which no tap in this process has seen.
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ use datafusion::{
     logical_expr::LogicalPlan,
 };
 
-/// A table of the session for as long as this lives, under a name that no script has.
+/// A temporary table of the session, removed on drop, with a name that no script uses.
 pub(crate) struct Borrowed<'s> {
     session: &'s SessionContext,
     pub(crate) name: TableReference,
@@ -39,12 +39,12 @@ impl<'s> Borrowed<'s> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        // Nothing to do where the catalog is gone.
+        // Nothing to do if the catalog is gone.
         let _ = self.session.deregister_table(self.name.clone());
     }
 }
 
-/// The query of a statement that writes, where other machines may write what it returns: it can be asked once more for its rows.
+/// The query of a statement that writes, if other machines may write its rows: it can be run again to get them.
 pub(crate) fn unseen_rows(plan: &LogicalPlan, session: &SessionContext) -> Option<LogicalPlan> {
     if !is_distributed(&session.copied_config()) {
         return None;
@@ -61,7 +61,7 @@ pub(crate) fn view(session: &SessionContext, query: LogicalPlan) -> Result<Borro
     Borrowed::table(session, Arc::new(ViewTable::new(query, None)))
 }
 
-/// Summarises Parquet files that a statement has written by what they know of themselves. What they do not say is left out.
+/// Summarises Parquet files that a statement has written, using their metadata. What that does not contain is left out.
 pub(crate) async fn summarise(node: &Node, session: &SessionContext, location: &str, schema: SchemaRef) {
     let table = || {
         let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");

@@ -36,7 +36,7 @@ impl From<DataFusionError> for StepError {
 }
 
 impl Pipeline {
-    /// The data checks of each node that has some, in the order of the script.
+    /// The data checks of each node that has any, in the order of the script.
     pub fn checks(&self) -> impl Iterator<Item = (&str, &[Expectation])> {
         self.steps().iter().filter_map(|step| {
             let checks = self.statement(step).checks.as_slice();
@@ -44,8 +44,8 @@ impl Pipeline {
         })
     }
 
-    /// Finds out whether the checks of a step fit the columns of what its plan returns or writes. `false` where the plan does
-    /// not say which these are.
+    /// Determines whether the checks of a step match the columns of its plan. Returns `false` if the plan does not specify these
+    /// columns.
     pub(crate) fn check_columns(
         &self,
         step: &Step,
@@ -72,14 +72,14 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Says what is expected of the rows of a step's node.
+    /// Sets the expectations for the rows of a step's node.
     pub(crate) fn expect_rows(&self, step: &Step, node: &Node, session: &SessionContext) {
         for expectation in &self.statement(step).checks {
             node.expect(session, expectation.check.clone());
         }
     }
 
-    /// Decides over the checks of a step, whose statement has run; `unseen` is the query of what other machines may have written.
+    /// Evaluates the checks of a step whose statement has run; `unseen` is the query for rows that other machines may have written.
     pub(crate) async fn verify_rows(
         &self,
         step: &Step,
@@ -92,11 +92,11 @@ impl Pipeline {
             return Ok(());
         }
         let output = output_of(statement);
-        // A table of files is read; of what else was written on other machines, the query is asked once more.
+        // A table of files is read; for other rows that were written on other machines, the query is run again.
         let view = unseen.filter(|_| output.is_none()).map(|query| view(session, query)).transpose()?;
         let output = output.or_else(|| view.as_ref().map(|view| view.name.clone()));
         if let (StatementKind::ExternalTable, Some(table)) = (statement.kind, &output) {
-            // Its columns are known only now: they are those that its files have.
+            // Its columns are known only now: they are those of its files.
             let table = session.table(table.clone()).await?;
             self.check_schema(step, session, table.schema().as_arrow())?;
         }
@@ -107,7 +107,7 @@ impl Pipeline {
 
     fn misfit(&self, step: &Step, expectation: &Expectation, error: CheckPlanError) -> SourceError {
         let message = in_one_line(&error);
-        // Without a cause it is in our own words, of names alone.
+        // An error without a cause has our own message, which contains only names.
         let is_of_engine = std::error::Error::source(&error).is_some();
         self.at_expectation(step, expectation, message, is_of_engine.then(|| Arc::new(error) as _))
     }
@@ -141,13 +141,13 @@ fn rows_of(plan: &LogicalPlan) -> Option<&LogicalPlan> {
         LogicalPlan::Dml(dml) => Some(&dml.input),
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some(&table.input),
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some(&view.input),
-        // An `EXECUTE` has the plan of what it executes once that is looked up, and an external table its files.
+        // An `EXECUTE` gets the plan of its prepared statement only later, and an external table has only its files.
         LogicalPlan::Ddl(_) | LogicalPlan::Statement(_) => None,
         plan => Some(plan),
     }
 }
 
-/// The table or view that the statement has made, from which its rows can be read again.
+/// The table or view that the statement has created, from which its rows can be read again.
 fn output_of(statement: &Statement) -> Option<TableReference> {
     match (statement.kind, &statement.relations.effect) {
         (StatementKind::Table | StatementKind::View | StatementKind::ExternalTable, effect) => match effect {

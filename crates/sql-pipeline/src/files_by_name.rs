@@ -1,4 +1,4 @@
-//! Whether a name in the place of a table can be that of files that are there.
+//! Whether a name in place of a table can refer to existing files.
 
 use std::{
     fs,
@@ -8,35 +8,35 @@ use std::{
 use daglight_materializers::folder_of_pattern;
 use datafusion::{datasource::listing::ListingTableUrl, object_store::path::Path as ObjectPath};
 
-/// Entries of folders that are looked at. A place with more may have the file.
+/// How many directory entries are inspected. A folder with more is assumed to contain the file.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// Whether files of this name, folder or pattern are there, or it cannot be known without a request to a store.
+/// Whether files with this name, folder or pattern exist, or that cannot be known without a request to a store.
 pub(crate) fn may_be_there(name: &str) -> bool {
-    // The home of a user is put in by the engine.
+    // The engine inserts the home directory.
     if name.contains("://") || name.starts_with('~') {
         return true;
     }
     let path = Path::new(name);
-    // A pipe is read as well.
+    // Pipes are read as well.
     if path.exists() && !path.is_dir() {
         return true;
     }
-    // A pattern that is not well formed is no place either.
+    // A malformed pattern refers to nothing.
     let Ok(url) = ListingTableUrl::parse(name) else { return false };
-    // `data/2024-*/a.csv` is looked for below `data`, as the engine does.
+    // `data/2024-*/a.csv` is searched for below `data`, as in the engine.
     let Some(folder) = folder_of_pattern(name) else {
         return path.is_dir() && has_file(path.to_owned(), |_| true);
     };
     has_file(folder.into(), |file| {
         let absolute = std::path::absolute(file).ok();
         let found = absolute.and_then(|file| ObjectPath::from_absolute_path(file).ok());
-        // What has no such path is left to the engine.
+        // Without such a path, the engine has to decide.
         found.is_none_or(|file| url.contains(&file, false))
     })
 }
 
-/// Whether a name is a pattern that would match a file if the engine did not leave out the folders of partitions when it compares.
+/// Whether a name is a pattern that would match a file if the engine did not ignore partition folders when it compares.
 pub(crate) fn is_pattern_of_partitions(name: &str) -> bool {
     let (Some(folder), Ok(url)) = (folder_of_pattern(name), ListingTableUrl::parse(name)) else {
         return false;
@@ -53,7 +53,7 @@ fn has_file(folder: PathBuf, is_meant: impl Fn(&Path) -> bool) -> bool {
     let mut folders = vec![folder];
     let mut looked_at = 0;
     while let Some(folder) = folders.pop() {
-        // A folder that cannot be read is for the engine to say.
+        // Errors from an unreadable folder are left to the engine.
         let Ok(entries) = fs::read_dir(&folder) else { return folder.exists() };
         for entry in entries.flatten() {
             looked_at += 1;
@@ -89,7 +89,7 @@ mod tests {
             ("year=2024/", true),
             ("*.csv", true),
             ("*/b.csv", false),
-            // The engine matches a pattern without the folders of partitions.
+            // The engine matches a pattern without the partition folders.
             ("year=*/b.csv", false),
             ("b.csv", false),
             ("[ab].csv", true),

@@ -1,4 +1,4 @@
-//! What a statement does, and what it is called when nobody named it.
+//! The kind of a statement, and its default name.
 
 use daglight_run_identity::NodeKind;
 use datafusion::sql::{parser::Statement as ParsedStatement, sqlparser::ast::Statement as SqlStatement};
@@ -9,13 +9,13 @@ use crate::object_names::select_into;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StatementKind {
-    /// `CREATE EXTERNAL TABLE`: brings data in.
+    /// `CREATE EXTERNAL TABLE`: reads data from outside.
     ExternalTable,
     /// `CREATE VIEW`.
     View,
     /// `CREATE TABLE`, with or without a query, and `SELECT ... INTO`.
     Table,
-    /// `COPY ... TO`: takes data out.
+    /// `COPY ... TO`: writes data to the outside.
     Copy,
     /// `INSERT INTO`.
     Insert,
@@ -27,9 +27,9 @@ pub enum StatementKind {
     Truncate,
     /// `MERGE INTO`.
     Merge,
-    /// A bare query, or an `EXECUTE` of one, whose rows are shown.
+    /// A bare query, or an `EXECUTE` of one, whose rows are printed.
     Query,
-    /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and the like: run in their place, and are not nodes.
+    /// `SET`, `CREATE SCHEMA`, `DROP`, `PREPARE`, `EXPLAIN`, `SHOW` and similar: run in script order, and are not nodes.
     Setup,
 }
 
@@ -43,7 +43,7 @@ impl StatementKind {
         }
     }
 
-    /// That of a statement that is not an extension of DataFusion's.
+    /// The kind of a statement that is not a DataFusion extension.
     pub(crate) fn of_sql(statement: &SqlStatement) -> Self {
         match statement {
             SqlStatement::CreateView(_) => Self::View,
@@ -59,7 +59,7 @@ impl StatementKind {
         }
     }
 
-    /// The kind of the statement's node; `None` when it is not a node.
+    /// The kind of the statement's node; `None` if it is not a node.
     pub const fn node_kind(self) -> Option<NodeKind> {
         match self {
             Self::ExternalTable => Some(NodeKind::DataLoader),
@@ -71,7 +71,7 @@ impl StatementKind {
         }
     }
 
-    /// Whether the statement has rows of its own that could be checked. What changes a table has a count.
+    /// Whether the statement has its own rows that could be checked. Statements that change a table only have a count.
     pub(crate) const fn has_rows(self) -> bool {
         matches!(
             self,
@@ -79,7 +79,7 @@ impl StatementKind {
         )
     }
 
-    /// What the statement does to a table that was there before, as it is used in names.
+    /// The change to an existing table, as used in names.
     pub(crate) const fn change(self) -> Option<&'static str> {
         match self {
             Self::Insert => Some("insert"),

@@ -1,7 +1,7 @@
 //! A SQL script as an instrumented pipeline: statements, names, dependencies, tags, parameters, running in DAG order.
 //!
-//! [`Script::parse`] cuts a script into statements and reads the comments above them; a [`Pipeline`] makes a DAG of
-//! them and runs it. What a run is belongs to `daglight-run-session`, what a DAG is to `daglight-run-identity`.
+//! [`Script::parse`] splits a script into statements and reads the comments above them; a [`Pipeline`] turns them into a DAG and
+//! runs it. Runs belong to `daglight-run-session`, DAGs to `daglight-run-identity`.
 
 // Reading a script: its text, its statements, the comments around them.
 mod directive;
@@ -34,7 +34,7 @@ mod relations;
 mod script_names;
 mod table_functions;
 
-// What would surely fail, found before the first statement runs.
+// What would certainly fail, found before the first statement runs.
 mod check;
 mod conflict;
 mod conflicts;

@@ -1,6 +1,5 @@
-//! Parameters in places where only a literal may stand, such as `LOCATION $in`: their values become tokens of the
-//! statement before it is parsed. In all other places the plan has placeholders, which give a value the type that the
-//! place wants.
+//! Parameters in places that accept only a literal, such as `LOCATION $in`: their values become tokens of the statement before it
+//! is parsed. Everywhere else the plan has placeholders, and a value gets the type that its place expects.
 
 use std::{iter::once, ops::ControlFlow};
 
@@ -22,14 +21,14 @@ pub(crate) struct LiteralValue {
     pub(crate) text: String,
 }
 
-/// What the literals of a statement may look like.
+/// The possible forms of literals in a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LiteralForm {
-    /// Places and options: a text in quotes, whatever the value is.
+    /// For locations and options: always a quoted string, whatever the value is.
     Text,
-    /// Settings: a number or a text.
+    /// For settings: a number or a string.
     Plain,
-    /// Values of expressions, with dates that say that they are.
+    /// For values of expressions: dates include their type.
     Expression,
 }
 
@@ -37,8 +36,7 @@ impl LiteralForm {
     /// The form in a statement of these tokens.
     pub(crate) fn of(tokens: &[TokenWithSpan]) -> Self {
         match keyword_at(tokens, statement_start(tokens)) {
-            // The parser takes nothing but a string in options of COPY and of an external table, whatever it stands
-            // for.
+            // In options of COPY and of an external table, the parser accepts only a string, whatever its meaning.
             Keyword::COPY => Self::Text,
             Keyword::CREATE if is_external_table(tokens) => Self::Text,
             Keyword::SET | Keyword::RESET | Keyword::SHOW => Self::Plain,
@@ -54,14 +52,14 @@ impl LiteralForm {
                 vec![Token::Number(value.text.clone(), false)]
             }
             (_, ParameterType::Null) => vec![Token::make_word("NULL", None)],
-            // `true` is a word for the tokenizer, as `DATE` is below.
+            // For the tokenizer `true` is a word, like `DATE` below.
             (_, ParameterType::Boolean) => vec![Token::make_word(&value.text, None)],
             (_, ParameterType::Date) => vec![Token::make_word("DATE", None), text],
         }
     }
 }
 
-/// A parameter's name, where the token reads one.
+/// The name of a parameter, if the token reads one.
 pub(crate) fn parameter_name(token: &TokenWithSpan) -> Option<&str> {
     match &token.token {
         Token::Placeholder(text) => text.strip_prefix('$').filter(|name| !name.is_empty()),
@@ -69,28 +67,28 @@ pub(crate) fn parameter_name(token: &TokenWithSpan) -> Option<&str> {
     }
 }
 
-/// Whether the placeholders of a statement are its own: the arguments of a function that it defines.
+/// Whether the placeholders of a statement are the arguments of a function that it defines.
 pub(crate) fn defines_function(tokens: &[TokenWithSpan]) -> bool {
-    // Between the two stand at most OR REPLACE and TEMPORARY.
+    // Only OR REPLACE and TEMPORARY can be between the two.
     keyword_at(tokens, 0) == Keyword::CREATE
         && tokens.iter().take(5).any(|token| keyword(token) == Keyword::FUNCTION)
 }
 
-/// Whether a placeholder is an argument of the statement that `PREPARE` keeps.
+/// Whether a placeholder is an argument of the statement in `PREPARE`.
 pub(crate) fn is_argument(tokens: &[TokenWithSpan], name: &str) -> bool {
-    // An `EXPLAIN` of it has at most ANALYZE, VERBOSE and a format in front.
+    // An `EXPLAIN` can only precede it with ANALYZE, VERBOSE and a format.
     let is_prepare = keyword_at(tokens, 0) == Keyword::PREPARE
         || keyword_at(tokens, 0) == Keyword::EXPLAIN
             && keyword_at(tokens, statement_start(tokens)) == Keyword::PREPARE;
     is_prepare && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The places of a statement, as indices of its tokens, where a parameter must be a literal before the statement is
-/// parsed. In the query of a `COPY` and in statements that are planned it need not, unless it is the text of a date or time.
+/// The places of a statement, as token indices, where a parameter must be a literal before the statement is parsed. In the query of
+/// a `COPY` and in planned statements that is only necessary for the text of a date or time.
 pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
     let start = statement_start(tokens);
     let first = match keyword_at(tokens, start) {
-        // What COPY reads is a query, whose parameters are bound as in any other; literal places begin behind it.
+        // The source of COPY is a query, whose parameters are bound as usual; literal places begin after it.
         Keyword::COPY => source_end(tokens, start + 1),
         Keyword::CREATE if is_external_table(tokens) => start,
         Keyword::CREATE
@@ -114,7 +112,7 @@ pub(crate) fn literal_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
     places.filter(|place| *place >= first || type_in_front(tokens, *place).is_some()).collect()
 }
 
-/// The name of the type that stands in front, as in `DATE $day`: the parser takes nothing but a text behind it.
+/// The name of the type before a literal, as in `DATE $day`: the parser accepts only a string after it.
 pub(crate) fn type_in_front(tokens: &[TokenWithSpan], place: usize) -> Option<&'static str> {
     Some(match keyword_at(tokens, place.checked_sub(1)?) {
         Keyword::DATE => "DATE",
@@ -123,7 +121,7 @@ pub(crate) fn type_in_front(tokens: &[TokenWithSpan], place: usize) -> Option<&'
         Keyword::TIMESTAMPTZ => "TIMESTAMPTZ",
         Keyword::DATETIME => "DATETIME",
         Keyword::INTERVAL => "INTERVAL",
-        // It ends `TIMESTAMP WITH TIME ZONE`.
+        // The end of `TIMESTAMP WITH TIME ZONE`.
         Keyword::ZONE => "TIME ZONE",
         _ => return None,
     })
@@ -139,8 +137,8 @@ pub(crate) fn parameter_places(tokens: &[TokenWithSpan]) -> Vec<usize> {
     tokens.iter().enumerate().filter(|(_, token)| reads(token)).map(|(place, _)| place).collect()
 }
 
-/// The tokens with literals at `places`, which stand where the placeholders do. `value` is what is known of the parameter at
-/// a place.
+/// The tokens with literals at `places`, at the positions of the placeholders. `value` returns the value of the parameter at a
+/// place, if known.
 pub(crate) fn with_literals(
     tokens: &[TokenWithSpan],
     places: &[usize],
@@ -159,7 +157,7 @@ pub(crate) fn with_literals(
             None => None,
         };
         match value {
-            // At the place of the parameter, so that an error of the parser is about what stands in the script.
+            // At the position of the parameter, so that a parser error refers to the text of the script.
             Some(value) => {
                 let at = |literal| TokenWithSpan { token: literal, span: token.span };
                 out.extend(form(index).tokens(&value).into_iter().map(at));
@@ -170,14 +168,14 @@ pub(crate) fn with_literals(
     out
 }
 
-/// Where a token stands that reads as a parameter in another dialect, `:name`, and that name.
+/// The position and name of a token that looks like a parameter in another dialect, `:name`.
 pub(crate) fn colon_parameter(tokens: &[TokenWithSpan]) -> Option<(Span, &str)> {
-    // Each pair of tokens with the one before it, which decides whether the colon can begin a name.
+    // Each pair of tokens with the preceding one, which decides whether the colon can begin a name.
     let before = once(None).chain(tokens.iter().map(Some));
     before.zip(tokens.windows(2)).find_map(|(before, pair)| {
         let [colon, name] = pair else { return None };
         let (Token::Colon, Token::Word(word)) = (&colon.token, &name.token) else { return None };
-        // What follows a value is a part of it, `object:field`, or the end of a range, `values[1:n]`.
+        // After a value, it is a field access, `object:field`, or the end of a range, `values[1:n]`.
         let follows_value = before.is_some_and(|before| match &before.token {
             Token::Word(word) => word.keyword == Keyword::NoKeyword,
             Token::Number(..) | Token::RParen | Token::RBracket | Token::LBracket | Token::Placeholder(_) => {
@@ -190,7 +188,7 @@ pub(crate) fn colon_parameter(tokens: &[TokenWithSpan]) -> Option<(Span, &str)> 
     })
 }
 
-/// Whether the parser reads a `:name` of the statement as a placeholder.
+/// Whether the parser treats a `:name` in the statement as a placeholder.
 pub(crate) fn has_colon_placeholder(parsed: &ParsedStatement) -> bool {
     match parsed {
         ParsedStatement::Statement(statement) => statement.visit(&mut ColonPlaceholders).is_break(),
@@ -216,7 +214,7 @@ impl Visitor for ColonPlaceholders {
     }
 }
 
-/// Behind `EXPLAIN` with its options, the statement that it explains.
+/// The start of the explained statement after `EXPLAIN` with its options, or else of the statement itself.
 fn statement_start(tokens: &[TokenWithSpan]) -> usize {
     if keyword_at(tokens, 0) != Keyword::EXPLAIN {
         return 0;
@@ -239,14 +237,14 @@ fn statement_start(tokens: &[TokenWithSpan]) -> usize {
     tokens.iter().position(starts).unwrap_or_default()
 }
 
-/// Where the source of a `COPY` ends, which is a table or a query in parentheses.
+/// The end of the source of a `COPY`, which is a table or a query in parentheses.
 fn source_end(tokens: &[TokenWithSpan], start: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(start) {
         match &token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
-            // Within parentheses it is a part of the query that is copied.
+            // Within parentheses it is part of the query that is copied.
             _ if depth == 0 && keyword(token) == Keyword::TO => return index,
             _ => {}
         }
@@ -283,7 +281,7 @@ mod tests {
         tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).collect()
     }
 
-    /// The statement with the parameters as literals where only those may stand, words with a space between.
+    /// Compares the statement with its literal parameters inserted, words separated by spaces.
     #[track_caller]
     fn check(sql: &str, expected: &str) {
         let tokens = tokens(sql);

@@ -1,4 +1,4 @@
-//! Finding the place in a script that an error of DataFusion is about.
+//! Finding the place in a script to which a DataFusion error refers.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -12,37 +12,36 @@ use datafusion::{
 
 use crate::{script::Script, source::Place, split::position, statement::Statement};
 
-/// How much of an error is shown: a value in it may be of any length.
+/// The maximum length shown of an error: a value in it may have any length.
 const MESSAGE_COLUMNS: usize = 4_000;
 
 /// An error of a statement, at its place in the script.
 ///
-/// `Display` and `Debug` hold no values: of a message of DataFusion they have its kind, and its text where that is known to
-/// hold none. [`SourceError::shown_by`] says as much as a policy allows, and quotes the line. The source is the error itself,
+/// `Display` and `Debug` contain no values: of a DataFusion message they show its kind, and its text only if that is known to
+/// contain none. [`SourceError::shown_by`] shows as much as a policy allows, and quotes the line. The source is the error itself,
 /// such as a [`DataFusionError`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SourceError {
-    /// Where.
+    /// The place.
     pub place: Box<Place>,
-    /// The statement's node, where it is one.
+    /// The node of the statement, if it is one.
     pub node: Option<String>,
-    /// What happened, in DataFusion's words, in which values may stand.
+    /// The message of DataFusion, which may contain values.
     pub message: String,
-    /// The error, such as a [`DataFusionError`] or a [`Panic`]. `None` for what is found before a statement runs.
+    /// The error, such as a [`DataFusionError`] or a [`Panic`]. `None` for errors that are found before a statement runs.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl SourceError {
-    /// Place, node and message, and below them the line with a caret, all as the redactor lets it be shown: for a terminal.
-    /// What is long is cut, and control characters are written out.
+    /// Place, node and message, followed by the line with a caret, all as the redactor allows: for a terminal. Long texts are cut,
+    /// and control characters are escaped.
     pub fn shown_by(&self, redactor: &Redactor) -> String {
         let message = self.at_its_place(&self.message_shown_by(redactor));
         format!("{}\n{}", printable_message(&message, MESSAGE_COLUMNS), self.place.quoted_by(redactor))
     }
 
-    /// The message as the redactor lets it be shown. The kind of an error and the place of a panic hold no values, and always
-    /// stand there.
+    /// The message as the redactor allows. The kind of an error and the place of a panic contain no values, and are always shown.
     pub fn message_shown_by(&self, redactor: &Redactor) -> String {
         let Some(cause) = self.cause.as_deref() else { return redactor.name_text(&self.message) };
         if let Some(panic) = cause.downcast_ref::<Panic>() {
@@ -74,10 +73,10 @@ impl fmt::Display for SourceError {
         let message = match self.cause.as_deref() {
             None => self.message.clone(),
             Some(cause) => match cause.downcast_ref::<DataFusionError>() {
-                // In our words, of nothing but facts.
+                // Our own message, which contains only facts.
                 Some(error) if QueryCancelled::of(error).is_some() => self.message.clone(),
                 Some(_) => without_error_values(&self.message),
-                // Their own words have values in them.
+                // The message itself contains values.
                 None if cause.is::<ChecksFailed>() => without_error_values(&self.message),
                 None => cause.to_string(),
             },
@@ -92,7 +91,7 @@ impl fmt::Debug for SourceError {
     }
 }
 
-/// An error with its whole message, for the run that records it: what is shown of that, its policy decides.
+/// An error with its full message, for the run that records it: the policy decides what is shown.
 pub(crate) struct StatementError(pub(crate) SourceError);
 
 impl fmt::Display for StatementError {
@@ -114,7 +113,8 @@ impl Error for StatementError {
     }
 }
 
-// By hand, because what is derived would return the `Arc` as the source, and nobody could downcast that to the error.
+// Implemented by hand, because a derived implementation would return the `Arc` as the source, which nobody could downcast to the
+// error.
 impl Error for SourceError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let cause = self.cause.as_deref()?;
@@ -123,12 +123,12 @@ impl Error for SourceError {
 }
 
 impl Script {
-    /// The place that `error` is about, as exactly as DataFusion says: what it names in the statement, with
-    /// `datafusion.sql_parser.collect_spans` the very place, else the start of the statement.
+    /// The place to which `error` refers, as exactly as DataFusion provides it: the exact position with
+    /// `datafusion.sql_parser.collect_spans`, or else the first mention of the quoted name, or else the start of the statement.
     pub fn locate(&self, statement: &Statement, node: Option<&str>, error: DataFusionError) -> SourceError {
         let (line, column) = position_in(statement, &error)
-            // A view is planned with spans of the statement that made it, which may stand elsewhere in the script, or
-            // in another file.
+            // A view is planned with the spans of the statement that created it, which may be elsewhere in the script, or in
+            // another file.
             .filter(|(line, _)| (statement.first_line..=statement.last_line).contains(line))
             .unwrap_or((statement.first_line, statement.first_column));
         SourceError {
@@ -154,10 +154,10 @@ fn position_in(statement: &Statement, error: &DataFusionError) -> Option<(usize,
             | SchemaError::DuplicateQualifiedField { name, .. } => word_in(statement, name),
         },
         DataFusionError::Plan(message) => {
-            // An error of planning has no place in it as a rule, and quotes the name that it is about.
+            // Planning errors usually have no position, but quote the name to which they refer.
             quoted_names(message).into_iter().find_map(|name| word_in(statement, name))
         }
-        // What an error of execution quotes is data.
+        // Quotes in an execution error contain data.
         _ => None,
     }
 }
@@ -169,7 +169,7 @@ fn column_in(statement: &Statement, column: &Column) -> Option<(usize, usize)> {
     }
 }
 
-/// The first place where the statement says `name`.
+/// The first place where the statement contains `name`.
 fn word_in(statement: &Statement, name: &str) -> Option<(usize, usize)> {
     statement.tokens().iter().find_map(|token| {
         let says_it = match &token.token {
@@ -182,10 +182,10 @@ fn word_in(statement: &Statement, name: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// What stands in quotes in a message, and the last part of dotted names.
+/// The quoted texts of a message, and the last parts of dotted names.
 fn quoted_names(message: &str) -> Vec<&str> {
     let quoted = message.split(['\'', '"', '`']).skip(1).step_by(2);
-    // Messages qualify names that the script writes without: `'t.price'` for `price`.
+    // Messages qualify names that are unqualified in the script: `'t.price'` for `price`.
     quoted.flat_map(|name| [name, name.rsplit('.').next().unwrap_or(name)]).collect()
 }
 
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(located.shown_by(prod.redactor()), format!("{expected}\n1 | SELECT\n  | ^"));
         let dev = located.shown_by(Policy::of_profile(Profile::Dev).redactor());
         assert!(dev.contains("zqmk"), "{dev}");
-        // Of several lines, each is shown as the bundle has it.
+        // Each of several lines is shown as in the bundle.
         let error = DataFusionError::Plan("table 'zq.t' not found".into()).context("type_coercion");
         let located = script.locate(&script.statements()[0], None, error);
         let shown = located.shown_by(prod.redactor());

@@ -1,4 +1,4 @@
-//! Files and folders, whichever way a script spells them.
+//! Files and folders, independent of their spelling in a script.
 
 use std::{
     collections::BTreeMap,
@@ -7,13 +7,13 @@ use std::{
 
 use datafusion::{datasource::listing::ListingTableUrl, object_store::path::Path as ObjectPath};
 
-/// A file, a folder or a pattern for files, as DataFusion reads the text of a location: from the working directory, with
-/// `file://` and percent signs decoded, and with the symbolic links that are there when the script is read.
+/// A file, a folder or a pattern for files, as DataFusion interprets the text of a location: relative to the working directory,
+/// with `file://` and percent escapes decoded, and with symbolic links resolved as they are when the script is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Location {
-    /// The store and the path in it, with a slash behind every part.
+    /// The store and the path in it, with a slash after every part.
     key: String,
-    /// With its pattern, if it has one.
+    /// Including its pattern, if any.
     url: Option<ListingTableUrl>,
 }
 
@@ -34,8 +34,7 @@ impl Location {
         Self { key, url: Some(url) }
     }
 
-    /// Whether what is written to `other` may be read from here: one is the other or lies in it, and a file has the name
-    /// that a pattern asks for.
+    /// Whether this may read what is written to `other`: one equals or contains the other, and a file matches the pattern, if any.
     fn may_hold(&self, other: &Self) -> bool {
         let Some(below) = other.key.strip_prefix(&self.key) else { return self.key.starts_with(&other.key) };
         match &self.url {
@@ -48,7 +47,7 @@ impl Location {
         }
     }
 
-    /// Whether `COPY` writes one file of this name. It makes a folder where the name has no ending.
+    /// Whether `COPY` writes a single file with this name. Without a file extension it creates a folder.
     fn is_file(&self) -> bool {
         self.url.as_ref().is_some_and(|url| !url.is_collection() && url.file_extension().is_some())
     }
@@ -60,7 +59,7 @@ fn as_key<'a>(store: &str, parts: impl Iterator<Item = &'a str>) -> String {
     parts.fold(format!("{store}/"), |key, part| key + part + "/")
 }
 
-/// The path without symbolic links, as far as it exists.
+/// The path with symbolic links resolved, as far as it exists.
 fn real_path(path: &Path) -> PathBuf {
     let mut missing = Vec::new();
     for ancestor in path.ancestors() {
@@ -74,7 +73,7 @@ fn real_path(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// What statements have at locations, found by where it overlaps with others.
+/// Entries at locations, found by overlap with other locations.
 #[derive(Debug, Default)]
 pub(crate) struct LocationIndex {
     at: BTreeMap<String, Vec<(Location, usize)>>,
@@ -85,7 +84,7 @@ impl LocationIndex {
         self.at.entry(location.key.clone()).or_default().push((location, entry));
     }
 
-    /// The entries whose location may hold what is written to `target`.
+    /// The entries whose location may contain what is written to `target`.
     pub(crate) fn that_hold(&self, target: &Location) -> Vec<usize> {
         self.around(target)
             .flatten()
@@ -94,13 +93,13 @@ impl LocationIndex {
             .collect()
     }
 
-    /// The last entry at each location that lies where `reader` may read it.
+    /// The last entry at each location from which `reader` may read.
     pub(crate) fn last_held_by(&self, reader: &Location) -> Vec<usize> {
         let entries = self.around(reader).filter_map(|entries| entries.last());
         entries.filter(|(location, _)| reader.may_hold(location)).map(|(_, entry)| *entry).collect()
     }
 
-    /// The entries whose location lies where `reader` may read it.
+    /// The entries whose location `reader` may read from.
     pub(crate) fn held_by(&self, reader: &Location) -> Vec<usize> {
         self.around(reader)
             .flatten()
@@ -109,7 +108,7 @@ impl LocationIndex {
             .collect()
     }
 
-    /// The entries at the folders above a location, at itself, and below it.
+    /// The entries at the folders above a location, at the location itself, and below it.
     fn around(&self, location: &Location) -> impl Iterator<Item = &Vec<(Location, usize)>> {
         let key = &location.key;
         let above =
@@ -166,7 +165,7 @@ mod tests {
             check("out/x/part.csv", spelling, true);
         }
         check(&format!("file://{here}/out/c%20d/"), "out/c d/a.csv", true);
-        // A percent sign in a path is itself.
+        // A percent sign in a path is literal.
         check("out/c%20d/", "out/c d/a.csv", false);
     }
 

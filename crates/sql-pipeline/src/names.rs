@@ -1,4 +1,4 @@
-//! The names of nodes: those that the script gives, and for the others ones that it decides.
+//! The names of nodes: those given in the script, and generated ones for the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,24 +8,24 @@ use datafusion::common::ResolvedTableReference;
 
 use crate::{effect::Effect, kind::StatementKind, script::Script, statement::Statement};
 
-/// What a node is called that is made by a table whose name is empty or blank.
+/// The name of a node for a table whose name is empty or blank.
 const UNNAMED: &str = "unnamed";
 
-/// Two nodes that were given one name.
+/// Two nodes with the same given name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NamedTwice {
     pub(crate) name: String,
-    /// The statement of the first; `None` for an input.
+    /// The statement of the first one; `None` for an input.
     pub(crate) first: Option<usize>,
     pub(crate) second: usize,
 }
 
 /// The name of every statement's node, in the order of statements; `None` for statements that are not nodes.
 ///
-/// A given name is taken as it is. Without one, a node is called by what it defines (`orders`), by what it changes
-/// (`orders_insert`), by the file it writes (`late_orders_parquet`) or, when it shows rows, by its number
-/// (`output_1`). Where such a name is taken, the next free number follows it: `orders_2`. `inputs` are the nodes of
-/// parameters and parameter tables, so that a table called `"$day"` is another node than the parameter `$day`.
+/// A given name is used unchanged. Otherwise a node is named after what it defines (`orders`), what it changes (`orders_insert`),
+/// the file it writes (`late_orders_parquet`) or, if it returns rows, its number (`output_1`). If such a name is taken, the next
+/// free number is appended: `orders_2`. `inputs` are the nodes of parameters and parameter tables, so that a table called `"$day"`
+/// is a different node than the parameter `$day`.
 pub(crate) fn node_names(
     script: &Script,
     inputs: &BTreeSet<String>,
@@ -39,20 +39,20 @@ pub(crate) fn node_names(
             return Err(NamedTwice { name: name.to_owned(), first, second });
         }
     }
-    // Names that were given are taken before any is made up, also those of statements further down.
+    // All given names are reserved before any is generated, even those of later statements.
     let mut taken: BTreeSet<String> = given.into_keys().map(str::to_owned).chain(inputs.clone()).collect();
-    // The number that follows a name next, so that a thousandth insert is not tried under all numbers before.
+    // The next number for each name, so that a thousandth insert does not try all earlier numbers.
     let mut next_numbers: HashMap<String, usize> = HashMap::new();
     let mut queries = 0;
     let names = statements.iter().map(|statement| {
-        // Counted also where a query has a name, so that naming one does not rename the others.
+        // Counted even if a query has a name, so that naming one does not rename the others.
         queries += usize::from(statement.kind == StatementKind::Query);
         statement.kind.node_kind()?;
         if let Some(name) = &statement.name {
             return Some(name.clone());
         }
         let base = default_name(statement, queries);
-        // `CREATE TABLE ""` is a table, and what has no name cannot be a node.
+        // `CREATE TABLE ""` is a valid table, but a node needs a name.
         let base = if base.trim().is_empty() { UNNAMED.to_owned() } else { base };
         if taken.insert(base.clone()) {
             return Some(base);
@@ -79,11 +79,11 @@ fn default_name(statement: &Statement, queries: usize) -> String {
     }
 }
 
-/// The name as one would write it in a session that nobody configured.
+/// The name as written in a session with the default configuration.
 pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
     let ResolvedTableReference { catalog, schema, table } = relation;
     let name = match (&**catalog, &**schema) {
-        // The names a session begins with; nobody writes them.
+        // The default names of a session, which nobody writes.
         ("datafusion", "public") => table.to_string(),
         ("datafusion", _) => format!("{schema}.{table}"),
         _ => relation.to_string(),
@@ -91,12 +91,12 @@ pub(crate) fn name_of_relation(relation: &ResolvedTableReference) -> String {
     without_credentials(&name)
 }
 
-/// `out/late orders.parquet` is `late_orders_parquet`, and so is the folder `out/late orders/` of Parquet files.
+/// `out/late orders.parquet` becomes `late_orders_parquet`, and so does the folder `out/late orders/` with Parquet files.
 fn name_of_target(target: &str, format: Option<&str>) -> String {
     let part = naming_part(target).replace(REDACTED, "redacted");
     let mut name: String =
         part.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    // A folder says nothing of its format, and two of them may be named alike.
+    // The name of a folder does not contain the format, and two of them may have similar names.
     if let (false, Some(format)) = (part.contains('.'), format) {
         name = format!("{name}_{}", format.to_lowercase());
     }
@@ -143,7 +143,7 @@ mod tests {
             "CREATE VIEW \"http://x:hunter2@h/\" AS SELECT 1;\n-- node: postgres://x:hunter2@h/\nSELECT 1",
             &[Some("http://[redacted]@h/"), Some("postgres://[redacted]@h/")],
         );
-        // As it is written, and not in the small letters of a name, in which it could not be recognised.
+        // As written instead of normalised to lower case, in which it would not be recognised.
         check(
             "COPY t TO 'o/ghp_a1B2c3D4e5F6g7H8i9J0k1L2.csv'; COPY t TO 'o/api_key:Zq01vX7k.json';
              COPY t TO 'o/secret-Zq01vX7k.csv'",

@@ -1,4 +1,4 @@
-//! Comments that are nearly directives: another spelling, or a place where no directive stands.
+//! Comments that look like misspelled or misplaced directives.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use crate::{
     split::CommentLine,
 };
 
-/// A comment of a script that is probably meant as a directive, but is not one. `Display` is one line, without anything
-/// of the comment but the word it begins with.
+/// A comment of a script that was probably meant as a directive, but is not one. `Display` is a single line, which contains only
+/// the first word of the comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScriptWarning {
     /// Where the comment begins.
     pub place: Box<Place>,
-    /// The word that it begins with.
+    /// The first word of the comment.
     pub found: String,
-    /// The directive that is meant, in the way it is written.
+    /// The directive that was probably meant, in its correct spelling.
     pub expected: &'static str,
-    /// Whether it is written as a directive, but does not stand where one is read.
+    /// Whether it is a correct directive in the wrong place.
     pub misplaced: bool,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for ScriptWarning {
     }
 }
 
-/// A comment that is nearly a directive.
+/// A comment that looks like a misspelled directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NearDirective {
     found: String,
@@ -66,19 +66,19 @@ impl NearDirective {
     }
 }
 
-/// Where a comment stands.
+/// The position of a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// In the block directly above a statement.
     Above,
-    /// In a statement, behind one, or apart from all.
+    /// In a statement, after one, or separate from all.
     Elsewhere,
 }
 
-/// What the line is nearly, when it is not a directive.
+/// The directive that was probably meant, if the line is not a directive itself.
 ///
-/// Prose often begins with such a word (`Note:`, `Parameters: the day to load`), so that what follows must look like
-/// what the directive takes.
+/// Prose often begins with such a word (`Note:`, `Parameters: the day to load`), so the rest must look like the argument of the
+/// directive.
 pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<NearDirective> {
     let text = line.text.trim_start();
     let bare = text.trim_start_matches(|c: char| "-#@!*+/".contains(c) || c.is_whitespace());
@@ -94,7 +94,7 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
     let is_meant = match directive {
         "node" => is_node(word, colon, argument),
         "expect" => looks_like_a_check(argument),
-        // Whoever writes an equals sign behind the word means a pair, well formed or not.
+        // An equals sign after the word means a pair, valid or not.
         _ if colon && line.own_line && standing == Standing::Above => argument.contains('='),
         "tag" => argument.split(',').all(|pair| tag(pair).is_ok()),
         _ => parameter(argument.strip_prefix('$').unwrap_or(argument), None, (0, 0)).is_ok(),
@@ -104,7 +104,7 @@ pub(crate) fn near_directive(line: &CommentLine, standing: Standing) -> Option<N
     let found = if colon { format!("{word}:") } else { word };
     let is_written_well =
         bare.starts_with(&found) && bare[..word_end] == *directive && colon && bare.len() == text.len();
-    // Then the space is what is wrong.
+    // In that case the space is the mistake.
     let is_apart = colon && bare.split_once(':').is_some_and(|(word, _)| word.ends_with(char::is_whitespace));
     let found = if is_apart { found.replace(':', " :") } else { found };
     is_meant.then_some(NearDirective {
@@ -126,13 +126,13 @@ fn looks_like_a_check(text: &str) -> bool {
     compares && text.parse::<DataCheck>().is_ok()
 }
 
-/// Words of a comment that are one letter away from `node`.
+/// Words that differ from `node` in one letter.
 const NEAR_NODE: [&str; 11] =
     ["bode", "code", "lode", "mode", "none", "nope", "nose", "note", "nude", "ode", "rode"];
 
-/// Whether a line with this word means to name a node. Prose about nodes begins with it as well: `Node counts`.
+/// Whether a line with this word was meant to name a node. Prose about nodes may begin with it, too: `Node counts`.
 fn is_node(word: &str, colon: bool, argument: &str) -> bool {
-    // What a keyboard has in the place of a colon.
+    // Characters that are typed by mistake instead of a colon.
     let other_sign = argument.strip_prefix(['=', ';', '\u{FF1A}']).map(str::trim);
     let is_name = |text: &str| node_name(text).is_ok();
     let looks_like_name = || word == "node" && argument.contains(|c: char| c == '_' || c.is_ascii_digit());
@@ -142,7 +142,7 @@ fn is_node(word: &str, colon: bool, argument: &str) -> bool {
     }
 }
 
-/// Whether a word is a directive's in another case, in the plural, spelled out, or with a slip of the keyboard.
+/// Whether a word is a directive in another case, in the plural, spelled out, or with a typing error.
 fn resembles(word: &str, directive: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let singular = word.strip_suffix('s').unwrap_or(&word);
@@ -151,7 +151,7 @@ fn resembles(word: &str, directive: &str) -> bool {
             singular == "nodename"
                 || !NEAR_NODE.contains(&singular) && strsim::osa_distance(singular, "node") <= 1
         }
-        // Most words of three letters are a letter away from another one.
+        // Most three-letter words are one letter away from another word.
         "tag" => ["tag", "tga", "atg", "tagg", "taag", "ttag", "tg"].contains(&singular),
         "expect" => {
             ["expected", "expectation"].contains(&singular) || strsim::osa_distance(singular, "expect") <= 1
@@ -164,7 +164,7 @@ fn resembles(word: &str, directive: &str) -> bool {
 mod tests {
     use crate::script::Script;
 
-    /// The warnings of a script, by line, column and what they say after that.
+    /// Compares the warnings of a script, by line, column and text.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let script = Script::parse("a.sql", text).unwrap();

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SetExpr};
 
-/// The table that a query makes with `INTO`, where DataFusion takes it: in the outermost `SELECT`.
+/// The table that a query creates with `INTO`, if DataFusion supports it: in the outermost `SELECT`.
 pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
     match &*query.body {
         SetExpr::Select(select) => select.into.as_ref().map(|into| &into.name),
@@ -11,13 +11,13 @@ pub(crate) fn select_into(query: &Query) -> Option<&ObjectName> {
     }
 }
 
-/// The name of what is not a table, such as a schema or a prepared statement.
+/// The name of an object other than a table, such as a schema or a prepared statement.
 pub(crate) fn dotted(name: &ObjectName) -> String {
     let parts = name.0.iter().map(|part| part.as_ident().map(written).unwrap_or_default());
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// A part of such a name: in lower case whatever the settings are.
+/// A part of such a name: in lower case regardless of the settings.
 pub(crate) fn written(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
@@ -25,7 +25,7 @@ pub(crate) fn written(name: &Ident) -> String {
     }
 }
 
-/// The name of a function, whose case is not changed.
+/// The name of a function, whose case is preserved.
 pub(crate) fn as_it_stands(name: &ObjectName) -> String {
     let parts = name.0.iter().filter_map(|part| part.as_ident()).map(|part| part.value.as_str());
     parts.collect::<Vec<_>>().join(".")

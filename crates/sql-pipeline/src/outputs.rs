@@ -1,4 +1,4 @@
-//! What statements leave behind, and under which external names.
+//! The outputs of statements, and their external names.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -9,10 +9,10 @@ use crate::{
     effect::Effect, kind::StatementKind, names::name_of_relation, script::Script, statement::Statement,
 };
 
-/// The tag by which a script gives an output another external name than that of its table or file.
+/// The tag with which a script gives an output an external name other than that of its table or file.
 const NAME_TAG: &str = "materialized_name";
 
-/// An output that a statement makes.
+/// An output of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatementOutput {
     /// The stable external name.
@@ -20,10 +20,9 @@ pub(crate) struct StatementOutput {
     pub(crate) materialization: Materialization,
 }
 
-/// The output of every statement, in their order; `None` for those that make none.
+/// The output of every statement, in order; `None` for statements without one.
 pub(crate) fn outputs(script: &Script) -> Vec<Option<StatementOutput>> {
-    // In the order of the script: what an INSERT writes is kept as the external table says that was defined above
-    // it.
+    // In script order, because the format of an INSERT is that of the external table that was defined earlier.
     let mut formats = BTreeMap::new();
     script.statements().iter().map(|statement| output(statement, &mut formats)).collect()
 }
@@ -38,7 +37,7 @@ fn output(
             if let Some(format) = &statement.relations.format {
                 formats.insert(relation.clone(), Materialization::files(format));
             }
-            // An external table is read. It becomes an output where a statement writes to it.
+            // An external table is read. It becomes an output when a statement writes to it.
             return None;
         }
         (StatementKind::View, Effect::Define { relation, .. }) => {
@@ -59,9 +58,9 @@ fn output(
     Some(StatementOutput { name: statement.tags.get(NAME_TAG).cloned().unwrap_or(name), materialization })
 }
 
-/// The format that a `COPY` names, or else that of the file's ending.
+/// The format that a `COPY` specifies, or else that of the file extension.
 fn format_of(target: &str, named: Option<String>) -> String {
-    // As the engine decides when a statement does not say.
+    // The engine's rule for statements that do not specify it.
     let ending =
         || Path::new(without_query(target)).extension().map(|ending| ending.to_string_lossy().into_owned());
     named.or_else(ending).unwrap_or_else(|| "files".to_owned())

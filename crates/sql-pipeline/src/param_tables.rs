@@ -19,7 +19,7 @@ pub(crate) struct UsedParamTable {
     pub(crate) readers: BTreeSet<usize>,
 }
 
-/// The tables that some statement reads while the script itself defines none of that name, sorted by name.
+/// The tables that some statement reads before the script itself defines one with that name, sorted by name.
 pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable> {
     let mut given: BTreeMap<ResolvedTableReference, UsedParamTable> = tables
         .iter()
@@ -28,7 +28,7 @@ pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable
             (name.clone(), UsedParamTable { table: table.clone(), relation: name, readers: BTreeSet::new() })
         })
         .collect();
-    // In the order of the script, so that a statement in front of the definition still reads the parameter.
+    // In script order, so that a statement before the definition still reads the parameter.
     let mut defined = BTreeSet::new();
     for (index, statement) in script.statements().iter().enumerate() {
         for mention in &statement.relations.reads {
@@ -46,7 +46,7 @@ pub(crate) fn used(script: &Script, tables: &[ParamTable]) -> Vec<UsedParamTable
 }
 
 impl UsedParamTable {
-    /// Why the table could not be registered, at the first statement that reads it.
+    /// The error for a table that could not be registered, at the first statement that reads it.
     pub(crate) fn failed(&self, script: &Script, error: ParamTableError) -> SourceError {
         // The table itself has no place in the script. The first reader is where its user looks.
         let reader = self.readers.first().copied().unwrap_or_default();

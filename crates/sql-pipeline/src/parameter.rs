@@ -14,20 +14,20 @@ pub struct ParameterDeclaration {
     pub name: String,
     /// The value, without quotes.
     pub default: String,
-    /// Whether the value stood in quotes, and so is a text whatever it looks like.
+    /// Whether the value was quoted, so that it is a text whatever it looks like.
     pub quoted: bool,
     /// The comment directly above.
     pub documentation: Option<String>,
-    /// The line, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// The column of the directive, from 1.
+    /// The column of the directive, starting at 1.
     pub column: usize,
-    /// The file of the script that it stands in.
+    /// The file of the script that contains it.
     pub(crate) file: usize,
 }
 
 impl ParameterDeclaration {
-    /// The type of the default. A quoted one is a text whatever it looks like.
+    /// The type of the default. A quoted default is a text whatever it looks like.
     pub fn kind(&self) -> ParameterType {
         match self.quoted {
             true => ParameterType::Text,
@@ -36,13 +36,13 @@ impl ParameterDeclaration {
         }
     }
 
-    /// The type of a value that is given in place of the default.
+    /// The type of a value that replaces the default.
     fn kind_of(&self, given: &str) -> ParameterType {
         match self.kind() {
-            // The text of four letters can be a name, and is no date and no number.
+            // The text of four letters can be a name, and is neither a date nor a number.
             ParameterType::Text => ParameterType::Text,
             _ if is_null(given) => ParameterType::Null,
-            // Any type can have no value.
+            // A default of null accepts any type.
             ParameterType::Null => ParameterType::of(given),
             declared => declared,
         }
@@ -55,9 +55,9 @@ impl ParameterDeclaration {
 pub struct Parameter {
     /// The name, without `$`.
     pub name: String,
-    /// The value as it was given or declared.
+    /// The given or declared value.
     pub text: String,
-    /// The declared default's type; without a declaration, or where the default is `null`, what the value looks like.
+    /// The type of the declared default; without a declaration, or if the default is `null`, the apparent type of the value.
     pub kind: ParameterType,
     /// Where the script declares the default.
     pub declaration: Option<ParameterDeclaration>,
@@ -65,15 +65,14 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// The parameter with the value given for it or declared. `None` when a given value is not of the declared type.
+    /// The parameter with its given or declared value. `None` if a given value does not have the declared type.
     pub(crate) fn new(
         name: &str,
         given: Option<&str>,
         declaration: Option<&ParameterDeclaration>,
     ) -> Option<Self> {
         let kind = match (declaration, given) {
-            // What the script declares decides, so that `--param day=5` for a date is refused instead of becoming a
-            // number.
+            // The declaration decides, so that `--param day=5` for a date is rejected instead of becoming a number.
             (Some(declared), Some(given)) => declared.kind_of(given),
             (Some(declared), None) => declared.kind(),
             (None, given) => ParameterType::of(given?),
@@ -89,7 +88,7 @@ impl Parameter {
         })
     }
 
-    /// The name of the parameter's node: `$name`, which no table is called.
+    /// The name of the parameter's node: `$name`, which is not a valid table name.
     pub fn node_name(&self) -> String {
         format!("${}", self.name)
     }
@@ -99,16 +98,16 @@ impl Parameter {
         LiteralValue { kind: self.kind, text: self.text.clone() }
     }
 
-    /// The value for a place that wants `wanted`, such as a decimal where the text reads as a float.
+    /// The value for a place that expects `wanted`, such as a decimal although the text looks like a float.
     pub(crate) fn value_for(&self, wanted: Option<&DataType>) -> Result<ScalarValue, DataFusionError> {
         let Some(wanted) = wanted else { return Ok(self.value.clone()) };
         if self.kind == ParameterType::Null {
             return ScalarValue::try_new_null(wanted);
         }
-        // From its text and not from its value: a decimal of many digits would lose some on its way through a float.
+        // From its text instead of its value: a decimal with many digits would lose some when converted through a float.
         match ScalarValue::try_from_string(self.text.clone(), wanted) {
             Ok(value) => Ok(value),
-            // `quantity > 1.5` is fine where quantity is an integer: DataFusion then compares floats.
+            // `quantity > 1.5` is fine if quantity is an integer: DataFusion then compares floats.
             Err(_) if self.kind == ParameterType::Float && wanted.is_numeric() => Ok(self.value.clone()),
             Err(error) => Err(error.context(format!(
                 "the value {:?} of the parameter `{}` is not of the type {wanted}",

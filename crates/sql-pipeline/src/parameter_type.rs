@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use datafusion::common::ScalarValue;
 
-/// What kind of value a text is.
+/// The type of a value, determined from its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ParameterType {
     /// `42`
@@ -14,19 +14,19 @@ pub enum ParameterType {
     Boolean,
     /// `1995-01-01`
     Date,
-    /// `null`, which is no value.
+    /// `null`, the missing value.
     Null,
     /// Everything else.
     Text,
 }
 
 impl ParameterType {
-    /// The narrowest type that the text is of. A number that would be another text when it is written again, as a postal code
-    /// `01234` or a number of 20 digits, is a text: nothing of it is lost.
+    /// The narrowest type that matches the text. A number that would be written differently, such as a postal code `01234` or a
+    /// number with 20 digits, is a text, so that nothing of it is lost.
     pub fn of(text: &str) -> Self {
         [Self::Integer, Self::Float, Self::Boolean, Self::Date]
             .into_iter()
-            // The narrowest first: a whole number is also a float, and all of them are texts.
+            // Narrowest first: a whole number is also a float, and all of them are texts.
             .find(|kind| kind.parse(text).is_some() && (!kind.is_number() || keeps_all_as_number(text)))
             .unwrap_or(Self::Text)
     }
@@ -47,11 +47,11 @@ impl ParameterType {
         }
     }
 
-    /// The value of a text as this type; `None` where it is not valid for it.
+    /// The value of a text as this type; `None` if it is invalid.
     pub(crate) fn parse(self, text: &str) -> Option<ScalarValue> {
         match self {
             Self::Integer => text.parse().ok().map(|value| ScalarValue::Int64(Some(value))),
-            // Rust reads `nan` and `inf` as numbers; SQL has no such literals.
+            // Rust parses `nan` and `inf` as numbers; SQL has no such literals.
             Self::Float if text.contains(|c: char| c.is_alphabetic() && !matches!(c, 'e' | 'E')) => None,
             Self::Float => text.parse().ok().map(|value| ScalarValue::Float64(Some(value))),
             Self::Boolean => match text {
@@ -61,7 +61,7 @@ impl ParameterType {
             },
             Self::Date => {
                 let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-                // The default is the first of January 1970, from which Arrow counts.
+                // The default is 1 January 1970, from which Arrow counts.
                 let days = (date - NaiveDate::default()).num_days();
                 Some(ScalarValue::Date32(Some(days.try_into().ok()?)))
             }
@@ -71,15 +71,15 @@ impl ParameterType {
     }
 }
 
-/// Whether a text is how SQL writes that there is no value.
+/// Whether a text is SQL's notation for a missing value.
 pub(crate) fn is_null(text: &str) -> bool {
     text.eq_ignore_ascii_case("null")
 }
 
-/// Digits that a float keeps of any decimal number.
+/// The number of digits that a float preserves of any decimal number.
 const DIGITS_OF_FLOAT: usize = 15;
 
-/// Whether the text of a number says no more than the number: no zeros or plus in front, and no more digits than are kept.
+/// Whether a number preserves everything in its text: no leading zeros or plus sign, and no more digits than are preserved.
 fn keeps_all_as_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let whole = digits.find(|c: char| !c.is_ascii_digit()).map_or(digits, |end| &digits[..end]);

@@ -1,4 +1,4 @@
-//! Putting the values of parameters into plans.
+//! Inserting the values of parameters into plans.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,13 +17,13 @@ use datafusion::{
 
 use crate::{parameter::Parameter, parameter_type::ParameterType, statement::Statement};
 
-/// Puts values in the place of the placeholders of a plan, which was made from `statement`.
+/// Replaces the placeholders of a plan, which was made from `statement`, with values.
 pub(crate) fn bind(
     plan: LogicalPlan,
     statement: &Statement,
     parameters: &BTreeMap<String, Parameter>,
 ) -> Result<LogicalPlan, DataFusionError> {
-    // A parameter that is compared with columns of two types has no one type; then its own decides.
+    // If a parameter is compared with columns of two types, no single type is expected; then its own type is used.
     let wanted = plan.get_parameter_types().unwrap_or_default();
     let values = parameters
         .values()
@@ -34,13 +34,13 @@ pub(crate) fn bind(
         .collect::<Result<HashMap<_, _>, DataFusionError>>()?;
     let mut plan = plan.with_param_values(ParamValues::Map(values))?;
     if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = &mut plan {
-        // The plan of the view has the values; its text, which the catalog shows, still had the names.
+        // The plan of the view has the values, but its text, which the catalog shows, still had the names.
         view.definition = Some(with_literals(&statement.parse()?, parameters));
     }
     Ok(plan)
 }
 
-/// The SQL of a statement with the parameters' values written out.
+/// The SQL of a statement with the parameters' values inserted.
 fn with_literals(parsed: &ParsedStatement, parameters: &BTreeMap<String, Parameter>) -> String {
     // A view is one of these. The others keep no text.
     let ParsedStatement::Statement(statement) = parsed else { return parsed.to_string() };
@@ -95,7 +95,7 @@ mod tests {
             ("-0.05", "float"),
             ("1.50", "float"),
             ("9223372036854775807", "integer"),
-            // A postal code, an account and the number of a telephone are not what they count.
+            // A postal code, an account number and a telephone number are not quantities.
             ("01234", "text"),
             ("007.5", "text"),
             ("-01", "text"),
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// Runs a script with parameters and shows the rows of its last statement.
+    /// Runs a script with parameters and formats the rows of its last statement.
     async fn rows(sql: &str, given: &[(&str, &str)]) -> String {
         let script = Script::parse("a.sql", sql).unwrap();
         let parameters = given

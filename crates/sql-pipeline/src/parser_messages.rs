@@ -1,12 +1,12 @@
-//! The messages of SQL parsers, as they are shown.
+//! The messages of SQL parsers, in the form in which they are shown.
 
 use datafusion::{error::DataFusionError, sql::sqlparser::parser::ParserError};
 
-/// What is said of a statement that the parser gives up because of its depth.
+/// The message for a statement that the parser gives up on because of its nesting depth.
 pub(crate) const TOO_DEEP: &str =
     "the statement is nested too deep: `SET datafusion.sql_parser.recursion_limit` allows more";
 
-/// The words of the parser, without those of DataFusion around them.
+/// The message of the parser, without the text that DataFusion adds.
 pub(crate) fn parser_message(error: &DataFusionError) -> String {
     match error {
         DataFusionError::SQL(error, _) => match error.as_ref() {
@@ -18,7 +18,7 @@ pub(crate) fn parser_message(error: &DataFusionError) -> String {
     }
 }
 
-/// Takes the position off the end of a message of sqlparser, where it writes it.
+/// Splits the position off the end of a sqlparser message, if there is one.
 pub(crate) fn split_position(message: &str) -> (&str, Option<(usize, usize)>) {
     let position = message.rsplit_once(" at Line: ").and_then(|(text, position)| {
         let (line, column) = position.split_once(", Column: ")?;
@@ -29,13 +29,13 @@ pub(crate) fn split_position(message: &str) -> (&str, Option<(usize, usize)>) {
     position.unwrap_or((message, None))
 }
 
-/// The message in the words of this crate.
+/// The message, reworded by this crate.
 pub(crate) fn tidied(message: &str) -> String {
     let message = message
         .strip_prefix("Expected: ")
         .and_then(|rest| rest.rsplit_once(", found: "))
         .map(|(expected, found)| {
-            // Its value may be secret. The place says which one it is.
+            // The value may be secret. The position shows which one it is.
             let found = match found {
                 text if text.contains('\'') || text.matches('$').count() > 1 => "a string",
                 number if number.starts_with(|c: char| c.is_ascii_digit()) => "a number",

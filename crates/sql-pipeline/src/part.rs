@@ -9,12 +9,12 @@ use crate::{
     pipeline_error::did_you_mean,
 };
 
-/// The steps of a pipeline that are run, made by [`Pipeline::part`] or [`Pipeline::rest`]. All others are left out, and
-/// their nodes are shown as not run.
+/// The steps of a pipeline to run, created by [`Pipeline::part`] or [`Pipeline::rest`]. All others are left out, and their nodes
+/// are shown as not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     steps: BTreeSet<usize>,
-    /// Nodes for parameters and tables of parameters.
+    /// Nodes of parameters and parameter tables.
     inputs: BTreeSet<String>,
 }
 
@@ -22,18 +22,18 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PartError {
-    /// A term that chooses no node.
+    /// A term that matches no node.
     #[error("{nothing}{}", did_you_mean(.nearest))]
     NothingSelected {
         /// The term.
         nothing: NothingSelected,
-        /// The most similar one that chooses a node.
+        /// The most similar term that matches a node.
         nearest: Option<String>,
     },
     /// No node is left to run.
     #[error("the selection matches no node")]
     Empty,
-    /// A node that reads what only another node can make, which is left out.
+    /// A node that reads what only another node can create, which is left out.
     #[error(
         "{node} cannot run without {needed}, which is left out: its result is kept in memory and lost when a run \
          ends; choose `+{node}`, or {needed} as well"
@@ -41,7 +41,7 @@ pub enum PartError {
     LeftOut {
         /// The node that was chosen.
         node: String,
-        /// The node that it needs, or the statement, with its line.
+        /// The node, or the statement with its line, that it needs.
         needed: String,
     },
 }
@@ -57,13 +57,13 @@ impl Part {
 }
 
 impl Pipeline {
-    /// The nodes that `select` chooses, all without it, less those that `exclude` chooses. Statements that are not nodes
-    /// belong to every part, except for those that are about something that is left out.
+    /// The nodes that `select` matches, or all without it, except those that `exclude` matches. Statements that are not nodes
+    /// belong to every part, except those that refer to something that is left out.
     ///
-    /// What a node reads must be there when it runs. Files are, from an earlier run; tables and views are not.
+    /// What a node reads must exist when it runs. Files exist from an earlier run; tables and views do not.
     ///
     /// # Errors
-    /// When a term chooses no node, no node is left, or one of them reads a table or a view that is left out.
+    /// When a term matches no node, no node is left, or one of them reads a table or a view that is left out.
     pub fn part(
         &self,
         select: Option<&NodeSelector>,
@@ -84,16 +84,16 @@ impl Pipeline {
         chosen.retain(|name| !excluded.contains(name));
         let mut steps = BTreeSet::new();
         for (index, step) in self.steps().iter().enumerate() {
-            // Steps stand in the order of the script, so whatever this one needs has been decided on already.
+            // Steps are in script order, so everything that this one needs has already been decided.
             let left_out = step.needs_in_session.iter().find(|needed| !steps.contains(*needed));
             match (&step.node, left_out) {
-                // What it reads is only in the session, and nobody makes it there in this run.
+                // What it reads exists only in the session, and nothing creates it in this run.
                 (Some(node), Some(needed)) if chosen.contains(node) => {
                     let (node, needed) = (node.clone(), self.name_of_step(*needed));
                     return Err(PartError::LeftOut { node, needed });
                 }
                 (Some(node), _) if !chosen.contains(node) => {}
-                // Setup for something that is left out, such as an index of its table, would fail.
+                // Setup for something that is left out, such as an index on its table, would fail.
                 (None, Some(_)) => {}
                 _ => {
                     steps.insert(index);
@@ -103,8 +103,8 @@ impl Pipeline {
         self.part_of(steps, &chosen)
     }
 
-    /// What a run has left undone: the nodes that are not in `succeeded`, and of the others those whose tables and views
-    /// these need. What was written to files is not written again.
+    /// What a run has not completed: the nodes that are not in `succeeded`, and also those whose tables and views they need. Files
+    /// are not written again.
     ///
     /// # Errors
     /// When every node has succeeded.
@@ -116,8 +116,7 @@ impl Pipeline {
         if needed.is_empty() {
             return Err(PartError::Empty);
         }
-        // What a step needs stands in front of it.
-        // From the end, because what a step needs may itself need something further up.
+        // From the end, because a step comes after the steps that it needs, which may in turn need earlier ones.
         for index in (0..steps.len()).rev() {
             if needed.contains(&index) {
                 needed.extend(&steps[index].needs_in_session);
@@ -125,7 +124,7 @@ impl Pipeline {
         }
         let mut taken = BTreeSet::new();
         for (index, step) in steps.iter().enumerate() {
-            // A SET or a CREATE SCHEMA changed the session of the run that failed, and this one has a new session.
+            // A SET or a CREATE SCHEMA changed the session of the failed run, and this run has a new session.
             let is_setup = step.node.is_none() && step.needs_in_session.is_subset(&taken);
             if needed.contains(&index) || is_setup {
                 taken.insert(index);
@@ -145,7 +144,7 @@ impl Pipeline {
         let nodes = steps.iter().filter_map(|index| self.steps()[*index].node.as_deref());
         let nodes: Vec<&str> = nodes.collect();
         let read = nodes.iter().filter_map(|node| self.dag().node(node)).flat_map(|node| &node.dependencies);
-        // Statements that are not nodes read parameters as well.
+        // Statements that are not nodes also read parameters.
         let statements = steps.iter().map(|index| self.statement(&self.steps()[*index]));
         let placeholders = statements.flat_map(|statement| &statement.placeholders);
         let of_setup = placeholders.map(|placeholder| format!("${}", placeholder.name));
@@ -168,7 +167,7 @@ impl Pipeline {
 
 /// The most similar of the terms of one method.
 fn nearest_term<'a>(sought: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
-    // What all of them begin with says nothing of how similar they are.
+    // The common prefix is irrelevant for their similarity.
     let method = sought.find(':').map_or("", |colon| &sought[..=colon]);
     let rest = |term: &'a str| term.strip_prefix(method).unwrap_or(term);
     nearest(&sought[method.len()..], candidates.map(rest)).map(|nearest| format!("{method}{nearest}"))
@@ -205,7 +204,7 @@ SELECT 1;
         pipeline().part(parse(select).as_ref(), parse(exclude).as_ref())
     }
 
-    /// The indices of the steps, and the inputs behind a bar.
+    /// The indices of the steps, and after a bar the inputs.
     fn shown(part: &Part) -> String {
         let steps: Vec<String> = part.steps.iter().map(ToString::to_string).collect();
         let inputs: Vec<&str> = part.inputs.iter().map(String::as_str).collect();

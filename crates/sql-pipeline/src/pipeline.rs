@@ -28,27 +28,27 @@ use crate::{
     statement::Statement,
 };
 
-/// What a pipeline is made with.
+/// The options for creating a pipeline.
 #[derive(Debug, Clone, Default)]
 pub struct PipelineOptions {
-    /// The DAG's name. By default the script's file name without its ending.
+    /// The DAG's name. By default the script's file name without its extension.
     pub dag_name: Option<DagName>,
-    /// Values of parameters, by name without `$`. They go before the defaults that the script declares.
+    /// Values of parameters, by name without `$`. They take precedence over the defaults in the script.
     pub parameters: BTreeMap<String, String>,
-    /// Tables of parameters. Each one that the script reads is registered before the first statement, and is an input
-    /// node of its name.
+    /// Parameter tables. Each one that the script reads is registered before the first statement, and becomes an input node with
+    /// its name.
     pub param_tables: Vec<ParamTable>,
-    /// What is said of outputs: tags and documentation of their nodes.
+    /// Tags and documentation for the nodes of outputs.
     pub registry: Registry,
-    /// Whether the session reads files by their names, `SELECT * FROM 'orders.parquet'`, as one does after
-    /// [`SessionContext::enable_url_table`]. A name without a table is then that of a file.
+    /// Whether the session reads files by their names, `SELECT * FROM 'orders.parquet'`, as after
+    /// [`SessionContext::enable_url_table`]. A name without a table then refers to a file.
     pub reads_files: bool,
 }
 
-/// A script whose nodes, dependencies and parameters are known.
+/// A script with its nodes, dependencies and parameters.
 ///
-/// Each parameter is an input node called `$name`. A table that no statement defines is left to the catalog that the
-/// script runs in.
+/// Each parameter is an input node called `$name`. A table that no statement defines is left to the catalog of the session that
+/// runs the script.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     script: Script,
@@ -56,7 +56,7 @@ pub struct Pipeline {
     steps: Vec<Step>,
     parameters: BTreeMap<String, Parameter>,
     pub(crate) param_tables: Vec<UsedParamTable>,
-    /// The names of all that are given, for one that is written wrong.
+    /// All given names, for suggesting corrections of misspelled ones.
     pub(crate) given_param_tables: Vec<String>,
     /// See [`Pipeline::tables`].
     tables: BTreeSet<String>,
@@ -69,34 +69,34 @@ pub struct Pipeline {
 pub struct Step {
     /// Its index in [`Script::statements`].
     pub statement: usize,
-    /// Its node; `None` for setup, which runs after everything before it and before everything behind it.
+    /// Its node; `None` for setup, which runs after everything before it and before everything after it.
     pub node: Option<String>,
-    /// The steps that must have ended before it starts, where statements run concurrently.
+    /// The steps that must end before it starts, if statements run concurrently.
     pub after: BTreeSet<usize>,
-    /// The steps without which it cannot run: those that it reads, and those that make what it drops.
+    /// The steps without which it cannot run: those that it reads from, and those that create what it drops.
     pub(crate) needs: BTreeSet<usize>,
-    /// Those of them whose output is in the session alone, and gone when that ends.
+    /// Those of them whose output exists only in the session, and is lost when that ends.
     pub(crate) needs_in_session: BTreeSet<usize>,
-    /// The output that its statement makes.
+    /// The output of its statement.
     pub(crate) output: Option<StatementOutput>,
 }
 
 impl Pipeline {
-    /// Makes the DAG of a script.
+    /// Creates the DAG of a script.
     ///
     /// # Errors
-    /// When two nodes have one name, a table is defined twice, a parameter has no value or a wrong one, a value is
-    /// given for no parameter. A script without statements is a DAG without nodes.
+    /// When two nodes have the same name, a table is defined twice, a parameter has no value or an invalid one, or a value is given
+    /// for an unknown parameter. A script without statements is a DAG without nodes.
     pub fn new(script: Script, options: PipelineOptions) -> Result<Self, PipelineError> {
         let parameters = read_parameters(&script, &options.parameters)?;
-        // Names are made from what the script says, all else from what it runs with.
+        // Names depend only on the text of the script, everything else on the values it runs with.
         let valued = match script.has_literal_places() {
             true => Some(script.with_values(&parameters).map_err(PipelineError::Value)?),
             false => None,
         };
         let as_written = script;
         let script = valued.as_ref().unwrap_or(&as_written);
-        // A setting by a parameter may cut the script in other places.
+        // If a parameter is used in a setting, its value may change where statements end.
         let is_cut_alike = as_written.statements().len() == script.statements().len();
         let named = if is_cut_alike { &as_written } else { script };
         let place = |index: usize| Box::new(script.start_of(&script.statements()[index]));
@@ -154,8 +154,8 @@ impl Pipeline {
         Ok(Self { script, dag, steps, parameters, param_tables, given_param_tables, tables, reads_files })
     }
 
-    /// The names, without a schema, of the tables and views that statements define. A session that reads files by their names
-    /// must not take them for those of folders: `CREATE TABLE orders` beside a folder `orders` would find a table there.
+    /// The names, without a schema, of the tables and views that statements define. A session that reads files by their names must
+    /// not treat these as folders: `CREATE TABLE orders` next to a folder `orders` would find an existing table.
     pub fn tables(&self) -> &BTreeSet<String> {
         &self.tables
     }
@@ -180,7 +180,8 @@ impl Pipeline {
         &self.parameters
     }
 
-    /// What a run of this pipeline is given: the values of its parameters, `$name` as their nodes, and its parameter tables.
+    /// The inputs of a run of this pipeline: the values of its parameters, by the names `$name` of their nodes, and its parameter
+    /// tables.
     pub fn inputs(&self) -> BTreeMap<String, Value> {
         let parameters =
             self.parameters.values().map(|parameter| (parameter.node_name(), parameter.text.clone().into()));
@@ -194,10 +195,10 @@ impl Pipeline {
         &self.script.statements()[step.statement]
     }
 
-    /// The plan of a step's statement with the parameters' values in it. A plan's hash is to be taken before.
+    /// The plan of a step's statement with the values of the parameters inserted. A plan's hash must be computed before that.
     ///
     /// # Errors
-    /// When a value is not of the type that the plan wants.
+    /// When a value does not have the type that the plan expects.
     pub fn bind(&self, step: &Step, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
         let statement = self.statement(step);
         if statement.placeholders.len() == statement.literals.len() {
@@ -206,7 +207,7 @@ impl Pipeline {
         parameters::bind(plan, statement, &self.parameters)
     }
 
-    /// The plan of a step's statement, with the parameters' values in it.
+    /// The plan of a step's statement, with the values of the parameters inserted.
     pub(crate) async fn plan(
         &self,
         step: &Step,
@@ -218,7 +219,7 @@ impl Pipeline {
             Ok(plan) => return self.bind(step, plan),
             Err(refused) => refused,
         };
-        // Some places take a literal when the plan is made, such as the arguments of a table function.
+        // Some places need a literal when the plan is created, such as the arguments of a table function.
         let has_placeholders = statement.placeholders.len() > statement.literals.len();
         let literal = if has_placeholders { statement.with_all_literals(&self.parameters) } else { None };
         match literal {
@@ -227,14 +228,14 @@ impl Pipeline {
         }
     }
 
-    /// The place in the script that an error of a step is about.
+    /// The place in the script to which an error of a step refers.
     pub fn locate(&self, step: &Step, error: DataFusionError) -> SourceError {
         self.script.locate(self.statement(step), step.node.as_deref(), error)
     }
 }
 
 impl Pipeline {
-    /// The error of a step whose statement ended without an error of its own, as by a panic.
+    /// The error of a step whose statement ended without its own error, for example by a panic.
     pub(crate) fn failed_by(&self, step: &Step, message: String, panic: Option<Panic>) -> SourceError {
         let statement = self.statement(step);
         SourceError {
@@ -314,7 +315,7 @@ fn read_parameters(
     Ok(parameters)
 }
 
-/// A parameter that stands in a text, where a value is given or declared for it that nothing reads, or where it can be nothing else.
+/// A parameter within a text, if a value is given or declared that nothing reads, or if it cannot mean anything else.
 fn parameter_in_text(script: &Script, is_unread: impl Fn(&str) -> bool) -> Option<PipelineError> {
     script.statements().iter().filter(|statement| statement.text.contains('$')).find_map(|statement| {
         let found = quoted_parameter(&statement.tokens(), &is_unread)?;
@@ -324,7 +325,7 @@ fn parameter_in_text(script: &Script, is_unread: impl Fn(&str) -> bool) -> Optio
     })
 }
 
-/// The candidate that is most similar to `name` and another, where one is similar enough to be meant.
+/// The candidate most similar to `name` but not equal to it, if one is similar enough to be meant.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     candidates
         .filter(|candidate| *candidate != name)
@@ -430,7 +431,7 @@ SELECT count(*) FROM recent;
         assert_eq!(version("SELECT $x", &[("x", "1")]), version("SELECT $x", &[("x", "1.5")]));
     }
 
-    /// A version is known by its hashes from run to run, so that they must not change with Daglight.
+    /// Hashes identify a version across runs, so they must not change with a new Daglight.
     #[test]
     fn hashes_stay() {
         let sql = "-- Orders.

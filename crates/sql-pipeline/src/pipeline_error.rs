@@ -1,4 +1,4 @@
-//! Why a script cannot be made a pipeline.
+//! Why a script cannot become a pipeline.
 
 use std::fmt;
 
@@ -13,30 +13,30 @@ use crate::{
     unsupported::UnsupportedStatement,
 };
 
-/// Why a script cannot be made a pipeline. `Display` and `Debug` repeat nothing of the script but names;
-/// [`PipelineError::shown_by`] says all that a policy allows.
+/// Why a script cannot become a pipeline. `Display` and `Debug` repeat only names from the script; [`PipelineError::shown_by`]
+/// shows everything that a policy allows.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// One name for two nodes.
+    /// Two nodes with the same name.
     #[error("{place}: the name {name:?} is taken by the node at {first_line}")]
     DuplicateName {
         /// The name.
         name: String,
-        /// The line of the first statement of that name.
+        /// The line of the first statement with that name.
         first_line: LineOfScript,
-        /// The second statement of that name.
+        /// The second statement with that name.
         place: Box<Place>,
     },
-    /// The name of a parameter or a parameter table for a node.
+    /// A node with the name of a parameter or a parameter table.
     #[error("{place}: the name {name:?} is taken by a parameter or a parameter table")]
     NamedLikeInput {
         /// The name.
         name: String,
-        /// The statement of that name.
+        /// The statement with that name.
         place: Box<Place>,
     },
-    /// A table or view that is there already when it is created.
+    /// A table or view that already exists when it is created.
     #[error(
         "{place}: {relation:?} is defined already, at {first_line}: \
          write CREATE OR REPLACE, drop it first, or give this one another name"
@@ -49,22 +49,22 @@ pub enum PipelineError {
         /// The second definition.
         place: Box<Place>,
     },
-    /// A table, schema, function or prepared statement that cannot be there when its statement is reached.
+    /// A table, schema, function or prepared statement that cannot exist when its statement is reached.
     #[error("{place}: {kind} {name:?} {reason}")]
     Undefined {
         /// What it is.
         kind: UndefinedKind,
         /// Its name.
         name: String,
-        /// Why it is not there.
+        /// Why it is missing.
         reason: UndefinedReason,
         /// Where the statement names it.
         place: Box<Place>,
     },
-    /// A statement that the session will refuse because of what is there when it is reached.
+    /// A statement that the session will reject because of what exists when it is reached.
     #[error("{place}: {conflict}")]
     Conflict {
-        /// What stands in its way.
+        /// The conflict.
         conflict: Conflict,
         /// Where the statement names it.
         place: Box<Place>,
@@ -87,17 +87,17 @@ pub enum PipelineError {
         /// The first place that reads it.
         place: Box<Place>,
     },
-    /// A parameter within a text, where nothing reads it.
+    /// A parameter within a text, which is not replaced.
     #[error("{place}: `${name}` stands within a text, where it is not read as a parameter: write {instead}")]
     ParameterInText {
         /// The name, without `$`.
         name: String,
-        /// What to write instead, in words.
+        /// What to write instead, as text.
         instead: String,
         /// The text.
         place: Box<Place>,
     },
-    /// A value for a parameter that there is not.
+    /// A value for a parameter that does not exist.
     #[error("{path}: no statement reads a parameter `{name}`{}", did_you_mean(.nearest))]
     UnknownParameter {
         /// The script.
@@ -107,7 +107,7 @@ pub enum PipelineError {
         /// The parameter with the most similar name.
         nearest: Option<String>,
     },
-    /// A default of a parameter that no statement reads.
+    /// A default for a parameter that no statement reads.
     #[error("{place}: no statement reads the parameter `{name}`{}", did_you_mean(.nearest))]
     UnusedDeclaration {
         /// The parameter.
@@ -117,7 +117,7 @@ pub enum PipelineError {
         /// The declaration.
         place: Box<Place>,
     },
-    /// A value of another type than the default.
+    /// A value whose type differs from that of the default.
     #[error("parameter `{name}` expects {} (its default at {place} is one)", with_article(.wanted))]
     ParameterType {
         /// The parameter.
@@ -129,19 +129,19 @@ pub enum PipelineError {
         /// The declaration.
         place: Box<Place>,
     },
-    /// A value of a parameter that cannot stand where the script reads it.
+    /// A parameter value that is invalid where the script reads it.
     #[error(transparent)]
     Value(ScriptError),
-    /// A file name that no DAG can have.
+    /// A file name that is not a valid DAG name.
     #[error("the script's file name is not a valid DAG name: pass --dag-name, or PipelineOptions::dag_name")]
     DagName(#[source] DagNameError),
-    /// A description that is not a DAG.
+    /// A description that is not a valid DAG.
     #[error(transparent)]
     Dag(#[from] DagError),
 }
 
 impl PipelineError {
-    /// The place in the script that the error is about.
+    /// The place in the script to which the error refers.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::DuplicateName { place, .. }
@@ -159,7 +159,7 @@ impl PipelineError {
         }
     }
 
-    /// What is wrong, and below that the line with a caret, both as the redactor lets it be shown.
+    /// The problem, followed by the line with a caret, both as the redactor allows.
     pub fn shown_by(&self, redactor: &Redactor) -> String {
         let message = self.to_string();
         match self {
@@ -174,7 +174,7 @@ impl PipelineError {
         }
     }
 
-    /// The script that the error is about, where it is about the script.
+    /// The script to which the error refers, if any.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::UnknownParameter { path, .. } => Some(path),
@@ -193,7 +193,7 @@ pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// The name of a type as one says what a value is.
+/// The name of a type with its article.
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")

@@ -1,4 +1,4 @@
-//! Prepared statements: what each does when it is executed.
+//! Prepared statements: the effect of executing each.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -16,7 +16,7 @@ use crate::{
     split::position,
 };
 
-/// The prepared statements so far, by the names that `EXECUTE` calls them: what each does, and what it reads and changes.
+/// The prepared statements so far, by the names that `EXECUTE` uses: kind, reads and effect of each.
 #[derive(Debug, Default)]
 pub(crate) struct Prepared(BTreeMap<String, PreparedStatement>);
 
@@ -24,23 +24,23 @@ pub(crate) struct Prepared(BTreeMap<String, PreparedStatement>);
 struct PreparedStatement {
     kind: StatementKind,
     executed: Relations,
-    /// Its first words, where DataFusion does not execute it.
+    /// Its first words, if DataFusion does not execute it.
     not_executable: Option<String>,
-    /// How many types of parameters it says; 0 where they are inferred.
+    /// The number of declared parameter types; 0 if they are inferred.
     types: usize,
     /// The number of the last parameter that it reads.
     reads: usize,
 }
 
 impl Prepared {
-    /// What an `EXECUTE` does; `None` where the statement is another, or the script does not prepare it.
+    /// The kind of the statement that an `EXECUTE` runs; `None` for other statements, or if the script does not prepare it.
     pub(crate) fn executed(&self, parsed: &ParsedStatement) -> Option<StatementKind> {
         let ParsedStatement::Statement(statement) = parsed else { return None };
         let SqlStatement::Execute { name: Some(name), .. } = &**statement else { return None };
         self.0.get(&dotted(name)).map(|prepared| prepared.kind)
     }
 
-    /// What `PREPARE` reads and does, where `relations` are those of the statement in it.
+    /// The reads and the effect of `PREPARE`; `relations` are those of the prepared statement.
     pub(crate) fn prepare(
         &mut self,
         name: &Ident,
@@ -56,7 +56,7 @@ impl Prepared {
             ..Relations::default()
         };
         if matches!(relations.effect, Effect::Drop { .. }) {
-            // What is dropped is not looked up before it is.
+            // Dropped objects are not looked up until it is executed.
             relations.targets.clear();
         }
         let kind = StatementKind::of_sql(statement);
@@ -65,12 +65,12 @@ impl Prepared {
         let name = written(name);
         let reads = last_parameter(statement);
         let statement = PreparedStatement { kind, executed, not_executable, types, reads };
-        // A second one of its name is refused.
+        // A second one with the same name is rejected.
         self.0.entry(name.clone()).or_insert(statement);
         Relations { effect: Effect::Prepare { name, at }, ..relations }
     }
 
-    /// What `EXECUTE` reads and does, with the number of values that it gives.
+    /// The reads and the effect of `EXECUTE` with `given` values.
     pub(crate) fn execute(&self, name: &ObjectName, given: usize) -> Relations {
         let at = position(name.span().start);
         let name = dotted(name);
@@ -81,7 +81,7 @@ impl Prepared {
         Relations { prepared: Some(Box::new(used)), ..executed.unwrap_or_default() }
     }
 
-    /// What `DEALLOCATE` does.
+    /// The effect of `DEALLOCATE`.
     pub(crate) fn free(&mut self, name: &Ident) -> Relations {
         let at = position(name.span.start);
         let name = written(name);
@@ -101,7 +101,7 @@ impl PreparedStatement {
             None if self.types > 0 && self.types != given => {
                 Some(Misuse::Parameters { takes: self.types, given })
             }
-            // Of more, DataFusion leaves out some where it does not know their types.
+            // If there are more, DataFusion ignores some of which it does not know the types.
             None if self.types == 0 && self.reads > given => {
                 Some(Misuse::Parameters { takes: self.reads, given })
             }
@@ -110,7 +110,7 @@ impl PreparedStatement {
     }
 }
 
-/// The number of the last parameter, `$1` and so on, that a statement reads; 0 where it reads none.
+/// The number of the last parameter, `$1` and so on, that a statement reads; 0 if there is none.
 fn last_parameter(statement: &SqlStatement) -> usize {
     let mut last = 0;
     let _ = visit_expressions(statement, |expression| {
@@ -124,7 +124,7 @@ fn last_parameter(statement: &SqlStatement) -> usize {
     last
 }
 
-/// The first words of a statement that DataFusion does not execute by `EXECUTE`, which makes no change to a session.
+/// The first words of a statement that DataFusion does not run with `EXECUTE`, which cannot change the session.
 fn not_executable(statement: &SqlStatement, kind: StatementKind) -> Option<String> {
     let words = match (kind, statement) {
         (StatementKind::View, _) => "CREATE VIEW",

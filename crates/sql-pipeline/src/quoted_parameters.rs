@@ -1,10 +1,10 @@
-//! Parameters within a text, such as `INTERVAL '$n days'`, where nothing reads them.
+//! Parameters within a text, such as `INTERVAL '$n days'`, where they are not replaced.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::literals::{defines_function, type_in_front};
 
-/// A name behind a `$` in a text.
+/// A name after a `$` in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QuotedParameter {
     pub(crate) name: String,
@@ -14,7 +14,7 @@ pub(crate) struct QuotedParameter {
     pub(crate) at: (u64, u64),
 }
 
-/// The first of these in a statement: in the text of a type, which no engine can read, or any that `is_meant`.
+/// The first of these in a statement: in a typed string, which no engine can parse, or any that `is_meant`.
 pub(crate) fn quoted_parameter(
     tokens: &[TokenWithSpan],
     is_meant: impl Fn(&str) -> bool,
@@ -34,7 +34,7 @@ pub(crate) fn quoted_parameter(
     })
 }
 
-/// The names behind the `$` in a text. Those of numbers are left out: `$1` is an amount, or a group of a regular expression.
+/// The names after each `$` in a text. Numbers are excluded: `$1` is an amount, or a group of a regular expression.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split('$').skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());

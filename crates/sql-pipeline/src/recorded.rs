@@ -1,4 +1,4 @@
-//! Recording what a statement has made, for its node.
+//! Recording the outputs of a statement for its node.
 
 use daglight_materializers::{StoredFiles, Written, place_of_copy};
 use daglight_run_session::{LeftOut, Node};
@@ -15,16 +15,16 @@ use crate::{
     statement::Statement,
 };
 
-/// Where a statement is going to write, as it is before it does.
+/// The target of a statement, in its state before the write.
 pub(crate) enum Target {
     /// Files, as far as they can be listed.
     Files { location: String, before: Result<StoredFiles, LeftOut> },
-    /// A table in memory, with its bytes.
+    /// An in-memory table, with its size in bytes.
     Memory { before: u64 },
 }
 
 impl Target {
-    /// The target of a `COPY`, or the table that an `INSERT` goes to.
+    /// The target of a `COPY`, or the table of an `INSERT`.
     pub(crate) async fn of(node: &Node, statement: &Statement, session: &SessionContext) -> Option<Self> {
         let location = match (statement.kind, &statement.relations.effect) {
             (StatementKind::Copy, Effect::CopyTo { target, .. }) => place_of_copy(target).to_owned(),
@@ -40,7 +40,7 @@ impl Target {
         Some(Self::Files { before: node.files_at(session, &location).await, location })
     }
 
-    /// The artifact with its place, and with what was written since.
+    /// The artifact with its location, and with what was written since.
     async fn located(self, node: &Node, session: &SessionContext, written: Written) -> Written {
         let (location, before) = match self {
             Self::Files { location, before } => (location, before),
@@ -51,9 +51,9 @@ impl Target {
             }
         };
         let mut written = written.with_location(location);
-        // What the table says is of all its files, also those that were there before.
+        // The values of the table cover all its files, including those that existed before.
         (written.bytes, written.file_count) = (None, None);
-        // Said only now, when the write has succeeded: where the store does not answer, that is the error of the node.
+        // Reported only now, after the write has succeeded: if the store does not respond, the write itself fails with that error.
         let compared = match before {
             Ok(before) => {
                 let location = written.location.as_deref().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Target {
     }
 }
 
-/// What a statement has made: an artifact, a loaded table, or a number of changed rows. What cannot be found out is left
+/// Records the output of a statement: an artifact, a loaded table, or a number of changed rows. What cannot be determined is left
 /// out.
 pub(crate) async fn record(
     node: &Node,
@@ -82,7 +82,7 @@ pub(crate) async fn record(
     copied: Option<SchemaRef>,
     result: &ShownRows,
 ) {
-    // A node that makes nothing of its own reads a table, or changes one.
+    // A node without its own output reads a table, or changes one.
     let Some(StatementOutput { name, materialization }) = output else {
         match &statement.relations.effect {
             Effect::Define { written, .. } => node.source(session, &written.to_quoted_string()).await,
@@ -94,7 +94,7 @@ pub(crate) async fn record(
     let mut written = match (&statement.relations.effect, copied) {
         (Effect::CopyTo { .. }, Some(schema)) => Written::new(name, materialization.clone(), schema),
         (Effect::Define { relation, .. } | Effect::Change { relation }, _) => {
-            // The statement has succeeded. What cannot be described is left out, and does not fail it afterwards.
+            // The statement has succeeded. What cannot be described is left out, and must not make it fail afterwards.
             let Ok(table) = Written::table(session, relation.clone(), name).await else { return };
             table.kept_as(materialization.clone())
         }
@@ -102,7 +102,7 @@ pub(crate) async fn record(
     };
     match statement.kind {
         StatementKind::Copy => written.rows = count(result),
-        // Of a table that was there before, only what came in is this node's.
+        // If the table existed before, only the new rows belong to this node.
         StatementKind::Insert => {
             written.rows = count(result);
             if target.is_none() {
@@ -120,7 +120,7 @@ pub(crate) async fn record(
 
 /// The count that statements which write return as their only value.
 fn count(result: &ShownRows) -> Option<u64> {
-    // Statements that write answer with one row of one column, the count.
+    // Statements that write return one row with one column, the count.
     let column = result.first.first()?.columns().first()?;
     column.as_primitive_opt::<UInt64Type>().filter(|counts| !counts.is_empty()).map(|counts| counts.value(0))
 }

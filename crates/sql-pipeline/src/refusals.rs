@@ -1,4 +1,4 @@
-//! What is refused before a script runs, compared with what DataFusion refuses when it is reached.
+//! Tests that compare what is rejected before a script runs with what DataFusion rejects when it is reached.
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -13,7 +13,7 @@ fn session() -> SessionContext {
     SessionContext::new_with_config(SessionConfig::new().with_information_schema(true))
 }
 
-/// The line of the first statement that DataFusion refuses, and why.
+/// The line of the first statement that DataFusion rejects, and the reason.
 async fn refused_by_engine(script: &Script) -> Option<(usize, String)> {
     let session = session();
     for statement in script.statements() {
@@ -32,7 +32,7 @@ fn refused_beforehand(script: &Script) -> Option<(usize, String)> {
     Some((refused.place().map_or(0, |place| place.line), refused.to_string()))
 }
 
-/// Statements stand on lines of their own.
+/// Each statement must be on its own line.
 #[track_caller]
 fn check(sql: &str) {
     let lines = sql.replace("; ", ";\n");
@@ -93,7 +93,7 @@ fn tables_and_views_are_made_changed_and_dropped_as_the_engine_does() {
             "DELETE FROM x",
             "TRUNCATE TABLE x",
         ] {
-            // What cannot be known is whether rows can be added to the files of a table.
+            // It cannot be known whether rows can be added to the files of a table.
             if start.contains("EXTERNAL") && statement.starts_with("INSERT") {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Which relations a statement reads and what it does to others, from its syntax tree.
+//! The relations that a statement reads and its effect on others, from its syntax tree.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -31,11 +31,11 @@ use crate::{
 const PARQUET_METADATA: &str = "parquet_metadata";
 
 impl Relations {
-    /// Finds the places of names that sqlparser does not give one, as of names in single quotes. `start` is the place of a
+    /// Finds the positions of names for which sqlparser does not provide one, such as names in single quotes. `start` is used for a
     /// name that is not found.
     pub(crate) fn place_names(&mut self, tokens: &[TokenWithSpan], start: (usize, usize)) {
         let place = |name: &str, at: &mut (usize, usize)| {
-            // The parser has given it no place: names that are written as texts have none.
+            // The parser provides no position for names that are written as strings.
             if at.0 == 0 {
                 *at = place_of_text(tokens, name).unwrap_or(start);
             }
@@ -60,7 +60,7 @@ impl Relations {
         }
     }
 
-    /// Reads a statement, and keeps what it prepares.
+    /// Reads a statement, and remembers what it prepares.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &SqlSettings, prepared: &mut Prepared) -> Self {
         Self { calls: calls(parsed), ..Self::without_calls(parsed, settings, prepared) }
     }
@@ -100,9 +100,9 @@ impl Relations {
             ParsedStatement::Explain(explain) => {
                 let relations = Self::of_parsed(&explain.statement, settings);
                 match &relations.effect {
-                    // It runs what it measures.
+                    // `EXPLAIN ANALYZE` runs the statement.
                     Effect::CopyTo { .. } | Effect::Change { .. } if explain.options.analyze => relations,
-                    // `EXPLAIN` plans a statement and does not run it: it reads what that reads, and changes nothing.
+                    // `EXPLAIN` plans a statement and does not run it: it has the same reads, and changes nothing.
                     _ => Self { effect: Effect::None, ..relations },
                 }
             }
@@ -154,7 +154,7 @@ impl Relations {
                 changed(first_named(tables), reads(statement, settings))
             }
             SqlStatement::Truncate(truncate) => {
-                // The engine takes one table alone, and refuses more when it plans the statement.
+                // The engine supports only a single table, and rejects more when it plans the statement.
                 changed(truncate.table_names.first().map(|table| &table.name), reads(statement, settings))
             }
             SqlStatement::Merge(merge) => changed(named(&merge.table), reads(statement, settings)),
@@ -167,7 +167,7 @@ impl Relations {
                 let views = *object_type == ObjectType::View;
                 let dropped: Vec<Mention> = names.iter().filter_map(|name| mention(name, settings)).collect();
                 let relations = dropped.iter().map(|mention| mention.relation.clone()).collect();
-                // With IF EXISTS, nothing has to be there.
+                // With IF EXISTS, nothing has to exist.
                 let targets = if *if_exists { Vec::new() } else { dropped };
                 Self {
                     targets,
@@ -185,7 +185,7 @@ impl Relations {
                     cascade,
                     at,
                 };
-                // A schema's name is read as a table's, whose place in the catalog is then the schema's.
+                // The name of a schema is parsed like that of a table, with the schema in place of the table.
                 let effect = match names.first().and_then(|name| settings.reference(name)) {
                     Some(TableReference::Partial { schema, table }) => {
                         dropped(schema.to_string(), table.to_string())
@@ -212,7 +212,7 @@ impl Relations {
                     }
                     SchemaName::UnnamedAuthorization(name) => (written(name), name.span),
                 };
-                // As the engine takes it apart, at the first dot of the whole text.
+                // Split like in the engine, at the first dot of the whole text.
                 let (catalog, schema) = name.split_once('.').unwrap_or((settings.default_catalog(), &name));
                 let effect = Effect::DefineSchema {
                     catalog: catalog.to_owned(),
@@ -223,13 +223,13 @@ impl Relations {
                 Self { effect, ..Self::default() }
             }
             SqlStatement::CreateFunction(function) => {
-                // The engine looks functions up as they are written, without making them small.
+                // The engine looks up functions as written, without converting them to lower case.
                 let name = as_it_stands(&function.name);
                 let at = Some(position(function.name.span().start));
                 Self { effect: Effect::DefineFunction { name, at }, ..Self::default() }
             }
             SqlStatement::DropFunction(dropped) => {
-                // DataFusion drops the first one.
+                // DataFusion drops only the first one.
                 let effect = dropped.func_desc.first().map(|function| Effect::DropFunction {
                     name: as_it_stands(&function.name),
                     at: (!dropped.if_exists).then(|| position(function.name.span().start)),
@@ -253,8 +253,8 @@ impl Relations {
     }
 }
 
-/// Where a text in quotes stands that is read as a name: the first one behind a word, a comma or a bracket that such a name
-/// follows, for the same text may stand in an expression.
+/// The position of a quoted string that is read as a name: the first one after a word, comma or bracket that can precede a name,
+/// because the same string may also occur in an expression.
 fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)> {
     let is_name = |token: &Token| match token {
         Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text == name,
@@ -276,7 +276,7 @@ fn place_of_text(tokens: &[TokenWithSpan], name: &str) -> Option<(usize, usize)>
         ),
         _ => false,
     };
-    // The same text may stand anywhere in the statement as a value. Behind one of these words it is a name.
+    // The same string may occur anywhere in the statement as a value. After one of these words it is a name.
     let introduced = tokens.windows(2).find(|pair| introduces(&pair[0].token) && is_name(&pair[1].token));
     let found = introduced.map(|pair| &pair[1]).or_else(|| tokens.iter().find(|token| is_name(&token.token)));
     found.map(|token| position(token.span.start))
@@ -323,7 +323,7 @@ fn reads(part: &impl Visit, settings: &SqlSettings) -> Vec<Mention> {
     found.found
 }
 
-/// The file that a table function of the command reads, as `parquet_metadata('x.parquet')`.
+/// The file that a table function of the command reads, such as `parquet_metadata('x.parquet')`.
 fn file_of_function(name: &ObjectName, args: &[FunctionArg]) -> Option<String> {
     if !name.to_string().eq_ignore_ascii_case(PARQUET_METADATA) {
         return None;
@@ -335,15 +335,15 @@ fn file_of_function(name: &ObjectName, args: &[FunctionArg]) -> Option<String> {
     }
 }
 
-/// Collects relations in the way of DataFusion's `resolve_table_references`, but with their places and without the
-/// names of table functions.
+/// Collects relations like DataFusion's `resolve_table_references`, but with their positions and without the names of table
+/// functions.
 struct Reads<'a> {
     settings: &'a SqlSettings,
     seen: BTreeSet<TableReference>,
     found: Vec<Mention>,
-    /// The common table expressions that are seen at this point.
+    /// The common table expressions in scope.
     hiding: Vec<TableReference>,
-    /// Where names of table functions stand.
+    /// The positions of names of table functions.
     functions: Vec<Span>,
 }
 
@@ -354,7 +354,7 @@ impl Visitor for Reads<'_> {
         if let TableFactor::Table { name, args: Some(args), .. } = table {
             self.functions.push(name.span());
             if let Some(file) = file_of_function(name, &args.args) {
-                // Like a file that is read by its name, which another statement may write. That it is there, the function finds.
+                // Like a file that is read by name, which another statement may write. Whether it exists, the function finds out.
                 let relation = self.settings.resolve(TableReference::bare(file));
                 self.found.push(Mention { relation, at: None });
             }
@@ -363,16 +363,14 @@ impl Visitor for Reads<'_> {
     }
 
     fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
-        // `FROM generate_series(1, 9)` visits the function's name as if it were that of a relation, directly behind
-        // its table factor.
+        // `FROM generate_series(1, 9)` visits the name of the function like that of a relation, directly after its table factor.
         if self.functions.last() == Some(&name.span()) {
             self.functions.pop();
             return ControlFlow::Continue(());
         }
         if let Some(reference) = self.settings.reference(name)
             && !self.hiding.contains(&reference)
-            // By the reference as it is written and before it is resolved: a common table expression hides a bare
-            // name, and not `schema.name`.
+            // Before resolution, by the reference as written: a common table expression hides a bare name, but not `schema.name`.
             && self.seen.insert(reference.clone())
         {
             let relation = self.settings.resolve(reference);
@@ -384,8 +382,8 @@ impl Visitor for Reads<'_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let Some(with) = &query.with else { return ControlFlow::Continue(()) };
         for cte in &with.cte_tables {
-            // A name is not seen in its own definition, unless that is recursive. The visit that follows meets the
-            // definition once more, with the name in sight, and finds nothing new.
+            // A name is not in scope in its own definition, unless that is recursive. The visit that follows comes to the
+            // definition again, with the name in scope, and finds nothing new.
             if !with.recursive {
                 cte.visit(self)?;
             }
@@ -396,7 +394,7 @@ impl Visitor for Reads<'_> {
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        // Those of this query alone: the names of the queries around it are still in sight behind it.
+        // Only those of this query: the names of the enclosing queries remain in scope after it.
         let hidden = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
         self.hiding.truncate(self.hiding.len().saturating_sub(hidden));
         ControlFlow::Continue(())

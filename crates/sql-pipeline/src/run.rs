@@ -25,18 +25,18 @@ use crate::{
     statement_run::RowsOut,
 };
 
-/// Comments that are nearly directives, of which each has a warning of its own.
+/// How many comments that look like misspelled directives get their own warning.
 const WARNINGS_SHOWN: usize = 10;
 
-/// Why a pipeline did not run to its end. `Display` and `Debug` are those of the first error, and hold no values;
-/// [`SourceError::shown_by`] says more of each.
+/// Why a pipeline did not run to its end. `Display` and `Debug` are those of the first error, and contain no values;
+/// [`SourceError::shown_by`] shows more of each.
 #[non_exhaustive]
 pub struct RunFailure {
     /// The first error.
     pub error: SourceError,
-    /// The errors of nodes that failed after it, in the order in which they did.
+    /// The errors of nodes that failed after it, in order.
     pub others: Vec<SourceError>,
-    /// The nodes that were not run because of these.
+    /// The nodes that were not run because of the errors.
     pub not_run: Vec<String>,
 }
 
@@ -72,13 +72,13 @@ enum Ended {
 }
 
 impl Pipeline {
-    /// Runs every statement in a session, each node as a node of `run`.
+    /// Runs all statements in a session, each node as a node of `run`.
     ///
-    /// Independent nodes share the task they are polled in; the partitions of their queries run on all threads of the
-    /// runtime. After an error nothing new starts, and what runs is ended.
+    /// Independent nodes are polled in the same task; the partitions of their queries use all threads of the runtime. After an
+    /// error nothing new starts, and what is running is ended.
     ///
     /// # Errors
-    /// When a statement fails, or is one that the session will surely refuse. The run knows of it already.
+    /// When a statement fails, or when the session would certainly reject one. The error is already recorded in the run.
     pub async fn run(
         &self,
         session: &SessionContext,
@@ -87,13 +87,13 @@ impl Pipeline {
     ) -> Result<(), RunFailure> {
         self.warn_of_comments(run);
         self.warn_of_patterns(run);
-        // Asked of the session that is to run it, because what a statement may do depends on the catalogs there; and
-        // before anything runs, so that a refusal leaves nothing half done.
+        // Checked with the session that will run it, because what a statement may do depends on its catalogs; and before anything
+        // runs, so that a rejection leaves nothing half done.
         if let Some(error) = self.refused_statement(session) {
             run.fail(StatementError(error.clone()));
             return Err(self.failed_before_the_first_step(error, &options));
         }
-        // Errors then say which column of which line they are about.
+        // Errors then have the line and column of the name to which they refer.
         session.state_ref().write().config_mut().options_mut().sql_parser.collect_spans = true;
         if let Err(error) = self.run_inputs(session, run, &options).await {
             return Err(self.failed_before_the_first_step(error, &options));
@@ -103,17 +103,16 @@ impl Pipeline {
         let is_stopped = AtomicBool::new(false);
         let mut failures = Vec::new();
         let mut schedule = Schedule::new(self.steps(), options.part);
-        // On one task and not on several: events are then in order, the closure of the caller needs no lock, and most
-        // of what DataFusion computes runs on tasks of its own.
+        // On a single task: this keeps events in order and the closure of the caller needs no lock, and DataFusion does most of its
+        // computing on its own tasks.
         let mut running = FuturesUnordered::new();
         loop {
-            // As many as may run beside each other. What runs is left to come to its end, whatever becomes of
-            // another.
+            // As many as may run at the same time. Running steps are allowed to finish, even if another one fails.
             while !is_stopped.load(Ordering::Relaxed) && running.len() < options.jobs.get() {
                 let Some(index) = schedule.start_next() else { break };
                 let (is_stopped, rows_out, options) = (&is_stopped, &rows_out, &options);
                 running.push(async move {
-                    // It was let in beside one that has failed since.
+                    // It was scheduled together with one that has failed since.
                     if is_stopped.load(Ordering::Relaxed) {
                         return (index, Ended::NotStarted);
                     }
@@ -122,8 +121,8 @@ impl Pipeline {
                         Ok(()) => (index, Ended::Well),
                         Err(error) => {
                             let goes_on = options.keep_going && step.node.is_some();
-                            // Set by the step itself and not by the loop: with several jobs another step may be polled
-                            // before the loop hears of the failure.
+                            // Set by the step itself instead of the loop: with several jobs, another step may be polled before the
+                            // loop sees the failure.
                             is_stopped.fetch_or(!goes_on, Ordering::Relaxed);
                             (index, Ended::Failed(error))
                         }
@@ -132,7 +131,7 @@ impl Pipeline {
             }
             match running.next().await {
                 Some((index, Ended::Well)) => schedule.end(index),
-                // So that it is named among those that did not run.
+                // So that it is listed among those that did not run.
                 Some((index, Ended::NotStarted)) => schedule.put_back(index),
                 Some((index, Ended::Failed(error))) => {
                     failures.push(error);
@@ -157,7 +156,7 @@ impl Pipeline {
         RunFailure { error, others: Vec::new(), not_run }
     }
 
-    /// Records the parameters, and registers the tables of parameters.
+    /// Records the parameters, and registers the parameter tables.
     async fn run_inputs(
         &self,
         session: &SessionContext,
@@ -165,7 +164,7 @@ impl Pipeline {
         options: &RunScriptOptions<'_>,
     ) -> Result<(), SourceError> {
         let is_run = |node: &str| options.part.is_none_or(|part| part.has_input(node));
-        // Parameters are nodes too, which take no time: what a run was given is seen where its tables are.
+        // Parameters are nodes too, which take no time: this way the values are visible in the same place as the tables.
         for parameter in self.parameters().values() {
             let name = parameter.node_name();
             if !is_run(&name) {
@@ -232,7 +231,7 @@ impl Pipeline {
             StepError::Check(error) => StatementError(*error),
         };
         let started = Instant::now();
-        // A panic of the engine is an error of the statement like any other.
+        // A panic of the engine is handled like any other error of the statement.
         let caught = match &step.node {
             Some(name) => {
                 (options.on_event)(PipelineEvent::NodeStarted { node: name });
@@ -274,7 +273,7 @@ impl Pipeline {
 }
 
 fn say_that_it_succeeded(run: &Run, node: &str, started: Instant, options: &RunScriptOptions<'_>) {
-    // The time that the node has everywhere; without its end, which is our own.
+    // The duration recorded for the node, which does not include our own work at its end.
     let record = run.node_record(node);
     let elapsed = record
         .as_ref()

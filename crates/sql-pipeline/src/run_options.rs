@@ -1,4 +1,4 @@
-//! How a pipeline is run, and what is said while it runs.
+//! Options for running a pipeline, and the events of a run.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
@@ -9,31 +9,32 @@ use datafusion::{
 
 use crate::{locate::SourceError, part::Part, shown_rows::ShownRows};
 
-/// How a pipeline is run.
+/// Options for running a pipeline.
 pub struct RunScriptOptions<'a> {
-    /// How many nodes may run at the same time. With one, which is the default, statements run in the script's order.
+    /// How many nodes may run at the same time. Default: 1, so that statements run in script order.
     pub jobs: NonZeroUsize,
-    /// Which rows of queries are reported; the first 20 of each by default. The others are computed and counted all the same.
+    /// Which rows of queries are reported; by default the first 20 of each. All rows are computed and counted regardless.
     pub rows: RowsWanted,
-    /// The steps to run; all of them by default.
+    /// The steps to run; by default all.
     pub part: Option<&'a Part>,
-    /// Whether what does not need a failed node is run all the same. Nothing is, where a statement has failed that is not a
-    /// node: it may have changed the session for all that follows.
+    /// Whether nodes that do not depend on a failed one are still run. Nothing is run after a failed statement that is not a node:
+    /// it may have been meant to change the session for all later ones.
     pub keep_going: bool,
-    /// Settings whose value a `RESET` goes back to, in place of DataFusion's default: what the session was started with on purpose.
+    /// Settings for which a `RESET` restores this value instead of DataFusion's default: values that the session was explicitly
+    /// started with.
     pub reset_values: &'a BTreeMap<String, String>,
-    /// The path or URL of a folder in which the rows of `CREATE TABLE AS` are kept as Parquet files, for machines that read them there.
-    /// In the memory of this process by default, which also keeps those of tables that the script changes. Whoever gives it
-    /// [removes](crate::remove_scratch) it.
+    /// The path or URL of a folder in which the rows of `CREATE TABLE AS` are kept as Parquet files, so that other machines can
+    /// read them. By default they are kept in the memory of this process, as are always those of tables that the script changes.
+    /// The caller must [remove](crate::remove_scratch) the folder.
     pub scratch: Option<&'a str>,
-    /// Called for everything that happens, on the task that runs the pipeline.
+    /// Called for every event, on the task that runs the pipeline.
     pub on_event: &'a (dyn Fn(PipelineEvent<'_>) + Send + Sync),
 }
 
 static NO_VALUES: BTreeMap<String, String> = BTreeMap::new();
 
 impl RunScriptOptions<'_> {
-    /// The plan with a `SET` in the place of the `RESET` of a setting that has a value to go back to.
+    /// The plan with `RESET` replaced by a `SET` if there is a value to restore.
     pub(crate) fn with_reset_value(&self, plan: LogicalPlan) -> LogicalPlan {
         let LogicalPlan::Statement(Statement::ResetVariable(reset)) = &plan else { return plan };
         let Some(value) = self.reset_values.get(&reset.variable) else { return plan };
@@ -73,20 +74,20 @@ impl Default for RunScriptOptions<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowsWanted {
-    /// So many of them at most, as [`PipelineEvent::Rows`], when the statement has ended.
+    /// At most this many, as [`PipelineEvent::Rows`], when the statement has ended.
     Shown {
-        /// Rows.
+        /// The number of rows.
         most: usize,
     },
-    /// As they come, from [`PipelineEvent::RowsStarted`] to [`PipelineEvent::RowsEnded`]. Only one statement at a time has
-    /// rows; another that runs beside it waits.
+    /// As they arrive, from [`PipelineEvent::RowsStarted`] to [`PipelineEvent::RowsEnded`]. Only one statement at a time can stream
+    /// rows; another one that runs concurrently waits.
     Streamed {
-        /// Rows of each statement; all of them by default.
+        /// The number of rows of each statement; by default all.
         most: Option<usize>,
     },
 }
 
-/// Something that happens while a pipeline runs.
+/// An event while a pipeline runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipelineEvent<'a> {
@@ -95,39 +96,39 @@ pub enum PipelineEvent<'a> {
         /// The node.
         node: &'a str,
     },
-    /// A node has ended well.
+    /// A node has succeeded.
     NodeSucceeded {
         /// The node.
         node: &'a str,
         /// How long it took.
         elapsed: Duration,
-        /// Rows that it returned or wrote, where they are known.
+        /// Rows that it returned or wrote, if known.
         rows: Option<u64>,
     },
-    /// A statement has failed. Nothing new starts from here on, unless the run [keeps going](RunScriptOptions::keep_going).
+    /// A statement has failed. Nothing new starts after that, unless the run [keeps going](RunScriptOptions::keep_going).
     StatementFailed {
-        /// What happened, and where.
+        /// The error, with its place.
         error: &'a SourceError,
     },
-    /// A query, an `EXPLAIN` or a `SHOW` has rows.
+    /// A query, an `EXPLAIN` or a `SHOW` has returned rows.
     Rows {
         /// The query's node.
         node: Option<&'a str>,
         /// Its first rows.
         rows: &'a ShownRows,
     },
-    /// A query, an `EXPLAIN` or a `SHOW` begins to return rows.
+    /// A query, an `EXPLAIN` or a `SHOW` starts to return rows.
     RowsStarted {
         /// The query's node.
         node: Option<&'a str>,
         /// The columns of its rows.
         schema: &'a SchemaRef,
     },
-    /// The next rows of the statement that has begun to return some.
+    /// The next rows of the statement that is returning rows.
     RowsBatch {
         /// The rows.
         batch: &'a RecordBatch,
     },
-    /// That statement has given all its rows. Where it failed, this does not come.
+    /// That statement has returned all its rows. Not sent if it fails.
     RowsEnded,
 }

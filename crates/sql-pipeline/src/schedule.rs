@@ -1,21 +1,21 @@
-//! Which step may start next.
+//! Decides which step may start next.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{part::Part, pipeline::Step};
 
-/// The steps that have not started, and those that have ended. Starting and ending all steps takes time in proportion
-/// to their number and that of their ties.
+/// The steps that have not started, and those that have ended. Starting and ending all steps takes time linear in the number of
+/// steps and of their dependencies.
 #[derive(Debug)]
 pub(crate) struct Schedule<'a> {
     steps: &'a [Step],
     is_waiting: Vec<bool>,
     has_ended: Vec<bool>,
-    /// Whether what it makes is missing: it has failed, or something that it needs is missing.
+    /// Whether its output is missing: it has failed, or something that it needs is missing.
     is_missing: Vec<bool>,
-    /// How many of the steps that it comes after have not ended.
+    /// How many of the steps before it have not ended.
     pending: Vec<usize>,
-    /// The steps that come after it.
+    /// The steps that must wait for it.
     followers: Vec<Vec<usize>>,
     /// Nodes that wait for nothing, except for setup before them.
     ready: BTreeSet<usize>,
@@ -26,7 +26,7 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// A schedule of those steps that are in `part`, of all without one.
+    /// A schedule of the steps in `part`, or of all without one.
     pub(crate) fn new(steps: &'a [Step], part: Option<&Part>) -> Self {
         let mut schedule = Self::of_all(steps);
         let left_out = |index: &usize| part.is_some_and(|part| !part.has_step(*index));
@@ -59,45 +59,44 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Takes the first waiting step that may start. When one at a time is taken and ended, that is the script's order.
-    /// What needs something that is missing is passed over, and waits for ever.
+    /// Takes the first waiting step that may start. If one step is taken and ended at a time, the result is script order. Steps
+    /// that need something that is missing are skipped, and are never started.
     pub(crate) fn start_next(&mut self) -> Option<usize> {
         loop {
             let next = self.next()?;
             if !self.steps[next].needs.iter().any(|needed| self.is_missing[*needed]) {
-                // It is taken, whether or not it comes to run: see `put_back`.
+                // It is taken whether or not it gets to run: see `put_back`.
                 self.is_waiting[next] = false;
                 return Some(next);
             }
-            // Missing in its turn, so that what needs it is passed over as well, on the next rounds of this loop.
+            // It counts as missing, too, so that steps that need it are skipped in later iterations of this loop.
             self.fail(next);
         }
     }
 
     fn next(&mut self) -> Option<usize> {
-        // Setup changes the session for all that follows, so nothing passes it, in either direction.
+        // Setup changes the session for all later statements, so nothing overtakes it, in either direction.
         let setup = self.open_setup.front().copied();
         let node = self.ready.first().copied().filter(|node| setup.is_none_or(|setup| *node < setup));
-        // The first in the order of the script among those that may run, so that one job alone runs a script from
-        // top to bottom.
+        // The first in script order among those that may run, so that a single job runs a script from top to bottom.
         let next = match node {
             Some(node) => {
                 self.ready.remove(&node);
                 node
             }
-            // Setup runs when all that stands above it has ended.
+            // Setup runs when everything before it has ended.
             None => setup.filter(|setup| *setup == self.first_open && self.is_waiting[*setup])?,
         };
         Some(next)
     }
 
-    /// Ends a step without what it was to make.
+    /// Ends a step without its output.
     pub(crate) fn fail(&mut self, index: usize) {
         self.is_missing[index] = true;
         self.end(index);
     }
 
-    /// Takes back a step that did not start after all.
+    /// Returns a step that did not start after all.
     pub(crate) fn put_back(&mut self, index: usize) {
         self.is_waiting[index] = true;
         if self.steps[index].node.is_some() {
@@ -107,7 +106,7 @@ impl<'a> Schedule<'a> {
 
     pub(crate) fn end(&mut self, index: usize) {
         self.has_ended[index] = true;
-        // It only ever moves on, so all ends together look at each step once.
+        // It only ever moves forward, so that all ends together visit each step once.
         while self.has_ended.get(self.first_open) == Some(&true) {
             self.first_open += 1;
         }
@@ -117,7 +116,7 @@ impl<'a> Schedule<'a> {
         for follower in std::mem::take(&mut self.followers[index]) {
             self.pending[follower] -= 1;
             let is_waiting_node = self.is_waiting[follower] && self.steps[follower].node.is_some();
-            // Setup is not among the ready ones: it waits for its place in the script and not for what it names.
+            // Setup is never in the ready set: it waits for its position in the script, not for what it names.
             if self.pending[follower] == 0 && is_waiting_node {
                 self.ready.insert(follower);
             }
@@ -139,7 +138,7 @@ mod tests {
         script::Script,
     };
 
-    /// Starts all that may start, ends it all, and so on; each round is one text.
+    /// Starts everything that may start, ends it all, and so on; each round is one text.
     #[track_caller]
     fn check(sql: &str, expected: &[&str]) {
         let pipeline =

@@ -1,4 +1,4 @@
-//! The folder of a run's tables, and its end.
+//! The folder for the tables of a run, and its removal.
 
 use std::{fs, io};
 
@@ -10,14 +10,14 @@ use datafusion::{
 };
 use futures::TryStreamExt as _;
 
-/// Removes all files below a folder, which may be in an object store that the session knows. One that is not there is no error.
+/// Removes all files below a folder, which may be in an object store that the session knows. A missing folder is not an error.
 ///
 /// # Errors
-/// When the store does not let them be listed or removed.
+/// When the store does not allow listing or removing them.
 pub async fn remove_scratch(session: &SessionContext, folder: &str) -> Result<()> {
     let url = ListingTableUrl::parse(folder)?;
     if url.scheme() == "file" {
-        // With the folders, which a store of local files would leave.
+        // Including the folders, which a local file store would leave behind.
         let Ok(path) = url.get_url().to_file_path() else { return Ok(()) };
         return match fs::remove_dir_all(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DataFusionError::IoError(error)),

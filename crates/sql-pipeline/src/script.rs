@@ -23,7 +23,7 @@ use crate::{
     unsupported::UnsupportedStatement,
 };
 
-/// A SQL script, cut into statements and parsed.
+/// A SQL script, split into statements and parsed.
 ///
 /// ```
 /// use daglight_sql_pipeline::{Script, StatementKind};
@@ -42,46 +42,46 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// Its files, of which there is at least one.
+    /// Its files, at least one.
     pub(crate) sources: Vec<Source>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) declarations: Vec<ParameterDeclaration>,
     warnings: Vec<ScriptWarning>,
-    /// The settings in front of the first statement.
+    /// The settings before the first statement.
     pub(crate) initial: SqlSettings,
 }
 
 impl Script {
-    /// Reads the script `text`, which errors and nodes refer to as `path`, for a session with DataFusion's defaults.
+    /// Parses the script `text` for a session with DataFusion's defaults. Errors and nodes refer to it as `path`.
     ///
-    /// Statements end with semicolons. The comment block directly above a statement is its documentation, in which
-    /// these `--` lines are directives:
+    /// Statements end with semicolons. The comment block directly above a statement is its documentation, in which these `--` lines
+    /// are directives:
     /// - `-- tag: key=value, key=value` labels the node,
     /// - `-- node: name` names it,
-    /// - `-- param: name = value` sets the default of a parameter of the script; it may also stand apart from statements.
+    /// - `-- param: name = value` sets the default of a parameter of the script; it may also be separate from statements.
     ///
-    /// All other comments are comments, with a [warning](Script::warnings) where one is nearly a directive.
+    /// All other comments are ordinary ones, with a [warning](Script::warnings) if one looks like a misspelled directive.
     ///
     /// # Errors
-    /// When the SQL is not well formed, or a directive is malformed or stands above a statement that takes none.
+    /// When the SQL is invalid, or a directive is malformed or above a statement that does not support it.
     pub fn parse(path: &str, text: &str) -> Result<Self, ScriptError> {
         Self::parse_for(path, text, &ConfigOptions::new())
     }
 
-    /// As [`Script::parse`], for a session that starts with these settings: its dialect, default catalog and schema, and
-    /// whether it normalizes names. Each `SET` and `RESET` of the script acts on the statements behind it.
+    /// Like [`Script::parse`], for a session that starts with these settings: its dialect, default catalog and schema, and whether
+    /// it normalizes identifiers. Each `SET` and `RESET` in the script affects the statements after it.
     ///
     /// # Errors
-    /// As [`Script::parse`].
+    /// Like [`Script::parse`].
     pub fn parse_for(path: &str, text: &str, session: &ConfigOptions) -> Result<Self, ScriptError> {
         Self::parse_sources(vec![Source::new(path, text)], session)
     }
 
-    /// As [`Script::parse_for`], for a script that is made of several files, each with its path and text: their statements
-    /// one after another. What a file defines and sets holds in those behind it.
+    /// Like [`Script::parse_for`], for a script that consists of several files, each with its path and text: their statements in
+    /// sequence. What a file defines and sets applies to the later ones.
     ///
     /// # Errors
-    /// As [`Script::parse`]. A statement ends with its file, with or without a semicolon.
+    /// Like [`Script::parse`]. A statement ends with its file, with or without a semicolon.
     pub fn parse_files<P, T>(files: &[(P, T)], session: &ConfigOptions) -> Result<Self, ScriptError>
     where
         P: AsRef<str>,
@@ -96,8 +96,8 @@ impl Script {
     }
 
     fn parse_sources(sources: Vec<Source>, session: &ConfigOptions) -> Result<Self, ScriptError> {
-        // A place that takes only a literal is read before its parameter has a value. Its default stands for it, or else
-        // its name: what a node is called must not depend on values.
+        // A place that accepts only a literal is parsed before its parameter has a value. The default is used instead, or else the
+        // name of the parameter: the name of a node must not depend on values.
         let name = |name: &str| Some(LiteralValue { kind: ParameterType::Text, text: name.to_owned() });
         let script = Self::read(sources, SqlSettings::new(session), &name)?;
         if script.declarations.is_empty() || !script.has_literal_places() {
@@ -116,21 +116,21 @@ impl Script {
         })
     }
 
-    /// The script with the parameters' values in the places that take only literals.
+    /// The script with the values of parameters inserted where only literals are accepted.
     ///
     /// # Errors
-    /// When a value cannot stand where its parameter does.
+    /// When a value is invalid at the place of its parameter.
     pub(crate) fn with_values(&self, parameters: &BTreeMap<String, Parameter>) -> Result<Self, ScriptError> {
         let value = |name: &str| parameters.get(name).map(Parameter::literal);
         Self::read(self.sources.clone(), self.initial.clone(), &value)
     }
 
-    /// Whether a parameter stands in a place that takes only a literal.
+    /// Whether a parameter is used in a place that accepts only a literal.
     pub(crate) fn has_literal_places(&self) -> bool {
         self.statements.iter().any(|statement| !statement.literals.is_empty())
     }
 
-    /// Reads the statements. `literal` is what stands in the place of a parameter where only a literal may.
+    /// Parses the statements. `literal` returns the replacement for a parameter where only a literal is accepted.
     fn read(
         sources: Vec<Source>,
         settings: SqlSettings,
@@ -150,33 +150,33 @@ impl Script {
         }
         let Reading { mut statements, declarations, warnings, .. } = reading;
         check_declarations(&declarations, &sources)?;
-        // A long script has many, and they stay as long as the pipeline does.
+        // A long script has many, and they live as long as the pipeline.
         statements.shrink_to_fit();
         Ok(Self { sources, statements, declarations, warnings, initial })
     }
 
-    /// The path that the script was given, or that of the first of its files.
+    /// The path of the script, or that of the first of its files.
     pub fn path(&self) -> &str {
         self.sources.first().map_or("", |source| source.path())
     }
 
-    /// The statements, in their order.
+    /// The statements, in order.
     pub fn statements(&self) -> &[Statement] {
         &self.statements
     }
 
-    /// The declared defaults of parameters, in their order.
+    /// The declared defaults of parameters, in order.
     pub fn declarations(&self) -> &[ParameterDeclaration] {
         &self.declarations
     }
 
-    /// The comments that are nearly directives, in their order.
+    /// The comments that look like misspelled directives, in order.
     pub fn warnings(&self) -> &[ScriptWarning] {
         &self.warnings
     }
 }
 
-/// Places in it.
+/// Places in the script.
 impl Script {
     pub(crate) fn place(&self, file: usize, line: usize, column: usize) -> Place {
         self.sources[file].place(line, column)
@@ -207,7 +207,7 @@ fn at(source: &Source, (line, column): (usize, usize), problem: ScriptProblem) -
     ScriptError { place: Box::new(source.place(line, column)), problem }
 }
 
-/// What was read of a script so far, and what decides over how it goes on.
+/// The part of a script that was read so far, and the state that affects the rest.
 struct Reading<'a> {
     settings: SqlSettings,
     literal: &'a dyn Fn(&str) -> Option<LiteralValue>,
@@ -229,14 +229,13 @@ impl Reading<'_> {
         while let Some(piece) = splitter.next_statement(&*dialect).map_err(unreadable)? {
             let Piece { above, tokens } = piece;
             let block = directives::read_block(&above, &self.settings).map_err(misplaced)?;
-            // With the settings that hold at this place: a SET above it may have changed how names and strings are
-            // read.
+            // With the current settings: an earlier SET may have changed how names and strings are parsed.
             let (mut statement, parsed) = read_statement(source, &tokens, &self.settings, self.literal)
                 .map_err(|(position, problem)| at(source, position, problem))?;
             statement.file = file;
-            // EXECUTE is what it executes.
+            // EXECUTE has the kind of the statement that it executes.
             statement.kind = self.prepared.executed(&parsed).unwrap_or(statement.kind);
-            // A name, a tag or a document above a statement that is not a node would be lost without a word.
+            // Otherwise a name, a tag or documentation above a statement that is not a node would be lost silently.
             if let (Some((directive, position)), None) = (block.first_of_node, statement.kind.node_kind()) {
                 return Err(misplaced((DirectiveError::NotANode { directive }, position)));
             }
@@ -255,13 +254,12 @@ impl Reading<'_> {
             near.extend(block.near);
             if self.settings.follow(&parsed) {
                 dialect = self.settings.dialect();
-                // What follows was cut into tokens by the dialect before.
+                // The following text was tokenised with the previous dialect.
                 splitter.read_on(&*dialect);
             }
             self.statements.push(statement);
         }
-        // Comments that stand over no statement can declare parameters too, and are otherwise looked at for
-        // directives that were meant.
+        // Comments that are not above a statement can also declare parameters; the others are searched for probable directives.
         let loose = splitter.into_loose_comments();
         for lines in &loose.detached {
             let (declared, nearly) = directives::read_detached(lines);
@@ -269,7 +267,7 @@ impl Reading<'_> {
             near.extend(nearly);
         }
         near.extend(loose.inner.iter().filter_map(|line| near_directive(line, Standing::Elsewhere)));
-        // Detached comments came last, wherever they stand.
+        // Detached comments were added last, wherever they are.
         declarations.sort_by_key(|declaration| (declaration.line, declaration.column));
         self.declarations
             .extend(declarations.into_iter().map(|declared| ParameterDeclaration { file, ..declared }));
@@ -347,7 +345,7 @@ mod tests {
             "-- ä\nSELECT 'ä',\n  (1 + ;",
             "a.sql:3:7: expected an expression, found the end of the statement\n3 |   (1 + ;\n  |       ^",
         );
-        // What stands in quotes may be secret, wherever the message goes.
+        // Quoted text may be secret, wherever the message is shown.
         check_refused(
             "SELECT 1 AS a 'b'",
             "a.sql:1:15: expected end of statement, found a string\n1 | SELECT 1 AS a 'b'\n  |               ^",

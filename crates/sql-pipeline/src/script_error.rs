@@ -1,4 +1,4 @@
-//! Why a script cannot be read.
+//! Why a script cannot be parsed.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use daglight_capture_policy::{Redactor, printable_message};
 
 use crate::{directive::DirectiveError, source::Place};
 
-/// How much of a parser's message is shown: it may name a text of any length.
+/// The maximum length shown of a parser message: it may contain a text of any length.
 const MESSAGE_COLUMNS: usize = 1_000;
 
-/// Why a script cannot be read, and where. `Display` and `Debug` repeat nothing of the script but names;
-/// [`ScriptError::shown_by`] says all that a policy allows.
+/// Why a script cannot be parsed, and where. `Display` and `Debug` repeat only names from the script; [`ScriptError::shown_by`]
+/// shows everything that a policy allows.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct ScriptError {
-    /// Where.
+    /// The place.
     pub place: Box<Place>,
-    /// Why.
+    /// The problem.
     pub problem: ScriptProblem,
 }
 
 impl ScriptError {
-    /// What is wrong, in the parser's words, and below that the line with a caret, both as the redactor lets it be shown.
+    /// The problem in the words of the parser, followed by the line with a caret, both as the redactor allows.
     pub fn shown_by(&self, redactor: &Redactor) -> String {
         let Self { place, problem } = self;
         let problem = printable_message(&problem.in_full(), MESSAGE_COLUMNS);
@@ -35,17 +35,17 @@ impl fmt::Debug for ScriptError {
     }
 }
 
-/// Why a script cannot be read. `Display` and `Debug` repeat nothing of the script but names.
+/// Why a script cannot be parsed. `Display` and `Debug` repeat only names from the script.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptProblem {
-    /// The SQL is not well formed.
+    /// The SQL is invalid.
     #[error("{}", expectation(message))]
     Syntax {
-        /// The parser's words, in which a part of the script may stand.
+        /// The message of the parser, which may contain a part of the script.
         message: String,
     },
-    /// A comment holds a directive that cannot be taken.
+    /// A comment contains an invalid directive.
     #[error(transparent)]
     Directive(DirectiveError),
     /// A placeholder that no parameter can fill.
@@ -54,7 +54,7 @@ pub enum ScriptProblem {
          `-- param: {name} = VALUE` in the script"
     )]
     ForeignPlaceholder {
-        /// What stands there.
+        /// The placeholder.
         placeholder: String,
         /// The name that it could have.
         name: String,
@@ -62,7 +62,7 @@ pub enum ScriptProblem {
 }
 
 impl ScriptProblem {
-    /// With what stands there instead.
+    /// The message including the text found instead.
     fn in_full(&self) -> String {
         match self {
             Self::Syntax { message } => message.clone(),
@@ -78,7 +78,7 @@ impl fmt::Debug for ScriptProblem {
     }
 }
 
-/// Of the parser's words those about what it expected: what it found is a part of the script.
+/// Only the part of the parser message about what it expected: what it found is a part of the script.
 fn expectation(message: &str) -> &str {
     let expected = message.split_once(", found ").map(|(expected, _)| expected);
     expected
@@ -86,5 +86,5 @@ fn expectation(message: &str) -> &str {
         .unwrap_or("the SQL is not well formed")
 }
 
-/// Why a statement cannot be read, at a line and column.
+/// Why a statement cannot be parsed, with the line and column.
 pub(crate) type StatementProblem = ((usize, usize), ScriptProblem);

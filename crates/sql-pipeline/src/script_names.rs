@@ -1,4 +1,4 @@
-//! What the statements of a script define and drop, as they are followed.
+//! Tracks what the statements of a script define and drop.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::{
     statement::Statement,
 };
 
-/// The names that the statements so far have defined and dropped.
+/// The names that were defined and dropped so far.
 #[derive(Default)]
 pub(crate) struct ScriptNames<'a> {
     pub(crate) tables: BTreeMap<&'a ResolvedTableReference, Made>,
-    /// Schemas and catalogs, with the statements that made them.
+    /// Schemas and catalogs, with the statements that created them.
     pub(crate) schemas: BTreeMap<(&'a str, &'a str), usize>,
     pub(crate) catalogs: BTreeMap<&'a str, usize>,
     pub(crate) functions: Names<'a>,
@@ -23,23 +23,23 @@ pub(crate) struct ScriptNames<'a> {
     dropped_schemas: BTreeMap<(&'a str, &'a str), usize>,
 }
 
-/// A table or view that a statement has made.
+/// A table or view that a statement has created.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Made {
     pub(crate) by: usize,
     pub(crate) kind: RelationKind,
 }
 
-/// What a relation is.
+/// The kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RelationKind {
-    /// A table in memory, as `CREATE TABLE` makes it.
+    /// An in-memory table from `CREATE TABLE`.
     Table,
-    /// A view, as `CREATE VIEW` makes it.
+    /// A view from `CREATE VIEW`.
     View,
-    /// A table of files, as DataFusion's own factories make it by `CREATE EXTERNAL TABLE`.
+    /// A table of files, created by DataFusion's own factories with `CREATE EXTERNAL TABLE`.
     Files,
-    /// Any other table, as an external one of another kind.
+    /// Any other table, such as an external one of another type.
     ForeignTable,
     /// Any other view.
     ForeignView,
@@ -50,7 +50,7 @@ impl RelationKind {
         matches!(self, Self::View | Self::ForeignView)
     }
 
-    /// What the statement makes that defines one.
+    /// The kind of relation that a statement defines.
     const fn of(statement: StatementKind) -> Self {
         match statement {
             StatementKind::View => Self::View,
@@ -60,10 +60,10 @@ impl RelationKind {
     }
 }
 
-/// Names that have no place in a catalog.
+/// Names outside the catalog.
 #[derive(Default)]
 pub(crate) struct Names<'a> {
-    /// With the statements that did it, as below.
+    /// With the defining statements; below, with the dropping ones.
     defined: BTreeMap<&'a str, usize>,
     dropped: BTreeMap<&'a str, usize>,
 }
@@ -88,8 +88,7 @@ impl<'a> Names<'a> {
 }
 
 impl<'a> ScriptNames<'a> {
-    /// Follows a statement that the session has taken. `in_session` is what the session had under a name in front of the
-    /// script.
+    /// Follows a statement that the session has accepted. `in_session` returns what the session had under a name before the script.
     pub(crate) fn follow(
         &mut self,
         index: usize,
@@ -99,7 +98,7 @@ impl<'a> ScriptNames<'a> {
         match &statement.relations.effect {
             Effect::Define { relation, policy, .. } => {
                 let keeps = matches!(policy, Existing::Keep | Existing::Both);
-                // IF NOT EXISTS leaves what is there, and with it the statement that made it.
+                // IF NOT EXISTS keeps an existing relation, and the statement that created it.
                 if !keeps || self.kind_of(relation, in_session).is_none() {
                     let kind = RelationKind::of(statement.kind);
                     self.tables.insert(relation, Made { by: index, kind });
@@ -109,12 +108,12 @@ impl<'a> ScriptNames<'a> {
                 self.catalogs.entry(catalog).or_insert(index);
             }
             Effect::DefineSchema { catalog, schema, .. } => {
-                // The first stays: a second is either an error or does nothing.
+                // The first one is kept: a second is either an error or does nothing.
                 self.schemas.entry((catalog, schema)).or_insert(index);
             }
             Effect::Drop { relations, views, if_exists } => {
                 for relation in relations {
-                    // With IF EXISTS, a table that is called a view stays, and a view that is called a table.
+                    // With IF EXISTS, a table that is called a view is kept, and so is a view that is called a table.
                     let kind = self.kind_of(relation, in_session);
                     if kind.map_or(!if_exists, |kind| kind.is_view() == *views) {
                         self.tables.remove(relation);
@@ -124,7 +123,7 @@ impl<'a> ScriptNames<'a> {
             }
             Effect::DropSchema { catalog, schema, .. } => {
                 let dropped = (catalog.as_str(), schema.as_str());
-                // Its tables go with it.
+                // Its tables are dropped with it.
                 self.tables.retain(|relation, _| schema_of(relation) != dropped);
                 self.schemas.remove(&dropped);
                 self.dropped_schemas.insert(dropped, index);
@@ -137,7 +136,7 @@ impl<'a> ScriptNames<'a> {
         }
     }
 
-    /// What stands under a name now; `None` where nothing does, or what the session has cannot be known.
+    /// What exists under a name now; `None` if nothing does, or if that is unknown for the session.
     pub(crate) fn kind_of(
         &self,
         relation: &ResolvedTableReference,
@@ -145,13 +144,13 @@ impl<'a> ScriptNames<'a> {
     ) -> Option<RelationKind> {
         match self.tables.get(relation) {
             Some(made) => Some(made.kind),
-            // What the script has dropped is gone, though the session, which has run nothing yet, still has it.
+            // What the script has dropped no longer exists, although the session, which has run nothing yet, still has it.
             None if self.dropped(relation).is_none() => in_session(relation),
             None => None,
         }
     }
 
-    /// The statement that took away what had this name in the session.
+    /// The statement that dropped what had this name in the session.
     pub(crate) fn dropped(&self, relation: &ResolvedTableReference) -> Option<usize> {
         let with_schema = self.dropped_schema(schema_of(relation));
         self.dropped.get(relation).copied().max(with_schema)

@@ -1,4 +1,4 @@
-//! What a session has before a script runs, as far as it can be known without asking a remote catalog.
+//! What a session contains before a script runs, as far as it can be known without asking a remote catalog.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ use futures::FutureExt;
 
 use crate::script_names::{RelationKind, schema_of};
 
-/// Whether the session has a table or may come to have it: only what keeps its tables in memory is sure not to.
+/// Whether the session has a table or may get it: only in-memory schemas are certain not to.
 pub(crate) fn may_have(state: &SessionState, relation: &ResolvedTableReference) -> bool {
     if !may_have_schema(state, schema_of(relation)) {
         return false;
     }
     let catalog = state.catalog_list().catalog(&relation.catalog);
     let Some(schema) = catalog.and_then(|catalog| catalog.schema(&relation.schema)) else {
-        // Of the schemas that no catalog lists, this one has always the same views.
+        // This is the only schema that no catalog lists. It always has the same views.
         return &*relation.schema != INFORMATION_SCHEMA
             || INFORMATION_SCHEMA_TABLES.contains(&&*relation.table);
     };
-    // Only a schema in memory can be asked without reaching a server; any other may have the table.
+    // Only an in-memory schema can be asked without contacting a server; any other may have the table.
     !schema.is::<MemorySchemaProvider>() || schema.table_exist(&relation.table)
 }
 
-/// Whether the session has a schema, named with its catalog, or may come to have it.
+/// Whether the session has a schema, named with its catalog, or may get it.
 pub(crate) fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &str)) -> bool {
     let list = state.catalog_list();
-    // The engine makes it up for every catalog, and lists it in none.
+    // The engine provides it for every catalog, and lists it in none.
     if schema == INFORMATION_SCHEMA || !list.is::<MemoryCatalogProviderList>() {
         return true;
     }
@@ -45,7 +45,8 @@ pub(crate) fn may_have_schema(state: &SessionState, (catalog, schema): (&str, &s
     }
 }
 
-/// Whether the session has a prepared statement. It does not say so, but it frees only what it has; a copy of it is asked.
+/// Whether the session has a prepared statement. There is no query for that, but deallocating succeeds only for existing ones, so
+/// that is tried in a copy.
 pub(crate) fn has_prepared(state: &SessionState, name: &str) -> bool {
     // A session does not list its prepared statements. Freeing one in a copy succeeds exactly if there is one, and
     // leaves the session as it is.
@@ -54,14 +55,14 @@ pub(crate) fn has_prepared(state: &SessionState, name: &str) -> bool {
     matches!(copy.execute_logical_plan(free).now_or_never(), Some(Ok(_)))
 }
 
-/// The catalog of a name where it only holds what is registered in it.
+/// The catalog with this name, if it contains only what is registered in it.
 pub(crate) fn plain_catalog(state: &SessionState, catalog: &str) -> Option<Arc<dyn CatalogProvider>> {
     let list = state.catalog_list();
     let catalog = list.is::<MemoryCatalogProviderList>().then(|| list.catalog(catalog)).flatten();
     catalog.filter(|catalog| catalog.is::<MemoryCatalogProvider>())
 }
 
-/// The schema of a name where it only holds what is registered in it.
+/// The schema with this name, if it contains only what is registered in it.
 pub(crate) fn plain_schema(
     state: &SessionState,
     (catalog, schema): (&str, &str),
@@ -70,8 +71,8 @@ pub(crate) fn plain_schema(
     schema.filter(|schema| schema.is::<MemorySchemaProvider>())
 }
 
-/// Whether the session's factory of external tables of this format is DataFusion's own. A factory has no type that could be
-/// asked for; what it is called is in its debug output.
+/// Whether the session's factory for external tables of this format is DataFusion's own. The concrete type of a factory is not
+/// accessible, but its debug output contains the type name.
 pub(crate) fn makes_files(state: &SessionState, format: &str) -> bool {
     let factory = state.table_factories().get(&format.to_uppercase());
     factory.is_some_and(|factory| {
@@ -80,7 +81,7 @@ pub(crate) fn makes_files(state: &SessionState, format: &str) -> bool {
     })
 }
 
-/// Whether the session may be able to read files of this format. It has a factory for `NDJSON`, which finds no format of that name.
+/// Whether the session can read files of this format. It has a factory for `NDJSON`, but that finds no format with that name.
 pub(crate) fn may_have_format(state: &SessionState, format: &str) -> bool {
     state.table_factories().contains_key(&format.to_uppercase())
         && (!makes_files(state, format) || state.get_file_format_factory(&format.to_lowercase()).is_some())
@@ -92,10 +93,10 @@ pub(crate) fn may_have_catalog(state: &SessionState, catalog: &str) -> bool {
     !list.is::<MemoryCatalogProviderList>() || list.catalog(catalog).is_some()
 }
 
-/// What a table of the session is; `None` where it has none of this name, or does not say so.
+/// The kind of a table of the session; `None` if it has none with this name, or does not reveal it.
 pub(crate) fn kind_of(state: &SessionState, relation: &ResolvedTableReference) -> Option<RelationKind> {
     let schema = plain_schema(state, schema_of(relation))?;
-    // A schema in memory answers at once; what would have to be waited for is not known here.
+    // An in-memory schema answers at once; if the answer is not ready, it is unknown.
     let table: Arc<dyn TableProvider> = schema.table(&relation.table).now_or_never()?.ok()??;
     Some(match table.table_type() {
         TableType::View if table.is::<ViewTable>() => RelationKind::View,

@@ -17,22 +17,22 @@ use datafusion::{
     error::DataFusionError,
 };
 
-/// How wide a cell may be, in columns of a terminal.
+/// The maximum width of a cell, in terminal columns.
 const CELL_COLUMNS: usize = 80;
 
-/// How wide a line of a plan may be, with the metrics of an operator in it, and how long the whole.
+/// The maximum width of a line of a plan, including the metrics of an operator, and the maximum length of the whole.
 const TEXT_COLUMNS: usize = 16 * 1024;
 const TEXT_BYTES: usize = 256 * 1024;
 
-/// What a cell without a value is shown as.
+/// The text of a null cell.
 const NULL: &str = "NULL";
 
-/// How much of a value is written out before it is cut to its width.
+/// How much of a value is formatted before it is cut to its width.
 const CELL_BYTES: usize = 16 * CELL_COLUMNS;
 
-/// The first rows of a query, of all that it returned. `Display` draws a table, with cells of up to 80 columns; what is
-/// longer is cut, which `…` shows, control characters are written out, and a null value is `NULL`, unless `datafusion.format` of the session says something else. Where there are more rows
-/// than the first, a line below says how many: `… 980 more rows`.
+/// The first rows of a query, and the number of all rows. `Display` draws a table with cells of up to 80 columns: longer texts are
+/// cut, which is marked with `…`, control characters are escaped, and a null value is `NULL`, unless `datafusion.format` of the
+/// session is set differently. If there are more rows, a line below has their number: `… 980 more rows`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ShownRows {
@@ -40,33 +40,33 @@ pub struct ShownRows {
     pub schema: SchemaRef,
     /// The first rows.
     pub first: Vec<RecordBatch>,
-    /// How many rows there were in all.
+    /// The number of all rows.
     pub total_rows: u64,
-    /// What the cells are shown as.
+    /// The type of the cells.
     pub(crate) cells: Cells,
-    /// How values are written: `datafusion.format` of the session.
+    /// How values are formatted: `datafusion.format` of the session.
     pub(crate) format: FormatOptions,
 }
 
 impl ShownRows {
-    /// Rows of data, of which the first are shown.
+    /// Rows of data, of which the first ones are shown.
     pub fn of_values(schema: SchemaRef, first: Vec<RecordBatch>, total_rows: u64) -> Self {
         Self { schema, first, total_rows, cells: Cells::Values, format: FormatOptions::default() }
     }
 }
 
-/// What the cells of a table are shown as.
+/// How the cells of a table are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cells {
-    /// Values of data: one line each, cut where they are long.
+    /// Values from data: one line each, cut if they are long.
     Values,
-    /// What the engine says, such as a plan: with its lines, each within the table.
+    /// Texts of the engine, such as a plan: with line breaks, each line within the table.
     Texts,
 }
 
 impl ShownRows {
-    /// The table as `Display` draws it. Its headings and messages, which repeat literals of the query, are shown as the
-    /// policy of this redactor says; the values are what was asked for.
+    /// The table as drawn by `Display`. Its headings and messages, which repeat literals of the query, are shown according to the
+    /// policy of this redactor; the values are what the user asked for.
     pub fn shown_by(&self, redactor: &Redactor) -> String {
         Table { rows: self, redactor: Some(redactor) }.to_string()
     }
@@ -109,7 +109,7 @@ impl fmt::Display for Table<'_> {
         let table = cells.and_then(|cells| pretty_format_batches(&cells).map(|table| table.to_string()));
         match table {
             Ok(table) => f.write_str(&table)?,
-            // An error here would be a panic of everybody who asks for the text.
+            // Returning an error from `Display` would make every `to_string` panic.
             Err(error) => {
                 write!(f, "(these rows cannot be shown: {})", printable(&self.message(&error)))?;
             }
@@ -125,7 +125,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The batch with the text of each cell as it is shown.
+/// The batch with the text of each cell.
 fn as_cells(
     batch: &RecordBatch,
     rows: &ShownRows,
@@ -148,7 +148,7 @@ fn as_cells(
         DataFusionError::ArrowError(error, _) => *error,
         error => ArrowError::InvalidArgumentError(error.strip_backtrace()),
     })?;
-    // DataFusion's own default, by which nothing distinguishes it from an empty text.
+    // DataFusion's own default, which cannot be distinguished from an empty text.
     if format.null.is_empty() {
         options = options.with_null(NULL);
     }
@@ -167,7 +167,7 @@ fn as_cells(
 
 fn cell(formatter: &ArrayFormatter<'_>, row: usize, shown_as: Cells) -> String {
     let mut written = BoundedText::new(if shown_as == Cells::Texts { TEXT_BYTES } else { CELL_BYTES });
-    // It fails where the bound is reached.
+    // It fails when the limit is reached.
     let is_whole = formatter.value(row).write(&mut written).is_ok();
     let written = written.into_text();
     let mut shown = match shown_as {

@@ -1,37 +1,37 @@
-//! The text of a script, and places in it that an error can point at.
+//! The text of a script, and positions in it for errors.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use daglight_capture_policy::{CUT_MARK, Redactor, printable, printable_lines, shown_width};
 
-/// How many characters of a line are shown on either side of a place.
+/// How many characters of a line are shown on either side of a position.
 const SHOWN_BESIDE: usize = 100;
 
-/// Characters between two that the table of positions knows.
+/// The number of characters between two entries of the position table.
 const STRIDE: usize = 64;
 
 /// A place in a script. `Display` and `Debug` are `path:line:column`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The script, as it was named.
+    /// The path of the script as given.
     pub path: String,
-    /// The line, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// The column, from 1, in characters.
+    /// The column, starting at 1, in characters.
     pub column: usize,
     /// The text of the line.
     pub source_line: String,
     script: ScriptText,
 }
 
-/// A line of a script, which another place refers to. Its `Display` is `line 3`, or `line 3 of other.sql` where the script is
-/// made of several files.
+/// A line of a script, to which an error elsewhere refers. Its `Display` is `line 3`, or `line 3 of other.sql` if the script
+/// consists of several files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LineOfScript {
-    /// The line, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// The file, where there are several.
+    /// The file, if there are several.
     pub path: Option<Arc<str>>,
 }
 
@@ -49,19 +49,18 @@ impl fmt::Display for LineOfScript {
 struct ScriptText(Arc<str>);
 
 impl Place {
-    /// The line with a caret under the column, as two lines without a line break at the end. A long line is cut around the
-    /// column; control characters are written out.
+    /// The line with a caret below the column, as two lines without a trailing line break. A long line is cut around the column;
+    /// control characters are escaped.
     ///
-    /// This is the script as it was written. Use [`Place::quoted_by`] where a policy decides what may be shown.
+    /// This shows the original script. Use [`Place::quoted_by`] if a policy decides what may be shown.
     pub fn quote(&self) -> String {
         quoted(self.line, self.column, &self.source_line)
     }
 
-    /// The [quote](Place::quote) of this place as the redactor lets it be shown. What is hidden is found in the whole
-    /// script, before the line is cut.
+    /// The [quote](Place::quote) of this place as the redactor allows. Hidden parts are determined in the whole script, before the
+    /// line is cut.
     pub fn quoted_by(&self, redactor: &Redactor) -> String {
-        // With the whole script, because a secret may begin lines above; the column moves with what is left out
-        // before it.
+        // With the whole script, because a secret may begin lines above; the column is adjusted for what is left out before it.
         let (shown, column) = redactor.script_line(&self.script.0, self.line, self.column);
         quoted(self.line, column, &shown)
     }
@@ -74,11 +73,11 @@ fn quoted(line: usize, column: usize, source: &str) -> String {
     // Columns are counted in characters, and text is cut by bytes.
     let split = source.char_indices().nth(before);
     let (left, right) = source.split_at(split.map_or(source.len(), |(at, _)| at));
-    // An error at the end of a line points behind its last character.
+    // An error at the end of a line points to the position after its last character.
     let beyond = before.saturating_sub(left.chars().count()).min(SHOWN_BESIDE);
     let (left, right) = (end_of(left), start_of(right));
     let indent: String = left
-        // A tab is kept, so that it is as wide below as it is in the line above, whatever the terminal makes of it.
+        // A tab is kept, so that it is as wide as in the line above, whatever width the terminal uses.
         .split_inclusive('\t')
         .map(|part| match part.strip_suffix('\t') {
             Some(part) => format!("{}\t", " ".repeat(shown_width(part))),
@@ -89,7 +88,7 @@ fn quoted(line: usize, column: usize, source: &str) -> String {
     format!("{number} | {left}{right}\n{:width$} | {indent}^", "", width = number.len())
 }
 
-/// The end of what stands before a place, as it is shown. Tabs stay, whose width only the terminal knows.
+/// The end of the text before a position, for display. Tabs are kept: only the terminal knows their width.
 fn end_of(text: &str) -> String {
     match text.char_indices().rev().nth(SHOWN_BESIDE) {
         Some((at, c)) => format!("{CUT_MARK}{}", printable_lines(&text[at + c.len_utf8()..])),
@@ -97,7 +96,7 @@ fn end_of(text: &str) -> String {
     }
 }
 
-/// The start of what stands behind a place, as it is shown.
+/// The start of the text after a position, for display.
 fn start_of(text: &str) -> String {
     match text.char_indices().nth(SHOWN_BESIDE) {
         Some((at, _)) => format!("{}{CUT_MARK}", printable_lines(&text[..at])),
@@ -123,12 +122,12 @@ pub(crate) struct Source {
     path: Arc<str>,
     text: Arc<str>,
     lines: Vec<LineStart>,
-    /// Where each character is whose number is a multiple of [`STRIDE`], in bytes. Empty where all characters are ASCII.
+    /// The byte offset of every [`STRIDE`]th character. Empty if all characters are ASCII.
     every_stride: Vec<usize>,
 }
 
-/// The text with blanks for lines such as `#!/usr/bin/env datafusion-cli -f`, which name a program and are no SQL. They stand in front
-/// of statements: within one, a line of a text in quotes may begin so.
+/// The text with lines such as `#!/usr/bin/env datafusion-cli -f`, which are not SQL, replaced by blanks. Only before statements:
+/// within one, a line of a quoted text may begin like this.
 fn without_interpreters(text: &str) -> Cow<'_, str> {
     if !text.contains("#!") {
         return text.into();
@@ -148,7 +147,7 @@ fn without_interpreters(text: &str) -> Cow<'_, str> {
     lines.collect::<String>().into()
 }
 
-/// Where a line starts.
+/// The start of a line.
 #[derive(Debug, Clone, Copy)]
 struct LineStart {
     byte: usize,
@@ -157,11 +156,11 @@ struct LineStart {
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        // Editors of Windows begin files with one, and the tokenizer takes it for a word.
+        // Windows editors write a byte order mark, which the tokenizer takes for a word.
         let text = &*without_interpreters(text.strip_prefix('\u{feff}').unwrap_or(text));
         let mut lines = vec![LineStart { byte: 0, character: 0 }];
         let mut every_stride = Vec::new();
-        // Nearly every script: a character is a byte there, and no strides are needed.
+        // The usual case: every character is a byte, and no strides are needed.
         if text.is_ascii() {
             let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
             lines.extend(breaks.map(|(at, _)| LineStart { byte: at + 1, character: at + 1 }));
@@ -196,7 +195,7 @@ impl Source {
         }
     }
 
-    /// The text between two positions of line and column, both from 1; the second is not included.
+    /// The text between two positions (line and column, both starting at 1); the second is exclusive.
     pub(crate) fn between(&self, start: (usize, usize), end: (usize, usize)) -> &str {
         self.text.get(self.offset(start)..self.offset(end)).unwrap_or_default()
     }
@@ -206,7 +205,7 @@ impl Source {
         self.text.get(self.offset(start)..).unwrap_or_default()
     }
 
-    /// The byte at a position. Takes the same time wherever that is, because it is asked for twice for each token.
+    /// The byte offset of a position. Takes constant time within a line, because it is called twice for each token.
     fn offset(&self, (line, column): (usize, usize)) -> usize {
         let Some(start) = self.lines.get(line.saturating_sub(1)) else { return self.text.len() };
         let end = self.lines.get(line).map_or(self.text.len(), |next| next.byte);
@@ -219,7 +218,7 @@ impl Source {
                 rest.map_or(self.text.len(), |(at, _)| known + at)
             }
         };
-        // The tokenizer may name a column behind the line.
+        // The tokenizer may return a column after the end of the line.
         byte.min(end)
     }
 

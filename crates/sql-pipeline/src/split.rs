@@ -1,4 +1,4 @@
-//! Cutting a script into statements, each with the comments around it.
+//! Splitting a script into statements, each with the comments around it.
 
 use datafusion::sql::sqlparser::{
     dialect::Dialect,
@@ -7,14 +7,14 @@ use datafusion::sql::sqlparser::{
 
 use crate::source::Source;
 
-/// A line of a comment, without its marks.
+/// A line of a comment, without comment markers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommentLine {
     pub(crate) text: String,
     pub(crate) line: usize,
-    /// Where `text` starts.
+    /// The column where `text` starts.
     pub(crate) column: usize,
-    /// Whether it is a `--` comment with nothing in front of it on its line.
+    /// Whether it is a `--` comment with nothing before it on its line.
     pub(crate) own_line: bool,
 }
 
@@ -25,16 +25,16 @@ pub(crate) struct Piece {
     pub(crate) tokens: Vec<TokenWithSpan>,
 }
 
-/// The comments that do not stand directly above a statement.
+/// The comments that are not directly above a statement.
 #[derive(Debug, Default)]
 pub(crate) struct LooseComments {
-    /// Blocks that an empty line sets apart from the statement below, and those at the end.
+    /// Blocks that are separated from the statement below by an empty line, and those at the end.
     pub(crate) detached: Vec<Vec<CommentLine>>,
-    /// Comments inside statements, and behind one on its last line.
+    /// Comments inside statements, and after one on its last line.
     pub(crate) inner: Vec<CommentLine>,
 }
 
-/// What the tokenizer could not read, and where that starts.
+/// What the tokenizer could not read, and where it starts.
 #[derive(Debug)]
 pub(crate) struct LexError {
     pub(crate) message: String,
@@ -46,25 +46,25 @@ pub(crate) fn position(location: Location) -> (usize, usize) {
     (location.line as usize, location.column as usize)
 }
 
-/// How much of a script is cut into tokens at a time, in bytes: tokens take many times the room of their text.
+/// How much of a script is tokenised at a time, in bytes: tokens take many times the memory of their text.
 const PART_BYTES: usize = 64 * 1024;
 
-/// Cuts a script statement by statement, because each may change the dialect of those behind it.
+/// Splits a script one statement at a time, because each may change the dialect of the following ones.
 pub(crate) struct Splitter<'a> {
     source: &'a Source,
     tokens: std::vec::IntoIter<TokenWithSpan>,
-    /// Whether there is text behind `tokens`.
+    /// Whether there is text after `tokens`.
     has_more: bool,
-    /// What follows the last token that could be read.
+    /// The error after the last valid token.
     unreadable: Option<LexError>,
     current: Piece,
     block: Vec<CommentLine>,
     loose: LooseComments,
-    /// The last line that holds a part of a statement.
+    /// The last line with a part of a statement.
     last_code_line: usize,
-    /// The last line that holds a part of a block comment.
+    /// The last line with a part of a block comment.
     last_block_comment_line: usize,
-    /// Where the last token ended.
+    /// The end of the last token.
     end: (usize, usize),
 }
 
@@ -86,27 +86,26 @@ impl<'a> Splitter<'a> {
         splitter
     }
 
-    /// Reads what follows the last statement in `dialect`.
+    /// Tokenises the text after the last statement with `dialect`.
     pub(crate) fn read_on(&mut self, dialect: &dyn Dialect) {
         let rest = self.source.rest(self.end);
-        // In parts, because `SET datafusion.sql_parser.dialect` changes how what follows is cut: with the whole
-        // script at once, each such statement would tokenize the rest again.
+        // In parts, because `SET datafusion.sql_parser.dialect` changes how the following text is tokenised: if the whole script
+        // were done at once, each such statement would tokenise the rest again.
         let mut length = PART_BYTES;
         loop {
             let part = &rest[..rest.floor_char_boundary(length)];
             let (mut tokens, mut unreadable) = tokens_from(part, self.end, dialect);
             self.has_more = part.len() < rest.len();
             if self.has_more {
-                // The last tokens may be torn. Those up to a semicolon are whole, and whatever follows it starts anew.
-                // No semicolon so far, as in the middle of a long text in quotes: only more of the script can decide.
+                // The last tokens may be incomplete. Those up to a semicolon are complete, and the text after it starts anew.
+                // Without a semicolon, as in the middle of a long quoted text, more of the script is needed.
                 let Some(last) = tokens.iter().rposition(|token| token.token == Token::SemiColon) else {
-                    // Multiplied, so that a text of megabytes in quotes is read a few times and not once for each
-                    // part.
+                    // Multiplied, so that a quoted text of megabytes is read a few times instead of once for each part.
                     length *= 4;
                     continue;
                 };
                 tokens.truncate(last + 1);
-                // An error behind that semicolon may be of the cut and not of the script.
+                // An error after that semicolon may be caused by the cut.
                 unreadable = None;
             }
             self.unreadable = unreadable;
@@ -115,10 +114,10 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// The next statement; `None` behind the last.
+    /// The next statement; `None` after the last.
     ///
     /// # Errors
-    /// When the text behind the statements so far cannot be cut into tokens.
+    /// When the text after the previous statements cannot be tokenised.
     pub(crate) fn next_statement(&mut self, dialect: &dyn Dialect) -> Result<Option<Piece>, LexError> {
         loop {
             while let Some(token) = self.tokens.next() {
@@ -139,19 +138,19 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// The comments that no statement has taken, once all statements are read.
+    /// The comments that do not belong to a statement, after all statements were read.
     pub(crate) fn into_loose_comments(self) -> LooseComments {
         self.loose
     }
 
-    /// Takes a token. Returns the statement that it ends.
+    /// Adds a token. Returns the statement that it ends.
     fn token(&mut self, token: TokenWithSpan) -> Option<Piece> {
         let (line, column) = position(token.span.start);
         match token.token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) => {
                 let mut text = comment_line(&comment, line, column + prefix.chars().count());
-                // Only these are directives: `#` starts a comment in some dialects alone, and a comment behind code
-                // is a remark on that code.
+                // Only these are directives: `#` starts a comment only in some dialects, and a comment after code is a remark about
+                // that code.
                 text.own_line = prefix == "--" && line > self.last_block_comment_line;
                 self.comment(vec![text]);
             }
@@ -166,7 +165,7 @@ impl<'a> Splitter<'a> {
             }
             _ => {
                 if self.current.tokens.is_empty() {
-                    // An empty line parts the header of a file from what belongs to the statement below.
+                    // An empty line separates the header of a file from the comment of the statement below.
                     if self.block.last().is_some_and(|last| last.line + 1 < line) {
                         self.detach();
                     }
@@ -206,7 +205,7 @@ impl<'a> Splitter<'a> {
     }
 }
 
-/// The tokens of a text that starts at a position of the script, as far as they can be read, and why not further.
+/// The tokens of a text that starts at a position of the script, as far as they are valid, and the error after them.
 pub(crate) fn tokens_from(
     text: &str,
     start: (usize, usize),
@@ -229,12 +228,12 @@ pub(crate) fn tokens_from(
     (tokens, unreadable)
 }
 
-/// `column` is where `raw` starts.
+/// `column` is the column where `raw` starts.
 fn comment_line(raw: &str, line: usize, column: usize) -> CommentLine {
     let raw = raw.trim_end();
     let text = raw.trim_start();
     let indent = raw.chars().count() - text.chars().count();
-    // One space after the mark belongs to the mark; more is the author's indentation.
+    // One space after the marker belongs to it; more is the author's indentation.
     let text = raw.strip_prefix(' ').filter(|_| indent > 1).unwrap_or(text);
     let column = if indent > 1 && raw.starts_with(' ') { column + 1 } else { column + indent };
     CommentLine { text: text.to_owned(), line, column, own_line: false }
@@ -273,7 +272,7 @@ mod tests {
         Ok((statements, splitter.into_loose_comments()))
     }
 
-    /// The first words of every statement, with the text of the comments directly above.
+    /// Compares the first words of every statement, and the text of the comments directly above.
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let (statements, _) = split(&Source::new("a.sql", text)).unwrap();

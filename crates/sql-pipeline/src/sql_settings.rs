@@ -1,4 +1,4 @@
-//! The settings of the session that decide how SQL is read, as the statements of a script change them.
+//! The session settings that affect how SQL is parsed, as the statements of a script change them.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use datafusion::{
 };
 use futures::FutureExt;
 
-/// The settings that decide how the text of a statement is read. All others act when it is planned, by the session.
+/// The settings that affect how the text of a statement is parsed. All others take effect in the session, when it is planned.
 const FOLLOWED: [&str; 5] = [
     "datafusion.catalog.default_catalog",
     "datafusion.catalog.default_schema",
@@ -32,31 +32,30 @@ const FOLLOWED: [&str; 5] = [
     "datafusion.sql_parser.recursion_limit",
 ];
 
-/// How DataFusion's message starts for a kind of statement that its planner does not know.
+/// The beginning of DataFusion's message for a kind of statement that its planner does not support.
 const NO_PLAN: &str = "Unsupported SQL statement";
 
-/// What is in force in front of a statement: the dialect, the default catalog and schema, and whether names are
-/// normalized.
+/// The settings before a statement: the dialect, the default catalog and schema, and whether names are normalised.
 #[derive(Debug, Clone)]
 pub(crate) struct SqlSettings {
     options: ConfigOptions,
-    /// The default catalog and schema, shared by all names that do not say one.
+    /// The default catalog and schema, shared by all unqualified names.
     catalog: Arc<str>,
     schema: Arc<str>,
-    /// Plans `SET` and `RESET` in the way of a session. Made for the first of them.
+    /// Plans `SET` and `RESET` like a session. Created for the first of them.
     planner: Option<SessionState>,
 }
 
-/// The settings that a statement is parsed by.
+/// The settings with which a statement is parsed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ParserSettings {
     dialect: Dialect,
-    /// How deep a statement may be nested.
+    /// The maximum nesting depth of a statement.
     pub(crate) recursion_limit: usize,
 }
 
 impl ParserSettings {
-    /// The same for statements that are nested a little deeper.
+    /// The same settings for statements with slightly deeper nesting.
     pub(crate) const fn deeper(self) -> Self {
         Self { recursion_limit: self.recursion_limit + self.recursion_limit / 4 + 4, ..self }
     }
@@ -65,7 +64,7 @@ impl ParserSettings {
         dialect_from_str(self.dialect).unwrap_or_else(|| Box::new(GenericDialect))
     }
 
-    /// The dialect, as a message names it; `None` for the one that is the default.
+    /// The name of the dialect in messages; `None` for the default.
     pub(crate) fn unusual_dialect(self) -> Option<Dialect> {
         Some(self.dialect).filter(|dialect| *dialect != Dialect::default())
     }
@@ -78,9 +77,9 @@ impl SqlSettings {
         Self { options: options.clone(), catalog, schema, planner: None }
     }
 
-    /// Follows a `SET` or `RESET` as a session executes it. Returns whether the dialect is another from here on.
+    /// Applies a `SET` or `RESET` like a session. Returns whether the dialect has changed.
     ///
-    /// What the session refuses changes nothing: the run ends at that statement, and says why.
+    /// A statement that the session rejects changes nothing: the run ends there with the error.
     pub(crate) fn follow(&mut self, parsed: &ParsedStatement) -> bool {
         let before = self.options.sql_parser.dialect;
         match self.planned(parsed) {
@@ -104,7 +103,7 @@ impl SqlSettings {
             ParsedStatement::Statement(statement) if matches!(**statement, SqlStatement::Set(_)) => {}
             _ => return None,
         }
-        // Neither statement names a table, so that its plan is ready at once.
+        // Neither statement names a table, so its plan is ready at once.
         self.planner().statement_to_plan(parsed.clone()).now_or_never()?.ok()
     }
 
@@ -125,12 +124,12 @@ impl SqlSettings {
         })
     }
 
-    /// The dialect that statements are read in.
+    /// The dialect with which statements are parsed.
     pub(crate) fn dialect(&self) -> Box<dyn ParserDialect> {
         self.of_parser().dialect()
     }
 
-    /// What a parser needs of them.
+    /// The settings that a parser needs.
     pub(crate) fn of_parser(&self) -> ParserSettings {
         ParserSettings {
             dialect: self.options.sql_parser.dialect,
@@ -138,22 +137,22 @@ impl SqlSettings {
         }
     }
 
-    /// Whether names without quotes are turned into lower case.
+    /// Whether unquoted names are converted to lower case.
     pub(crate) fn normalizes_names(&self) -> bool {
         self.options.sql_parser.enable_ident_normalization
     }
 
-    /// A name as it is written. `None` for one that DataFusion does not read as a table; the planner then says why.
+    /// A name as written. `None` if DataFusion does not accept it as a table name; the planner then reports why.
     pub(crate) fn reference(&self, name: &ObjectName) -> Option<TableReference> {
         object_name_to_table_reference(name.clone(), self.normalizes_names()).ok()
     }
 
-    /// The catalog of names that do not say one.
+    /// The catalog of unqualified names.
     pub(crate) fn default_catalog(&self) -> &str {
         &self.options.catalog.default_catalog
     }
 
-    /// The relation that a name stands for.
+    /// The relation to which a name refers.
     pub(crate) fn resolve(&self, name: TableReference) -> ResolvedTableReference {
         let (catalog, schema, table) = match name {
             TableReference::Bare { table } => (self.catalog.clone(), self.schema.clone(), table),

@@ -1,4 +1,4 @@
-//! One statement of a script: reading it, and parsing it again.
+//! One statement of a script: parsing it, also again later.
 
 use std::collections::BTreeMap;
 
@@ -35,15 +35,15 @@ use crate::{
 pub struct Statement {
     /// What the statement does.
     pub kind: StatementKind,
-    /// The text as it was written, without the comments above and the semicolon.
+    /// The original text, without the comments above and the semicolon.
     pub text: String,
-    /// The text without comments and layout: tokens with one space between, unquoted words in lower case.
+    /// The text without comments and layout: tokens separated by one space, unquoted words in lower case.
     pub normalized: String,
-    /// The first line, from 1.
+    /// The first line, starting at 1.
     pub first_line: usize,
-    /// The column of the first character, from 1.
+    /// The column of the first character, starting at 1.
     pub first_column: usize,
-    /// The last line, included.
+    /// The last line, inclusive.
     pub last_line: usize,
     /// The comment block directly above, without its directives.
     pub documentation: Option<String>,
@@ -53,12 +53,12 @@ pub struct Statement {
     pub tags: BTreeMap<String, String>,
     /// The checks of its rows, from `-- expect: check`.
     pub checks: Vec<Expectation>,
-    /// The parameters it reads, each time it does.
+    /// The parameters it reads, one entry for each occurrence.
     pub placeholders: Vec<Placeholder>,
-    /// The file of the script that it stands in.
+    /// The file of the script that contains it.
     pub(crate) file: usize,
     pub(crate) relations: Relations,
-    /// The places that take only literals, as indices of tokens, and what stands there.
+    /// The places that accept only literals, as token indices, and their literals.
     pub(crate) literals: Vec<(usize, LiteralValue)>,
     pub(crate) parser: ParserSettings,
 }
@@ -68,20 +68,20 @@ pub struct Statement {
 pub struct Placeholder {
     /// The parameter's name, without `$`.
     pub name: String,
-    /// The line, from 1.
+    /// The line, starting at 1.
     pub line: usize,
-    /// The column, from 1.
+    /// The column, starting at 1.
     pub column: usize,
 }
 
 impl Statement {
-    /// The statement as DataFusion parses it, in the dialect that the script has set. Positions in it are positions in
-    /// the script; parameters are placeholders, except where only a literal may stand.
+    /// The statement as parsed by DataFusion, in the dialect that the script has set. Its positions are positions in the script;
+    /// parameters are placeholders, except where only a literal is accepted.
     ///
-    /// Trees take many times the room of their text, so that a script does not keep them.
+    /// Syntax trees take many times the memory of their text, so a script does not keep them.
     ///
     /// # Errors
-    /// None: the text was parsed when the script was read.
+    /// Never in practice: the text was already parsed when the script was read.
     pub fn parse(&self) -> Result<ParsedStatement, DataFusionError> {
         let places: Vec<usize> = self.literals.iter().map(|(place, _)| *place).collect();
         let value = |place: usize, _: &str| {
@@ -92,7 +92,7 @@ impl Statement {
             .map_err(|(_, problem)| DataFusionError::Plan(problem.to_string()))
     }
 
-    /// The tokens of the statement without comments and layout, as they stand in the script.
+    /// The tokens of the statement without comments and layout, with their positions in the script.
     pub(crate) fn tokens(&self) -> Vec<TokenWithSpan> {
         let start = (self.first_line, self.first_column);
         let (mut tokens, _) = tokens_from(&self.text, start, &*self.parser.dialect());
@@ -100,7 +100,7 @@ impl Statement {
         tokens
     }
 
-    /// The statement with the value of each parameter as a literal, wherever it stands. `None` where that is not a
+    /// The statement with every occurrence of a parameter replaced by its value as a literal. `None` if the result is not a valid
     /// statement.
     pub(crate) fn with_all_literals(
         &self,
@@ -120,7 +120,7 @@ fn parse_tokens(
         return Err(((1, 1), ScriptProblem::Syntax { message: "there is no statement".to_owned() }));
     };
     let start = position(first.span.start);
-    // With an end that has a position, "found: EOF" has one too.
+    // With a position for the end of input, the error "found: EOF" also has one.
     tokens.push(TokenWithSpan::at(Token::EOF, last.span.end, last.span.end));
     let parsed = DFParserBuilder::new(tokens)
         .with_dialect(&*settings.dialect())
@@ -143,7 +143,7 @@ fn parse_tokens(
     }
 }
 
-/// Reads the statement that `tokens` are, with literals where a parameter must be one.
+/// Parses the statement in `tokens`, with literals where a parameter must be one.
 pub(crate) fn read_statement(
     source: &Source,
     tokens: &[TokenWithSpan],
@@ -161,14 +161,14 @@ pub(crate) fn read_statement(
     let end = tokens.last().map_or((1, 1), |token| span(token).1);
     let placeholders = placeholders(tokens);
     let text = source.between(start, end);
-    // From the tokens: comments, white space and the case of keywords make no new version of a pipeline.
+    // From the tokens: comments, white space and the case of keywords do not make a new version of a pipeline.
     let mut normalized = String::with_capacity(text.len());
     for token in tokens {
         if !normalized.is_empty() {
             normalized.push(' ');
         }
         match &token.token {
-            // Where names are not normalized, their case is a part of them.
+            // If names are not normalised, their case is significant.
             Token::Word(word)
                 if word.quote_style.is_none()
                     && (settings.normalizes_names() || word.keyword != Keyword::NoKeyword) =>
@@ -215,10 +215,10 @@ fn parse_piece(
         }
         Err(refused) => refused,
     };
-    // The parser takes a placeholder in most places of an expression, but not in all.
+    // The parser accepts a placeholder in most places of an expression, but not in all.
     let all = parameter_places(tokens);
-    // Tried only after the plain way has failed: a literal in the place of a placeholder makes another plan, whose
-    // fingerprint would change with each value.
+    // Tried only after parsing with placeholders has failed: with literals the plan differs, and its fingerprint would change with
+    // each value.
     if all.len() > places.len()
         && let Ok(parsed) = parse_tokens(with_literals(tokens, &all, |_, name| literal(name)), settings)
     {
@@ -227,8 +227,8 @@ fn parse_piece(
     if let Some((span, name)) = colon_parameter(tokens) {
         return Err(foreign(span, format!(":{name}"), name));
     }
-    // Where the parser tries one way and then another, what it says at its limit is about the other way. With a little more
-    // room it comes further, where that was the reason.
+    // If the parser tries several alternatives, its error at the depth limit is about the last one. If the limit was the reason, it
+    // gets further with a higher one.
     let deeper = settings.deeper();
     match parse_tokens(with_literals(tokens, &places, |_, name| literal(name)), deeper) {
         Err((at, _)) if at == refused.0 => Err(refused),
@@ -245,7 +245,7 @@ fn placeholders(tokens: &[TokenWithSpan]) -> Vec<Placeholder> {
     parameter_places(tokens).into_iter().filter_map(reads).collect()
 }
 
-/// Placeholders that other programs have, and that no parameter fills.
+/// Rejects placeholders of other programs, which no parameter can fill.
 fn check_foreign_placeholders(tokens: &[TokenWithSpan]) -> Result<(), StatementProblem> {
     if defines_function(tokens) {
         return Ok(());

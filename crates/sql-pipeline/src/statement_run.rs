@@ -29,10 +29,10 @@ use crate::{
     unwritten::with_answer_of_store,
 };
 
-/// Where the rows of a statement go.
+/// The destination of the rows of a statement.
 pub(crate) struct RowsOut<'a> {
     options: &'a RunScriptOptions<'a>,
-    /// Who holds it writes its rows; the others wait, for rows of two queries must not mix.
+    /// The holder writes its rows while the others wait, because rows of two queries must not be mixed.
     turn: Mutex<()>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> RowsOut<'a> {
         Self { options, turn: Mutex::new(()) }
     }
 
-    /// Begins with the rows of a query. `None` where they are not wanted as they come.
+    /// Begins streaming the rows of a query. `None` if streaming was not requested.
     async fn begin(&self, node: Option<&Node>, schema: &SchemaRef) -> Option<Streaming<'_>> {
         let RowsWanted::Streamed { most } = self.options.rows else { return None };
         let turn = self.turn.lock().await;
@@ -71,7 +71,7 @@ impl Streaming<'_> {
 }
 
 impl Pipeline {
-    /// Plans and runs the statement of a step to its end. The rows are those of a query, an `EXPLAIN` or a `SHOW`.
+    /// Plans and runs the statement of a step. The returned rows are those of a query, an `EXPLAIN` or a `SHOW`.
     pub(crate) async fn run_statement(
         &self,
         step: &Step,
@@ -107,7 +107,7 @@ impl Pipeline {
         };
         let planned = async {
             let frame = session.execute_logical_plan(plan).await?;
-            // What `EXECUTE` executes is known only now; of what defines something, the frame is empty.
+            // What `EXECUTE` runs is known only now; for statements that define something, the result is empty.
             is_checked |= statement.kind == StatementKind::ExternalTable;
             if !is_checked {
                 self.check_columns(step, session, frame.logical_plan())?;
@@ -116,7 +116,7 @@ impl Pipeline {
             Ok::<_, StepError>((frame.create_physical_plan().await?, task))
         };
         let (plan, task) = parsed.of(planned).await?;
-        // Behind the planning, in which the store is made that a `COPY` has options for. Nothing is written before the execution.
+        // After planning, which creates the store for which a `COPY` has options. Nothing is written before the execution.
         let target = match node {
             Some(node) => Target::of(node, statement, session).await,
             None => None,
@@ -127,11 +127,11 @@ impl Pipeline {
         let mut shown =
             ShownRows { schema: stream.schema(), first: Vec::new(), total_rows: 0, cells, format };
         let is_query = matches!(statement.kind, StatementKind::Query | StatementKind::Setup);
-        // An empty file has no columns, which is said as well.
+        // An empty file has no columns, which must be reported, too.
         let has_columns = !shown.schema.fields().is_empty();
         // Everything else returns at most one row, with a count.
         let mut still_shown = match (statement.kind, rows_out.options.rows) {
-            // All of what the engine says: of settings, columns or a plan somebody looks for one.
+            // All of the engine's output: users look for one entry in settings, columns or a plan.
             (StatementKind::Setup, RowsWanted::Shown { .. }) => usize::MAX,
             (StatementKind::Query, RowsWanted::Shown { most }) => most,
             _ => 1,
@@ -164,7 +164,7 @@ impl Pipeline {
             stored.register(session, &shown.first).await?;
         }
         let Some(node) = node else { return Ok((has_rows && !is_streamed).then_some(shown)) };
-        // What was there before is not of this node.
+        // Existing objects do not belong to this node.
         if !is_kept {
             if let Some(view) = view {
                 node.view(&view);
@@ -187,7 +187,7 @@ impl Pipeline {
         match self.verify_rows(step, node, session, unseen).await {
             Ok(()) => Ok(shown),
             Err(error) => {
-                // They are there, and say why a check of them has failed.
+                // The rows exist, and show why one of their checks has failed.
                 if let Some(rows) = &shown {
                     (rows_out.options.on_event)(PipelineEvent::Rows { node: Some(node.name()), rows });
                 }
@@ -201,7 +201,7 @@ fn is_parquet(step: &Step) -> bool {
     step.output.as_ref().is_some_and(|output| output.materialization == Materialization::files("parquet"))
 }
 
-/// Whether a statement with IF NOT EXISTS defines what is there already, and so changes nothing.
+/// Whether a statement with IF NOT EXISTS defines something that already exists, and so changes nothing.
 fn keeps_what_is_there(statement: &Statement, session: &SessionContext) -> bool {
     let Effect::Define { relation, policy: Existing::Keep, .. } = &statement.relations.effect else {
         return false;

@@ -1,5 +1,5 @@
-//! Tables of `CREATE TABLE AS` that are files below a folder, where the machines of a cluster read them, and not rows in the memory
-//! of this one.
+//! Tables of `CREATE TABLE AS` that are stored as files below a folder, where the machines of a cluster can read them, instead of
+//! in the memory of this process.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ use datafusion::{
 
 use crate::{effect::Effect, kind::StatementKind, script::Script, statement::Statement};
 
-/// A table whose files are about to be written.
+/// A table whose files have yet to be written.
 pub(crate) struct StoredTable {
     name: TableReference,
     location: String,
@@ -42,8 +42,9 @@ pub(crate) struct StoredTable {
 }
 
 impl StoredTable {
-    /// The plan that writes the files of a table in place of one that keeps its rows in memory; `Err` gives back a plan that is
-    /// not of such a table: one that is changed later in the script, or with what files do not have.
+    /// The plan that writes the files of a table, in place of one that keeps its rows in memory. `Err` returns the plan unchanged
+    /// if this is not possible: another kind of statement, a table that the script changes later, or one with properties that files
+    /// cannot preserve.
     pub(crate) async fn of(
         plan: LogicalPlan,
         folder: &str,
@@ -60,7 +61,7 @@ impl StoredTable {
             }
             other => return Ok(Err(other)),
         };
-        // Where there is one of its name, the engine says what becomes of the statement.
+        // If one with its name exists, the engine decides what happens.
         if session.table_exist(create.name.clone())? && !create.or_replace {
             return Ok(Err(LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create))));
         }
@@ -72,10 +73,10 @@ impl StoredTable {
         Ok(Ok((copy.build()?, Self { name: create.name, location, schema })))
     }
 
-    /// Registers the table, when its files are there. `counted` is what was returned by what has written them.
+    /// Registers the table when its files are written. `counted` is the result of the plan that wrote them.
     ///
     /// # Errors
-    /// When other rows are there than were written: machines that do not share the folder keep them to themselves.
+    /// When the number of rows differs from what was written: machines that do not share the folder keep their files to themselves.
     pub(crate) async fn register(self, session: &SessionContext, counted: &[RecordBatch]) -> Result<()> {
         let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
         let config = ListingTableConfig::new(ListingTableUrl::parse(&self.location)?)
@@ -104,7 +105,7 @@ fn rows_written(counted: &[RecordBatch]) -> Option<u64> {
     count.iter().flatten().next()
 }
 
-/// Whether the script changes the table that a statement defines, which files do not let it do.
+/// Whether the script changes the table that a statement defines, which is not possible with files.
 fn is_changed(script: &Script, statement: &Statement) -> bool {
     let (StatementKind::Table, Effect::Define { relation, .. }) =
         (statement.kind, &statement.relations.effect)
@@ -120,13 +121,13 @@ fn is_changed(script: &Script, statement: &Statement) -> bool {
 fn can_be_files(create: &CreateMemoryTable) -> bool {
     let is_plain = create.constraints.is_empty() && create.column_defaults.is_empty() && !create.temporary;
     let schema = create.input.schema().as_arrow();
-    // A table that is declared without a query has nothing to be written.
+    // A table without a query has nothing to be written.
     let has_rows = !matches!(&*create.input, LogicalPlan::EmptyRelation(_));
     is_plain && has_rows && !schema.fields().is_empty() && survives(schema).unwrap_or(false)
 }
 
-/// Whether columns are the same in a file that they were written to. Of some types, the writer says only at the first row that it cannot
-/// write them.
+/// Whether columns are unchanged when they are written to a file and read back. For some types, the writer reports only at the
+/// first row that it does not support them.
 fn survives(schema: &Schema) -> std::result::Result<bool, ParquetError> {
     let fields: Vec<_> =
         schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
@@ -142,7 +143,7 @@ fn survives(schema: &Schema) -> std::result::Result<bool, ParquetError> {
     Ok(types(read.schema()) == types(schema))
 }
 
-/// A folder of its own for each table: one that is replaced may still be read.
+/// A separate folder for each table: one that is replaced may still be in use.
 fn location(folder: &str, table: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -191,7 +192,7 @@ mod tests {
             || StoredTable { name: "t".into(), location: location.clone(), schema: Arc::clone(&schema) };
         table().register(&session, &counted).await.unwrap();
         assert_eq!(session.table("t").await.unwrap().count().await.unwrap(), 2);
-        // Another machine has written the third one, into a folder of the same name.
+        // Another machine has written the third row, into a folder with the same name.
         let three: ArrayRef = Arc::new(UInt64Array::from(vec![3]));
         let counted = [RecordBatch::try_from_iter([("count", three)]).unwrap()];
         let error = table().register(&session, &counted).await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Which table functions a statement calls.
+//! The table functions that a statement calls.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use crate::split::position;
 /// A table function that a statement calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
-    /// Its name as DataFusion looks it up: as it is written, quotes included.
+    /// The name with which DataFusion looks it up: as written, including quotes.
     pub(crate) name: String,
     /// The line and column of its name.
     pub(crate) at: (usize, usize),

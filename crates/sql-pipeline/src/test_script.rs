@@ -1,4 +1,4 @@
-//! The example script reads well on the tracker's page.
+//! A test that the example script is presented well on the tracker's page.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
-//! Why a name does not stand for anything when the statement that names it is reached.
+//! Why a name is undefined when the statement that uses it is reached.
 
 use std::fmt;
 
 use crate::source::LineOfScript;
 
-/// What a name stands for.
+/// The kind of object to which a name refers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UndefinedKind {
@@ -35,36 +35,36 @@ impl fmt::Display for UndefinedKind {
     }
 }
 
-/// What is known of something that is not there. `Display` continues a sentence.
+/// Why an object is missing. `Display` continues a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UndefinedReason {
     /// Nothing defines it.
     Nowhere {
-        /// The thing of its kind with the most similar name.
+        /// The object of the same kind with the most similar name.
         nearest: Option<String>,
     },
-    /// Nothing defines a table of this name, which looks like that of a file.
+    /// Nothing defines a table with this name, which looks like a file.
     File {
         /// The name.
         path: String,
-        /// The format of its files, as `STORED AS` takes it.
+        /// The format of the file, in the notation of `STORED AS`.
         format: &'static str,
     },
-    /// Nothing defines a table of this name, and no file or folder has it.
+    /// Nothing defines a table with this name, and there is no such file or folder.
     NoFile,
-    /// Nothing defines a table of this name, and it is a pattern that no file matches, above folders of partitions.
+    /// Nothing defines a table with this name, and it is a pattern that matches no file, above partition folders.
     Partitions,
-    /// A statement further down defines it.
+    /// A later statement defines it.
     Later {
         /// Where that statement starts.
         line: LineOfScript,
-        /// The column, where that tells more than the line.
+        /// The column, if the line alone is ambiguous.
         column: Option<usize>,
     },
-    /// The statement that names it defines it.
+    /// The statement that uses it also defines it.
     Here,
-    /// A statement further up dropped it.
+    /// An earlier statement dropped it.
     Dropped {
         /// Where that statement starts.
         line: LineOfScript,

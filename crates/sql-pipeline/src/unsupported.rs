@@ -1,4 +1,4 @@
-//! Statements that DataFusion parses, and that no session, or not this one, can run.
+//! Statements that DataFusion parses, but that no session, or not this one, can run.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use datafusion::sql::{
 
 use crate::{kind::StatementKind, sql_settings::SqlSettings};
 
-/// A statement that cannot run. `Display` says why, and what to write instead where there is something.
+/// A statement that cannot run. `Display` explains why, and what to write instead, if possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsupportedStatement {
-    /// `USE`, which sets a default schema or catalog elsewhere.
+    /// `USE`, which sets a default schema or catalog in other systems.
     Use {
-        /// What it names.
+        /// The name.
         name: String,
     },
-    /// `CREATE FUNCTION`, where the session has no factory of functions.
+    /// `CREATE FUNCTION`, if the session has no function factory.
     CreateFunction,
-    /// A part of a statement that DataFusion parses, and does not support there.
+    /// A part of a statement that DataFusion parses, but does not support there.
     Part {
         /// The statement's first words.
         statement: &'static str,
@@ -29,18 +29,18 @@ pub enum UnsupportedStatement {
         /// What to write instead.
         instead: &'static str,
     },
-    /// A format of files that the session does not know.
+    /// A file format that the session does not know.
     Format {
         /// The statement's first words.
         statement: &'static str,
-        /// The format, or the ending of the file that says it; `None` where neither is there.
+        /// The format, or the file extension that implies it; `None` if there is neither.
         format: Option<String>,
-        /// The formats that it knows, in capitals.
+        /// The formats that it knows, in upper case.
         known: Vec<String>,
     },
-    /// Any other statement that DataFusion has no plan for.
+    /// Any other statement that DataFusion cannot plan.
     Other {
-        /// The words that it begins with.
+        /// The first words.
         word: String,
     },
 }
@@ -75,7 +75,7 @@ impl fmt::Display for UnsupportedStatement {
 }
 
 impl UnsupportedStatement {
-    /// Finds out whether a statement is one. Whether a session can make functions is not known before it is there.
+    /// Checks whether a statement is unsupported. Whether a session can create functions is not known until there is one.
     pub(crate) fn of(parsed: &ParsedStatement, settings: &mut SqlSettings) -> Option<Self> {
         let statement = match parsed {
             ParsedStatement::CreateExternalTable(table) if table.temporary => {
@@ -86,7 +86,7 @@ impl UnsupportedStatement {
         };
         match &**statement {
             SqlStatement::Use(used) => Some(Self::Use { name: used_name(used) }),
-            // They have plans, which nothing executes.
+            // These have plans, which nothing executes.
             SqlStatement::StartTransaction { .. }
             | SqlStatement::Commit { .. }
             | SqlStatement::Rollback { .. } => Some(Self::other(statement)),

@@ -1,4 +1,4 @@
-//! Why files could not be written, where DataFusion has lost what the store said.
+//! Why files could not be written, if DataFusion has lost the answer of the store.
 
 use datafusion::{
     datasource::listing::ListingTableUrl,
@@ -8,11 +8,11 @@ use datafusion::{
 };
 use futures::StreamExt as _;
 
-/// What a folder is tried with.
+/// The name of the file for testing a folder.
 const TRIAL: &str = ".daglight-write-test";
 
-/// The error of a statement that writes to a location. DataFusion drops the answer of the store to the end of a file and reports an
-/// error of its own (`datafusion-datasource` 55.2.0, `src/write/orchestration.rs`); the store is then asked once more.
+/// The error of a statement that writes to a location. DataFusion drops the store's answer to completing a file, and reports an
+/// error of its own (`datafusion-datasource` 55.2.0, `src/write/orchestration.rs`); the store is then asked again.
 pub(crate) async fn with_answer_of_store(
     error: DataFusionError,
     location: &str,
@@ -27,8 +27,8 @@ pub(crate) async fn with_answer_of_store(
     }
 }
 
-/// What the store of a location has against it: of a folder of this machine, what an empty file in it meets, and of others, what the
-/// request for the objects that are there is answered.
+/// The error of a location's store: for a local folder, from creating an empty file in it, and for other stores, from listing
+/// existing objects.
 async fn refusal(location: &str, session: &SessionContext) -> Option<DataFusionError> {
     let url = ListingTableUrl::parse(location).ok()?;
     let store = session.runtime_env().object_store(&url).ok()?;
@@ -42,7 +42,7 @@ async fn refusal(location: &str, session: &SessionContext) -> Option<DataFusionE
     let trial = parts.into_iter().collect::<datafusion::object_store::path::Path>().join(TRIAL);
     match store.put(&trial, PutPayload::default()).await {
         Ok(_) => {
-            // It was there for a moment. What stays is empty and hidden.
+            // It existed for a moment. If it stays, it is empty and hidden.
             let _removed = store.delete(&trial).await;
             None
         }
@@ -70,7 +70,7 @@ mod tests {
             assert!(said.contains(&format!("cannot write to '{location}'")), "{said}");
             assert!(!said.contains("lost"), "{said}");
         }
-        // Nothing is wrong with the place, or the error says what is.
+        // Either nothing is wrong with the location, or the error already contains the reason.
         let there = folder.path().join("b.csv").display().to_string();
         assert!(answer(&there, lost()).await.contains("lost"));
         let below = file.join("b.csv").display().to_string();

@@ -1,4 +1,4 @@
-//! What is refused before a script runs, and what is left to the engine.
+//! What is rejected before a script runs, and what is left to the engine.
 
 use std::sync::Arc;
 
@@ -286,7 +286,7 @@ async fn the_tables_of_the_session_are_known() {
     assert!(error.contains("was dropped at line 1"), "{error}");
 }
 
-/// A schema that makes up a table when it is asked.
+/// A schema that creates a table on request.
 #[derive(Debug)]
 struct Remote;
 
@@ -412,7 +412,7 @@ async fn what_the_session_has_stands_in_the_way_too() {
     }
 }
 
-/// A factory of somebody else, whose tables may be changed.
+/// A third-party factory, whose tables may be modifiable.
 #[derive(Debug)]
 struct Foreign;
 
