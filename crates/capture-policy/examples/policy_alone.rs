@@ -1,4 +1,4 @@
-//! The policy alone: what may leave a process is a type of its own, which nothing but a policy makes.
+//! The capture policy on its own: what may leave a process has its own type, which only a policy can create.
 //!
 //! `cargo run -p daglight-capture-policy --example policy_alone`
 
@@ -16,7 +16,7 @@ fn main() {
     }
 }
 
-/// A function that sends something away takes what was captured, so that nothing else can be given to it.
+/// A function that sends something takes `Captured`, so it cannot be called with anything else.
 fn say(what: &str, captured: Option<Captured>) {
     println!("  {what}: {}", captured.map_or_else(|| "not shown".to_owned(), |captured| captured.to_text()));
 }

@@ -1,11 +1,11 @@
-//! Texts up to a bound.
+//! Texts of limited length.
 
 use std::{borrow::Cow, fmt};
 
 use crate::printable::CUT_MARK;
 
-/// A text as it is, or the beginning of one that has more than `longest` bytes, with how many are left out. It ends between two words,
-/// because half a credential could not be told as one.
+/// The text itself, or if it has more than `longest` bytes, its beginning and how many bytes are left out. It is cut between two
+/// words, because half a credential could not be recognised as one.
 pub fn first_words(text: &str, longest: usize) -> Cow<'_, str> {
     if text.len() <= longest {
         return text.into();
@@ -15,7 +15,7 @@ pub fn first_words(text: &str, longest: usize) -> Cow<'_, str> {
     format!("{} {CUT_MARK} ({} bytes more)", &cut[..end], text.len() - end).into()
 }
 
-/// Takes so many bytes of text, and refuses all that follow: what writes it out ends there, however long a value is.
+/// Accepts a limited number of bytes and then rejects writes, so that formatting stops there, however long a value is.
 #[derive(Debug, Clone, Default)]
 pub struct BoundedText {
     text: String,
@@ -23,12 +23,12 @@ pub struct BoundedText {
 }
 
 impl BoundedText {
-    /// An empty text that takes up to `bytes`.
+    /// An empty text with a limit of `bytes`.
     pub const fn new(bytes: usize) -> Self {
         Self { text: String::new(), left: bytes }
     }
 
-    /// What was written.
+    /// The text that was written.
     pub fn into_text(self) -> String {
         self.text
     }

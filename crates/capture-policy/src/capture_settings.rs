@@ -5,32 +5,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::profile::Profile;
 
-/// A setting of the section `capture` as its row declares it.
+/// A setting of the section `capture`, as declared.
 #[derive(Debug, Clone, Copy)]
 pub struct CaptureSetting {
     /// Its dotted path in a configuration, such as `capture.inputs`.
     pub key: &'static str,
     /// The environment variable that sets it.
     pub variable: &'static str,
-    /// What it may be.
+    /// Its possible values.
     pub kind: CaptureKind,
 }
 
-/// What a setting of the section `capture` may be.
+/// The possible values of a setting of the section `capture`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaptureKind {
     /// `true` or `false`.
     Flag,
-    /// A whole number between two others, both included.
+    /// A whole number between two others, inclusive.
     Count {
-        /// The least.
+        /// The minimum.
         from: i64,
-        /// The greatest.
+        /// The maximum.
         to: i64,
     },
     /// Bytes.
     Bytes {
-        /// The least.
+        /// The minimum.
         from: i64,
     },
     /// One of some names.
@@ -43,9 +43,8 @@ use CaptureKind::{Bytes, Count, Flag, Names, OneOf};
 
 const ANY_COUNT: CaptureKind = Count { from: 0, to: i64::MAX };
 
-/// Makes the type, its defaults, [`CAPTURE_SETTINGS`] and [`SHOWN`] of rows
-/// `name: type = [of dev, of ci, of prod] => [VARIABLE kind] shown;`, where a run shows the setting, or `hashed`, where it
-/// shows only the hash of all.
+/// Generates the type, its defaults, [`CAPTURE_SETTINGS`] and [`SHOWN`] from rows `name: type = [of dev, of ci, of prod] =>
+/// [VARIABLE kind] shown;`, where a run shows the setting, or `hashed`, where it shows only the hash of all rules.
 macro_rules! capture_settings {
     (
         $(#[$about:meta])+

@@ -1,13 +1,13 @@
-//! The values that a policy has let through.
+//! Values that a policy has allowed.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::secret::REDACTED;
 
-/// A value that the policy has let through: redacted, and truncated to the limits.
+/// A value that the policy has allowed: redacted, and truncated to the limits.
 ///
-/// Only [`Policy`](crate::Policy) makes one, so a signature that asks for `Captured` cannot be given raw user data:
+/// Only [`Policy`](crate::Policy) creates one, so a function that takes `Captured` cannot be called with raw user data:
 ///
 /// ```compile_fail
 /// let leak = daglight_capture_policy::Captured(serde_json::json!("a customer's name"));
@@ -25,7 +25,7 @@ impl Captured {
         Self(value)
     }
 
-    /// What stands for a value that is a secret.
+    /// The replacement for a secret value.
     pub fn redacted() -> Self {
         Self(REDACTED.into())
     }
@@ -40,7 +40,8 @@ impl Captured {
         self.0
     }
 
-    /// The same without these fields of the objects in it: of a summary, without what its columns have of that name.
+    /// The same value without these fields of the objects in it: for a summary, without the fields of its columns that have these
+    /// names.
     #[must_use]
     pub fn without_fields(&self, fields: &[&str]) -> Self {
         let mut value = self.0.clone();
@@ -52,7 +53,7 @@ impl Captured {
         Self(value)
     }
 
-    /// The text itself where the value is one, its JSON otherwise.
+    /// The text itself if the value is one, otherwise its JSON.
     pub fn to_text(&self) -> String {
         match &self.0 {
             Value::String(text) => text.clone(),

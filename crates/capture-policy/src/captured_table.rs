@@ -1,18 +1,17 @@
-//! A table of captured texts as a piece of a web page.
+//! A table of captured texts as an HTML fragment.
 
 use maud::html;
 use serde_json::Value;
 
 use crate::{captured::Captured, policy::Policy};
 
-/// The page has no styles for tables of others.
+/// The page only has styles for its own tables.
 const TABLE: &str = "border-collapse:collapse;font-size:12px";
 const CELL: &str = "border:1px solid #ddd;padding:2px 6px;white-space:pre;vertical-align:top";
 
 impl Policy {
-    /// A table in HTML of what was let through. Every text in it is escaped, and nothing else is markup. Where the whole is larger
-    /// than an attribute may be, it has the first rows, and says how many others there are; `None` where there is no room for
-    /// the headings.
+    /// An HTML table of captured texts. Every text in it is escaped, and there is no other markup. If the table is larger than the
+    /// limit for an attribute, it has only the first rows, and the number of the others; `None` if not even the headings fit.
     pub fn table(&self, headings: &[Captured], rows: &[Vec<Captured>]) -> Option<Captured> {
         let mut shown = rows.len();
         loop {
@@ -20,7 +19,7 @@ impl Policy {
             if table.len() <= self.max_attribute_bytes() {
                 return Some(Captured::new(Value::String(table)));
             }
-            // Few tables are too large, and those by far.
+            // Few tables are too large, and those are usually far too large.
             shown = if shown > 0 { shown / 2 } else { return None };
         }
     }

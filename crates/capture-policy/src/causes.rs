@@ -1,21 +1,21 @@
-//! Errors as texts.
+//! Errors as text.
 
 use std::{error::Error, iter::successors};
 
 use crate::printable;
 
-/// An error and its causes in one line, [`printable`]. Of several lines, as messages of DataFusion have, one is made.
+/// An error and its causes in one line, made [`printable`]. Multi-line messages, such as those of DataFusion, are joined.
 pub fn in_one_line(error: &dyn Error) -> String {
     let text = with_causes(error);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     printable(&lines.join(" ")).into_owned()
 }
 
-/// An error and its causes, as they are. A cause that the text before it repeats is left out.
+/// An error and its causes, unchanged. A cause that the preceding text already contains is left out.
 pub fn with_causes(error: &dyn Error) -> String {
     let causes = successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |line, cause| match cause.to_string() {
-        // DataFusion's errors end with the cause, or with what help there is behind it.
+        // DataFusion's errors end with the cause, or with help text after it.
         repeated if line.contains(repeated.trim()) => line,
         cause => format!("{line}: {cause}"),
     })

@@ -1,7 +1,7 @@
-//! Where a text in quotes ends.
+//! Finding the end of a quoted text.
 
-/// The end of a text in quotes: before the next quote that is written as `opening` is. A quote that is doubled, or has
-/// more backslashes before it, belongs to the text.
+/// The end of a quoted text: before the next quote that is written like `opening`. A quote that is doubled, or preceded by more
+/// backslashes, belongs to the text.
 pub(crate) fn closing_quote(text: &str, opening: &str) -> usize {
     let mark = opening.as_bytes()[opening.len() - 1];
     let escapes = opening.len() - 1;

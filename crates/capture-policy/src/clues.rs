@@ -1,6 +1,7 @@
-//! Which kinds of credentials may be in a text, by what none of them is without, found in one pass over it.
+//! Determines which kinds of credentials a text may contain, in a single pass: each kind has signs, at least one of which is always
+//! present.
 //!
-//! Most texts have none of them, and the patterns themselves are dear: each would look at the whole text by itself.
+//! Most texts contain none of them, and the patterns themselves are expensive: each would search the whole text.
 
 use std::sync::LazyLock;
 
@@ -8,20 +9,20 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use crate::{credentials::KEY_BEGIN, named_values, phrase_table::PHRASES, program_options};
 
-/// The kinds of credentials of which a text has a sign.
+/// The kinds of credentials for which a text has a sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clues(u8);
 
-/// What there may be a sign of.
+/// A kind of credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clue {
     /// A private key.
     PrivateKey,
     /// A program that takes a password.
     Program,
-    /// A value with its name beside it.
+    /// A value next to its name.
     NamedValue,
-    /// One of the phrases, by its place.
+    /// One of the phrases, by index.
     Phrase(usize),
 }
 
@@ -36,10 +37,10 @@ impl Clue {
     }
 }
 
-/// The bit of each phrase has to be in a byte.
+/// The bit of each phrase must fit into a byte.
 const _: () = assert!(PHRASES.len() <= 5);
 
-/// Finds the signs, without regard to case, and the bit of each.
+/// Finds the signs, ignoring case, and the bit of each.
 static SIGNS: LazyLock<Option<(AhoCorasick, Vec<u8>)>> = LazyLock::new(|| {
     let of_phrases = PHRASES
         .iter()
@@ -57,9 +58,9 @@ static SIGNS: LazyLock<Option<(AhoCorasick, Vec<u8>)>> = LazyLock::new(|| {
 
 impl Clues {
     pub(crate) fn of(text: &str) -> Self {
-        // Without an automaton each kind is looked for.
+        // Without an automaton, every kind is searched for.
         let Some((signs, bits)) = SIGNS.as_ref() else { return Self(u8::MAX) };
-        // Overlapping, because a sign may stand inside of another one.
+        // Overlapping, because one sign may contain another.
         let found = signs.find_overlapping_iter(text).map(|found| bits[found.pattern().as_usize()]);
         Self(found.fold(0, |all, bit| all | bit))
     }

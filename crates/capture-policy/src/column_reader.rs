@@ -1,5 +1,5 @@
-//! Reads what one statement says about columns: those of the table that it makes, those that its queries return, and those
-//! that it renames. What several statements say together is in [`ScriptColumns`].
+//! Reads what one statement reveals about columns: those of the table that it creates, those that its queries return, and those
+//! that it renames. The combined result of several statements is in [`ScriptColumns`].
 
 mod origins;
 
@@ -9,23 +9,23 @@ use crate::{
     sql_tokens::{Kind, Token, unquoted},
 };
 
-/// Bytes of the longest name that is looked at.
+/// The maximum length in bytes of a name that is inspected.
 const LONGEST_NAME: usize = 256;
-/// Tokens of one expression, list or query that are looked at, and queries of a statement. What goes on beyond them is
-/// found by its own names alone, so that the work stays linear.
+/// The maximum number of tokens inspected in one expression, list or query, and of queries in a statement. Beyond that, credentials
+/// are found only by their own names, so that the work stays linear.
 const MOST_TOKENS: usize = 2_000;
 pub(crate) const MOST_QUERIES: usize = 500;
-/// Columns of a table that are looked at.
+/// The maximum number of columns of a table that are inspected.
 const MOST_COLUMNS: usize = 10_000;
 
-/// Tables of a FROM that are looked at, and queries in each other.
+/// The maximum number of tables in a FROM clause, and of nested queries, that are inspected.
 const MOST_SOURCES: usize = 8;
 const MOST_DEPTH: usize = 2;
 
-/// Words that may follow a table and are not another name for it.
+/// Words that may follow a table and are not an alias for it.
 const BEHIND_TABLES: [&str; 11] =
     ["anti", "cross", "full", "inner", "left", "natural", "on", "right", "semi", "tablesample", "using"];
-/// Words at which a table of a FROM, or the FROM, ends.
+/// Words that end a table in a FROM clause, or the clause.
 const ENDS_OF_FROM: [&str; 13] = [
     "except",
     "group",
@@ -42,7 +42,7 @@ const ENDS_OF_FROM: [&str; 13] = [
     "where",
 ];
 
-/// Functions whose result is the credential that they are called with.
+/// Functions that return the credential with which they are called.
 const TRANSPARENT: [&str; 19] = [
     "any_value",
     "arrow_cast",
@@ -65,18 +65,18 @@ const TRANSPARENT: [&str; 19] = [
     "upper",
 ];
 
-/// A statement whose columns are looked at.
+/// A statement whose columns are inspected.
 pub(crate) struct Columns<'a, F> {
     pub(crate) sql: &'a str,
     pub(crate) tokens: &'a [Token],
-    /// Whether a name is that of a credential by itself.
+    /// Whether a name alone identifies a credential.
     pub(crate) hides: F,
 }
 
 impl<F: Fn(&str) -> bool> Columns<'_, F> {
     /// The columns of this statement that are credentials under other names.
     pub(crate) fn renamed(&self, known: &mut ScriptColumns) {
-        // A query may rename what one inside of it, which stands behind it in the text, has renamed.
+        // A query may rename what a nested query, which comes after it in the text, has renamed.
         for _ in 0..8 {
             let before = known.count_of_names();
             for index in 0..self.tokens.len() {
@@ -86,14 +86,14 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             }
             self.renamed_by_lists(known);
             self.equated(known);
-            // Nothing new was found: no further round finds anything.
+            // If nothing new was found, another round finds nothing either.
             if known.count_of_names() == before {
                 break;
             }
         }
     }
 
-    /// The table or view that this statement makes.
+    /// The table or view that this statement creates.
     pub(crate) fn made(&self, known: &ScriptColumns) -> Option<Made> {
         let (table, behind) = self.made_table()?;
         let (columns, is_whole) = match self.list(behind) {
@@ -105,16 +105,16 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         Some(Made { table: unquoted(self.text(table)).to_lowercase(), columns, is_whole })
     }
 
-    /// Which columns the table has that this statement inserts into without a list of columns.
+    /// The credential columns of the table into which this statement inserts without a column list.
     pub(crate) fn inserted_by_position(&self, known: &ScriptColumns) -> Option<Vec<bool>> {
         let (name, behind) = self.inserted_into()?;
         let columns = known.of_table(unquoted(self.text(name)))?;
         self.list(behind).is_none().then(|| columns.to_vec())
     }
 
-    /// The table that this statement inserts into, and what follows its name.
+    /// The table into which this statement inserts, and the position after its name.
     fn inserted_into(&self) -> Option<(usize, usize)> {
-        // Near the beginning, behind at most a WITH of a few words; a scan of each long statement would be felt.
+        // Near the beginning, after at most a WITH of a few words; scanning each long statement would be noticeable.
         let into = (0..self.tokens.len().min(64)).find(|index| {
             (self.is(*index, "into") || self.is(*index, "overwrite"))
                 && *index > 0
@@ -143,27 +143,27 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         self.is_name(index) && ((self.hides)(name) || known.has_name(name))
     }
 
-    /// The column that the name at `index` is that of.
+    /// The column to which the name at `index` refers.
     fn column(&self, index: usize, known: &ScriptColumns) -> Column {
         let is_name = self.is_name(index);
         let name = if is_name { ColumnName::of(self.text(index)) } else { ColumnName::UNKNOWN };
         Column { is_hidden: self.is_hidden(index, known), name }
     }
 
-    /// The last part of a name such as `a.b.c` that begins at `index`, and what follows it.
+    /// The last part of a name such as `a.b.c` that begins at `index`, and the position after it.
     fn path(&self, index: usize) -> Option<(usize, usize)> {
         let mut last = index;
-        // Of `catalog.schema.table` the last is the name of the table.
+        // In `catalog.schema.table` the last part is the name of the table.
         while self.text(last + 1) == "." {
             last += 2;
         }
         self.is_name(last).then_some((last, last + 1))
     }
 
-    /// The table or view that is made, and what follows its name.
+    /// The table or view that is created, and the position after its name.
     fn made_table(&self) -> Option<(usize, usize)> {
         if self.is(0, "create") {
-            // Between the two stand OR REPLACE, TEMPORARY, EXTERNAL and the like.
+            // OR REPLACE, TEMPORARY, EXTERNAL and similar words may come between the two.
             let kind = (1..self.tokens.len().min(8))
                 .find(|index| ["table", "view"].iter().any(|word| self.is(*index, word)))?;
             let exists = (kind + 1..self.tokens.len().min(kind + 4)).find(|index| self.is(*index, "exists"));
@@ -176,7 +176,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         Some((table, 0))
     }
 
-    /// Parentheses that are open in front of `end`, counted from `start`.
+    /// The number of parentheses open before `end`, counted from `start`.
     fn depth(&self, start: usize, end: usize) -> usize {
         (start..end).fold(0, |depth, index| match self.text(index) {
             "(" => depth + 1,
@@ -191,7 +191,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         (query..self.tokens.len()).take_while(|index| self.text(*index) == "(").count()
     }
 
-    /// The first word of each item of a list of columns that opens at `open`, and what follows the list.
+    /// The first word of each item of a column list that opens at `open`, and the position after the list.
     fn list(&self, open: usize) -> Option<(Vec<usize>, usize)> {
         let is_query =
             ["select", "with", "values", "from", "table", "("].iter().any(|word| self.is(open + 1, word));
@@ -200,7 +200,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
         let mut names = vec![open + 1];
         let mut depth = 0_usize;
-        // A list without an end, as in a text that was cut, is read as far as that.
+        // A list without an end, as in a truncated text, is read to the end.
         for index in open + 1..self.tokens.len().min(open + MOST_TOKENS) {
             match self.text(index) {
                 "(" | "<" | "[" => depth += 1,
@@ -213,7 +213,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         Some((names, self.tokens.len()))
     }
 
-    /// The items of the query that begins at `select`: where each begins and ends.
+    /// The start and end of each item of the query that begins at `select`.
     fn items(&self, select: usize) -> Vec<(usize, usize)> {
         let mut start = select + 1;
         while ["distinct", "all"].iter().any(|word| self.is(start, word)) {
@@ -251,12 +251,12 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         items
     }
 
-    /// Which columns of a query are credentials, by their names.
+    /// Which columns of a query are credentials, according to their names.
     pub(crate) fn outputs(&self, select: usize, known: &ScriptColumns) -> Vec<bool> {
         self.all_outputs(select, known, 0).0.into_iter().map(|column| column.is_hidden).collect()
     }
 
-    /// As [`Columns::outputs`], and whether these are all of its columns: those of `*` may not be known.
+    /// Like [`Columns::outputs`], and whether these are all of its columns: those of `*` may be unknown.
     fn all_outputs(&self, select: usize, known: &ScriptColumns, depth: usize) -> (Vec<Column>, bool) {
         let items = self.items(select);
         let from = items.last().map_or(0, |(_, end)| *end);
@@ -268,7 +268,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 Some(star) => {
                     let sources = sources.get_or_insert_with(|| self.sources(from, known, depth));
                     let name = star.checked_sub(2).filter(|_| star > start).map(|name| self.text(name));
-                    // `* EXCLUDE (a)` are others.
+                    // `* EXCLUDE (a)` selects other columns.
                     is_whole &= star + 1 == end && sources.add_all(name, &mut columns);
                 }
                 None => {
@@ -286,7 +286,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         (columns, is_whole)
     }
 
-    /// The tables of the FROM at `from`, in the order in which `*` has their columns.
+    /// The tables of the FROM clause at `from`, in the order in which `*` has their columns.
     fn sources(&self, from: usize, known: &ScriptColumns, depth: usize) -> Sources<'_> {
         let mut sources = Sources::default();
         let mut at = from;
@@ -317,7 +317,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             let is_alias = self.is_name(alias) && (alias > behind || is_bare);
             let name = if is_alias { Some(self.text(alias)) } else { own_name };
             let is_qualified = !is_alias && behind - start > 1;
-            // `t AS x(a, b)` has as many columns, with other names.
+            // `t AS x(a, b)` has the same number of columns, with other names.
             let has_names = is_alias && self.text(alias + 1) == "(";
             let columns = columns.map(|mut columns| {
                 columns.iter_mut().filter(|_| has_names).for_each(|column| column.name = ColumnName::UNKNOWN);
@@ -329,7 +329,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
             let next = (behind..end).find(|index| {
                 match self.text(*index) {
                     "(" => depth += 1,
-                    // That of a condition or of a list, and not the end of what is around.
+                    // It closes a condition or a list, not the enclosing expression.
                     ")" if depth > 0 => {
                         depth -= 1;
                         return false;
@@ -342,7 +342,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                 if self.is(*index, "using") {
                     joined = JoinedBy::Using(self.using(*index + 1));
                 }
-                // Of the join with the next table.
+                // It belongs to the join with the next table.
                 is_natural |= self.is(*index, "natural");
                 matches!(self.text(*index), "," | ")" | ";")
                     || ENDS_OF_FROM.iter().any(|word| self.is(*index, word))
@@ -359,15 +359,15 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         sources
     }
 
-    /// The columns that are listed behind USING.
+    /// The columns in the list after USING.
     fn using(&self, open: usize) -> Vec<ColumnName> {
         let names = self.list(open).map(|(names, _)| names).unwrap_or_default();
         names.into_iter().map(|name| ColumnName::of(self.text(name))).collect()
     }
 
     fn of_query(&self, select: usize, known: &ScriptColumns, depth: usize) -> Option<Vec<Column>> {
-        // Each level reads the ones below it for every `*`, so that the work grows as a power of the depth. Deeper
-        // columns are found by their own names.
+        // Each level reads those below it for every `*`, so that the work grows exponentially with the depth. Deeper columns are
+        // found only by their own names.
         if depth >= MOST_DEPTH {
             return None;
         }
@@ -375,9 +375,9 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         is_whole.then_some(columns)
     }
 
-    /// The columns of a table, or of a query of this statement that has the name.
+    /// The columns of a table, or of a query with that name in this statement.
     fn of_name(&self, name: &str, known: &ScriptColumns, depth: usize) -> Option<Vec<Column>> {
-        // A common table expression hides a table of the same name, so it is looked for first.
+        // A common table expression hides a table with the same name, so it is looked up first.
         let query = (1..self.tokens.len().min(MOST_TOKENS)).find(|index| {
             self.is(index - 1, name)
                 && self.is(*index, "as")
@@ -390,7 +390,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// The new name of an expression that ends in front of `index`, where there may be one.
+    /// The alias of an expression that ends before `index`, if there may be one.
     fn new_name(&self, index: usize) -> Option<usize> {
         let is_alias = self.is(index, "as") && self.is_name(index + 1);
         // `password p`, as the item of a list.
@@ -401,7 +401,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         if is_alias { Some(index + 1) } else { is_bare.then_some(index) }
     }
 
-    /// Whether what stands in front of the name at `name` is a credential under another one.
+    /// Whether the expression before the alias at `name` is a credential.
     fn renames(&self, name: usize, known: &ScriptColumns) -> bool {
         let end = if self.is(name - 1, "as") { name - 1 } else { name };
         let mut start = end;
@@ -429,7 +429,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         in_list && start < end && self.is_credential(start, end, known)
     }
 
-    /// Whether an expression is a hidden column: by itself, or in functions that return it.
+    /// Whether an expression is a hidden column: directly, or in functions that return it.
     fn is_credential(&self, start: usize, end: usize, known: &ScriptColumns) -> bool {
         let inside = start..end;
         let mut has_hidden = false;
@@ -441,7 +441,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                     TRANSPARENT.iter().any(|function| self.is(index, function))
                 }
                 Kind::Word | Kind::Name => {
-                    // In `password.id` the word names a table, and its column may be harmless.
+                    // In `password.id` the word is the name of a table, and its column may be harmless.
                     has_hidden |= !is_qualifier && self.is_hidden(index, known);
                     true
                 }
@@ -455,7 +455,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         has_hidden
     }
 
-    /// Columns that are compared to a credential hold credentials too: `ON u.password = t.p`.
+    /// Columns that are compared to a credential also contain credentials: `ON u.password = t.p`.
     fn equated(&self, known: &mut ScriptColumns) {
         for sign in (0..self.tokens.len()).filter(|index| matches!(self.text(*index), "=" | "==")) {
             let right = self.path(sign + 1).filter(|(_, behind)| self.text(*behind) != "(");
@@ -469,7 +469,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// Names that a list behind a query gives to its columns: `(SELECT password FROM u) AS t(p)`, `WITH t(p) AS (...)`.
+    /// Names that a list after a query gives to its columns: `(SELECT password FROM u) AS t(p)`, `WITH t(p) AS (...)`.
     fn renamed_by_lists(&self, known: &mut ScriptColumns) {
         let queries = (0..self.tokens.len()).filter(|index| self.is(*index, "select"));
         for select in queries.take(MOST_QUERIES) {
@@ -492,7 +492,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// The list in front of `AS (SELECT` or `AS SELECT`.
+    /// The list before `AS (SELECT` or `AS SELECT`.
     fn list_in_front(&self, select: usize) -> Option<(Vec<usize>, usize)> {
         let before = select.checked_sub(1)?;
         let before = if self.text(before) == "(" { before.checked_sub(1)? } else { before };
@@ -515,7 +515,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
     }
 }
 
-/// Words that are neither a column nor another name for one.
+/// Words that are neither a column nor an alias.
 fn is_keyword(word: &str) -> bool {
     const WORDS: [&str; 25] = [
         "and", "as", "asc", "by", "case", "desc", "distinct", "else", "end", "from", "in", "into", "is",

@@ -8,10 +8,10 @@ use crate::{captured::Captured, policy::Policy};
 const INPUT_OPTIONS: [&str; 2] = ["--param", "--params"];
 
 impl Policy {
-    /// Lets the arguments of the process through, the program first, as one line; none unless `capture.command_line` is on.
-    /// What stands behind the name of a credential is redacted, as in `--password=x` and `--api-key x`. For the value of a
-    /// parameter stands `?` under every policy: which of them are credentials is only known when the script is read, and the
-    /// inputs of the run have them as the policy shows inputs.
+    /// Captures the arguments of the process, the program first, as one line; `None` unless `capture.command_line` is on. The value
+    /// after the name of a credential is redacted, as in `--password=x` and `--api-key x`. The value of a parameter is replaced by
+    /// `?` under every policy: which parameters are credentials is known only when the script is read, and the inputs of the run
+    /// contain their values as far as the policy allows.
     pub fn capture_command_line(&self, arguments: impl IntoIterator<Item = OsString>) -> Option<Captured> {
         let shown = |argument: OsString| {
             let argument = argument.to_string_lossy();

@@ -1,30 +1,30 @@
-//! Comparisons of columns in texts: `a.token = b.token`, `token@1 = trim(token@1)`, `password = $1`. What stands behind the
-//! sign is a column, a function of columns or a placeholder, and no credential, though it stands behind the name of one.
+//! Comparisons of columns in texts: `a.token = b.token`, `token@1 = trim(token@1)`, `password = $1`. The operand after the operator
+//! is a column, a function of columns or a placeholder, and not a credential, although it follows the name of one.
 //!
-//! A text may be anything, and `password = hunter` a line of a configuration. So a name is taken for a column where it is the
-//! same as that in front, or where the words in front are those of a query or a plan.
+//! The text may be anything, and `password = hunter` a line of a configuration. So a name counts as a column only if it equals the
+//! name before the operator, or if the preceding words are those of a query or a plan.
 
 use crate::{closing_quote::closing_quote, secret::REDACTED};
 
-/// Bytes in front of a comparison that are looked at.
+/// How many bytes before a comparison are inspected.
 const IN_FRONT: usize = 512;
-/// Bytes of the longest call.
+/// The maximum length of a call in bytes.
 const LONGEST_CALL: usize = 1_024;
 
-/// A name, a sign that compares, and what it is compared to.
+/// A name, a comparison operator, and the other operand.
 pub(crate) struct Comparison<'a> {
-    /// What the text has in front of the name.
+    /// The text before the name.
     pub(crate) in_front: &'a str,
-    /// The name, with those in front of it: `a.token`.
+    /// The name, with its qualifiers: `a.token`.
     pub(crate) key: &'a str,
-    /// Whether it has the number that physical plans put behind the name of a column. Their texts have no quotes.
+    /// Whether it has the number that physical plans append to the name of a column. Such texts have no quotes.
     pub(crate) is_indexed: bool,
-    /// The text from the value on.
+    /// The text starting at the value.
     pub(crate) value: &'a str,
 }
 
 impl Comparison<'_> {
-    /// Whether the value contains no literal. `is_parameter` tells whether a placeholder is a known parameter.
+    /// Whether the value contains no literal. `is_parameter` returns whether a placeholder is a known parameter.
     pub(crate) fn has_no_literal(&self, is_parameter: impl Fn(&str) -> bool) -> bool {
         let value = self.value;
         let ends = |length: usize| {
@@ -63,7 +63,7 @@ impl Comparison<'_> {
             }
     }
 
-    /// Whether what is in the parentheses of a call are columns, numbers and calls, and this column among them.
+    /// Whether the arguments of a call are only columns, numbers and calls, and include this column.
     fn are_columns(&self, arguments: &str) -> bool {
         if arguments.contains(['\'', '"', '`']) {
             return false;
@@ -87,20 +87,20 @@ impl Comparison<'_> {
         has_same || self.is_indexed || self.is_in_query()
     }
 
-    /// Whether a column has the same name as that which is compared.
+    /// Whether a column has the same name as the compared one.
     fn is_same(&self, name: &str) -> bool {
         let own = self.key.rsplit('.').next().unwrap_or_default();
         !own.is_empty() && own.eq_ignore_ascii_case(name)
     }
 
-    /// Whether the words in front are those of a query or a plan, in which a condition begins here.
+    /// Whether the preceding words are those of a query or a plan, where a condition begins here.
     fn is_in_query(&self) -> bool {
         const BEGIN: [&str; 11] =
             ["on", "where", "and", "or", "having", "when", "not", "filter:", "join:", "select", "set"];
         const VERBS: [&str; 7] = ["select ", "update ", "delete ", "merge ", "join ", "join: ", "filter: "];
         let from = self.in_front.ceil_char_boundary(self.in_front.len().saturating_sub(IN_FRONT));
         let in_front = self.in_front[from..].to_ascii_lowercase();
-        // The table of a column in quotes: `a."token"`.
+        // The table of a quoted column: `a."token"`.
         let outside = in_front.trim_end_matches(['"', '`']);
         let table = outside.strip_suffix('.').map(|table| table.trim_end_matches(|c| is_name(c) || c == '.'));
         let outside = table.unwrap_or(outside).trim_end_matches(['(', ' ', '\n', '\t', '\r']);
@@ -109,7 +109,7 @@ impl Comparison<'_> {
     }
 }
 
-/// The length of a call that a text begins with, to the parenthesis that closes it.
+/// The length of a call at the beginning of a text, including its closing parenthesis.
 pub(crate) fn call(text: &str) -> Option<usize> {
     let text = &text[..text.floor_char_boundary(LONGEST_CALL)];
     let name = text.find(|c: char| !is_name(c)).filter(|end| *end > 0 && text[*end..].starts_with('('))?;
@@ -129,7 +129,7 @@ pub(crate) fn call(text: &str) -> Option<usize> {
     None
 }
 
-/// The name of a column with those in front of it.
+/// The name of a column with its qualifiers.
 struct Path<'a> {
     length: usize,
     /// Its last part, without quotes.
@@ -167,7 +167,7 @@ fn path(text: &str) -> Option<Path<'_>> {
     }
 }
 
-/// Whether a text looks like a column: words in small letters, with a table in front or without digits.
+/// Whether a text looks like a column: lower-case words, either with a table before them or without digits.
 fn is_name_of_column(text: &str) -> bool {
     text.len() <= 64
         && !text.contains('"')

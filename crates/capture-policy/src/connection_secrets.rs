@@ -1,4 +1,4 @@
-//! The credentials of connections, which a server or a proxy may repeat in its answers.
+//! The credentials of connections, which a server or a proxy may repeat in its responses.
 
 use std::env;
 
@@ -10,12 +10,12 @@ use crate::{
     redact::Redactor,
 };
 
-/// The variables that name proxies; each is read in small letters, too.
+/// The variables for proxies; each is also read in lower case.
 const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY"];
 
 impl Redactor {
-    /// A redactor for what comes back over a connection: it knows the values of the headers that are sent, and the
-    /// credentials of `url` and of the proxies that the environment names.
+    /// A redactor for the responses of a connection: it knows the values of the headers that are sent, and the credentials in `url`
+    /// and in the proxies from the environment.
     pub fn of_connection<'v>(headers: impl IntoIterator<Item = &'v str>, url: &str) -> Self {
         let redactor = Self::default();
         headers.into_iter().for_each(|value| redactor.hide_header(value));
@@ -24,8 +24,8 @@ impl Redactor {
         redactor
     }
 
-    /// Replaces the value of a header from now on, and the credential in it: the token behind `Bearer`, user and password
-    /// behind `Basic`. As [`Redactor::hide`] does.
+    /// Hides the value of a header from now on, and the credential in it: the token after `Bearer`, or user and password after
+    /// `Basic`. See [`Redactor::hide`].
     pub fn hide_header(&self, value: &str) {
         let value = value.trim();
         self.hide(value);
@@ -38,7 +38,7 @@ impl Redactor {
         }
     }
 
-    /// Replaces user and password of a URL from now on, wherever they stand.
+    /// Hides the user and password of a URL from now on, everywhere.
     pub fn hide_url(&self, url: &str) {
         let Some((_, place)) = url.split_once("://") else { return };
         let Authority { user, .. } = authority(place);
@@ -48,11 +48,11 @@ impl Redactor {
         if decoded != pair {
             self.hide_user(&decoded);
         }
-        // As a client sends it to a proxy.
+        // The form in which a client sends it to a proxy.
         self.hide(&BASE64_STANDARD.encode(decoded.as_bytes()));
     }
 
-    /// Replaces user and password of the proxies that the environment names from now on.
+    /// Hides the user and password of the proxies from the environment from now on.
     #[expect(
         clippy::disallowed_methods,
         reason = "hides what the HTTP client reads from the variables of the process"
@@ -61,7 +61,7 @@ impl Redactor {
         for name in PROXIES {
             for name in [name.to_owned(), name.to_lowercase()] {
                 if let Ok(url) = env::var(name) {
-                    // A proxy may be named without a scheme.
+                    // The address of a proxy may lack a scheme.
                     let url = if url.contains("://") { url } else { format!("http://{url}") };
                     self.hide_url(&url);
                 }
@@ -69,7 +69,7 @@ impl Redactor {
         }
     }
 
-    /// `user:password`, or a token alone.
+    /// `user:password`, or only a token.
     fn hide_user(&self, pair: &str) {
         self.hide(pair);
         if let Some((_, password)) = pair.split_once(':') {

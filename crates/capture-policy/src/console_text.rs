@@ -1,12 +1,12 @@
-//! What a command prints of a script and of errors.
+//! The form in which a command prints scripts and errors.
 
 use crate::{
     printable::{CONTINUED, printable, printable_lines},
     redact::Redactor,
 };
 
-/// The text of an error on the console. Lines of a script that it quotes stay as they are; any other further line is marked
-/// as a part of the message, so that none can pass for a line of ours.
+/// The text of an error for the console. Quoted lines of a script are unchanged; all other lines after the first are marked as part
+/// of the message, so that none can be mistaken for a line of ours.
 pub fn printable_error(text: &str) -> String {
     let mut shown = String::new();
     let mut lines = text.trim_end().split('\n').peekable();
@@ -19,7 +19,7 @@ pub fn printable_error(text: &str) -> String {
                 shown.push_str(&printable_lines(quoted));
             }),
             None => {
-                // One that is marked already is marked enough.
+                // Do not mark a line twice.
                 let line = line.strip_prefix(&CONTINUED[1..]).filter(|_| !is_first).unwrap_or(line);
                 shown.push_str(if is_first { "" } else { CONTINUED });
                 shown.push_str(&printable(line.trim_end_matches('\r')));
@@ -30,8 +30,8 @@ pub fn printable_error(text: &str) -> String {
 }
 
 impl Redactor {
-    /// A text for the console, where lines of a script may be quoted with a caret below: without credentials, and without
-    /// literals where the policy shows none.
+    /// A text for the console, which may quote lines of a script with a caret below: without credentials, and without literals if
+    /// the policy hides them.
     pub fn console_text(&self, text: &str) -> String {
         let mut out = Vec::new();
         let mut lines = text.split('\n').peekable();
@@ -48,8 +48,7 @@ impl Redactor {
         out.join("\n")
     }
 
-    /// As [`Redactor::console_text`], for the error of a statement: its message is shown as [`Redactor::error_text`] has
-    /// it.
+    /// Like [`Redactor::console_text`], for the error of a statement: its message is shown according to [`Redactor::error_text`].
     pub fn console_error(&self, text: &str) -> String {
         let lines: Vec<&str> = text.split('\n').collect();
         let quote = lines.windows(2).position(|pair| Quoted::new(pair[0], pair[1]).is_some());
@@ -100,7 +99,7 @@ impl<'a> Quoted<'a> {
             return format!("{margin}{source}\n{below_margin}{indent:caret$}^");
         }
         let before: String = source.chars().take(*caret).collect();
-        // Where the caret is inside of what is hidden, it stands under its end.
+        // If the caret is inside a hidden part, it is placed at the end of its replacement.
         let column = redactor.source_line(&before).chars().count().min(shown.chars().count());
         let indent: String = shown.chars().take(column).map(|c| if c == '\t' { c } else { ' ' }).collect();
         format!("{margin}{shown}\n{below_margin}{indent}^")

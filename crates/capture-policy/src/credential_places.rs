@@ -1,4 +1,4 @@
-//! Finding credentials by the key they stand under and by the shape they have.
+//! Finding credentials by their key or by their shape.
 
 use std::ops::Range;
 
@@ -17,25 +17,25 @@ use crate::{
 };
 
 impl Redactor {
-    /// Where the credentials are that [`Redactor::text`] finds. They may overlap.
+    /// The positions of the credentials that [`Redactor::text`] finds. They may overlap.
     pub(crate) fn credentials(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let mut at = 0;
         let behind = |at: usize, find: fn(&str) -> Option<Range<usize>>| {
             find(&text[at..]).map(|range| at + range.start..at + range.end)
         };
-        // These two span lines and words, so the reader of words below sees only what is between them.
+        // These two span lines and words, so the word reader below sees only the text between them.
         let clues = Clues::of(text);
         let mut key = clues.has(Clue::PrivateKey).then(|| behind(0, private_key)).flatten();
         let mut password = clues.has(Clue::Program).then(|| behind(0, program_password)).flatten();
         while let Some(first) =
             [&key, &password].into_iter().flatten().min_by_key(|range| range.start).cloned()
         {
-            // Each part once: searching the rest again from every find would be quadratic for a file of keys.
+            // Each part only once: searching the rest again after every match would be quadratic for a file of keys.
             self.scan(&text[at..first.start], at, &mut found);
             at = first.end;
             found.push(first);
-            // The one of the other kind is still the next of its kind, where it is not behind.
+            // The match of the other kind remains the next one of its kind, unless it is already passed.
             if key.as_ref().is_some_and(|range| range.start < at) {
                 key = behind(at, private_key);
             }
@@ -44,15 +44,14 @@ impl Redactor {
             }
         }
         self.scan(&text[at..], at, &mut found);
-        // On the whole text and not between the finds, because a phrase says of a word elsewhere in the line what it
-        // is.
+        // On the whole text instead of the parts between matches, because a phrase may refer to a word elsewhere in the line.
         found.extend(phrases::secrets(text, clues, |name| self.hides_key(name)));
         found.extend(users_of_paths(text));
         found.extend(self.secrets_of_queries(text));
         found
     }
 
-    /// Adds where credentials are in a text that begins at `offset`.
+    /// Adds the positions of credentials in a text that begins at `offset`.
     fn scan(&self, text: &str, offset: usize, out: &mut Vec<Range<usize>>) {
         let mut at = 0;
         while let Some(first) = text[at..].chars().next() {
@@ -70,7 +69,7 @@ impl Redactor {
                 }
                 continue;
             }
-            // By whole words: `token` inside `tokenizer` is not a key.
+            // Whole words only: `token` inside `tokenizer` is not a key.
             let found = self.look_at(word, rest, &text[..at]);
             if let Some(secret) = found.secret {
                 out.push(offset + at + secret.start..offset + at + secret.end);
@@ -79,7 +78,7 @@ impl Redactor {
         }
     }
 
-    /// Looks at the word that `rest` begins with, and what belongs to it; `in_front` is the text in front.
+    /// Inspects the word at the beginning of `rest`, and what belongs to it; `in_front` is the text before it.
     fn look_at(&self, word: &str, rest: &str, in_front: &str) -> Found {
         let before = in_front.chars().next_back();
         if let Some(secret) = shaped_credential(word, rest, before) {
@@ -88,8 +87,7 @@ impl Redactor {
         }
         let after = &rest[word.len()..];
         let in_rest = |range: Range<usize>, offset: usize| range.start + offset..range.end + offset;
-        // In front of keys: in `token://user:pw@host` the word is a scheme, and what is to be hidden is the user of
-        // the URL.
+        // Before keys: in `token://user:pw@host` the word is a scheme, and the user of the URL must be hidden.
         if let Some(place) = after.strip_prefix("://") {
             let start = word.len() + "://".len();
             let Authority { user, end } = authority(place);
@@ -112,7 +110,7 @@ impl Redactor {
         }
         let separator = Separator::after_key(word, after)
             .filter(|_| self.hides_key(word) || signs_url(word, in_front))
-            // A node may be called `tokens`, and what follows is its error.
+            // A node may be called `tokens`, followed by its error.
             .filter(|separator| !(separator.is_colon() && ends_with_place(in_front)))
             .filter(|_| !is_of_parser(word, in_front, after));
         if let Some(value) = separator.as_ref().and_then(|separator| separator.compared(after)) {
@@ -135,16 +133,16 @@ impl Redactor {
     }
 }
 
-/// Whether a parameter of a URL is what makes it one that anybody may ask: `?AWSAccessKeyId=a&Signature=s`. Elsewhere a signature
-/// is not a credential.
+/// Whether a parameter of a URL grants access to anyone who has the URL: `?AWSAccessKeyId=a&Signature=s`. Elsewhere a signature is
+/// not a credential.
 fn signs_url(word: &str, in_front: &str) -> bool {
     word.eq_ignore_ascii_case("signature") && in_front.ends_with(['?', '&'])
 }
 
-/// What there is to say of a word.
+/// The result of inspecting a word.
 struct Found {
-    /// Where a credential is, from the beginning of the word.
+    /// The position of a credential, relative to the beginning of the word.
     secret: Option<Range<usize>>,
-    /// How many bytes need no further look.
+    /// How many bytes can be skipped.
     length: usize,
 }

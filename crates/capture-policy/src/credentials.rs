@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-/// What a private key begins with.
+/// The beginning of a private key.
 pub(crate) const KEY_BEGIN: &str = "-----BEGIN ";
 const KEY_END: &str = "-----END ";
 const DASHES: &str = "-----";
-/// The longest header of a private key that is known is about half as long.
+/// The longest known header of a private key is about half as long.
 const KEY_HEADER_LIMIT: usize = 64;
 
-/// Users and passwords in URLs are looked for in so many bytes.
+/// How many bytes are searched for user and password of a URL.
 const AUTHORITY_LIMIT: usize = 1_024;
 
-/// Prefixes of keys that services give out, and how long such a key is at least.
+/// Prefixes of keys that services issue, and the minimum length of such a key.
 const PREFIXES: [(&str, usize); 41] = [
     ("AIza", 35),
     ("GOCSPX-", 24),
@@ -57,7 +57,7 @@ const PREFIXES: [(&str, usize); 41] = [
     ("ya29.", 20),
 ];
 
-/// Shorter than any of them.
+/// Shorter than all of them.
 const SHORTEST_KEY: usize = 15;
 
 /// The first private key of a text, from its first line to its last, or to the end of the text.
@@ -68,12 +68,11 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
         let header = &text[start + KEY_BEGIN.len()..];
         from = start + KEY_BEGIN.len();
         let Some(length) = header.find(DASHES).filter(|length| *length <= KEY_HEADER_LIMIT) else { continue };
-        // Certificates and public keys have the same frame, and are no secret: an error about one is only of use with
-        // it.
+        // Certificates and public keys have the same frame and are not secret: an error about one is useful only if it shows it.
         if !header[..length].contains("PRIVATE KEY") {
             continue;
         }
-        // To the end of the text where the end is missing: a key that was cut is still a key.
+        // To the end of the text if the end marker is missing: a truncated key is still a key.
         let end = header.find(KEY_END).and_then(|at| {
             let last = at + KEY_END.len();
             header[last..].find(DASHES).map(|dashes| from + last + dashes + DASHES.len())
@@ -83,7 +82,7 @@ pub(crate) fn private_key(text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The word that a text begins with, as keys are written: letters, digits, `_`, `-` and `.`.
+/// The word at the beginning of a text, with the characters of keys: letters, digits, `_`, `-` and `.`.
 pub(crate) fn word(text: &str) -> &str {
     let is_ascii_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let end = text.bytes().position(|byte| !is_ascii_part(byte)).unwrap_or(text.len());
@@ -94,21 +93,21 @@ pub(crate) fn word(text: &str) -> &str {
     &text[..end]
 }
 
-/// Where the credential is that a word has or `rest` begins with, if its shape shows one. `word` is the first word of
-/// `rest`, and `before` the character in front of it.
+/// The position of a credential that a word contains or `rest` begins with, recognised by its shape. `word` is the first word of
+/// `rest`, and `before` the character before it.
 pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) -> Option<Range<usize>> {
     if word.len() >= SHORTEST_KEY {
         let end = word.trim_end_matches(SEPARATORS).len();
-        // Three parts where a token is signed, five where it is encrypted.
+        // Three parts if a token is signed, five if it is encrypted.
         let last_token = word[..end].rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot);
         let starts = word.match_indices(SEPARATORS).map(|(at, separator)| at + separator.len());
-        // Behind each separator: names are put in front of keys, as in `token_ghp_...`.
+        // After each separator: keys may have a prefix, as in `token_ghp_...`.
         let found = [0].into_iter().chain(starts).find_map(|start| {
             let key = word.get(start..end).filter(|key| key.len() >= SHORTEST_KEY)?;
             let part = &key[..key.find(SEPARATORS).unwrap_or(key.len())];
             let has_prefix =
                 PREFIXES.iter().any(|(prefix, least)| key.len() >= *least && key.starts_with(prefix));
-            // `eyJ` is `{"` in base64, with which the header of each JSON Web Token begins (RFC 7519).
+            // `eyJ` is `{"` in base64, the beginning of the header of every JSON Web Token (RFC 7519).
             let is_web_token = key.starts_with("eyJ") && start < last_token && key.len() >= 20;
             let length = if is_aws_key_id(part) { part.len() } else { key.len() };
             (has_prefix || is_web_token || is_aws_key_id(part)).then_some(start..start + length)
@@ -120,8 +119,8 @@ pub(crate) fn shaped_credential(word: &str, rest: &str, before: Option<char>) ->
     aws_secret(rest, before)
 }
 
-/// Where the value is in a word that has one behind the name of a credential: `secret-Zq01vX7k.csv`. It is known by the letters
-/// and digits that are mixed in it, as no word or version has them.
+/// The position of the value in a word that contains the name of a credential and a value: `secret-Zq01vX7k.csv`. The value is
+/// recognised by its mixed letters and digits, which words and versions do not have.
 pub(crate) fn value_in_word(word: &str, hides: impl Fn(&str) -> bool) -> Option<Range<usize>> {
     const LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
     let stem = &word[..word.find('.').unwrap_or(word.len())];
@@ -137,14 +136,14 @@ pub(crate) fn value_in_word(word: &str, hides: impl Fn(&str) -> bool) -> Option<
     ((changes >= 2 && is_mixed || changes >= 4) && hides(&stem[..at])).then(|| at + 1..stem.len())
 }
 
-/// The secret key of AWS that a text begins with.
+/// The AWS secret key at the beginning of a text.
 pub(crate) fn aws_secret(rest: &str, before: Option<char>) -> Option<Range<usize>> {
-    // Part of a longer run of such letters is not a key of exactly this length.
+    // A part of a longer run of such letters is not a key, which has exactly this length.
     let is_inside = before.is_some_and(|c| c.is_ascii() && c != '=' && is_base64(c as u8));
     (!is_inside && is_aws_secret(rest)).then_some(0..AWS_SECRET_LENGTH)
 }
 
-/// What may stand between the parts of a word.
+/// Possible separators between the parts of a word.
 const SEPARATORS: [char; 3] = ['_', '-', '.'];
 
 fn is_aws_key_id(word: &str) -> bool {
@@ -155,7 +154,7 @@ fn is_aws_key_id(word: &str) -> bool {
 
 const AWS_SECRET_LENGTH: usize = 40;
 
-/// Forty characters of base64 that are neither a hash nor a name: with capitals, small letters and scattered digits.
+/// Forty characters of base64 that are neither a hash nor a name: with upper and lower case and scattered digits.
 fn is_aws_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
     let Some(secret) = bytes.get(..AWS_SECRET_LENGTH) else { return false };
@@ -172,7 +171,7 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
-/// Whether a word is base64 and no word of a language: it has a digit, a sign, or a capital that is not its first.
+/// Whether a word is base64 instead of natural language: it has a digit, a symbol, or a capital other than its first letter.
 pub(crate) fn is_encoded(word: &str) -> bool {
     word.len() >= 4
         && word.bytes().all(is_base64)
@@ -182,21 +181,21 @@ pub(crate) fn is_encoded(word: &str) -> bool {
             .any(|(at, byte)| !byte.is_ascii_lowercase() && (at > 0 || !byte.is_ascii_uppercase()))
 }
 
-/// The part of a URL behind `://`, up to its path.
+/// The part of a URL after `://`, up to its path.
 pub(crate) struct Authority {
     /// User and password, without the `@`.
     pub(crate) user: Option<Range<usize>>,
     pub(crate) end: usize,
 }
 
-/// Where the authority that `place` begins with ends. A password may contain what should have been escaped in it.
+/// The end of the authority at the beginning of `place`. A password may contain characters that should have been escaped.
 pub(crate) fn authority(place: &str) -> Authority {
     let is_outside = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | '\\');
-    // Bounded, because a text may have thousands of `://` in it, and each would look through all the rest for its `@`.
+    // Limited, because a text may contain thousands of `://`, and each would search the rest for its `@`.
     let place = &place[..place.floor_char_boundary(AUTHORITY_LIMIT)];
     let place = &place[..place.find(is_outside).unwrap_or(place.len())];
     let end = place.find(['/', '?', '#']).unwrap_or(place.len());
-    // The last one: a password may have an `@` that was not escaped.
+    // The last one: a password may contain an unescaped `@`.
     if let Some(at) = place[..end].rfind('@') {
         return Authority { user: Some(0..at), end };
     }
@@ -204,15 +203,15 @@ pub(crate) fn authority(place: &str) -> Authority {
         Some((_, port)) => port.bytes().all(|byte| byte.is_ascii_digit() || byte == b']'),
         None => true,
     };
-    // A password may have a `/` in it that was not escaped. It shows by what would else be the port: that is a number,
-    // and a password is most often not.
+    // A password may contain an unescaped `/`. This is recognised by the apparent port: a port is a number, and a password usually
+    // is not.
     match place.rfind('@') {
         Some(at) if !has_port => Authority { user: Some(0..at), end: at + 1 },
         _ => Authority { user: None, end },
     }
 }
 
-/// Where the users and passwords of all URLs in a text stand.
+/// The positions of the users and passwords of all URLs in a text.
 pub(crate) fn users_of_urls(text: &str) -> Vec<Range<usize>> {
     const SIGN: &str = "://";
     let places = text.match_indices(SIGN).map(|(at, sign)| at + sign.len());
@@ -224,14 +223,14 @@ pub(crate) fn users_of_urls(text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The quote that a text begins with: its length with the backslashes before it, and the mark itself.
+/// The quote at the beginning of a text: its length including preceding backslashes, and the quote character.
 pub(crate) fn quote(text: &str) -> Option<(usize, char)> {
     let marks = text.trim_start_matches('\\');
     let mark = marks.chars().next().filter(|c| matches!(c, '"' | '\'' | '`'))?;
     Some((text.len() - marks.len() + 1, mark))
 }
 
-/// The length of the JSON object or array that a text begins with, or of the text where it does not end.
+/// The length of the JSON object or array at the beginning of a text, or of the text if it does not end.
 pub(crate) fn block(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut in_text = false;

@@ -1,16 +1,16 @@
-//! What dialects begin a comment with besides `--` and `/*`, and how a script changes the dialect.
+//! The comment markers of SQL dialects other than `--` and `/*`, and how a script changes the dialect.
 
-/// The further signs that begin a comment, which ends with its line.
+/// Additional markers of line comments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct LineComments {
-    /// `#`, which is an operator elsewhere.
+    /// `#`, which is an operator in other dialects.
     pub(crate) hash: bool,
     /// `//`.
     pub(crate) slashes: bool,
 }
 
 impl LineComments {
-    /// Those of a dialect, by the name that DataFusion has for it.
+    /// The markers of a dialect, by its DataFusion name.
     pub(crate) fn of_dialect(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         Self {
@@ -19,23 +19,23 @@ impl LineComments {
         }
     }
 
-    /// What begins a comment in the one or the other.
+    /// The markers of either.
     pub(crate) const fn or(self, other: Self) -> Self {
         Self { hash: self.hash || other.hash, slashes: self.slashes || other.slashes }
     }
 }
 
-/// Whether a text names a dialect in which double quotes make literals.
+/// Whether a text names a dialect in which double quotes delimit literals.
 pub(crate) fn has_double_quoted_text(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["mysql", "bigquery", "databricks", "hive", "spark"].iter().any(|dialect| text.contains(dialect))
 }
 
-/// Bytes of a statement in which a dialect is set.
+/// The maximum length in bytes of a statement that sets a dialect.
 const LONGEST: usize = 256;
 
-/// The dialect that a statement sets, empty where it takes the setting back: `SET datafusion.sql_parser.dialect = 'mysql'`.
-/// `statement` may have more behind it.
+/// The dialect that a statement sets, empty if it resets the setting: `SET datafusion.sql_parser.dialect = 'mysql'`. `statement`
+/// may be followed by more text.
 pub(crate) fn dialect_set(statement: &str) -> Option<&str> {
     let statement = &statement[..statement.floor_char_boundary(LONGEST)];
     let statement = statement.split(';').next().unwrap_or_default();
@@ -61,10 +61,10 @@ pub(crate) fn dialect_set(statement: &str) -> Option<&str> {
     Some(&value[..value.find(|c: char| !c.is_alphanumeric()).unwrap_or(value.len())])
 }
 
-/// The signs of all dialects that a script sets.
+/// The markers of all dialects that a script sets.
 pub(crate) fn of_script(sql: &str) -> LineComments {
     let mut all = LineComments::default();
-    // Most texts set none, and are read no further.
+    // Most texts set none, and are not read any further.
     if !sql.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"dialect")) {
         return all;
     }
@@ -98,7 +98,7 @@ mod tests {
         }
     }
 
-    /// What `prod` shows of a script that was learned.
+    /// What `prod` shows of a script after learning it.
     fn shown(script: &str) -> String {
         let redactor = Policy::of_profile(Profile::Prod).redactor().clone();
         redactor.learn(script);
@@ -135,7 +135,7 @@ mod tests {
         redactor.learn("SET datafusion.sql_parser.dialect = 'mysql'; SELECT 1");
         assert_eq!(redactor.sql_text("SELECT a # zqmk\nFROM t"), "SELECT a # ?\nFROM t");
         assert_eq!(redactor.source_line("SELECT a # zqmk"), "SELECT a # ?");
-        // As another dialect has it, it is a literal of two lines.
+        // In another dialect it is a literal of two lines.
         let both = redactor.sql_text("SELECT a # 'zq\nmk', b");
         assert!(!both.contains("zq") && !both.contains("mk"), "{both}");
         let other = Policy::of_profile(Profile::Prod).redactor().clone();

@@ -1,17 +1,18 @@
-//! Names of columns that the engine makes of window expressions, without the numbers in their frames: `ROWS 3 PRECEDING`.
+//! Removes the numbers in window frames, such as `ROWS 3 PRECEDING`, from column names that the engine generates for window
+//! expressions.
 
 use std::borrow::Cow;
 
 use crate::rewritten::resumed;
 
-/// What stands behind a bound.
+/// The text after a bound.
 const DIRECTIONS: [&str; 2] = [" PRECEDING", " FOLLOWING"];
-/// What stands in front of one.
+/// The text before a bound.
 const STARTS: [&str; 5] = ["BETWEEN ", "AND ", "ROWS ", "RANGE ", "GROUPS "];
 /// A bound is a number or an interval.
 const LONGEST: usize = 256;
 
-/// The text with every bound of a window frame replaced by `?`. Unbounded ones stay.
+/// The text with every bound of a window frame replaced by `?`. Unbounded ones are unchanged.
 pub(crate) fn without_frame_bounds(text: &str) -> Cow<'_, str> {
     let (mut out, mut written, mut at) = (String::new(), 0, 0);
     let next = |from: usize| {

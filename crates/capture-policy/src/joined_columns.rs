@@ -1,8 +1,8 @@
-//! The columns that `*` has of the tables of a FROM, also where these are joined by the names of columns.
+//! The columns of `*` for the tables of a FROM clause, including joins by column names.
 //!
-//! What `JOIN ... USING (id)` compares is there once. DataFusion keeps the one of the table whose name sorts first, at that
-//! table's place, so that the places of all columns behind the other one move. Where names are not known, a column may be at
-//! each place that it can have.
+//! A column in `JOIN ... USING (id)` occurs only once. DataFusion keeps the one of the table whose name sorts first, in the
+//! position of that table, so that all columns after the other one move. If names are unknown, a column is assumed in every
+//! possible position.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,8 +18,8 @@ pub(crate) struct Column {
     pub(crate) name: ColumnName,
 }
 
-/// The hash of a name in small letters, since many tables may have many columns. That of an expression without a name, or of a
-/// column that is not known, is equal to no other.
+/// The hash of a lower-case name, to save memory, since many tables may have many columns. Expressions without a name and unknown
+/// columns never compare equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ColumnName(u32);
 
@@ -42,33 +42,33 @@ impl ColumnName {
 #[derive(Default)]
 pub(crate) struct Sources<'a> {
     pub(crate) tables: Vec<Source<'a>>,
-    /// Whether all of them are there.
+    /// Whether the list is complete.
     pub(crate) is_whole: bool,
 }
 
 /// A table of a FROM.
 pub(crate) struct Source<'a> {
-    /// What it is called there, in quotes or not.
+    /// Its name or alias, possibly quoted.
     pub(crate) name: &'a str,
-    /// Whether that is a name with a schema in front, which sorts in another way.
+    /// Whether the name is qualified with a schema, which affects the sort order.
     pub(crate) is_qualified: bool,
-    /// `None` where they are not known.
+    /// `None` if unknown.
     pub(crate) columns: Option<Vec<Column>>,
     pub(crate) joined: JoinedBy,
 }
 
-/// By which of its columns a table is joined with those in front of it.
+/// The columns with which a table is joined to those before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JoinedBy {
-    /// None by its name alone.
+    /// No columns by name alone.
     Condition,
     Using(Vec<ColumnName>),
-    /// All that are on both sides.
+    /// All columns that are on both sides.
     Natural,
 }
 
 impl Sources<'_> {
-    /// Adds the columns of all tables, or of the one with that name. False where they are not all known.
+    /// Adds the columns of all tables, or of the one with that name. Returns false if not all of them are known.
     pub(crate) fn add_all(&self, name: Option<&str>, columns: &mut Vec<Column>) -> bool {
         if let Some(name) = name {
             let is_meant = |source: &&Source<'_>| unquoted(name).eq_ignore_ascii_case(unquoted(source.name));
@@ -97,13 +97,13 @@ impl Sources<'_> {
     }
 }
 
-/// Where a column stands: its table, and its place in that.
+/// The position of a column: its table, and its position in the table.
 type Place = (usize, usize);
 
-/// Which columns `*` leaves out. `None` where that is not known.
+/// The columns that `*` leaves out. `None` if unknown.
 fn left_out(tables: &[(&Source<'_>, &[Column])]) -> Option<HashSet<Place>> {
     let mut left_out = HashSet::new();
-    // Looked up and not searched for: a table may have thousands of columns, and be joined by all of them.
+    // A hash lookup instead of a search: a table may have thousands of columns, and be joined by all of them.
     let mut before: HashMap<ColumnName, Place> = HashMap::new();
     let mut all_are_known = true;
     for (right, (source, columns)) in tables.iter().enumerate() {
@@ -136,13 +136,13 @@ fn left_out(tables: &[(&Source<'_>, &[Column])]) -> Option<HashSet<Place>> {
     Some(left_out)
 }
 
-/// The name as DataFusion has it: in small letters, unless it is in quotes.
+/// The name as DataFusion normalises it: in lower case unless quoted.
 fn sorted_name(source: &Source<'_>) -> String {
     let name = unquoted(source.name);
     if name.len() == source.name.len() { name.to_lowercase() } else { name.to_owned() }
 }
 
-/// All columns, of which each credential is at every place to which those that are there once may have moved it.
+/// All columns, with each credential in every position to which omitted duplicates may have moved it.
 fn at_each_place(tables: &[(&Source<'_>, &[Column])]) -> Vec<Column> {
     let once = tables.iter().skip(1).map(|(source, columns)| match &source.joined {
         JoinedBy::Condition => 0,
@@ -152,7 +152,7 @@ fn at_each_place(tables: &[(&Source<'_>, &[Column])]) -> Vec<Column> {
     let moved_by: usize = once.sum();
     let all = tables.iter().flat_map(|(_, columns)| *columns);
     let mut places: Vec<Column> = all.map(|column| Column { name: ColumnName::UNKNOWN, ..*column }).collect();
-    // Backwards, with the distance to the next credential behind.
+    // Backwards, with the distance to the next credential after it.
     let mut behind = None;
     for column in places.iter_mut().rev() {
         behind = if column.is_hidden { Some(0) } else { behind.map(|distance: usize| distance + 1) };

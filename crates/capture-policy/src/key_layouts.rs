@@ -1,8 +1,8 @@
-//! Values that belong to a key by the layout of a text: elements of XML, blocks of YAML, and pairs with a tab between them.
+//! Values that belong to a key because of the layout: XML elements, YAML blocks, and pairs separated by a tab.
 
 use std::ops::Range;
 
-/// Bytes of the longest value that is looked for the end of.
+/// The maximum length in bytes of a value whose end is searched for.
 const LONGEST: usize = 4 * 1_024;
 
 /// A key in a text.
@@ -13,7 +13,7 @@ pub(crate) struct PlacedKey<'a> {
 }
 
 impl PlacedKey<'_> {
-    /// Whether it is laid out as one that may have a value. The value itself is dear to look for.
+    /// Whether its layout allows a value. Searching for the value itself is expensive.
     pub(crate) fn is_laid_out(&self) -> bool {
         match self.after.as_bytes().first() {
             Some(b'>' | b' ' | b'\n') => self.opens_element(),
@@ -23,7 +23,7 @@ impl PlacedKey<'_> {
         }
     }
 
-    /// Where the value is in what follows the key.
+    /// The position of the value in the text after the key.
     pub(crate) fn value(&self) -> Option<Range<usize>> {
         match self.after.as_bytes().first()? {
             b':' => self.block(),
@@ -40,7 +40,7 @@ impl PlacedKey<'_> {
         outside.ends_with('<')
     }
 
-    /// `<password>x</password>`, with attributes and other elements. A tag that is not closed is not an element: `--token <TOKEN>`.
+    /// `<password>x</password>`, possibly with attributes and other elements. An unclosed tag is not an element: `--token <TOKEN>`.
     fn element(&self) -> Option<Range<usize>> {
         let after = looked_at(self.after);
         let tag = after.find(['>', '<']).filter(|end| after[*end..].starts_with('>'))?;
@@ -59,7 +59,7 @@ impl PlacedKey<'_> {
         }
     }
 
-    /// `password: |` and the lines below it that stand further to the right.
+    /// `password: |` and the more indented lines below it.
     fn block(&self) -> Option<Range<usize>> {
         let after = looked_at(self.after);
         let (header, _) = after.split_once('\n')?;
@@ -86,7 +86,7 @@ impl PlacedKey<'_> {
         self.in_front.is_empty() || self.in_front.ends_with(['\n', '\'', '"'])
     }
 
-    /// A pair that is alone in its line. Text that may be the type or another name of a column does not count as a value.
+    /// A pair alone on its line. Text that may be the type or an alias of a column does not count as a value.
     fn behind_tab(&self) -> Option<Range<usize>> {
         let after = looked_at(self.after);
         let start = after.len() - after.trim_start_matches('\t').len();
@@ -107,7 +107,7 @@ fn looked_at(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST)]
 }
 
-/// A part of a text without the blanks around it; none where nothing else is in it.
+/// A part of a text without surrounding whitespace; `None` if nothing else is in it.
 fn trimmed(text: &str, part: Range<usize>) -> Option<Range<usize>> {
     let inside = text[part.clone()].trim_end();
     let start = part.start + inside.len() - inside.trim_start().len();

@@ -1,4 +1,4 @@
-//! The names that credentials have.
+//! The names of credentials.
 
 use std::{cell::LazyCell, sync::LazyLock};
 
@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 
 use crate::credentials::word;
 
-/// A name that contains one of these is that of a credential.
+/// A name that contains one of these is the name of a credential.
 const PARTS: [&str; 34] = [
     "accesskey",
     "accountkey",
@@ -44,23 +44,22 @@ const PARTS: [&str; 34] = [
     "xgoogsignature",
 ];
 
-/// What follows such a part, all letters in one word, in names that are not those of credentials: `tokenizer`,
-/// `secretary`, `api_keyboard`.
+/// What follows such a part within the same word in names that are harmless: `tokenizer`, `secretary`, `api_keyboard`.
 const HARMLESS_ENDS: [(&str, &[&str]); 3] = [
     ("token", &["iz", "is", "ed"]),
     ("secret", &["ar", "io", "iv", "e"]),
     ("key", &["board", "note", "stone", "word"]),
 ];
 
-/// Names of credentials that are parts of too many harmless ones: only the last word of a name counts. `sig` is one in
-/// `url_sig`, and none in `sig_figs`.
+/// Names of credentials that are part of too many harmless names: only the last word of a name counts. `sig` identifies `url_sig`,
+/// but not `sig_figs`.
 const LAST_WORDS: [&str; 26] = [
     "auth", "bearer", "cipher", "cred", "creds", "dbpass", "dbpw", "dbpwd", "dsn", "hmac", "jwt", "kerberos",
     "otp", "pass", "pat", "pem", "pin", "pw", "pwd", "salt", "sas", "sig", "userpass", "userpw", "userpwd",
     "webhook",
 ];
 
-/// Words behind those that say in which form, or which one, it is: `pin_hash`, `pw_old`.
+/// Words after the name of a credential that describe its form or version: `pin_hash`, `pw_old`.
 const FORMS: [&str; 20] = [
     "b",
     "base",
@@ -84,10 +83,10 @@ const FORMS: [&str; 20] = [
     "values",
 ];
 
-/// Names of credentials that are something else as a part of another name: `total_kms` are kilometres.
+/// Names of credentials that mean something else as part of another name: `total_kms` are kilometres.
 const WHOLE_NAMES: [&str; 1] = ["kms"];
 
-/// Words of which the usual names of credentials are made: `api_key`, `client_secret`, `db.password`.
+/// Words of which the common names of credentials consist: `api_key`, `client_secret`, `db.password`.
 const PLAIN_WORDS: [&str; 18] = [
     "access",
     "api",
@@ -109,7 +108,7 @@ const PLAIN_WORDS: [&str; 18] = [
     "value",
 ];
 
-/// Words in front of `tokens` that make them a number of tokens, as of a language model or a rate limit.
+/// Words before `tokens` that make it a number of tokens, as for a language model or a rate limit.
 const BEFORE_COUNTED: [&str; 17] = [
     "avg",
     "cached",
@@ -129,12 +128,11 @@ const BEFORE_COUNTED: [&str; 17] = [
     "prompt",
     "total",
 ];
-/// Words behind `token` or `tokens` that do.
+/// Words after `token` or `tokens` that make it a number.
 const BEHIND_COUNTED: [&str; 6] = ["budget", "count", "counts", "limit", "per", "used"];
 
-/// Words of which one makes the key of an option or a setting that of a credential: those hold no data that such a word
-/// could be the name of, as that of a column could. Whole words count, so that `path`, `pattern`, `spin` or `certainty`
-/// are not.
+/// Words, any of which makes the key of an option or a setting the key of a credential. In options such a word cannot be the name
+/// of ordinary data, as in a column. Only whole words count, so `path`, `pattern`, `spin` and `certainty` do not match.
 const OPTION_WORDS: [&str; 37] = [
     "apikey",
     "auth",
@@ -175,15 +173,15 @@ const OPTION_WORDS: [&str; 37] = [
     "webhook",
 ];
 
-/// What normalised names are looked up in.
+/// The tables for looking up normalised names.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyNames {
     parts: Vec<String>,
-    /// Finds any of the parts; `None` where there are too many for it.
+    /// Finds any of the parts; `None` if there are too many.
     matcher: Option<AhoCorasick>,
 }
 
-/// Without extra names. A program has several policies, and the matcher is shared by its copies.
+/// Without extra names. A program has several policies, and clones share the matcher.
 static USUAL: LazyLock<KeyNames> =
     LazyLock::new(|| KeyNames::of_parts(PARTS.into_iter().map(str::to_owned).collect()));
 
@@ -201,13 +199,13 @@ impl KeyNames {
         Self { matcher: AhoCorasick::new(&parts).ok(), parts }
     }
 
-    /// Whether a name is that of a credential.
+    /// Whether a name is the name of a credential.
     pub(crate) fn hide(&self, name: &str) -> bool {
-        // First, because it looks at the end alone and needs no other form of the name.
+        // First, because it inspects only the end and does not need the normalised name.
         if is_last_word(name) {
             return true;
         }
-        // Most names are short and plain, and every word of a text is asked for.
+        // Most names are short and plain, and this is called for every word of a text.
         let mut buffer = [0; 64];
         let mut length = 0;
         let plain = name.is_ascii() && name.len() <= buffer.len();
@@ -225,11 +223,11 @@ impl KeyNames {
             || self.has_part(name, &normalized)
     }
 
-    /// Whether a part is in the name, and not the beginning of a harmless word.
+    /// Whether the name contains a part that is not the beginning of a harmless word.
     fn has_part(&self, name: &str, normalized: &str) -> bool {
-        // Of the whole name, and only where a part is found.
+        // For the whole name, and only if a part was found.
         let is_number = LazyCell::new(|| is_number_of_tokens(name));
-        // In `token_is_set`, it is a word of its own.
+        // In `token_is_set`, it is a separate word.
         let is_one_word = LazyCell::new(|| {
             let name = name.to_lowercase();
             HARMLESS_ENDS.map(|(part, ends)| ends.iter().any(|rest| name.contains(&[part, *rest].concat())))
@@ -252,7 +250,7 @@ impl KeyNames {
         }
     }
 
-    /// Whether the key of an option or a setting is that of a credential.
+    /// Whether the key of an option or a setting is the key of a credential.
     pub(crate) fn hide_option(&self, key: &str) -> bool {
         self.hide(key)
             || words(key).any(|word| {
@@ -263,13 +261,13 @@ impl KeyNames {
     }
 }
 
-/// Whether a name that is that of a credential is made of such words alone, as a key is and no password should be.
+/// Whether the name of a credential consists only of such words, like a key and unlike a password.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     name.split(['_', '-', '.', ' '])
         .all(|word| PLAIN_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
-/// The words of a key: `aws`, `Access` and `Key` of `aws.AccessKey2`, `API` and `Key` of `APIKey`. Digits end a word.
+/// The words of a key: `aws`, `Access` and `Key` in `aws.AccessKey2`, `API` and `Key` in `APIKey`. Digits end a word.
 fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split(|c: char| !c.is_alphabetic()).flat_map(|part| {
         let mut starts = vec![0];
@@ -307,7 +305,7 @@ fn is_number_of_tokens(name: &str) -> bool {
     tokens.peek().is_some() && tokens.all(of_number)
 }
 
-/// Whether the last word of a name is one of a credential, or the one in front of words that say in which form it is.
+/// Whether the last word of a name, ignoring words that describe the form, identifies a credential.
 fn is_last_word(name: &str) -> bool {
     let is_one_of = |words: &[&str], word: &str| words.iter().any(|known| word.eq_ignore_ascii_case(known));
     let mut rest = name;
@@ -320,13 +318,13 @@ fn is_last_word(name: &str) -> bool {
         if start == 0 || !is_one_of(&FORMS, last) {
             return false;
         }
-        // `password_file`: what it is of stands before the form.
+        // `password_file`: the name is before the form.
         rest = &rest[..start];
     }
 }
 
-/// `Pwd` of `dbPwd`, `pwd` of `db_pwd`, `PWD` of `DB_PWD`, `salt` of `md5salt`. Read from the end: it is asked again in front of
-/// each word of a form, and a word of a text may be long.
+/// `Pwd` in `dbPwd`, `pwd` in `db_pwd`, `PWD` in `DB_PWD`, `salt` in `md5salt`. Read from the end, because this is repeated for
+/// each word of a form, and a word in a text may be long.
 fn last_word(key: &str) -> &str {
     let key = key.trim_end_matches(|c: char| !c.is_alphabetic());
     let mut next: Option<char> = None;
@@ -343,7 +341,7 @@ fn normalized(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a word is an option of a program that user and password follow, as in `curl -u ann:hunter2`.
+/// Whether a word is a program option that is followed by user and password, as in `curl -u ann:hunter2`.
 pub(crate) fn takes_user(option: &str) -> bool {
     ["-u", "-U", "--user", "--proxy-user"].contains(&option)
 }
@@ -354,7 +352,7 @@ pub(crate) fn user_and_password(text: &str) -> Option<usize> {
     let password = text[user.len()..].strip_prefix(':')?;
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`');
     let length = password.find(ends).unwrap_or(password.len());
-    // `https://` is a scheme and not a user.
+    // `https://` is a scheme, not a user.
     (!user.is_empty() && length > 0 && !password.starts_with("//")).then(|| user.len() + 1 + length)
 }
 
@@ -391,7 +389,7 @@ mod tests {
         apikey, api_keys, auth, auth_value, http_auth, accesstoken, token_value, tokens, tokenHash, refreshToken, \
         client_secrets, secretValue, pin_hash, new_pw, pw_old, hmac_key, hmacKey, hmackey, auth_keys, md5salt, sha256salt, \
         userpass, dbpass, max_token, tokens_hash, token_limit_password, kennwort";
-    /// Names of columns, arguments and attributes that are not: the data of many tables.
+    /// Names of columns, arguments and attributes that are not credentials: the data of many tables.
     const HARMLESS_NAMES: &str = "\
         path, partition, pattern, batch, spin, opinion, session_id, session, ticket, ticket_id, signature_date, \
         plan_signature, is_private, certificate_count, key, keys, connection, patient, pinned, pin_count, shipping, author, \

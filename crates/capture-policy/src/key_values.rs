@@ -1,5 +1,4 @@
-//! Values behind keys in free text, as in `password=x`, `"token": "x"`, a header or a connection string: where they begin
-//! and end.
+//! Values after keys in free text, as in `password=x`, `"token": "x"`, a header or a connection string: where they begin and end.
 
 use std::ops::Range;
 
@@ -10,22 +9,22 @@ use crate::{
     secret::REDACTED,
 };
 
-/// What may stand between a key and its value; `<` and `>` may too, behind a blank.
+/// The separators between a key and its value; after whitespace also `<` and `>`.
 const SIGNS: [&str; 9] = ["=>", ":=", "==", "!=", "<>", "<=", ">=", "=", ":"];
 
-/// What stands between a key and its value.
+/// The text between a key and its value.
 pub(crate) struct Separator {
-    /// `=` or `:` or the like. `None` for a blank.
+    /// The operator, such as `=` or `:`. `None` for whitespace only.
     sign: Option<&'static str>,
     key_is_quoted: bool,
     /// Whether the value is on another line.
     breaks_line: bool,
-    /// Bytes from the end of the key to the value.
+    /// The number of bytes from the end of the key to the value.
     length: usize,
 }
 
 impl Separator {
-    /// Looks only at the next few characters, so that it can be asked of every word.
+    /// Looks only at the next few characters, so that it can be called for every word.
     pub(crate) fn after_key(key: &str, after: &str) -> Option<Self> {
         if !after.starts_with(['=', ':', '!', '<', '>', '@', '"', '\'', '`', '\\', ' ', '\n', '\t', '\r']) {
             return None;
@@ -44,7 +43,7 @@ impl Separator {
         }
         let blank = &sign_and_value[sign.map_or(0, str::len)..];
         let value = blank.trim_start();
-        // `--token <TOKEN>`, as the help of a command has it.
+        // `--token <TOKEN>`, as in the help of a command.
         if is_option(key) && !key_is_quoted && stands_for_value(sign_and_value) {
             return None;
         }
@@ -62,17 +61,17 @@ impl Separator {
         })
     }
 
-    /// Whether it compares, and what stands in `after`, which is what follows the key, from the value on.
+    /// The text from the value on, if the separator compares; `after` is the text after the key.
     pub(crate) fn compared<'t>(&self, after: &'t str) -> Option<&'t str> {
         (self.sign.is_some_and(|sign| !matches!(sign, ":" | "=>" | ":="))).then(|| &after[self.length..])
     }
 
-    /// Whether it is a colon, which stands behind the name of what an error is about, too.
+    /// Whether it is a colon, which also follows the name of what an error is about.
     pub(crate) fn is_colon(&self) -> bool {
         self.sign == Some(":")
     }
 
-    /// Where the value is in `after`, which is what follows the key; `before` is the character in front of the key.
+    /// The position of the value in `after`, the text after the key; `before` is the character before the key.
     pub(crate) fn value(&self, before: Option<char>, after: &str) -> Option<Range<usize>> {
         let value = &after[self.length..];
         let found = match quote(value) {
@@ -83,10 +82,10 @@ impl Separator {
         (!found.is_empty()).then(|| self.length + found.start..self.length + found.end)
     }
 
-    /// The length of a value without quotes.
+    /// The length of an unquoted value.
     fn bare(&self, before: Option<char>, value: &str) -> usize {
         let end = match (self.sign, self.key_is_quoted) {
-            // A header or a line of YAML, in the quotes that it was opened with.
+            // A header or a YAML line, in the quotes with which it was opened.
             (Some(":"), false) => match before.filter(|mark| is_quote(*mark)) {
                 Some(mark) => value.find(['\n', mark]),
                 None => value.find('\n'),
@@ -102,7 +101,7 @@ impl Separator {
     }
 }
 
-/// Where the token is that follows the name of an authentication scheme.
+/// The position of the token after the name of an authentication scheme.
 pub(crate) fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
     let is_basic = word.eq_ignore_ascii_case("basic");
     if !is_basic && !word.eq_ignore_ascii_case("bearer") {
@@ -115,12 +114,12 @@ pub(crate) fn token_of_scheme(word: &str, after: &str) -> Option<Range<usize>> {
     is_token.then(|| start..start + token.len())
 }
 
-/// Whether a value may follow a word behind a blank alone. One dash is a minus in SQL, so those that have it are listed.
+/// Whether a value may follow the word after only whitespace. A single dash is a minus in SQL, so options with one dash are listed.
 fn is_option(word: &str) -> bool {
     word.starts_with("--") || ["-pw", "-pass", "-passwd", "-password"].contains(&word)
 }
 
-/// Whether a word is the name of a file: the text after it and a colon is then about the file.
+/// Whether a word is the name of a file: text after it and a colon is then about the file.
 fn names_file(word: &str) -> bool {
     const ENDINGS: [&str; 18] = [
         "arrow", "avro", "csv", "gz", "html", "json", "jsonl", "log", "md", "ndjson", "parquet", "py", "rs",
@@ -130,7 +129,7 @@ fn names_file(word: &str) -> bool {
     ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// Whether a text begins with the word for a value in angle brackets: `<TOKEN>`, `<NAME=VALUE>`.
+/// Whether a text begins with a placeholder in angle brackets: `<TOKEN>`, `<NAME=VALUE>`.
 fn stands_for_value(text: &str) -> bool {
     let word = text.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(word, _)| word);
     word.is_some_and(|word| {
@@ -140,8 +139,7 @@ fn stands_for_value(text: &str) -> bool {
     })
 }
 
-/// Whether a text ends with a place in a script and a blank, as an error has it in front of the name of its node:
-/// `etl/shop.sql:16:1: `.
+/// Whether a text ends with a place in a script and a space, as in errors before the name of a node: `etl/shop.sql:16:1: `.
 pub(crate) fn ends_with_place(text: &str) -> bool {
     let before_number = |text: &str| {
         let rest = text.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -159,14 +157,13 @@ fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`')
 }
 
-/// Without the `@2` that physical plans of DataFusion put behind the name of a column.
+/// Removes the `@2` that physical plans of DataFusion append to the name of a column.
 fn without_column_index(behind: &str) -> &str {
     let index = behind.strip_prefix('@').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
     index.unwrap_or(behind)
 }
 
-/// The end of a value without quotes, and without the punctuation around it. As a plan writes it, the value of
-/// `Utf8("a b")` is all of that.
+/// The end of an unquoted value, without surrounding punctuation. In plan notation, `Utf8("a b")` is one value.
 fn until_space(value: &str) -> usize {
     if value.starts_with(REDACTED) {
         return REDACTED.len();
@@ -184,11 +181,11 @@ fn until_space(value: &str) -> usize {
     value[..end].trim_end_matches([',', '.', ')', ']', '}', '>', '\\']).len()
 }
 
-/// Bytes in which the next pair of a connection string must begin.
+/// The number of bytes within which the next pair of a connection string must begin.
 const NEXT_PAIR_WITHIN: usize = 256;
 
-/// The end of a value in a connection string, where blanks belong to it: `Password=a b;Database=x`. Nothing where no
-/// further pair follows nearby: this is asked of every key, and must not read the line to its end each time.
+/// The end of a value in a connection string, which may contain spaces: `Password=a b;Database=x`. `None` if no other pair follows
+/// nearby: this is called for every key, and must not read to the end of the line each time.
 fn until_next_pair(value: &str) -> usize {
     let value = &value[..value.floor_char_boundary(NEXT_PAIR_WITHIN)];
     let line = &value[..value.find(['\n', '"', '\'', '`', '(', ')', ',', '&']).unwrap_or(value.len())];

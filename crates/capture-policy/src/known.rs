@@ -1,5 +1,5 @@
-//! Texts that are hidden wherever they stand, because they are known: credentials, and the literals of statements where
-//! the policy shows none.
+//! Texts that are hidden everywhere because they are known: credentials, and the literals of statements if the policy hides
+//! literals.
 
 use std::{
     borrow::Cow,
@@ -16,15 +16,15 @@ use crate::{
     sql_values::Dialects,
 };
 
-/// Characters of the shortest text that is hidden because it is known.
+/// The minimum length in characters of a known text that is hidden.
 const SHORTEST: usize = 4;
-/// How many declared credentials are remembered. The first one is the key of the tracker.
+/// The maximum number of declared credentials. The first one is the key of the tracker.
 const MOST_NAMED: usize = 10_000;
-/// Credentials that are learned from texts, and literals. What a script has more of is found by its shape and place
-/// alone.
+/// The maximum number of learned credentials and literals. Beyond that, credentials of a script are found only by shape and
+/// position.
 const MOST_SECRETS: usize = 1_000;
 pub(crate) const MOST_VALUES: usize = 10_000;
-/// Bytes of the longest literal that is remembered.
+/// The maximum length in bytes of a literal that is remembered.
 const LONGEST_VALUE: usize = 1_024;
 
 #[derive(Debug, Clone, Default)]
@@ -33,23 +33,23 @@ pub(crate) struct Known {
     /// How many of them were learned.
     learned: usize,
     of_secrets: OnceLock<Option<AhoCorasick>>,
-    /// Credentials that could be any word: hidden where they stand as a whole one, in plans and in errors alone.
+    /// Credentials that could be ordinary words: hidden only as whole words, and only in plans and errors.
     words: HashSet<String>,
     of_words: OnceLock<Option<AhoCorasick>>,
     values: HashSet<String>,
     of_values: OnceLock<Option<AhoCorasick>>,
-    /// Names whose values are credentials, because a statement reads them as such.
+    /// Names whose values are credentials, because a statement uses them as such.
     names: HashSet<String>,
-    /// What the statements of a script say about columns.
+    /// What the statements of a script reveal about columns.
     pub(crate) columns: Arc<ScriptColumns>,
-    /// What the URLs begin with whose queries are shown.
+    /// The beginnings of URLs whose queries are shown.
     pub(crate) shown_queries: Vec<String>,
     /// The dialects of the script.
     pub(crate) dialects: Dialects,
 }
 
 impl Known {
-    /// Adds a credential that was named as one. It has room of its own, whatever was learned.
+    /// Adds a declared credential. These have their own limit, independent of learned ones.
     pub(crate) fn add_secret(&mut self, secret: &str) {
         if self.secrets.len() - self.learned < MOST_NAMED {
             self.add(secret);
@@ -58,14 +58,13 @@ impl Known {
 
     /// Adds a credential that was found in a text.
     pub(crate) fn learn_secret(&mut self, secret: &str) {
-        // Counted apart from those that were named: a script with a thousand literals must not take the place of the
-        // key of the tracker.
+        // Counted separately from declared ones: a script with a thousand literals must not displace the key of the tracker.
         if self.learned < MOST_SECRETS && self.add(secret) {
             self.learned += 1;
         }
     }
 
-    /// True where it was added: it is new, and long enough.
+    /// Returns true if it was added: it is new and long enough.
     fn add(&mut self, secret: &str) -> bool {
         let is_new = secret.chars().count() >= SHORTEST
             // Otherwise hiding the word "redacted" would match the replacement text itself.
@@ -73,7 +72,7 @@ impl Known {
             && self.secrets.iter().all(|other| other.expose() != secret);
         if is_new {
             self.secrets.push(Secret::new(secret));
-            // Built again with the next text, and not with each secret: a script teaches hundreds in a row.
+            // Rebuilt for the next text instead of for each secret: a script adds hundreds in a row.
             self.of_secrets = OnceLock::new();
         }
         is_new
@@ -89,7 +88,7 @@ impl Known {
         }
     }
 
-    /// Adds a credential that was found in a text, and is too short or plain to be hidden everywhere.
+    /// Adds a credential that was found in a text, but is too short or plain to be hidden everywhere.
     pub(crate) fn learn_word(&mut self, word: &str) {
         if word.chars().count() >= SHORTEST
             && word.len() <= LONGEST_VALUE
@@ -120,7 +119,7 @@ impl Known {
         replaced(text, matcher.as_ref(), REDACTED, |_, _| true)
     }
 
-    /// The text with every known literal replaced, where it stands as a word.
+    /// The text with every known literal replaced if it is a whole word.
     pub(crate) fn without_values<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.values.is_empty() {
             return text.into();
@@ -129,7 +128,7 @@ impl Known {
         replaced(text, matcher.as_ref(), "?", is_whole_word)
     }
 
-    /// A plan or the message of an error with every credential replaced that is a word in it.
+    /// A plan or an error message with every credential replaced that is a whole word in it.
     pub(crate) fn without_words<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.words.is_empty() {
             return text.into();
@@ -139,18 +138,18 @@ impl Known {
     }
 }
 
-/// Whether a text is one between what stands before and after it.
+/// Whether a text is a whole word, given the text before and after it.
 fn is_whole_word(before: &str, after: &str) -> bool {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     !before.ends_with(is_name) && !after.starts_with(is_name)
 }
 
 fn matcher<'a>(texts: impl Iterator<Item = &'a str>) -> Option<AhoCorasick> {
-    // The other kinds search faster and take long to build: seconds for a text of some kilobytes.
+    // The other kinds search faster but take long to build: seconds for a few kilobytes.
     AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .match_kind(MatchKind::LeftmostLongest)
-        // Engines print identifiers in small letters, and a literal that was taken for one comes back so in their
+        // Engines print identifiers in lower case, so a literal that was mistaken for an identifier appears in lower case in their
         // messages.
         .ascii_case_insensitive(true)
         .build(texts)
@@ -167,7 +166,7 @@ fn replaced<'a>(
     let mut out = String::new();
     let mut written = 0;
     for found in matcher.find_iter(text) {
-        // A literal such as `main` is hidden where it stands alone, and not in `domain`.
+        // A literal such as `main` is hidden as a separate word, but not in `domain`.
         if counts(&text[..found.start()], &text[found.end()..]) {
             out.push_str(&text[written..found.start()]);
             out.push_str(replacement);

@@ -1,4 +1,4 @@
-//! Learning from a script what is hidden in every text from then on.
+//! Learning from a script what is hidden in all later texts.
 
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     sql_values::declared_in_sql,
 };
 
-/// Characters of the shortest text that is taken for a credential wherever it stands, and of one that may be a word.
+/// The minimum length in characters of a text that is hidden as a credential everywhere, and of one that may be a word.
 const SHORTEST: usize = 6;
 const LONG: usize = 14;
 
@@ -42,7 +42,7 @@ impl Hidden for Redactor {
 }
 
 impl Redactor {
-    /// As [`Redactor::learn`], from the plan of a query, and only credentials.
+    /// Like [`Redactor::learn`], from the plan of a query, and only credentials.
     pub fn learn_plan(&self, plan: &str) {
         let ranges = plan_secrets(plan, self);
         if !ranges.is_empty() {
@@ -50,11 +50,11 @@ impl Redactor {
         }
     }
 
-    /// Learns from statements which texts are credentials: those that are compared to, inserted for, or set under a
-    /// hidden name. Where the policy shows no literals, it learns all that are distinct enough. Plans and messages repeat
-    /// them in forms in which they could not be distinguished from other words.
+    /// Learns from statements which texts are credentials: those that are compared to, inserted for, or assigned to a hidden name.
+    /// If the policy hides literals, it also learns all literals that are distinctive enough. Plans and messages repeat them in
+    /// forms in which they could not be distinguished from other words.
     ///
-    /// What every clone of this redactor learns is bounded.
+    /// All clones of this redactor share what it learns, and its size is bounded.
     pub fn learn(&self, sql: &str) {
         let found = secrets(sql, self);
         let comments = self.known().dialects.comments;
@@ -62,7 +62,7 @@ impl Redactor {
         let literals = if self.shows_literals() { Vec::new() } else { literals(sql, comments) };
         self.learn_with(|known| {
             for range in found.ranges {
-                // As errors and plans will show it, which have the value and not its notation.
+                // In the form for errors and plans, which contain the value instead of its SQL notation.
                 learn_secret(known, &sql[range].replace("''", "'"));
             }
             found.placeholders.iter().for_each(|name| known.add_name(name));
@@ -75,11 +75,11 @@ impl Redactor {
                     known.learn_secret(value);
                 }
             }
-            // A text of several lines may be quoted line by line.
+            // A multi-line text may be quoted line by line.
             let lines = literals.iter().flat_map(|literal| literal.lines().map(str::trim));
             lines.chain(literals.iter().map(String::as_str)).for_each(|literal| known.add_value(literal));
-            // Never taken back: a text may quote a statement from before the dialect was changed. With both readings
-            // more is hidden, and never less.
+            // Never reset: a text may quote a statement from before the dialect was changed. With both readings more is hidden, and
+            // never less.
             known.dialects.double_quoted_text |= sets_other_dialect(sql);
             known.dialects.later_comments = known.dialects.later_comments.or(later_comments);
         });
@@ -93,17 +93,17 @@ fn learn_secret(known: &mut Known, secret: &str) {
     }
 }
 
-/// Whether a text may be replaced wherever it stands: no plain word, which could be any name.
+/// Whether a text may be replaced everywhere: it is not a plain word, which could be any name.
 fn is_telling(text: &str) -> bool {
     let length = text.chars().count();
-    // `production` as a password would take the word out of every message of the run. A short plain word is hidden
-    // only where it stands alone.
+    // Otherwise `production` as a password would remove the word from every message of the run. A short plain word is hidden only
+    // as a separate word.
     let is_plain = text.chars().all(|c| c.is_lowercase() || c == '_' || c == ' ')
         || text.chars().all(|c| c.is_uppercase() || c == '_');
     length >= SHORTEST && (!is_plain || length >= LONG)
 }
 
-/// The literals that are neither names in the script nor places of files; as many as are remembered, each once.
+/// The literals that are neither names in the script nor paths of files; each once, up to the limit.
 fn literals(sql: &str, comments: LineComments) -> Vec<String> {
     let mut words = HashSet::new();
     let mut literals = Vec::new();
@@ -132,7 +132,7 @@ fn literals(sql: &str, comments: LineComments) -> Vec<String> {
         }
         last = text;
     }
-    // What is in double quotes in a literal has a name or a place of its own: the time zone of a type, the key of a field.
+    // Quoted parts inside a literal are names of their own: the time zone of a type, the key of a field.
     let inside: Vec<String> = literals
         .iter()
         .flat_map(|literal| literal.split('"').skip(1).step_by(2))
@@ -140,7 +140,7 @@ fn literals(sql: &str, comments: LineComments) -> Vec<String> {
         .map(str::to_owned)
         .collect();
     literals.extend(inside);
-    // A literal that is also a name in the script would take every mention of the column out of the messages.
+    // A literal that is also a name in the script would remove every mention of the column from messages.
     literals.retain(|literal| !words.contains(&literal.to_lowercase()) && !is_option_key(literal));
     literals
 }
@@ -151,11 +151,11 @@ fn is_option_key(text: &str) -> bool {
         .any(|prefix| text.to_ascii_lowercase().starts_with(prefix))
 }
 
-/// Whether a script sets a dialect in which double quotes are literals.
+/// Whether a script sets a dialect in which double quotes delimit literals.
 fn sets_other_dialect(sql: &str) -> bool {
     let lower = sql.to_ascii_lowercase();
     lower.match_indices("dialect").any(|(at, _)| {
-        // The name of the dialect stands close behind the key, as in `SET datafusion.sql_parser.dialect = 'MySQL'`.
+        // The name of the dialect follows shortly after the key, as in `SET datafusion.sql_parser.dialect = 'MySQL'`.
         let behind: String = lower[at..].chars().take(40).collect();
         has_double_quoted_text(&behind)
     })

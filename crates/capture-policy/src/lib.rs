@@ -1,9 +1,8 @@
 //! What may be captured: profiles, limits and redaction.
 //!
-//! Values from user data leave a process only as [`Captured`], and only a [`Policy`] makes those.
+//! Values from user data leave a process only as [`Captured`], which only a [`Policy`] creates.
 //!
-//! Where the settings of a policy come from belongs to `daglight-settings`, what a run is called to
-//! `daglight-run-identity`.
+//! Reading the settings of a policy belongs to `daglight-settings`, the identity of a run to `daglight-run-identity`.
 
 // What may be captured.
 mod profile;
@@ -15,7 +14,7 @@ mod limits;
 mod bounded_text;
 mod secret;
 
-// What is shown of errors, plans, command lines and scripts.
+// How errors, plans, command lines and scripts are shown.
 mod causes;
 mod mask;
 mod plan_text;
@@ -30,7 +29,7 @@ mod script_line;
 mod printable;
 mod rewritten;
 
-// Finding credentials by their names, their shapes and what is known of them.
+// Finding credentials by name, by shape, and because they are known.
 mod redact;
 mod credential_places;
 mod known;

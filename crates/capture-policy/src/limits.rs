@@ -1,4 +1,4 @@
-//! Cutting values down to what the limits keep of them, without looking at the rest.
+//! Truncating values to the limits, without looking at the rest.
 
 use serde_json::{Map, Value};
 
@@ -9,11 +9,10 @@ use crate::{
     secret::REDACTED,
 };
 
-/// Characters of a text that are looked at beyond those that are kept, so that a credential which begins among those
-/// is seen whole.
+/// How many characters are inspected after those that are kept, so that a credential which begins among those is seen completely.
 const LOOKED_AT: usize = 16_384;
 
-/// How much is kept of a value.
+/// How much of a value is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     list: usize,
@@ -32,12 +31,12 @@ impl Limits {
         }
     }
 
-    /// The same with so many characters of a text.
+    /// The same limits with another maximum string length.
     pub(crate) fn with_string(self, string: usize) -> Self {
         Self { string, ..self }
     }
 
-    /// Half of each; nothing when nothing is left to give up.
+    /// Half of each limit; `None` if they cannot be reduced further.
     pub(crate) fn halved(self) -> Option<Self> {
         let is_used_up = self.list == 0 && self.dict == 0 && self.string == 0;
         (!is_used_up).then_some(Self {
@@ -48,19 +47,19 @@ impl Limits {
         })
     }
 
-    /// What is kept of a value, redacted. Where something is left out, a text in its place says how much.
+    /// The part of a value that is kept, redacted. Where something is left out, a text in its place states how much.
     pub(crate) fn apply(&self, value: &Value, shape: Shape, redactor: &Redactor) -> Value {
         Cut { limits: self, shape, redactor }.value(value, 0)
     }
 }
 
-/// Whose shape a value has.
+/// Who chose the nesting of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// Any.
+    /// The user: any nesting.
     Users,
-    /// Ours, that of the facts about a column: all of those are kept, and its counts stay counts. They are bounded where
-    /// they are made.
+    /// We did, for the facts about a column: all of them are kept, and its counts stay counts. They are bounded where they are
+    /// created.
     Column,
 }
 
@@ -116,7 +115,7 @@ impl Cut<'_> {
         Value::Object(cut)
     }
 
-    /// Whether it is an entry of a list of names and values, as in `{"name": "password", "value": "..."}`.
+    /// Whether it is an entry in a list of names and values, such as `{"name": "password", "value": "..."}`.
     fn is_named_as_hidden(&self, entries: &Map<String, Value>) -> bool {
         let names = entries.iter().filter(|(key, _)| field(key) == Some(Field::Name));
         let is_hidden = names.filter_map(|(_, name)| name.as_str()).any(|name| self.redactor.hides_key(name));
@@ -141,7 +140,7 @@ fn byte_of_char(text: &str, index: usize) -> Option<usize> {
     text.char_indices().nth(index).map(|(at, _)| at)
 }
 
-/// The key, or the key with a number where two have become the same.
+/// The key, with a number appended if it is already taken.
 pub fn free_key(taken: &Map<String, Value>, key: String) -> String {
     if !taken.contains_key(&key) {
         return key;

@@ -1,17 +1,17 @@
-//! Messages of errors without the values in them.
+//! Error messages without the values in them.
 //!
-//! A message is shown as far as its shape is known: its position in a script, the kinds of error that DataFusion and
-//! Arrow put in front, and behind those one of [`SHAPES`], in which it is known where values stand. Of a message of any
-//! other shape only position and kinds are left.
+//! A message is shown as far as its shape is known: its position in a script, the error kinds that DataFusion and Arrow prepend,
+//! and after those one of [`SHAPES`], in which the positions of values are known. Of a message with any other shape, only position
+//! and kinds are shown.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// What stands for a message, or a line of one, of a shape that is not known.
+/// Replaces a message, or a line of one, of unknown shape.
 pub(crate) const LEFT_OUT: &str = "[message left out by the capture policy]";
 
-/// What stands in front of a message, each of which may stand in front of another.
+/// Prefixes of messages, which may be combined.
 const KINDS: [&str; 40] = [
     "Arithmetic overflow: ",
     "Arrow error: ",
@@ -55,8 +55,8 @@ const KINDS: [&str; 40] = [
     "sql parser error: ",
 ];
 
-/// Messages that are known. `{v}` is a value and goes, however long it is; `{n}` is the name of a column, a table, a
-/// function or a type, or several with dots; `{l}` is a list of such names; `{d}` is a number that counts something.
+/// The known messages. `{v}` is a value of any length and is removed; `{n}` is the name of a column, a table, a function or a type,
+/// possibly qualified with dots; `{l}` is a list of such names; `{d}` is a number that counts something.
 const SHAPES: [&str; 68] = [
     "Divide by zero error",
     "DivideByZero",
@@ -128,7 +128,7 @@ const SHAPES: [&str; 68] = [
     "data check failed: {v}",
 ];
 
-/// Lines that only connect others.
+/// Lines that only connect other lines.
 const CONNECTING: [&str; 3] = ["caused by", "Caused by:", "caused by:"];
 
 struct Shape {
@@ -154,7 +154,7 @@ fn expression(shape: &str) -> String {
     for (hole, of_hole) in holes {
         expression = expression.replace(&regex::escape(hole), &of_hole);
     }
-    // Groups of one name cannot be there twice.
+    // A regular expression cannot have two groups with the same name.
     let mut parts = expression.split("(?P<v>");
     let first = parts.next().unwrap_or_default().to_owned();
     let expression = parts.fold(first, |expression, part| expression + "(" + part);
@@ -166,7 +166,7 @@ pub(crate) fn without_values(message: &str) -> String {
     let (position, message) = message.split_at(script_position(message));
     let mut out = position.to_owned();
     let mut left_out = false;
-    // A value may have several lines: the message is looked at whole, then line by line.
+    // A value may span lines: the whole message is tried first, then line by line.
     if let Some(shown) = of_known_shape(message) {
         return out + &shown;
     }
@@ -178,10 +178,10 @@ pub(crate) fn without_values(message: &str) -> String {
             continue;
         }
         let (kinds, rest) = kinds(line);
-        // Only what is known is shown. A message of another shape may have a value anywhere, and no list of values
-        // can be complete.
+        // Only known messages are shown. A message of another shape may contain a value anywhere, and no list of values can be
+        // complete.
         let shown = of_known_shape(line);
-        // Its lines were left out together: one mark says so.
+        // Consecutive lines that are left out share one mark.
         if shown.is_none() && left_out && kinds.is_empty() {
             continue;
         }
@@ -205,7 +205,7 @@ pub(crate) fn without_values(message: &str) -> String {
     out
 }
 
-/// The kinds of error in front of a message, and the rest.
+/// The error kinds before a message, and the rest.
 fn kinds(message: &str) -> (&str, &str) {
     let mut rest = message;
     loop {
@@ -219,7 +219,7 @@ fn kinds(message: &str) -> (&str, &str) {
     }
 }
 
-/// Behind a position in a script stands the name of the node, where it is one.
+/// The name of the node after the position in a script, if there is one.
 fn node_in_front<'a>(message: &str, rest: &'a str) -> Option<&'a str> {
     let is_behind_position = message.starts_with(": ");
     let rest = rest.strip_prefix(": ").or_else(|| {
@@ -240,7 +240,7 @@ fn of_known_shape(message: &str) -> Option<String> {
     if rest.is_empty() {
         return (!kinds.is_empty()).then(|| kinds.to_owned());
     }
-    // In their order: the more exact ones stand in front of those that end in any text.
+    // In order: the more specific ones come before those that end with any text.
     KNOWN.iter().find_map(|shape| {
         let groups = shape.regex.captures(rest)?;
         let mut shown = kinds.to_owned();
@@ -257,7 +257,7 @@ fn of_known_shape(message: &str) -> Option<String> {
     })
 }
 
-/// The length of the place in a script that a message begins with, as in `shop.sql:16:1: `.
+/// The length of the place in a script at the beginning of a message, such as `shop.sql:16:1: `.
 fn script_position(message: &str) -> usize {
     let Some((place, _)) = message.split_once(": ") else { return 0 };
     let mut parts = place.rsplitn(3, ':');
@@ -269,7 +269,7 @@ fn script_position(message: &str) -> usize {
     if is_position { place.len() } else { 0 }
 }
 
-/// Whether errors name a script so: by its file, or as what came from standard input or the command line.
+/// Whether errors use this name for a script: its file, standard input, or the command line.
 fn is_script(path: &str) -> bool {
     let is_file = path.ends_with(".sql") && !path.contains(['\n', '"', '\'', '`']);
     let of_command = path.strip_prefix("command").map(|rest| rest.strip_prefix('_').unwrap_or(rest));

@@ -8,30 +8,30 @@ use crate::{
     sql_tokens::{Kind, Token, quotes, unquoted},
 };
 
-/// Nested deeper than this, parentheses are taken for one pair.
+/// At deeper nesting, parentheses are treated as a single pair.
 const DEEPEST: usize = 128;
-/// Lists of columns with a name and a value that are remembered of a statement.
+/// The maximum number of lists of columns with a name and a value that are remembered for a statement.
 const MOST_LISTS: usize = 8;
-/// Words behind which the items of a SELECT have ended.
+/// Words that end the items of a SELECT.
 const ENDS_OF_ITEMS: [&str; 8] = ["from", "where", "union", "except", "intersect", "group", "order", "limit"];
 
-/// What stands between two commas.
+/// The tokens between two commas.
 #[derive(Debug, Default)]
 struct Item {
     literals: Vec<usize>,
-    /// What it is called: by `AS name`, or because it is nothing else than a name.
+    /// Its name: from `AS name`, or because it is itself just a name.
     field: Option<Field>,
     tokens: usize,
 }
 
-/// What is open: the statement itself, or parentheses.
+/// An open scope: the statement itself, or parentheses.
 #[derive(Debug, Default)]
 struct Group {
     items: Vec<Item>,
     item: Item,
 }
 
-/// Where a row has its name and its value.
+/// The positions of the name and the value in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct List {
     name: usize,
@@ -39,7 +39,7 @@ struct List {
     length: usize,
 }
 
-/// Where the literals are that stand beside the name of a credential in the statement with these tokens.
+/// The positions of the literals next to the name of a credential in the statement with these tokens.
 pub(crate) fn secrets(sql: &str, tokens: &[Token], hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let mut reader =
         Reader { sql, tokens, hides, groups: vec![Group::default()], lists: Vec::new(), rows: Vec::new() };
@@ -94,7 +94,7 @@ impl<'a, H: Fn(&str) -> bool> Reader<'a, H> {
             }
             Kind::Sign if closes => {
                 let Some(mut group) = self.groups.pop() else { return };
-                // Of `Utf8("x")` and `CAST('x' AS VARCHAR)`, it is the literal that counts.
+                // In `Utf8("x")` and `CAST('x' AS VARCHAR)`, only the literal matters.
                 let only = if group.items.is_empty() {
                     std::mem::take(&mut group.item.literals)
                 } else {
@@ -164,7 +164,7 @@ impl<'a, H: Fn(&str) -> bool> Reader<'a, H> {
         ranges
     }
 
-    /// Where a literal is, without its quotes.
+    /// The position of a literal, without its quotes.
     fn inside(&self, index: usize) -> Range<usize> {
         let token = self.tokens[index];
         let (open, close) = quotes(self.text(index));

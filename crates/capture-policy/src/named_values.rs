@@ -1,9 +1,9 @@
-//! Credentials in pairs of a name and a value that have fields of their own, in any notation:
+//! Credentials in pairs of a name and a value that are in separate fields, in any notation:
 //! `{'name': 'password', 'value': 'x'}`, `name=password value=x`, `Option { key: Some("password"), value: Some("x") }`,
 //! `named_struct(Utf8("name"), Utf8("password"), Utf8("value"), Utf8("x"))`, `<name>password</name><value>x</value>`.
 //!
-//! Fields of one pair of brackets belong together, or those that are close to each other where there are no brackets. One
-//! that comes once more begins the next entry.
+//! Fields in the same pair of brackets belong together, or without brackets those that are close to each other. A repeated field
+//! begins the next entry.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::{
     credentials::{quote, word},
 };
 
-/// The last word of a field that has the name of something.
+/// The last word of a field that contains a name.
 const NAMES: [&str; 14] = [
     "attribute",
     "env",
@@ -29,28 +29,28 @@ const NAMES: [&str; 14] = [
     "var",
     "variable",
 ];
-/// The last word of a field that has its value.
+/// The last word of a field that contains the value.
 const VALUES: [&str; 2] = ["val", "value"];
 
-/// Bytes between two fields of an entry that has no brackets.
+/// The maximum number of bytes between two fields of an entry without brackets.
 const NEAR: usize = 512;
-/// Bytes of the longest name, with its quotes.
+/// The maximum length in bytes of a name, including quotes.
 const LONGEST_NAME: usize = 256;
-/// Nested deeper than this, brackets are taken for one pair.
+/// At deeper nesting, brackets are treated as a single pair.
 const DEEPEST: usize = 128;
-/// Quotes that do not close for which the whole text is read, so that the work stays linear.
+/// For how many unclosed quotes the whole text is read, so that the work stays linear.
 const MOST_UNCLOSED: usize = 32;
-/// What may stand around a value, as `Some(` or `String(Owned(`.
+/// What may surround a value, such as `Some(` or `String(Owned(`: the maximum depth.
 const MOST_WRAPPERS: usize = 4;
 
-/// What a field of an entry holds.
+/// The content of a field of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
     Name,
     Value,
 }
 
-/// What the field with this name holds: `option_name`, `ParameterKey` and `name` are alike.
+/// The content of the field with this name: `option_name`, `ParameterKey` and `name` are alike.
 pub(crate) fn field(name: &str) -> Option<Field> {
     let part = name.rsplit(['_', '-', '.', ' ', '@']).next().unwrap_or_default();
     let camel = part.char_indices().rev().find(|(at, c)| *at > 0 && c.is_ascii_uppercase());
@@ -60,10 +60,10 @@ pub(crate) fn field(name: &str) -> Option<Field> {
     if is_in(&NAMES) { Some(Field::Name) } else { is_in(&VALUES).then_some(Field::Value) }
 }
 
-/// Without this, in any case, a text has no field for a value.
+/// A text without this, in any case, has no field for a value.
 pub(crate) const SIGN: &str = "val";
 
-/// Where the values are whose names are hidden, in a text with the sign of one. `hides` is whether a name is that of a
+/// The positions of the values whose names are hidden, in a text with the sign of one. `hides` returns whether a name is that of a
 /// credential.
 pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let mut reader =
@@ -72,17 +72,17 @@ pub(crate) fn secrets(text: &str, hides: impl Fn(&str) -> bool) -> Vec<Range<usi
     reader.found
 }
 
-/// The fields that were read of an entry.
+/// The fields of an entry read so far.
 #[derive(Debug, Default)]
 struct Entry {
     has_name: bool,
     is_hidden: bool,
     value: Option<Range<usize>>,
-    /// Where its last field ends.
+    /// The end of its last field.
     end: usize,
 }
 
-/// What is open: the text itself, or a pair of brackets.
+/// An open scope: the text itself, or a pair of brackets.
 #[derive(Debug, Default)]
 struct Frame {
     closes: Option<u8>,
@@ -95,7 +95,7 @@ struct Reader<'a, H> {
     text: &'a str,
     hides: H,
     frames: Vec<Frame>,
-    /// How many brackets of each kind are open.
+    /// The number of open brackets of each kind.
     open: [usize; 3],
     unclosed: usize,
     found: Vec<Range<usize>>,
@@ -104,7 +104,7 @@ struct Reader<'a, H> {
 /// A value that was read.
 struct Read {
     range: Range<usize>,
-    /// Where reading goes on.
+    /// Where reading continues.
     end: usize,
 }
 
@@ -166,7 +166,7 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
     }
 
     fn closes(&mut self, closing: u8, end: usize) {
-        // A bracket in a text need not have another one.
+        // Brackets in a text need not be balanced.
         while self.open[kind(closing)] > 0 && self.frames.len() > 1 {
             if self.pop(end) == Some(closing) {
                 break;
@@ -174,7 +174,7 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
         }
     }
 
-    /// Closes the innermost brackets. What is alone in there belongs to what is around: `(name = 'a') AND (value = 'x')`.
+    /// Closes the innermost brackets. A single item in them belongs to the enclosing scope: `(name = 'a') AND (value = 'x')`.
     fn pop(&mut self, end: usize) -> Option<u8> {
         let is_half = |entry: &Entry| entry.has_name != entry.value.is_some();
         let alone = is_half(&self.top().entry);
@@ -221,7 +221,7 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
         }
     }
 
-    /// Reads the field whose name is `word`, at `start`. Returns where reading goes on.
+    /// Reads the field whose name is `word`, at `start`. Returns where reading continues.
     fn field(&mut self, field: Field, start: usize, word: &str) -> usize {
         let behind_name = start + word.len();
         let is_open = self.top().closes.is_some();
@@ -278,7 +278,7 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
         (length > 0).then(|| Read { range: at..at + length, end: at + length })
     }
 
-    /// What is in the quotes that open at `open` with so many bytes; `outer` are those around the name of the field.
+    /// The content of the quotes that open at `open` with this length; `outer` are those around the name of the field.
     fn quoted(&mut self, field: Field, open: usize, length: usize, outer: &str) -> Option<Read> {
         let rest = &self.text[open..];
         let opening = if outer.len() > 1 && rest.starts_with(outer) { outer } else { &rest[..length] };
@@ -302,16 +302,16 @@ impl<H: Fn(&str) -> bool> Reader<'_, H> {
     }
 }
 
-/// What stands between the name of a field and its value.
+/// The text between the name of a field and its value.
 struct Sign<'a> {
-    /// The quotes around the name of the field; none where it has none.
+    /// The quotes around the name of the field; empty if there are none.
     quote: &'a str,
     is_comma: bool,
     is_equals: bool,
     is_element: bool,
-    /// Whether the name stands in brackets of its own, which end here.
+    /// Whether the name is in its own brackets, which end here.
     is_wrapped: bool,
-    /// Where the value begins.
+    /// The start of the value.
     value: usize,
 }
 
@@ -319,11 +319,11 @@ impl<'a> Sign<'a> {
     fn behind(text: &'a str, start: usize, end: usize) -> Option<Self> {
         let rest = &text[end..];
         let marks = quote(rest).map_or(0, |(length, mark)| {
-            // In a literal, quotes are doubled.
+            // Within a literal, quotes are doubled.
             let is_doubled = rest[length..].starts_with(mark) && text[..start].ends_with(&rest[..=length]);
             length + usize::from(is_doubled)
         });
-        // Without the same ones in front, they are the end of something around it.
+        // Without a matching opening quote, they end an enclosing text.
         let marks = if text[..start].ends_with(&rest[..marks]) { marks } else { 0 };
         let quote = &rest[..marks];
         let mut behind = &rest[marks..];
@@ -365,7 +365,7 @@ impl<'a> Sign<'a> {
     }
 }
 
-/// What opens around a value: `Some(`, `Utf8(`. Its length.
+/// The length of what opens around a value: `Some(`, `Utf8(`.
 fn wrapper(text: &str) -> Option<usize> {
     let looked_at = &text.as_bytes()[..text.len().min(32)];
     let name = looked_at.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
@@ -377,7 +377,7 @@ fn wrapper(text: &str) -> Option<usize> {
     (opens && inner.starts_with(['"', '\'', '`'])).then_some(name + 1)
 }
 
-/// The length of a value without quotes. `closes` is the bracket that ends what is around it.
+/// The length of an unquoted value. `closes` is the bracket that ends the enclosing scope.
 fn bare(text: &str, sign: &Sign<'_>, closes: Option<u8>) -> usize {
     let bytes = text.as_bytes();
     let until_blank = sign.is_equals && closes.is_none();
@@ -393,7 +393,7 @@ fn bare(text: &str, sign: &Sign<'_>, closes: Option<u8>) -> usize {
     text[..end.unwrap_or(text.len())].trim_end().trim_end_matches([',', '/', '>']).len()
 }
 
-/// Whether a text begins with the name of a field and what stands behind one.
+/// Whether a text begins with the name of a field and its separator.
 fn begins_field(text: &str) -> bool {
     let text = &text[..text.floor_char_boundary(64)];
     let text = text.trim_start().trim_start_matches(['"', '\'', '`', '\\']);
@@ -509,7 +509,7 @@ mod tests {
         }
     }
 
-    /// Prints how the time grows with the length of hostile texts; that it is bounded at all is what is checked, by ending.
+    /// Prints how the time grows with the length of hostile texts; the test itself checks only that reading them terminates.
     #[test]
     fn hostile_texts_are_read_to_their_end() {
         for part in [

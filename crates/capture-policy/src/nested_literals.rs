@@ -1,21 +1,21 @@
-//! Texts inside of literals, where the quotes are doubled: `'password = ''x'''`. Statements, documents and connection strings are
-//! read as they are without that, and what is found in them is found in the literal.
+//! Texts inside literals, where quotes are doubled: `'password = ''x'''`. Nested statements, documents and connection strings are
+//! read with the quotes undoubled, and matches are mapped back to the literal.
 
 use std::{borrow::Cow, ops::Range};
 
 use crate::sql_tokens::quotes;
 
-/// What a literal says.
+/// The content of a literal.
 pub(crate) struct Content<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// Where the content begins.
+    /// The start of the content.
     start: usize,
-    /// Which bytes of the content have another one in front of what follows, in their order.
+    /// Which bytes of the content were doubled quotes, in order.
     doubled: Vec<usize>,
 }
 
 impl<'a> Content<'a> {
-    /// That of a literal that begins at `start` of its text, where it has quotes of its own.
+    /// The content of a literal that begins at `start`, if it contains quotes.
     pub(crate) fn of(literal: &'a str, start: usize) -> Option<Self> {
         let (open, close) = quotes(literal);
         let inside = literal.get(open..literal.len() - close)?;
@@ -41,13 +41,13 @@ impl<'a> Content<'a> {
         Some(Self { text: text.into(), start, doubled })
     }
 
-    /// Where a part of the content stands in the text around it.
+    /// The position of a part of the content in the surrounding text.
     pub(crate) fn outside(&self, part: &Range<usize>) -> Range<usize> {
         let place = |at: usize| self.start + at + self.doubled.partition_point(|doubled| *doubled < at);
         place(part.start)..place(part.end)
     }
 
-    /// Whether the content may be SQL or a part of it. In prose, words in quotes are no literals.
+    /// Whether the content may be SQL or a part of it. In prose, quoted words are not literals.
     pub(crate) fn may_be_sql(&self) -> bool {
         const WORDS: [&str; 12] = [
             "select", "insert", "update", "delete", "where", "values", "options", "set", "create", "merge",

@@ -1,9 +1,9 @@
-//! Names of functions, tables, columns and the like, which messages of errors have in quotes: `Function 'sum' failed to match
-//! any signature`, `table 'datafusion.public.tokens' not found`.
+//! Quoted names of functions, tables, columns and similar objects in error messages: `Function 'sum' failed to match any
+//! signature`, `table 'datafusion.public.tokens' not found`.
 
 use std::ops::Range;
 
-/// What a name stands behind, in lower case.
+/// The words that precede a name, in lower case.
 const KINDS: [&str; 27] = [
     "aggregate",
     "alias",
@@ -33,7 +33,7 @@ const KINDS: [&str; 27] = [
     "variable",
     "view",
 ];
-/// What a message says of a name, behind it.
+/// What a message states about a name, after it.
 const SAID: [&str; 32] = [
     "already exists",
     "and",
@@ -68,7 +68,7 @@ const SAID: [&str; 32] = [
     "that",
     "with",
 ];
-/// Bytes of the longest name that is looked at.
+/// The maximum length in bytes of a name that is inspected.
 const LONGEST: usize = 256;
 
 /// Whether the text in quotes at `range` is the name of the object that the message is about. It has the form of a name, follows a
@@ -97,7 +97,7 @@ pub(crate) fn is_name(message: &str, range: &Range<usize>) -> bool {
     has_form_of_name(name) && KINDS.iter().any(|kind| is_kind(kind)) && is_said_of_name(behind)
 }
 
-/// Whether a text is an option as the parser of a command line names it, with the word for its value.
+/// Whether a text is an option in the notation of command line parsers, with a word for its value.
 fn is_option(text: &str) -> bool {
     let (option, value) = text.split_once(' ').unwrap_or((text, "<>"));
     let name = option.strip_prefix("--").unwrap_or_default();
@@ -109,7 +109,7 @@ fn is_option(text: &str) -> bool {
         })
 }
 
-/// Parts with dots between them, and the types of a function's arguments in parentheses.
+/// Parts separated by dots, optionally followed by the argument types of a function in parentheses.
 fn has_form_of_name(name: &str) -> bool {
     let name = match name.split_once('(') {
         Some((name, arguments)) if arguments.ends_with(')') => name,
@@ -192,7 +192,7 @@ mod tests {
             let shown = redactor.error_text(message);
             assert!(!shown.contains("hunter2"), "{shown}");
         }
-        // What a script has as a credential stays hidden, whatever an error says of it.
+        // A credential of the script stays hidden, whatever an error states about it.
         redactor.learn("CREATE TABLE u AS SELECT 'hunter2' AS password");
         assert_eq!(redactor.error_text("Function 'hunter2' failed"), "Function '[redacted]' failed");
     }

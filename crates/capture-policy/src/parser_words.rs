@@ -1,12 +1,12 @@
-//! The tokens that parsers speak of: `Error unknown token: Foo`, `TokenWithSpan { token: EOF, .. }`. They are words of a text that
-//! could not be read, and no credentials.
+//! Tokens in the messages of parsers: `Error unknown token: Foo`, `TokenWithSpan { token: EOF, .. }`. They are words of a text that
+//! could not be parsed, and not credentials.
 
 use std::borrow::Cow;
 
-/// What the reader of Arrow's types says in front of the word that it does not know.
+/// The text of Arrow's type parser before the word that it does not know.
 const UNKNOWN_TYPE: &str = "Must be a supported arrow type name such as ";
 
-/// Whether the `token` that a text has between `in_front` and `after` is one of a parser.
+/// Whether the `token` between `in_front` and `after` comes from a parser.
 pub(crate) fn is_of_parser(key: &str, in_front: &str, after: &str) -> bool {
     if key.ends_with("_token") {
         // A field of a syntax tree: `opening_token: TokenWithSpan { token: LParen, .. }`.
@@ -29,7 +29,7 @@ fn ends_with_open_struct(in_front: &str) -> bool {
     ["TokenWithSpan {", "TokenWithLocation {"].iter().any(|parser| outside.ends_with(parser))
 }
 
-/// Whether the literal at `start` of a message is one of the examples in the message about a type, or the word that it is about.
+/// Whether the literal at `start` of a message is one of the examples in the message about a type, or the word in question.
 pub(crate) fn is_example(message: &str, start: usize) -> bool {
     let before = &message[..start];
     let before = &before[before.ceil_char_boundary(before.len().saturating_sub(512))..];

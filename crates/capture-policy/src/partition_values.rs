@@ -1,11 +1,11 @@
-//! The values of partitions in the folders of paths: `sales/day=2024-01-02/x.csv`.
+//! The values of partition folders in paths: `sales/day=2024-01-02/x.csv`.
 
 use std::borrow::Cow;
 
 use crate::rewritten::resumed;
 
-/// The text with the value of every partition folder replaced by `?`: `sales/day=2024-01-02/x.csv` becomes
-/// `sales/day=?/x.csv`. A folder is recognised by the slash before its name or behind its value.
+/// The text with the value of every partition folder replaced by `?`: `sales/day=2024-01-02/x.csv` becomes `sales/day=?/x.csv`. A
+/// folder is recognised by the slash before its name or after its value.
 pub(crate) fn without_partition_values(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut written = 0;
@@ -29,7 +29,7 @@ pub(crate) fn without_partition_values(text: &str) -> Cow<'_, str> {
     resumed(text, written, out)
 }
 
-/// The path with the value of every partition folder replaced by `?`, and that of a file with such a name.
+/// The path with the value of every partition folder replaced by `?`, and also that of a file named like a partition.
 pub(crate) fn path_without_values(path: &str) -> String {
     let parts = path.split_inclusive(SLASHES).map(|part| {
         let name = part.trim_end_matches(SLASHES);
@@ -47,13 +47,13 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'%' | b'.') || !byte.is_ascii()
 }
 
-/// Names that have a path for a value, such as `output_url`.
+/// Names whose value is a path, such as `output_url`.
 fn is_name_of_path(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["dir", "file", "folder", "location", "path", "uri", "url"].iter().any(|word| name.ends_with(word))
 }
 
-/// How far a folder's name goes on. One with a blank in it is recognised only by the slash behind it.
+/// The length of a folder's name. A name with spaces is recognised only by the slash after it.
 fn folder_length(value: &str, may_have_blanks: bool) -> usize {
     let is_end = |c: char| SLASHES.contains(&c) || "\n\"'`=,;()[]{}<>".contains(c);
     let end = value.find(is_end).unwrap_or(value.len());

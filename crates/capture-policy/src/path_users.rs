@@ -1,14 +1,14 @@
-//! Users and passwords of URLs that were taken for paths: `out/http:/ann:pw@host/x`, `./ann:pw@host/x.csv`.
+//! Users and passwords in URLs that were treated as paths: `out/http:/ann:pw@host/x`, `./ann:pw@host/x.csv`.
 //!
-//! A path has one slash where a URL has two, so that the sign of a URL is lost. Each part of a path is looked at by itself: one
-//! of the form `user:password@host`, and the part behind a scheme, where a user without a password may be a token. An `@` by
-//! itself is a letter of a name, as in `@scope/x`, `data/ann@home/x.csv` and `image:1.2@sha256:0f/x`.
+//! A path has one slash where a URL has two, so that the URL is no longer recognisable. Each part of a path is inspected
+//! separately: parts of the form `user:password@host`, and the part after a scheme, where a user without a password may be a token.
+//! An `@` alone is part of a name, as in `@scope/x`, `data/ann@home/x.csv` and `image:1.2@sha256:0f/x`.
 
 use std::{borrow::Cow, ops::Range};
 
 use crate::{credentials::authority, rewritten::without_ranges};
 
-/// Schemes of URLs that have users. What stands behind `file:` is a path.
+/// Schemes of URLs with users. The part after `file:` is a path.
 const SCHEMES: [&str; 22] = [
     "abfs",
     "abfss",
@@ -34,7 +34,7 @@ const SCHEMES: [&str; 22] = [
     "ssh",
 ];
 
-/// Where users and passwords stand in the parts of paths in a text.
+/// The positions of users and passwords in the parts of paths in a text.
 pub(crate) fn users_of_paths(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     if !text.contains('@') {
@@ -60,20 +60,20 @@ pub(crate) fn users_of_paths(text: &str) -> Vec<Range<usize>> {
     }
 }
 
-/// A path of one part without user and password, which no slash shows to be one.
+/// A single-part path without user and password, which is not recognisable as a path by a slash.
 pub(crate) fn without_user(path: &str) -> Cow<'_, str> {
     let user = Some(path).filter(|path| !path.contains('/')).and_then(user_and_password);
     without_ranges(path, user.map(|length| 0..length).into_iter().collect())
 }
 
-/// Whether a part of a path ends as the scheme of a URL does.
+/// Whether a part of a path ends like the scheme of a URL.
 fn is_scheme(part: &str) -> bool {
     let Some(before) = part.strip_suffix(':') else { return false };
     let name = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     SCHEMES.iter().any(|scheme| name.eq_ignore_ascii_case(scheme))
 }
 
-/// The part of a path without user and password, where it is `user:password@host`: the host.
+/// The part of a path without user and password, that is, the host, if it has the form `user:password@host`.
 ///
 /// ```
 /// use daglight_capture_policy::host_of_path_part;
@@ -85,9 +85,9 @@ pub fn host_of_path_part(part: &str) -> Option<&str> {
     user_and_password(part).map(|length| &part[length + 1..])
 }
 
-/// The length of `user:password`, where the part of a path is that with a host behind it.
+/// The length of `user:password`, if the part of a path has that form with a host after it.
 fn user_and_password(part: &str) -> Option<usize> {
-    // The last one: a password may have an `@` that was not escaped.
+    // The last one: a password may contain an unescaped `@`.
     let (user, host) = part.rsplit_once('@')?;
     let (name, password) = user.split_once(':')?;
     let (host, port) = host.rsplit_once(':').unwrap_or((host, ""));
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Any number of parts and signs is read once.
+    /// Any number of parts and symbols is read only once.
     #[test]
     fn hostile_texts_are_read_to_their_end() {
         for part in ["a:b@", "/a:b@c", "http:/", "@", ":@/", "http:/a@"] {

@@ -1,4 +1,4 @@
-//! Credentials that are known by the words around them, where no key stands directly in front.
+//! Credentials that are recognised by the words around them, without a key directly before them.
 
 use std::{ops::Range, sync::OnceLock};
 
@@ -10,10 +10,10 @@ use crate::{
     phrase_table::PHRASES,
 };
 
-/// Each is compiled for the first text that may have it: most programs never see one, and compiling takes milliseconds.
+/// Each is compiled for the first text that may match: most programs never need one, and compiling takes milliseconds.
 static PATTERNS: [OnceLock<Option<Regex>>; PHRASES.len()] = [const { OnceLock::new() }; PHRASES.len()];
 
-/// Where such credentials are in a text, and those that stand beside their name. `clues` are those of the text, and `hides` is
+/// The positions of such credentials in a text, and of those next to their name. `clues` are those of the text, and `hides` returns
 /// whether a name is that of a credential.
 pub(crate) fn secrets(text: &str, clues: Clues, hides: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
     let found = |captures: Captures<'_>| {
@@ -37,7 +37,8 @@ pub(crate) fn secrets(text: &str, clues: Clues, hides: impl Fn(&str) -> bool) ->
     ranges
 }
 
-/// Whether a word behind `password is` is the password: it has letters and digits, and is not how one is stored.
+/// Whether a word after `password is` is the password: it has letters and digits, and is not a description of how passwords are
+/// stored.
 fn is_no_language(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let has = |kind: fn(char) -> bool| lower.chars().any(kind);

@@ -2,9 +2,9 @@
 
 use crate::typed_literals::{Types, without_typed_literals};
 
-/// A plan as DataFusion draws it, with every value replaced by `?`: literals, numbers, what stands in quotes (time
-/// zones, names of fields in types), the options of `COPY`, and the keys that fields and maps are read by. Names of
-/// columns and tables, and paths, stay.
+/// A plan as DataFusion prints it, with every value replaced by `?`: literals, numbers, quoted texts (time zones, names of fields
+/// in types), the options of `COPY`, and the keys with which fields and maps are accessed. Names of columns and tables, and paths,
+/// are kept.
 pub(crate) fn without_values(plan: &str) -> String {
     let plan = without_typed_literals(plan, Types::Shown);
     let mut out = String::with_capacity(plan.len());
@@ -42,7 +42,7 @@ fn without_values_of_line(line: &str, out: &mut String) {
                 out.push('?');
                 rest.find(|c: char| !(is_name(c) || c == '.')).unwrap_or(rest.len())
             }
-            // `s[key]` reads a field; lists of columns stand behind a blank, `=` or another bracket.
+            // `s[key]` accesses a field; column lists follow a space, `=` or another bracket.
             '[' if before.is_some_and(|c| is_name(c) || c == ')') => {
                 let end = rest.find(']').map_or(rest.trim_end_matches('\n').len(), |end| end + 1);
                 out.push_str("[?]");

@@ -1,4 +1,4 @@
-//! The policy in force: what it lets through of a value, an error, an SQL text, a path.
+//! The active policy: what it allows of a value, an error, an SQL text or a path.
 
 use std::{collections::BTreeMap, iter};
 
@@ -15,7 +15,7 @@ use crate::{
     secret::{REDACTED, Secret},
 };
 
-/// What stands where the policy lets no value through.
+/// The replacement for a value that the policy does not allow.
 const LEFT_OUT: &str = "[left out by the capture policy]";
 
 /// The rules that decide what may be captured.
@@ -37,8 +37,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The policy of a profile's name and the section `capture` of the settings. The secrets are hidden wherever they
-    /// stand.
+    /// The policy for a profile name and the section `capture` of the settings. The secrets are hidden everywhere.
     pub fn new<'a>(
         profile: impl Into<String>,
         capture: CaptureSettings,
@@ -49,21 +48,21 @@ impl Policy {
         Self { profile: profile.into(), tracker: None, capture, redactor }
     }
 
-    /// The policy of a built-in profile with nothing overridden.
+    /// The unmodified policy of a built-in profile.
     pub fn of_profile(profile: Profile) -> Self {
         Self::new(profile.name(), CaptureSettings::of_profile(profile), [])
             .with_tracker(profile.uses_tracker())
     }
 
-    /// Adds the rule whether runs are recorded for the tracker at all. It is not one of the capture settings, but
-    /// [`Policy::rules`] has it, so that runs under the same rules can be found by them.
+    /// Adds the rule whether runs are recorded for the tracker at all. It is not a capture setting, but part of [`Policy::rules`],
+    /// so that runs under the same rules can be found.
     #[must_use]
     pub fn with_tracker(mut self, enabled: bool) -> Self {
         self.tracker = Some(enabled);
         self
     }
 
-    /// The name of the profile that the policy started from.
+    /// The name of the profile on which the policy is based.
     pub fn profile(&self) -> &str {
         &self.profile
     }
@@ -78,7 +77,7 @@ impl Policy {
         self.capture.top_values
     }
 
-    /// Whether the least and the greatest text of a column may be shown. Numbers and times are not meant.
+    /// Whether the minimum and maximum text of a column may be shown. Does not apply to numbers and times.
     pub fn text_min_max(&self) -> bool {
         self.capture.text_min_max
     }
@@ -102,17 +101,17 @@ impl Policy {
         self.capture.error_values
     }
 
-    /// Whether the machine may be named.
+    /// Whether facts that identify the machine may be shown.
     pub fn host_facts(&self) -> bool {
         self.capture.host_facts
     }
 
-    /// Keys kept of an object: also how many values a category may have for its domain to be shown.
+    /// The maximum number of keys kept of an object; also the maximum size of a category's domain that is shown.
     pub fn max_dict_length(&self) -> usize {
         self.capture.max_dict_length
     }
 
-    /// Items kept of a list: also how many of the most frequent values of a column are shown.
+    /// The maximum number of items kept of a list; also how many of the most frequent values of a column are shown.
     pub fn max_list_length(&self) -> usize {
         self.capture.max_list_length
     }
@@ -122,7 +121,7 @@ impl Policy {
         self.capture.sql_text
     }
 
-    /// The redaction rules alone, for texts that are ours and not user data (a repository's URL, a header).
+    /// Only the redaction rules, for texts that are ours and not user data (a repository URL, a header).
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }
@@ -131,7 +130,7 @@ impl Policy {
         self.capture.command_line
     }
 
-    /// Every rule of the policy, by its name. The same rules have the same text on every machine.
+    /// All rules of the policy, by name. The same rules have the same text on every machine.
     pub fn rules(&self) -> BTreeMap<String, String> {
         let rules = serde_json::to_value(&self.capture).unwrap_or_default();
         let tracker = self.tracker.map(|enabled| ("tracker", enabled.into()));
@@ -146,8 +145,8 @@ impl Policy {
             .collect()
     }
 
-    /// What every place shows of the policy, by name: the root span, the tags of a run and of its version. The manifest
-    /// has all rules.
+    /// The rules that are shown everywhere, by name: on the root span, and as tags of a run and of its version. The manifest has
+    /// all rules.
     pub fn shown_rules(&self) -> Vec<(&'static str, Captured)> {
         let rules = serde_json::to_value(&self.capture).unwrap_or_default();
         let names = SHOWN.iter().filter(|(_, is_shown)| *is_shown).map(|(name, _)| *name);
@@ -155,9 +154,9 @@ impl Policy {
         iter::once(("profile", self.capture(self.profile.as_str()))).chain(shown).collect()
     }
 
-    /// Lets a value through: redacted, then truncated to every limit. Truncation shows in the value.
+    /// Captures a value: redacted, then truncated to all limits. Truncation is visible in the value.
     ///
-    /// What a limit cuts off is not looked at, so that a huge value costs little more than what is kept of it.
+    /// Parts that a limit cuts off are not inspected, so a huge value costs little more than the part that is kept.
     pub fn capture(&self, value: impl Into<Value>) -> Captured {
         self.cut(&value.into(), Limits::of(&self.capture), Shape::Users)
     }
@@ -166,17 +165,17 @@ impl Policy {
         loop {
             let cut = limits.apply(value, shape, &self.redactor);
             let most = self.capture.max_attribute_bytes;
-            // Nearly every value is far below the limit, which is known without writing it out.
+            // Nearly every value is far below the limit, which can be determined without serialising it.
             if is_surely_within(&cut, most) {
                 return Captured::new(cut);
             }
-            // Measured as it will be sent: escapes and braces count against the server's limit as well.
+            // Measured in serialised form: escapes and braces also count towards the server's limit.
             let size_bytes = cut.to_string().len();
             if size_bytes <= most {
                 return Captured::new(cut);
             }
             match limits.halved() {
-                // Halved and not cut in the middle, so that what is left is still valid JSON of the same shape.
+                // Limits are halved instead of cutting in the middle, so that the rest is still valid JSON of the same shape.
                 Some(smaller) => limits = smaller,
                 None => {
                     return Captured::new(Value::String(format!(
@@ -188,11 +187,11 @@ impl Policy {
         }
     }
 
-    /// Lets the columns of a table through: an object of one entry a column, by name.
+    /// Captures the columns of a table: an object with one entry per column, by name.
     ///
-    /// Every entry stays an object of the shape that it had, because pages rely on it. For a column with a hidden name
-    /// stands what `withheld` makes of its entry; columns over the limits are left out, and `withheld` of nothing stands
-    /// for them, under a name that says how many there are.
+    /// Every entry remains an object of the same shape, because pages rely on it. The entry of a column with a hidden name is
+    /// replaced by the result of `withheld` for it. Columns over the limits are left out and replaced by the result of `withheld`
+    /// for nothing, under a name that contains their number.
     pub fn capture_columns(
         &self,
         columns: Map<String, Value>,
@@ -201,7 +200,8 @@ impl Policy {
         self.capture_columns_but(columns, |_, _| false, withheld)
     }
 
-    /// As [`Policy::capture_columns`], with more hidden columns: those for whose position and name `is_secret` returns true.
+    /// Like [`Policy::capture_columns`], with additional hidden columns: those for whose position and name `is_secret` returns
+    /// true.
     pub fn capture_columns_but(
         &self,
         columns: Map<String, Value>,
@@ -214,7 +214,7 @@ impl Policy {
             let column = withheld(&name, &Value::Null);
             (name, column)
         };
-        // With a colon and a comma. The braces are one byte more than the comma that the last one has not.
+        // Includes a colon and a comma. The braces take one byte more than the comma that the last entry does not have.
         let entry_bytes =
             |name: &str, column: &Value| Value::from(name).to_string().len() + column.to_string().len() + 2;
         let limits = Limits::of(&self.capture);
@@ -228,7 +228,7 @@ impl Policy {
             let is_hidden = self.redactor.hides_column(&name) || is_secret(position, &name);
             let column = if is_hidden { withheld(&shown, &column) } else { column };
             let mut column = self.cut(&column, limits, Shape::Column).into_value();
-            // A type has names and time zones in it that may have been literals.
+            // A type may contain names and time zones that were literals.
             for key in ["type", "data_type"] {
                 if let Some(Value::String(data_type)) = column.get_mut(key) {
                     *data_type = self.redactor.name_text(data_type);
@@ -249,13 +249,13 @@ impl Policy {
         Captured::new(Value::Object(kept))
     }
 
-    /// Lets a value through that stands under a name of its own; under a hidden name it becomes a redacted one.
+    /// Captures a named value; under a hidden name it is redacted.
     pub fn capture_named(&self, name: &str, value: impl Into<Value>) -> Captured {
         if self.redactor.hides_key(name) { Captured::new(REDACTED.into()) } else { self.capture(value) }
     }
 
-    /// Lets the value of an input or a parameter through, where the policy shows those. A hidden name makes the value a
-    /// known credential, which is redacted wherever it appears from then on, as in the plans of queries.
+    /// Captures the value of an input or a parameter, if the policy allows these. A hidden name makes the value a known credential,
+    /// which is redacted in all later texts, such as the plans of queries.
     pub fn capture_input(&self, name: &str, value: impl Into<Value>) -> Captured {
         let value = value.into();
         let is_hidden = self.redactor.hides_parameter(name);
@@ -266,7 +266,7 @@ impl Policy {
             true if is_hidden => Captured::new(REDACTED.into()),
             true => self.capture(value),
             false => {
-                // The engine repeats it where it cannot be distinguished from a name.
+                // The engine may repeat it where it cannot be distinguished from a name.
                 if let Some(text) = value.as_str() {
                     self.redactor.learn_with(|known| known.add_value(text));
                 }
@@ -275,20 +275,20 @@ impl Policy {
         }
     }
 
-    /// Lets the message of an error through, without the values in it where the policy does not show those: then a message
-    /// of a shape that is not known is left out but for its kind and its position in a script.
+    /// Captures the message of an error, without the values in it if the policy hides those: only the kind and the position in a
+    /// script are then kept of a message with an unknown shape.
     pub fn capture_error(&self, message: &str) -> Captured {
         self.capture(self.redactor.error_text(message))
     }
 
-    /// Lets the lines of a stack trace or error chain through, the first ones where there are too many; each as
-    /// [`Policy::capture_error`] does.
+    /// Captures the lines of a stack trace or error chain, each like [`Policy::capture_error`]; only the first ones if there are
+    /// too many.
     pub fn capture_stack<S: AsRef<str>>(&self, lines: impl IntoIterator<Item = S>) -> Captured {
         let mut lines = lines.into_iter();
         let kept: Vec<S> = lines.by_ref().take(self.capture.max_stack_lines).collect();
         let kept: Vec<&str> = kept.iter().map(AsRef::as_ref).collect();
         let more = lines.count();
-        // Together, because a private key has several lines.
+        // Together, because a private key spans several lines.
         let mut text = self.redactor.error_text(&kept.join("\n"));
         if more > 0 {
             text.push_str(&format!("\n… {more} more lines"));
@@ -296,18 +296,18 @@ impl Policy {
         self.capture(text)
     }
 
-    /// Lets the name of a column, its type or the like through, which the engine may have made of a literal.
+    /// Captures the name of a column, its type or similar, which the engine may have derived from a literal.
     pub fn capture_name(&self, name: &str) -> Captured {
         self.capture(self.redactor.name_text(name))
     }
 
-    /// Lets through what documents a node, or nothing where the policy shows no documentation.
+    /// Captures the documentation of a node; `None` if the policy hides documentation.
     pub fn capture_documentation(&self, text: &str) -> Option<Captured> {
         self.capture.documentation.then(|| self.capture(self.redactor.comment_text(text)))
     }
 
-    /// Lets an SQL text through as the policy says: whole, or without its literals, or not at all. It is code, and only
-    /// the bytes of an attribute limit it.
+    /// Captures an SQL text according to the policy: whole, without its literals, or not at all. It is code, and limited only by
+    /// the maximum size of an attribute.
     pub fn capture_sql(&self, text: &str) -> Option<Captured> {
         if self.capture.sql_text == SqlText::None {
             return None;
@@ -316,10 +316,10 @@ impl Policy {
         Some(self.cut(&Value::from(self.redactor.sql_text(text)), limits, Shape::Users))
     }
 
-    /// Lets the path or URL of a file through as the policy says: whole, or without the values of its partition folders,
-    /// or its last part, or not at all.
+    /// Captures the path or URL of a file according to the policy: whole, without the values of its partition folders, only its
+    /// last part, or not at all.
     pub fn capture_path(&self, path: &str) -> Option<Captured> {
-        // Before it is cut into parts, by which credentials could not be recognised.
+        // Before it is split into parts, in which credentials could not be recognised.
         let path = self.redactor.text(&without_user(path));
         let path = path.as_str();
         match self.capture.paths {
@@ -334,13 +334,13 @@ impl Policy {
     }
 }
 
-/// Whether a value has no more than `limit` bytes as JSON, whatever has to be escaped in it. False where that is not sure.
+/// Whether a value certainly has at most `limit` bytes as JSON, whatever has to be escaped. False if uncertain.
 fn is_surely_within(value: &Value, limit: usize) -> bool {
-    /// Takes what a value needs at most off the bytes that are left.
+    /// Subtracts the maximum size of a value from the remaining bytes.
     fn left_after(value: &Value, left: usize) -> Option<usize> {
-        /// Bytes of the longest number, and of what stands around and behind a value.
+        /// The maximum length of a number, and of the punctuation around a value.
         const NUMBER: usize = 32;
-        // A control character is `\u0000`, of six bytes.
+        // A control character is escaped as `\u0000`, with six bytes.
         let text = |text: &str, left: usize| left.checked_sub(text.len().checked_mul(6)?.checked_add(4)?);
         match value {
             Value::Null | Value::Bool(_) | Value::Number(_) => left.checked_sub(NUMBER),

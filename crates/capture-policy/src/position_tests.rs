@@ -1,9 +1,9 @@
-//! Credentials that are known by their position: in all branches of a set operation, in joins, subqueries and lists.
+//! Credentials that are recognised by position: in all branches of a set operation, in joins, subqueries and lists.
 
 use crate::redact::Redactor;
 
-/// Every literal that begins with `x` is hidden, and nothing else is. Rows that are compared, and the
-/// conditions of a CASE that gives a hidden column, are hidden whole.
+/// Every literal that begins with `x` is hidden, and nothing else is. Compared rows, and the conditions of a CASE that returns a
+/// hidden column, are hidden completely.
 #[track_caller]
 fn wrong(sql: &str) -> Option<String> {
     let shown = Redactor::default().without_sql_secrets(sql);

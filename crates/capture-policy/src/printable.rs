@@ -1,14 +1,14 @@
-//! Text of users, data and servers, made safe for terminals and for the report.
+//! Text from users, data and servers, made safe for terminals and for the report.
 //!
-//! A name, a value or a message may hold escape sequences that clear a screen, marks that reorder a line, characters
-//! that nobody sees, or line breaks that fake a line of ours. They are written out (`\n`, `\u001b`), in the form that
-//! JSON has for them, so that a JSON document stays the same document.
+//! A name, a value or a message may contain escape sequences that clear a screen, marks that reorder a line, invisible characters,
+//! or line breaks that fake a line of ours. They are escaped (`\n`, `\u001b`) in the notation of JSON, so that a JSON document
+//! remains the same document.
 
 use std::{borrow::Cow, fmt::Write as _};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Stands where a text was cut.
+/// Marks where a text was cut.
 pub const CUT_MARK: char = '…';
 
 /// The prefix of every line of a message except the first, so that it cannot be mistaken for a line of Daglight's own.
@@ -17,7 +17,7 @@ pub(crate) const CONTINUED: &str = "\n  | ";
 /// How many characters may share a column, such as a letter with its accents.
 const CHARACTERS_PER_COLUMN: usize = 8;
 
-/// The text in one line: line breaks, control characters and characters that reorder or hide text are written out.
+/// The text in one line: line breaks, control characters and characters that reorder or hide text are escaped.
 ///
 /// ```
 /// use daglight_capture_policy::printable;
@@ -29,19 +29,19 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     written_out(text, |_| false)
 }
 
-/// As [`printable`], for text that has lines of ours: line feeds and tabs stay.
+/// Like [`printable`], for multi-line text of ours: line feeds and tabs are kept.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
     written_out(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// A message that may have lines: each further line is marked as a part of the message, so that none can pass for a line
-/// of ours. Cut to `columns` in all, with a mark where it was.
+/// A message that may have several lines: each further line is marked as part of the message, so that none can be mistaken for a
+/// line of ours. Cut to `columns` in total, with a mark where it was cut.
 pub fn printable_message(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     let mut left = columns;
     let mut lines = text.trim_end().split('\n').peekable();
     while let Some(line) = lines.next() {
-        // Where more follows, a column stays free for the mark.
+        // If more follows, a column is reserved for the mark.
         let continues = lines.peek().is_some();
         if push_within(&mut shown, line.trim_end_matches('\r'), &mut left, continues) || !continues {
             break;
@@ -56,24 +56,24 @@ pub fn printable_message(text: &str, columns: usize) -> String {
     shown
 }
 
-/// As [`printable`], cut to a width of `columns` on a terminal, the mark of the cut included.
+/// Like [`printable`], cut to a width of `columns` on a terminal, including the mark.
 pub fn printable_within(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     push_within(&mut shown, text, &mut columns.clone(), false);
     shown
 }
 
-/// The columns that a text takes on a terminal, once it is printable.
+/// The width of a text on a terminal, after making it printable.
 pub fn shown_width(text: &str) -> usize {
     text.width()
 }
 
-/// Adds the text as far as the columns last. True where it was cut. Of a text that `continues`, which is more than is
-/// added here, at least one column is left over.
+/// Adds the text as far as the columns allow. Returns true if it was cut. If the text `continues` after this part, at least one
+/// column is left over.
 fn push_within(shown: &mut String, text: &str, columns: &mut usize, continues: bool) -> bool {
     let mut widths = Vec::new();
     let mut used = 0;
-    // Marks that combine take no column: without a bound, a text of nothing else is never cut.
+    // Combining marks take no column: without a limit, a text of only those would never be cut.
     let most = columns.saturating_mul(CHARACTERS_PER_COLUMN);
     let mut fits = true;
     for c in text.chars() {
@@ -91,7 +91,7 @@ fn push_within(shown: &mut String, text: &str, columns: &mut usize, continues: b
         *columns -= used;
         return false;
     }
-    // Room for the mark is made where the text does not fit.
+    // If the text does not fit, space for the mark is freed.
     while let Some((at, width)) = widths.pop() {
         shown.truncate(at);
         used -= width;
@@ -131,9 +131,9 @@ fn push(shown: &mut String, c: char, stays: impl Fn(char) -> bool) {
     }
 }
 
-/// Whether a terminal acts on a character instead of showing it, or shows nothing: control characters, line and
-/// paragraph separators, and what Unicode calls format characters and default ignorable ones. Variation selectors stay,
-/// which only choose the look of the character before them.
+/// Whether a terminal interprets a character instead of showing it, or shows nothing: control characters, line and paragraph
+/// separators, and the format and default-ignorable characters of Unicode. Variation selectors are kept, because they only affect
+/// the look of the preceding character.
 const fn is_unseen(c: char) -> bool {
     matches!(
         c,

@@ -1,4 +1,4 @@
-//! Passwords on the command lines of programs that take them behind an option of one letter, as in `mysql -phunter2`.
+//! Passwords on command lines of programs that take them after a single-letter option, as in `mysql -phunter2`.
 
 use std::{ops::Range, sync::LazyLock};
 
@@ -6,8 +6,8 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::credentials::{quote, word};
 
-/// Programs, the options that a password follows, and whether a blank may stand between them. Where none may, the option by
-/// itself asks for the password.
+/// Programs, the options that a password follows, and whether whitespace may separate them. If not, the option alone asks for the
+/// password interactively.
 const PROGRAMS: [(&[&str], &[&str], bool); 7] = [
     (
         &[
@@ -50,10 +50,10 @@ const PROGRAMS: [(&[&str], &[&str], bool); 7] = [
     (&["ldapadd", "ldapdelete", "ldapmodify", "ldapsearch", "ldapwhoami", "vsql"], &["-w"], true),
 ];
 
-/// Bytes of a command line that are looked at.
+/// How many bytes of a command line are inspected.
 const COMMAND_LIMIT: usize = 4_096;
 
-/// Finds the names, and then their rows of `PROGRAMS`.
+/// Finds the names, and then their rows in `PROGRAMS`.
 static NAMES: LazyLock<Option<(AhoCorasick, Vec<usize>)>> = LazyLock::new(|| {
     let names =
         PROGRAMS.iter().enumerate().flat_map(|(row, (names, ..))| names.iter().map(move |name| (*name, row)));
@@ -67,7 +67,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PROGRAMS.iter().flat_map(|(names, ..)| names.iter().copied())
 }
 
-/// Where the first password on the command line of such a program is, without the quotes around it.
+/// The position of the first password on the command line of such a program, without quotes.
 pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
     let (matcher, rows) = NAMES.as_ref()?;
     matcher.find_iter(text).find_map(|found| {
@@ -84,7 +84,7 @@ pub(crate) fn program_password(text: &str) -> Option<Range<usize>> {
     })
 }
 
-/// Where the value of the option is in the rest of a command.
+/// The position of the option's value in the rest of a command.
 fn behind_option(command: &str, option: &str, may_be_apart: bool) -> Option<Range<usize>> {
     let command = &command[..command.floor_char_boundary(COMMAND_LIMIT)];
     let command = &command[..command.find(['\n', '|', ';']).unwrap_or(command.len())];

@@ -1,4 +1,4 @@
-//! What is shown of each kind of text, without the credentials in it.
+//! What is shown of each kind of text, without credentials.
 
 use std::{
     borrow::Cow,
@@ -28,14 +28,14 @@ use crate::{
     url_queries::UrlQueries,
 };
 
-/// Bytes of the message of an error that are looked at.
+/// How many bytes of an error message are inspected.
 const LONGEST_MESSAGE: usize = 32 * 1024;
 
-/// How often a text is looked through again at most. Few that anybody writes need a second time.
+/// The maximum number of passes over a text. Few real texts need a second one.
 const MOST_TIMES: usize = 8;
 
-/// Replaces credentials in texts by [`REDACTED`](crate::REDACTED), and says which names they have. That of a policy which shows no literals
-/// or no values in paths takes those out of every text too.
+/// Replaces credentials in texts with [`REDACTED`](crate::REDACTED), and knows which names they have. The redactor of a policy that
+/// hides literals, or values in paths, also removes those from every text.
 ///
 /// ```
 /// let redactor = daglight_capture_policy::Redactor::default();
@@ -51,8 +51,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows the usual names of credentials, and `extra` ones. Case, dashes, underscores and dots do not matter, and
-    /// a key that contains a name counts: `X-Api-Key` and `db_password_2` are both hidden.
+    /// Knows the common names of credentials, and the `extra` ones. Case, dashes, underscores and dots are ignored, and a key
+    /// matches if it contains a name: `X-Api-Key` and `db_password_2` are both hidden.
     pub fn new<S: AsRef<str>>(extra: impl IntoIterator<Item = S>) -> Self {
         Self {
             names: Arc::new(KeyNames::new(extra)),
@@ -72,13 +72,13 @@ impl Redactor {
         }
     }
 
-    /// Replaces this text from now on wherever it stands, for every clone of this redactor. One of less than four
-    /// characters is not: it would be found in harmless words. Up to 10,000 are remembered, besides what is learned.
+    /// Hides this text everywhere from now on, for every clone of this redactor. Texts with fewer than four characters are ignored:
+    /// they would be found in harmless words. Up to 10,000 are remembered, not counting learned ones.
     pub fn hide(&self, secret: &str) {
         self.learn_with(|known| known.add_secret(secret));
     }
 
-    /// Has statements begin in this dialect, by the name that DataFusion has for it, until one of them sets another.
+    /// Sets the initial dialect of statements, by its DataFusion name, until one of them sets another.
     pub fn start_in_dialect(&self, dialect: &str) {
         let comments = LineComments::of_dialect(dialect);
         self.learn_with(|known| {
@@ -87,13 +87,13 @@ impl Redactor {
         });
     }
 
-    /// Shows the queries of URLs that begin with this text, which a setting has, also where the policy shows no others: the address
-    /// of a page with the id of a trace in it. What names a secret is hidden all the same.
+    /// Shows the queries of URLs that begin with this text, which comes from a setting, even if the policy hides others: for
+    /// example the address of a page that contains a trace id. Values named like secrets are still hidden.
     pub fn show_queries_of(&self, beginning: &str) {
         self.learn_with(|known| known.shown_queries.push(beginning.to_owned()));
     }
 
-    /// The value of a setting in an error about it: in quotes, or that it is not shown.
+    /// The value of a setting for an error about it: quoted, or a note that it is not shown.
     pub fn setting_value(&self, text: &str) -> String {
         match self.shows_literals() {
             true => format!("{:?}", self.text(text)),
@@ -101,30 +101,30 @@ impl Redactor {
         }
     }
 
-    /// Whether the value under `key` is hidden, whatever it is.
+    /// Whether the value under `key` is always hidden.
     pub fn hides_key(&self, key: &str) -> bool {
         self.names.hide(key)
     }
 
-    /// Whether the values of a column or of an argument in SQL are hidden. Elsewhere, as in the description of an artifact,
-    /// a signature is not a secret.
+    /// Whether the values of an SQL column or argument are hidden. Elsewhere, as in the description of an artifact, a signature is
+    /// not a secret.
     pub fn hides_column(&self, name: &str) -> bool {
         self.hides_key(name)
             || ["signature", "signatures"].iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 
-    /// Whether the value of an option or a setting is hidden, whatever it is. This is stricter than
-    /// [`Redactor::hides_key`]: `sse_customer_key_base64` holds a key, while the column `key` of a table need not.
+    /// Whether the value of an option or a setting is always hidden. This is stricter than [`Redactor::hides_key`]:
+    /// `sse_customer_key_base64` contains a key, while the column `key` of a table need not.
     pub fn hides_option(&self, key: &str) -> bool {
         self.names.hide_option(key)
     }
 
-    /// Whether a statement that was learned reads the parameter as a credential.
+    /// Whether a learned statement uses the parameter as a credential.
     pub(crate) fn hides_parameter(&self, name: &str) -> bool {
         self.hides_key(name) || self.known().has_name(name)
     }
 
-    /// Whether literals are shown, and with them the values of settings and variables in errors about these.
+    /// Whether literals are shown, and therefore also the values of settings and variables in errors about them.
     pub fn shows_literals(&self) -> bool {
         self.sql == SqlText::Whole
     }
@@ -134,7 +134,7 @@ impl Redactor {
         self.texts().learn(change);
     }
 
-    /// What is known at this moment. No lock is held by it: redacting one text asks for it several times.
+    /// What is known at this moment. It holds no lock: redacting one text needs it several times.
     pub(crate) fn known(&self) -> Arc<Known> {
         self.texts().known()
     }
@@ -143,7 +143,8 @@ impl Redactor {
         self.texts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The text as `redact` shows it, which is asked once for a text that is repeated. Without the lock: it asks for what is known.
+    /// Returns the cached result of `redact` for a repeated text. `redact` is called without the lock, because it needs the known
+    /// texts itself.
     fn once(&self, form: Form, text: &str, redact: impl FnOnce(&Self, &str) -> String) -> String {
         let found = self.texts().find(form, text);
         found.unwrap_or_else(|revision| {
@@ -153,18 +154,18 @@ impl Redactor {
         })
     }
 
-    /// The text with every credential replaced that can be recognised: what stands behind a hidden key (`key=value`,
-    /// `Key: value` to the end of the line, `"key": "value"`, `'key' 'value'`, `--key value`), user and password in
-    /// URLs, bearer and basic tokens, private keys, and keys of the shapes that AWS and others give them.
+    /// The text with every recognisable credential replaced: the value after a hidden key (`key=value`, `Key: value` to the end of
+    /// the line, `"key": "value"`, `'key' 'value'`, `--key value`), user and password in URLs, bearer and basic tokens, private
+    /// keys, and keys with the formats of AWS and others.
     ///
-    /// A text that was redacted stays as it is.
+    /// Redacting a text twice does not change it.
     pub fn text(&self, text: &str) -> String {
         self.once(Form::Text, text, Self::redacted)
     }
 
     fn redacted(&self, text: &str) -> String {
         let mut shown = Cow::Borrowed(text);
-        // Where a credential was, its neighbours may read as another one.
+        // When a credential is removed, its surroundings may look like another one.
         for _ in 0..=MOST_TIMES {
             let again = self.text_once(&shown);
             if again == *shown {
@@ -176,15 +177,14 @@ impl Redactor {
     }
 
     fn text_once(&self, text: &str) -> String {
-        // Known secrets first: their text may have in it what a later step takes for something else, and cut in
-        // half.
+        // Known secrets first: they may contain something that a later step would match and cut in half.
         let text = self.known().without_secrets(text);
         let text = if self.shows_literals() {
             text
         } else {
             without_typed_literals(&text, Types::Shown).into_owned().into()
         };
-        // `u=http:` in front of a slash may be taken for a folder, and credentials in a URL are known by its scheme.
+        // `u=http:` before a slash could be mistaken for a folder, and credentials in a URL are recognised by its scheme.
         let text = if self.shows_partition_values {
             text
         } else {
@@ -193,10 +193,10 @@ impl Redactor {
         without_ranges(&text, self.credentials(&text)).into_owned()
     }
 
-    /// The message of an error, without the values in it where the policy does not show those. Of one that is longer than 32 KiB,
-    /// the beginning.
+    /// The message of an error, without the values in it if the policy hides those. Only the beginning, if it is longer than 32
+    /// KiB.
     pub fn error_text(&self, message: &str) -> String {
-        // A server may answer with megabytes, which an error repeats: looking through all of it would take minutes.
+        // A server may respond with megabytes, which an error repeats: inspecting all of it would take minutes.
         let message = &*first_words(message, LONGEST_MESSAGE);
         match self.shows_error_values {
             true => self.known().without_words(&self.without_named_secrets(&self.text(message))).into_owned(),
@@ -204,7 +204,7 @@ impl Redactor {
         }
     }
 
-    /// A statement or a part of one, as far as the policy shows it; empty where it shows none.
+    /// A statement or a part of one, as far as the policy allows; empty if it hides SQL.
     pub fn sql_text(&self, sql: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(sql)),
@@ -213,7 +213,7 @@ impl Redactor {
         }
     }
 
-    /// The plan of a query as DataFusion draws it, as far as the policy shows it.
+    /// The plan of a query as DataFusion prints it, as far as the policy allows.
     pub fn plan_text(&self, plan: &str) -> String {
         self.once(Form::Plan, plan, Self::redacted_plan)
     }
@@ -227,7 +227,7 @@ impl Redactor {
         }
     }
 
-    /// The name of a column, a type or the like, which the engine may have made of a literal.
+    /// The name of a column, a type or similar, which the engine may have derived from a literal.
     pub fn name_text(&self, name: &str) -> String {
         if self.shows_literals() && self.shows_error_values {
             return self.text(name);
@@ -239,13 +239,13 @@ impl Redactor {
         if self.shows_literals() && self.shows_error_values {
             return self.redacted(name);
         }
-        // Known literals go first: quotes within them cannot be distinguished from those around them.
+        // Known literals first: quotes within them cannot be distinguished from those around them.
         let name = self.known().without_values(&self.without_secrets_of_urls(name)).into_owned();
         let name = self.redacted(&name);
         without_unknown_zones(&without_frame_bounds(&name)).into_owned()
     }
 
-    /// Prose beside the code: documentation, or a tag. Where the policy shows no literals, what is in quotes goes.
+    /// Prose next to code: documentation, or a tag. If the policy hides literals, quoted texts are removed.
     pub fn comment_text(&self, comment: &str) -> String {
         match self.shows_literals() {
             true => self.text(&self.without_sql_secrets(comment)),
@@ -255,7 +255,7 @@ impl Redactor {
         }
     }
 
-    /// A line of a script for the console, where an error is shown in it.
+    /// A line of a script for the console, for showing an error in it.
     pub fn source_line(&self, line: &str) -> String {
         match self.sql {
             SqlText::Whole => self.text(&self.without_sql_secrets(line)),
@@ -271,32 +271,31 @@ impl Redactor {
         self.without_phrases_and(sql, self.sql_secrets(sql))
     }
 
-    /// A message without what it repeats of SQL, as far as that is a credential.
+    /// A message without credentials in the SQL that it repeats.
     pub(crate) fn without_named_secrets(&self, message: &str) -> String {
         let mut ranges = self.sql_secrets(&parser_words::without_urls(message));
-        // `Function 'sum' failed to match any signature`: the words of a message are no SQL, and what it speaks of is
-        // no literal.
+        // `Function 'sum' failed to match any signature`: the words of a message are not SQL, and the quoted name is not a literal.
         ranges.retain(|range| {
             !object_names::is_name(message, range) && !parser_words::is_example(message, range.start)
         });
         self.without_phrases_and(message, ranges)
     }
 
-    /// A text without what phrases in it name, and without `ranges`. These go together: the names around a credential may be taken
-    /// for one, and would be gone when they are looked for.
+    /// A text without credentials identified by phrases, and without `ranges`. Both are removed together: the names around a
+    /// credential may themselves be taken for one, and must not be removed before it is found.
     fn without_phrases_and(&self, text: &str, mut ranges: Vec<Range<usize>>) -> String {
         ranges.extend(phrases::secrets(text, Clues::of(text), |name| self.hides_key(name)));
         without_ranges(text, ranges).into_owned()
     }
 
-    /// Where the credentials are that SQL names as such.
+    /// The positions of the credentials that are recognised by SQL names.
     pub(crate) fn sql_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = secrets(sql, self).ranges;
         ranges.extend(self.declared_secrets(sql));
         ranges
     }
 
-    /// Where the values of hidden parameters are declared. One that may be a word is hidden nowhere else.
+    /// The positions of declared values of hidden parameters. A value that may be a word is hidden only there.
     fn declared_secrets(&self, sql: &str) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
         let mut at = 0;
@@ -308,8 +307,8 @@ impl Redactor {
         ranges
     }
 
-    /// The text without user, password and secret values of the URLs in it. Before anything else is taken out of a text, which may
-    /// be the scheme that they are known by.
+    /// The text without users, passwords and secret values in URLs. Must come before anything else is removed from a text, because
+    /// that could be the scheme by which URLs are recognised.
     fn without_secrets_of_urls<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut secrets = users_of_urls(text);
         secrets.extend(users_of_paths(text));
@@ -317,7 +316,7 @@ impl Redactor {
         without_ranges(text, secrets)
     }
 
-    /// Where the secret values in the queries of URLs stand: all of them, where the policy shows no literals.
+    /// The positions of secret values in the queries of URLs: all values, if the policy hides literals.
     pub(crate) fn secrets_of_queries(&self, text: &str) -> Vec<Range<usize>> {
         if !text.contains(['?', '#']) {
             return Vec::new();
@@ -328,14 +327,14 @@ impl Redactor {
     }
 }
 
-/// Whether a log record with this target is one of the libraries that hold the data of queries: what they log repeats it,
-/// and must be shown as [`Redactor::error_text`] has it.
+/// Whether a log record with this target comes from one of the libraries that process the data of queries: their messages repeat
+/// data, and must be shown with [`Redactor::error_text`].
 pub fn is_engine(target: &str) -> bool {
     const ENGINE: [&str; 7] =
         ["apache_avro", "arrow", "avro", "datafusion", "object_store", "parquet", "sqlparser"];
     let crate_name = target.split("::").next().unwrap_or_default();
     ENGINE.iter().any(|name| {
-        // At the end of a word only: a program of the user's may be called `arrowhead`, and its messages are its own.
+        // Only at the end of a word: a user's program may be called `arrowhead`, and its messages are its own.
         crate_name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
     })
 }
@@ -346,8 +345,8 @@ impl Default for Redactor {
     }
 }
 
-/// The text without credentials, under every policy alike: for names, addresses and settings, which are shown under all of
-/// them. Nothing else that a policy hides is removed, so that the names of nodes and DAGs are the same under every policy.
+/// The text without credentials, independent of the policy: for names, addresses and settings, which are shown under every policy.
+/// Nothing else is removed, so that the names of nodes and DAGs are the same under every policy.
 ///
 /// ```
 /// assert_eq!(daglight_capture_policy::without_credentials("token=abc"), "token=[redacted]");
@@ -356,11 +355,11 @@ pub fn without_credentials(text: &str) -> String {
     DEFAULT.text(text)
 }
 
-/// Made once: a redactor compiles its patterns, and a script has a name for each node.
+/// Created once: a redactor compiles its patterns, and a script has a name for each node.
 static DEFAULT: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
-/// The message of an error of DataFusion without the values in it, whatever the policy: its kind, and its text where that is
-/// known to hold none. For the `Display` of errors, which goes wherever a program prints it.
+/// The message of a DataFusion error without the values in it, whatever the policy: its kind, and its text only if that is known to
+/// contain none. For the `Display` of errors, which a program may print anywhere.
 pub fn without_error_values(message: &str) -> String {
     mask::without_values(&DEFAULT.without_secrets_of_urls(message))
 }

@@ -1,10 +1,10 @@
-//! Texts with parts of them replaced.
+//! Texts with replaced parts.
 
 use std::{borrow::Cow, ops::Range};
 
 use crate::secret::REDACTED;
 
-/// What was written, and the rest of the text behind it.
+/// The text written so far, followed by the rest of the original.
 pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow<'a, str> {
     if written == 0 {
         return text.into();
@@ -13,7 +13,7 @@ pub(crate) fn resumed<'a>(text: &'a str, written: usize, mut out: String) -> Cow
     out.into()
 }
 
-/// The text with what stands in these ranges replaced. They may overlap: a comment may be inside of what is one already.
+/// The text with these ranges replaced. They may overlap: a comment may be inside another one.
 pub(crate) fn without_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> Cow<'_, str> {
     if ranges.is_empty() {
         return text.into();

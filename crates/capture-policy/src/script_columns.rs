@@ -1,5 +1,5 @@
-//! What is known of the columns of a script: which of a table's are credentials by their position, and which other names
-//! queries have given to such a column.
+//! What is known about the columns of a script: which columns of a table are credentials by position, and which aliases queries
+//! have given to such columns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,31 +8,31 @@ use std::{
 
 use crate::joined_columns::{Column, ColumnName};
 
-/// Tables and names that are remembered. What a script has more of is found by its own names alone.
+/// The maximum number of tables and names that are remembered. Beyond that, columns are found only by their own names.
 const MOST: usize = 1_000;
-/// Columns of all tables whose names are remembered.
+/// The maximum number of remembered column names over all tables.
 const MOST_COLUMN_NAMES: usize = 200_000;
 
-/// What is known of the columns of a script. It is never taken back: a table that is made anew may be filled by an
-/// earlier statement, too.
+/// What is known about the columns of a script. It is never reset: an earlier statement may also fill a table that is created
+/// again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ScriptColumns {
-    /// Which columns of a table are credentials, by the last part of the table's name in small letters.
+    /// Which columns of a table are credentials, by the last part of the table's name in lower case.
     tables: HashMap<String, Vec<bool>>,
-    /// The columns of the tables of which all are known, so that what stands behind theirs is found: `SELECT a.*, b.*`.
+    /// The columns of the tables that are completely known, so that columns after theirs can be located: `SELECT a.*, b.*`.
     columns: HashMap<String, Arc<[ColumnName]>>,
-    /// How many these are.
+    /// The total number of these columns.
     column_names: usize,
-    /// Names of columns that are credentials because a query has named one so.
+    /// Names of columns that are credentials because a query used them as an alias for one.
     names: HashSet<String>,
-    /// Those of the statement that is read.
+    /// The same for the current statement only.
     names_here: HashSet<String>,
-    /// The columns of tables that columns with the names of credentials take their values from.
+    /// The columns of tables from which columns with the names of credentials take their values.
     origins: HashMap<String, HashSet<ColumnName>>,
 }
 
 impl ScriptColumns {
-    /// Whether a name is that of a column that holds credentials.
+    /// Whether a name is that of a column with credentials.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         if self.names.is_empty() && self.names_here.is_empty() {
             return false;
@@ -41,20 +41,20 @@ impl ScriptColumns {
         self.names.contains(&name) || self.names_here.contains(&name)
     }
 
-    /// Adds a name that counts in its own statement alone.
+    /// Adds a name that applies only to its own statement.
     pub(crate) fn add_name_here(&mut self, name: String) {
         if self.names_here.len() < MOST {
             self.names_here.insert(name);
         }
     }
 
-    /// What is known of all statements.
+    /// The part that applies to all statements.
     pub(crate) fn without_names_here(mut self) -> Self {
         self.names_here.clear();
         self
     }
 
-    /// Adds a column that one with the name of a credential takes its values from.
+    /// Adds a column from which one with the name of a credential takes its values.
     pub(crate) fn add_origin(&mut self, table: String, column: ColumnName) {
         if self.origins.len() < MOST || self.origins.contains_key(&table) {
             let columns = self.origins.entry(table).or_default();
@@ -64,29 +64,29 @@ impl ScriptColumns {
         }
     }
 
-    /// Whether a column of a table is such.
+    /// Whether a column of a table is such an origin.
     pub(crate) fn is_origin(&self, table: &str, column: ColumnName) -> bool {
         self.origins.get(table).is_some_and(|columns| columns.contains(&column))
     }
 
-    /// Whether a table has such columns.
+    /// Whether a table has such origins.
     pub(crate) fn has_origins(&self, table: &str) -> bool {
         !self.origins.is_empty() && self.origins.contains_key(&table.to_lowercase())
     }
 
-    /// How many such columns are known.
+    /// The number of known origins.
     pub(crate) fn count_of_origins(&self) -> usize {
         self.origins.values().map(HashSet::len).sum()
     }
 
-    /// Takes over such columns from others.
+    /// Adds the origins that others know.
     pub(crate) fn add_origins(&mut self, others: &Self) {
         for (table, columns) in &others.origins {
             columns.iter().for_each(|column| self.add_origin(table.clone(), *column));
         }
     }
 
-    /// Which columns of a table are credentials, where any is.
+    /// Which columns of a table are credentials, if any is.
     pub(crate) fn of_table(&self, name: &str) -> Option<&[bool]> {
         if self.tables.is_empty() {
             return None;
@@ -94,17 +94,17 @@ impl ScriptColumns {
         self.tables.get(&name.to_lowercase()).map(Vec::as_slice)
     }
 
-    /// Whether others know of other tables.
+    /// Whether the tables of others differ.
     pub(crate) fn tables_differ(&self, others: &Self) -> bool {
         self.tables != others.tables
     }
 
-    /// How many names are known.
+    /// The number of known names.
     pub(crate) fn count_of_names(&self) -> usize {
         self.names.len()
     }
 
-    /// Takes over what others say.
+    /// Adds what others know.
     pub(crate) fn add(&mut self, others: &Self) {
         others.tables.iter().for_each(|(table, columns)| self.add_table(table.clone(), columns.clone()));
         others.columns.iter().for_each(|(table, names)| self.add_columns(table.clone(), Arc::clone(names)));
@@ -112,12 +112,12 @@ impl ScriptColumns {
         self.add_origins(others);
     }
 
-    /// All columns of a table, where they are known.
+    /// All columns of a table, if known.
     pub(crate) fn columns_of(&self, table: &str) -> Option<Vec<Column>> {
         let table = table.to_lowercase();
         let (hidden, names) = (self.tables.get(&table), self.columns.get(&table));
         let width = hidden.map(Vec::len).or(names.map(|names| names.len()))?;
-        // One that was made twice has had other columns.
+        // A table that was created twice may have had other columns.
         let names = names.filter(|names| names.len() == width);
         let column = |place: usize| Column {
             is_hidden: hidden.is_some_and(|hidden| hidden[place]),
@@ -126,7 +126,7 @@ impl ScriptColumns {
         Some((0..width).map(column).collect())
     }
 
-    /// Whether a statement that makes a table says nothing new.
+    /// Whether a statement that creates a table adds nothing new.
     pub(crate) fn knows(&self, made: &Made) -> bool {
         let is_known = || {
             let names = self.columns.get(&made.table);
@@ -135,7 +135,7 @@ impl ScriptColumns {
         !made.has_credential() && (!made.is_whole || is_known())
     }
 
-    /// Takes over the columns of a table that a statement makes.
+    /// Adds the columns of a table that a statement creates.
     pub(crate) fn add_made(&mut self, made: Made) {
         if made.is_whole {
             self.add_columns(made.table.clone(), made.names().collect());
@@ -156,14 +156,14 @@ impl ScriptColumns {
     }
 
     fn add_table(&mut self, table: String, columns: Vec<bool>) {
-        // A table without a secret column needs no place, and a script of many thousand tables must not grow this
-        // without end.
+        // A table without a secret column is not stored, and a script with many thousand tables must not make this grow without
+        // bound.
         if !columns.contains(&true) || (self.tables.len() >= MOST && !self.tables.contains_key(&table)) {
             return;
         }
         let known = self.tables.entry(table).or_default();
         known.resize(known.len().max(columns.len()), false);
-        // A table that is made twice: what either has named a secret is one.
+        // For a table that is created twice: columns that either definition marks as secret are secret.
         known.iter_mut().zip(columns).for_each(|(known, hidden)| *known |= hidden);
     }
 
@@ -174,9 +174,9 @@ impl ScriptColumns {
     }
 }
 
-/// A table or view that a statement makes.
+/// A table or view that a statement creates.
 pub(crate) struct Made {
-    /// The last part of its name, in small letters.
+    /// The last part of its name, in lower case.
     pub(crate) table: String,
     /// Its columns.
     pub(crate) columns: Vec<Column>,

@@ -5,11 +5,11 @@ use std::ops::Range;
 use crate::{redact::Redactor, secret::REDACTED, sql_values::value_ranges};
 
 impl Redactor {
-    /// A line of a script for the console, and where a column of it is then; both count from 1, columns in characters. A
-    /// column inside of what is hidden moves behind it.
+    /// A line of a script for the console, and the new position of a column in it. Both numbers start at 1; columns are counted in
+    /// characters. A column inside a hidden part moves to its end.
     ///
-    /// What is hidden is found in the whole script, because a literal, a comment or the value of a setting may begin on
-    /// an earlier line. So the line must be cut after this, not before.
+    /// Hidden parts are determined in the whole script, because a literal, a comment or the value of a setting may begin on an
+    /// earlier line. So the line must be cut after this, not before.
     pub fn script_line(&self, script: &str, line: usize, column: usize) -> (String, usize) {
         let start = match line.saturating_sub(1) {
             0 => 0,
@@ -30,7 +30,7 @@ impl Redactor {
         (shown, column)
     }
 
-    /// What the policy hides in a script, with what stands in its place, in the order of the text.
+    /// The parts of a script that the policy hides, with their replacements, in text order.
     fn hidden_in(&self, script: &str) -> Vec<(Range<usize>, &'static str)> {
         let mut hidden = Vec::new();
         if self.shows_literals() {
@@ -45,7 +45,7 @@ impl Redactor {
     }
 }
 
-/// A part of a text with what is hidden in it replaced, also where that begins before the part or ends behind it.
+/// A part of a text with the hidden ranges replaced, including those that begin before the part or end after it.
 fn without_parts(text: &str, part: Range<usize>, hidden: &[(Range<usize>, &str)]) -> String {
     let mut out = String::new();
     let mut written = part.start;
@@ -54,7 +54,7 @@ fn without_parts(text: &str, part: Range<usize>, hidden: &[(Range<usize>, &str)]
         if start >= end || end <= written {
             continue;
         }
-        // What overlaps the one before has its mark.
+        // A range that overlaps the previous one shares its mark.
         if range.start >= written || out.is_empty() {
             out.push_str(&text[written..start]);
             out.push_str(mark);
@@ -69,7 +69,7 @@ fn without_parts(text: &str, part: Range<usize>, hidden: &[(Range<usize>, &str)]
 mod tests {
     use crate::{policy::Policy, profile::Profile};
 
-    /// The line and a caret below the column, of the place where the script says `zz`.
+    /// The line and a caret below the column, for the position of `zz` in the script.
     #[track_caller]
     fn check(profile: Profile, script: &str, expected: &str) {
         let at = script.rfind("zz").unwrap();

@@ -1,11 +1,11 @@
-//! A text that no log, error or `Debug` shows.
+//! A text that is never shown in logs, errors or `Debug`.
 
 use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands where a credential was.
+/// The replacement for a credential.
 pub const REDACTED: &str = "[redacted]";
 
 /// A credential. `Debug`, `Display` and serialisation show a mask; only [`Secret::expose`] returns the text.

@@ -1,9 +1,9 @@
-//! Reads the tokens of one statement, and finds which of its literals are credentials.
+//! Reads the tokens of one statement, and determines which of its literals are credentials.
 //!
-//! Expressions are not parsed. A statement falls into parts at its commas, at AND and OR and at the words that begin a
-//! clause; where a part names something that is hidden, as in `lower(u.password) IN ('x', 'y')` or `'x' AS password`, its
-//! literals are credentials. What stands in parentheses belongs to the part around it, unless it is a query or a
-//! condition of its own. The items of lists of columns and of values belong together by their positions.
+//! Expressions are not parsed. A statement is split into parts at commas, at AND and OR and at the words that begin a clause; if a
+//! part names something hidden, as in `lower(u.password) IN ('x', 'y')` or `'x' AS password`, its literals are credentials. The
+//! content of parentheses belongs to the enclosing part, unless it is a query or a separate condition. The items of column lists
+//! and value lists are matched by position.
 
 mod parentheses;
 
@@ -17,27 +17,27 @@ use crate::{
     sql_tokens::{Kind, Reading, Token, quotes, unquoted},
 };
 
-/// What stands in front of the literals in plans.
+/// The prefixes of string literals in plans.
 pub(crate) const TYPES_OF_TEXT: [&str; 3] = ["Utf8", "Utf8View", "LargeUtf8"];
 
-/// Digits from which on a number is taken for a credential.
+/// The number of digits from which a number may be a credential.
 const LONG_NUMBER: usize = 4;
 
-/// What is hidden by its name.
+/// What is hidden because of its name.
 pub(crate) trait Hidden {
-    /// Whether a column, an argument or the like of this name is.
+    /// Whether a column, argument or similar with this name is hidden.
     fn name(&self, name: &str) -> bool;
-    /// Whether an option or a setting of this name is.
+    /// Whether an option or a setting with this name is hidden.
     fn option(&self, key: &str) -> bool;
-    /// What is known of the script that the text belongs to.
+    /// What is known about the script that contains the text.
     fn columns(&self) -> Arc<ScriptColumns> {
         Arc::default()
     }
-    /// Where the credentials are that a text has in any notation, as the content of a literal may.
+    /// The positions of credentials in a text in any notation, such as the content of a literal.
     fn in_text(&self, _text: &str) -> Vec<Range<usize>> {
         Vec::new()
     }
-    /// How its dialects are read.
+    /// How its dialects are tokenised.
     fn reading(&self) -> Reading {
         Reading::default()
     }
@@ -52,14 +52,14 @@ pub(crate) struct Reader<'a, H> {
     found: &'a mut Vec<Range<usize>>,
     frames: Vec<Frame>,
     placeholders: Vec<String>,
-    /// How many first branches have been looked at.
+    /// The number of first branches that were inspected.
     branches: usize,
-    /// The token that is read.
+    /// The current token.
     at: usize,
 }
 
 impl<'a, H: Hidden> Reader<'a, H> {
-    /// Of the statement with these tokens. `columns` are names that are hidden besides; what is found is added to `found`.
+    /// For the statement with these tokens. `columns` are additional hidden names; results are added to `found`.
     pub(crate) fn new(
         sql: &'a str,
         tokens: &'a [Token],
@@ -80,14 +80,14 @@ impl<'a, H: Hidden> Reader<'a, H> {
         }
     }
 
-    /// Has the next list of values, or the next query, be of columns of which these are credentials.
+    /// Declares which columns of the next value list, or of the next query, are credentials.
     pub(crate) fn expect_values(&mut self, columns: Vec<bool>, are_arguments: bool) {
         let frame = self.top();
         frame.columns = columns;
         frame.takes_values = are_arguments;
     }
 
-    /// Reads all of the statement. Returns the placeholders that stand for credentials.
+    /// Reads the whole statement. Returns the placeholders for credentials.
     pub(crate) fn read(mut self) -> Vec<String> {
         for index in 0..self.tokens.len() {
             self.token(index);
@@ -98,7 +98,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         self.placeholders
     }
 
-    /// Reads `SET a.b = value`. Returns the placeholders that stand for credentials.
+    /// Reads `SET a.b = value`. Returns the placeholders for credentials.
     pub(crate) fn setting(mut self) -> Vec<String> {
         let sign = (1..self.tokens.len()).find(|index| self.text(*index) == "=" || self.is(*index, "to"));
         if let Some(sign) = sign.filter(|sign| *sign > 1) {
@@ -134,7 +134,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let token = self.tokens[index];
         self.at = index;
         let text = self.text(index);
-        // For this token alone, whatever it is.
+        // Only for this token, whatever it is.
         let begins_item = std::mem::replace(&mut self.top().begins_item, false);
         match token.kind {
             Kind::Text | Kind::Number | Kind::Placeholder => self.literal(index, text),
@@ -143,13 +143,12 @@ impl<'a, H: Hidden> Reader<'a, H> {
             Kind::Sign => match text {
                 "(" | "[" | "{" => self.open(index),
                 ")" | "]" | "}" => {
-                    // A `CASE` without its `END`, in a statement that is torn or wrong: its frame would take in what
-                    // belongs outside.
+                    // A `CASE` without its `END`, in an incomplete or invalid statement: its scope would include what belongs
+                    // outside.
                     while self.frames.len() > 1 && self.top().is_case {
                         self.close();
                     }
-                    // A parenthesis too many closes nothing: what follows is still read in the frame of the
-                    // statement.
+                    // A superfluous parenthesis closes nothing: the following tokens still belong to the scope of the statement.
                     if self.frames.len() > 1 {
                         self.close();
                     }
@@ -165,7 +164,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
                     let compares = self.compares(index);
                     let frame = self.top();
                     frame.assigns = true;
-                    // An argument has a name in front of such a sign, as in `f(name = 'password', 'x')`.
+                    // In a call, the operator is preceded by the name of an argument, as in `f(name = 'password', 'x')`.
                     frame.operand_at = (compares && !frame.is_call).then_some(index + 1);
                 }
                 _ => {}
@@ -175,7 +174,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
     }
 
     fn literal(&mut self, index: usize, text: &str) {
-        // Up to 256 bytes, because names of columns are not longer, and each literal of a script is asked for.
+        // At most 256 bytes, because names of columns are not longer, and this is called for each literal of a script.
         let is_key =
             self.tokens[index].kind == Kind::Text && text.len() < 256 && self.hidden.name(unquoted(text));
         let is_outermost = self.frames.len() <= 1;
@@ -184,7 +183,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             return;
         }
         let literal = Literal(index);
-        // First: the name of its column says more than what a text looks like, as that of a password may be a name.
+        // First, because the name of its column is more significant than its form: a password may look like a name.
         let in_row = frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false);
         if frame.inherits || in_row {
             self.hide(literal);
@@ -197,16 +196,16 @@ impl<'a, H: Hidden> Reader<'a, H> {
             }
             return;
         }
-        // A row of values has no names but those of its columns, which may stand behind it.
+        // The only names for a row of values are those of its columns, which may follow it.
         let in_values = frame.is_row && !frame.is_query;
-        // A literal that is itself a name, as in `get_field(u, 'password')` or a map's key.
+        // A literal that is itself a name, as in `get_field(u, 'password')` or the key of a map.
         if is_key && !in_values && frame.is_call && !frame.is_typed_text && !is_plain_name(unquoted(text)) {
             frame.key_or_value(literal);
             return;
         }
         if is_key && !in_values {
             frame.names_hidden = true;
-            // `map('password', 'x')`, `struct_of('token', t)`: in a call the key is an item, and its value the next.
+            // `map('password', 'x')`, `struct_of('token', t)`: in a call the key is an item, and its value the next one.
             frame.hides_next_item = frame.is_call;
             if frame.is_query || frame.is_typed_text || is_outermost {
                 frame.keys.push(literal);
@@ -217,7 +216,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             let item = frame.item;
             frame.rows.push((item, literal));
         }
-        // Whether it is hidden is known only at the end of its part: in `'x' AS password` the name comes behind.
+        // Whether it is hidden is known only at the end of its part: in `'x' AS password` the name comes last.
         frame.part.push(literal);
     }
 
@@ -226,7 +225,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         let is_hidden = text.len() < 256 && !is_qualifier && self.hides_name(unquoted(text));
         let before = index.checked_sub(1).map(|before| self.tokens[before].kind);
         let frame = self.top();
-        // `SELECT 'x' password` names as `AS password` does.
+        // `SELECT 'x' password` defines an alias like `AS password`.
         let is_behind_literal = matches!(before, Some(Kind::Text | Kind::Number | Kind::Placeholder));
         frame.assigns |= is_hidden && is_behind_literal && frame.is_query && frame.is_row;
         if frame.may_be_list && begins_item {
@@ -238,15 +237,15 @@ impl<'a, H: Hidden> Reader<'a, H> {
         }
     }
 
-    /// Whether the word is one that says how a statement is built.
+    /// Whether the word is a keyword that structures a statement.
     fn keyword(&mut self, index: usize, word: &str) -> bool {
         let lower = word.to_ascii_lowercase();
-        // `a IS DISTINCT FROM 'x'` compares. Read as a clause, its FROM would end the part, and the literal would not
-        // belong to the name in front of it.
+        // `a IS DISTINCT FROM 'x'` is a comparison. If its FROM were treated as a clause, it would end the part, and the literal
+        // would not belong to the name before it.
         let is_distinct_from = lower == "from" && index > 0 && self.is(index - 1, "distinct");
         let frame = self.top();
         match lower.as_str() {
-            // That of `BETWEEN a AND b` separates no conditions.
+            // The AND of `BETWEEN a AND b` does not separate conditions.
             "and" if std::mem::replace(&mut frame.is_between, false) => frame.operand_at = Some(index + 1),
             "and" | "or" => {
                 self.end_part();
@@ -272,7 +271,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             "then" if frame.is_case => {
                 let names_hidden_apart = frame.names_hidden_apart;
                 self.resolve();
-                // A condition says nothing about what comes of it.
+                // A condition does not affect its result.
                 let frame = self.top();
                 frame.names_hidden_apart = names_hidden_apart;
                 frame.part.clear();
@@ -286,8 +285,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
                 frame.operand_at = Some(index + 1);
             }
             "as" | "in" | "similar" => frame.assigns = true,
-            // They are not names, though they stand where one could: `NOT` in front of a hidden column must not become
-            // another name for it.
+            // These are not names, although they occur in the same places: `NOT` before a hidden column must not become an alias
+            // for it.
             "not" | "is" | "escape" | "any" | "all" | "distinct" => {}
             "values" => {
                 self.end_part();
@@ -325,7 +324,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
                 frame.is_row = false;
                 // The next branch of a MERGE.
                 frame.takes_values &= !matches!(lower.as_str(), "when" | "where" | "from");
-                // What a query gives belongs to what is around it, and not what it looks for.
+                // The result of a query belongs to the enclosing scope, but not its conditions.
                 frame.inherits &= !frame.is_query;
                 frame.is_apart = frame.is_query;
             }
@@ -334,14 +333,14 @@ impl<'a, H: Hidden> Reader<'a, H> {
         true
     }
 
-    /// A query begins here, at `select`, or at VALUES. It has the names of the first branch, where it is a further one.
+    /// A query begins here, at `select`, or at VALUES. If it is a further branch, it has the names of the first one.
     fn begin_branch(&mut self, select: Option<usize>) {
         let frame = self.top();
         if std::mem::replace(&mut frame.has_branch, true) && std::mem::take(&mut frame.is_branch_next) {
             let first_branch = self.first_branch();
             let frame = self.top();
-            // In a set operation the names are those of the first branch, and the others are matched by position:
-            // `SELECT password ... UNION SELECT 'x'`.
+            // In a set operation the names are those of the first branch, and the others are matched by position: `SELECT password
+            // ... UNION SELECT 'x'`.
             frame.columns = either(&frame.columns, &first_branch);
             return;
         }
@@ -370,10 +369,10 @@ impl<'a, H: Hidden> Reader<'a, H> {
             || frame.is_row && frame.columns.get(frame.item).copied().unwrap_or(false)
     }
 
-    /// Ends a part of what is open: where it names something hidden, its literals are credentials.
+    /// Ends a part of the current scope: if it names something hidden, its literals are credentials.
     fn end_part(&mut self) {
         let frame = self.top();
-        // A key says nothing about its own item, and nothing about what is around.
+        // A key affects neither its own item nor the enclosing scope.
         frame.names_hidden &= !frame.hides_next_item || !frame.part.is_empty();
         self.resolve();
         let frame = self.top();
@@ -384,7 +383,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
         frame.is_between = false;
         frame.assigns = false;
         if std::mem::replace(&mut frame.hides_next_item, false) && frame.is_call {
-            // The item that follows is the value of the key that this one is.
+            // This item is a key, and the next item is its value.
             frame.names_hidden = true;
             frame.assigns = true;
         }
@@ -393,7 +392,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
     fn resolve(&mut self) {
         let frame = self.top();
         let keys = std::mem::take(&mut frame.keys);
-        // Those of a typed text are looked at where that closes.
+        // The keys of a typed text are inspected when it is closed.
         if std::mem::take(&mut frame.is_named) {
             keys.into_iter().for_each(|key| self.hide(key));
         } else if frame.is_typed_text {
@@ -404,15 +403,14 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if !names_hidden {
             return;
         }
-        // A part that compared has used up what it names: in `(password = 'x') = 'y'` the second literal is compared
-        // with a truth value.
+        // A comparison uses up the names in its part: in `(password = 'x') = 'y'` the second literal is compared with a boolean.
         frame.names_hidden_apart |= !frame.is_apart && (frame.part.is_empty() || !frame.assigns);
         for literal in std::mem::take(&mut self.top().part) {
             self.hide(literal);
         }
     }
 
-    /// Closes what is open. What is in it belongs to the part around, as far as it is not of its own.
+    /// Closes a scope. Its content belongs to the enclosing part, unless it is separate.
     fn close(&mut self) {
         let top = self.top();
         let ends_with_key = top.is_call && top.hides_next_item;
@@ -447,7 +445,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
             frame.columns_of_next_query = opens_query;
             // `UPDATE u SET (name, password) = ('a', 'x')`.
             frame.takes_values |= is_assigned;
-            // `VALUES (...) AS u (name, password)`: the names come behind the values.
+            // `VALUES (...) AS u (name, password)`: the names follow the values.
             for (item, literal) in rows {
                 if closed.list.get(item).copied().unwrap_or(false) {
                     self.hide(literal);
@@ -467,12 +465,11 @@ impl<'a, H: Hidden> Reader<'a, H> {
         if is_value_too && frame.is_call {
             closed.keys.into_iter().for_each(|key| frame.key_or_value(key));
         } else if ends_with_key {
-            // `get_field(u, 'password')` names what it reads, and a key in a type is a key of what is around.
+            // `get_field(u, 'password')` names what it reads, and a key in a type is a key of the enclosing scope.
             frame.names_hidden = true;
             frame.hides_next_item |= closed.is_typed_text && frame.is_call;
         }
-        // `f(a AND password = 'x', 'y')`: each operand of AND and OR was judged by itself, and says nothing about its
-        // neighbours.
+        // `f(a AND password = 'x', 'y')`: each operand of AND and OR was judged separately, and does not affect its neighbours.
         if closed.is_condition {
             return;
         }
@@ -502,8 +499,8 @@ impl<'a, H: Hidden> Reader<'a, H> {
                     self.found.push(token.start + open..token.end - close);
                 }
             }
-            // A short number is a limit or a count. Hiding those would hide most of what a plan says, and no PIN of
-            // three digits is a secret.
+            // A short number is a limit or a count. Hiding those would hide most of a plan, and a PIN of three digits is not a
+            // secret.
             Kind::Number if digits(text) < LONG_NUMBER => {}
             Kind::Number | Kind::Word => self.found.push(token.start..token.end),
             _ => {}
@@ -511,7 +508,7 @@ impl<'a, H: Hidden> Reader<'a, H> {
     }
 }
 
-/// How many digits a number has, in its own base.
+/// The number of digits of a number, in its own base.
 fn digits(number: &str) -> usize {
     match number.strip_prefix("0x").or_else(|| number.strip_prefix("0X")) {
         Some(digits) => digits.bytes().filter(u8::is_ascii_hexdigit).count(),

@@ -1,15 +1,15 @@
-//! Texts that were looked through, as they are shown: the plans, nodes and spans of a run repeat most of theirs.
+//! A cache of redacted texts: the plans, nodes and spans of a run repeat most of their texts.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use crate::known::Known;
 
-/// Bytes of all texts that are kept. Beyond that all are forgotten: those that are repeated come back.
+/// The maximum total size of the cached texts in bytes. Beyond that the cache is cleared: repeated texts come back.
 const MOST_BYTES: usize = 1 << 20;
-/// Bytes of the longest text. Longer ones are hardly there twice.
+/// The maximum length of a cached text in bytes. Longer ones rarely occur twice.
 const LONGEST: usize = 16 << 10;
 
-/// What a text is taken for.
+/// How a text is interpreted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Form {
     /// Any text.
@@ -20,17 +20,17 @@ pub(crate) enum Form {
     Name,
 }
 
-/// What is hidden because it is known, and the texts that were looked through since that changed.
+/// Known texts to hide, and the texts that were redacted since these last changed.
 #[derive(Default)]
 pub(crate) struct ShownTexts {
     known: Arc<Known>,
-    /// Counts how often that has changed.
+    /// Counts the changes.
     revision: Revision,
     shown: [HashMap<String, String>; 3],
     bytes: usize,
 }
 
-/// A state of what is known. What was looked through in one counts for no other.
+/// A version of the known texts. Results from one version are not valid for another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Revision(u64);
 
@@ -39,21 +39,21 @@ impl ShownTexts {
         Arc::clone(&self.known)
     }
 
-    /// Changes what is known.
+    /// Changes the known texts.
     pub(crate) fn learn(&mut self, change: impl FnOnce(&mut Known)) {
-        // Copied only while a reader holds the old one. What is known changes while statements are read, and texts are
+        // Copied only while a reader holds the old version. The known texts change while statements are read, and texts are
         // redacted all the time.
         change(Arc::make_mut(&mut self.known));
         self.revision.0 += 1;
         self.forget();
     }
 
-    /// The text as it was shown before, or what [`ShownTexts::keep`] needs.
+    /// The cached result for the text, or else the revision for [`ShownTexts::keep`].
     pub(crate) fn find(&self, form: Form, text: &str) -> Result<String, Revision> {
         self.shown[form as usize].get(text).cloned().ok_or(self.revision)
     }
 
-    /// Keeps a text that was looked through in this state of what is known, if that is still the one.
+    /// Caches a text that was redacted with this revision, if it is still the current one.
     pub(crate) fn keep(&mut self, form: Form, text: &str, shown: &str, revision: Revision) {
         if revision != self.revision || text.len() > LONGEST {
             return;
@@ -72,7 +72,7 @@ impl ShownTexts {
 }
 
 impl fmt::Debug for ShownTexts {
-    /// Without the texts, which may have credentials in them.
+    /// Without the texts, which may contain credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShownTexts").field("known", &self.known).field("bytes", &self.bytes).finish()
     }
@@ -91,7 +91,7 @@ mod tests {
         let now = texts.find(Form::Text, "a").unwrap_err();
         texts.keep(Form::Text, "a", "b", now);
         assert_eq!(texts.find(Form::Text, "a"), Ok("b".to_owned()));
-        // As a plan it may be shown in another way.
+        // As a plan it may be shown differently.
         assert_eq!(texts.find(Form::Plan, "a"), Err(now));
         texts.learn(|known| known.add_secret("hunter3"));
         assert!(texts.find(Form::Text, "a").is_err());

@@ -1,21 +1,21 @@
-//! Where the values of a hidden column come from: `SELECT k AS password FROM x` takes them from the column `k` of `x`, and what
-//! `x` was made of are credentials, too.
+//! The origins of hidden columns: `SELECT k AS password FROM x` takes the values from column `k` of `x`, so that the sources of `x`
+//! also contain credentials.
 
 use super::{Columns, ENDS_OF_FROM, MOST_QUERIES, MOST_TOKENS, TRANSPARENT};
 use crate::{
     joined_columns::ColumnName, script_columns::ScriptColumns, secret_frame::either, sql_tokens::unquoted,
 };
 
-/// A column that another one takes its values from.
+/// A column from which another one takes its values.
 struct Origin {
     /// The last part of its name.
     column: usize,
-    /// The table in front of it.
+    /// The table before it.
     table: Option<usize>,
 }
 
 impl<F: Fn(&str) -> bool> Columns<'_, F> {
-    /// Adds the columns that hidden ones take their values from: by name for this statement, and by table for the others.
+    /// Adds the columns from which hidden ones take their values: by name for this statement, and by table for others.
     pub(crate) fn origins(&self, known: &mut ScriptColumns) {
         let mut found = Vec::new();
         let selects = (0..self.tokens.len()).filter(|index| self.is(*index, "select"));
@@ -42,7 +42,8 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// Which columns of the table that this statement makes or inserts into are credentials for what others take from it.
+    /// Which columns of the table that this statement creates or inserts into are credentials because of how other statements use
+    /// them.
     pub(crate) fn taken_from_target(&self, known: &ScriptColumns) -> Vec<bool> {
         let names = |table: usize, behind: usize| match self.list(behind) {
             Some((names, _)) => names.into_iter().map(|name| ColumnName::of(self.text(name))).collect(),
@@ -82,7 +83,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         Some((either(&own, &taken), query))
     }
 
-    /// What the query behind `start` has at the places of hidden columns, in each of its branches.
+    /// The expressions of the query after `start` in the positions of hidden columns, in each of its branches.
     fn origins_by_position(&self, columns: &[bool], start: usize, found: &mut Vec<(Origin, usize)>) {
         if !columns.contains(&true) {
             return;
@@ -97,7 +98,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
                     let from = items.last().map_or(0, |(_, end)| *end);
                     let hidden = items.into_iter().zip(columns).filter(|(_, hidden)| **hidden);
                     let origins = hidden.filter_map(|((start, end), _)| {
-                        // Under another name, which does not matter here.
+                        // The alias does not matter here.
                         let named = (start..end).find(|index| self.is(*index, "as")).unwrap_or(end);
                         self.origin(start, named)
                     });
@@ -133,7 +134,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         }
     }
 
-    /// The column that an expression is, by itself or in functions that return it.
+    /// The column that an expression consists of, directly or in functions that return it.
     fn origin(&self, mut start: usize, mut end: usize) -> Option<Origin> {
         while end > start + 2
             && self.text(end - 1) == ")"
@@ -147,16 +148,16 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         let end = (start..end).find(|index| self.text(*index) == ":").unwrap_or(end);
         let (column, _) = self.path(start).filter(|(_, behind)| *behind == end)?;
         let table = column.checked_sub(2).filter(|table| *table >= start);
-        // Its own name says what it is already.
+        // Its own name already shows that it is hidden.
         (!(self.hides)(unquoted(self.text(column)))).then_some(Origin { column, table })
     }
 
-    /// The table that a column belongs to, where the FROM says so.
+    /// The table to which a column belongs, if the FROM clause shows it.
     fn table_of(&self, origin: &Origin, from: usize) -> Option<String> {
         if !self.is(from, "from") {
             return None;
         }
-        // The name of each table, and what it is called here.
+        // The name of each table, and its alias.
         let mut tables: Vec<(Option<usize>, usize)> = Vec::new();
         let mut depth = 0_usize;
         for index in from..self.tokens.len().min(from + MOST_TOKENS) {
@@ -189,7 +190,7 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
         };
         let meant = match origin.table {
             Some(table) => tables.iter().find(|(_, name)| same(*name, table)),
-            // Of several tables it may be that of any.
+            // With several tables it could belong to any of them.
             None => tables.first().filter(|_| tables.len() == 1),
         };
         let table = meant?.0?;
@@ -204,13 +205,13 @@ impl<F: Fn(&str) -> bool> Columns<'_, F> {
 mod tests {
     use crate::redact::Redactor;
 
-    /// Every `zq` is a credential, and no other literal.
+    /// Every `zq` is a credential, and no other literal is.
     #[track_caller]
     fn check(script: &str) {
         let redactor = Redactor::default();
         redactor.learn(script);
         assert_eq!(redactor.sql_text(script), script.replace("zq", "[redacted]"));
-        // Of one statement by itself, as a node shows it.
+        // Each statement by itself, as a node shows it.
         for statement in script.split(';') {
             assert_eq!(redactor.sql_text(statement), statement.replace("zq", "[redacted]"));
         }
@@ -248,7 +249,7 @@ mod tests {
         }
     }
 
-    /// By table and column, and not by the name alone.
+    /// By table and column, not by the name alone.
     #[test]
     fn other_columns_of_the_name_stay() {
         for sql in [

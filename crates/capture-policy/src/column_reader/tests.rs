@@ -8,7 +8,7 @@ const TABLES: &str = "CREATE TABLE a (x INT, y INT);
     CREATE TABLE d (name VARCHAR, x INT, password VARCHAR, n INT);
     CREATE TABLE e AS SELECT a.y, c.api_key, a.x FROM a, c;";
 
-/// Of the rows that are inserted into what a query makes, `zq` is what must not be shown.
+/// Of the rows that are inserted into the result of a query, `zq` must not be shown.
 #[track_caller]
 fn check(query: &str, row: &str) {
     let redactor = Redactor::default();
@@ -49,7 +49,7 @@ fn a_star_has_the_columns_of_each_table() {
     }
 }
 
-/// As DataFusion has the columns of `*`, which keeps those of the table whose name sorts first.
+/// Like in DataFusion, `*` keeps the columns of the table whose name sorts first.
 #[test]
 fn a_star_has_once_what_tables_are_joined_by() {
     for (query, row) in [
@@ -62,7 +62,7 @@ fn a_star_has_once_what_tables_are_joined_by() {
         ("SELECT * FROM a JOIN d USING (x) JOIN e USING (x)", "1, 2, 'b', 'zq1', 3, 4, 'zq2'"),
         ("SELECT * FROM a JOIN (SELECT x, password FROM d) AS s USING (x)", "1, 2, 'zq1'"),
         ("SELECT d.*, a.* FROM a JOIN d USING (x)", "'b', 1, 'zq1', 3, 1, 2"),
-        // Where a name is not known, each place that the credential may have.
+        // If a name is unknown, every possible position of the credential is hidden.
         ("SELECT * FROM a JOIN d AS s(k, l, m, n) USING (l)", "1, 2, 'b', 'zq0', 'zq1', 3"),
         ("SELECT * FROM a JOIN s.d USING (x)", "1, 2, 'b', 'zq0', 'zq1', 3"),
     ] {

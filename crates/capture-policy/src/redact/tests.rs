@@ -1,4 +1,4 @@
-//! What goes from texts, and what stays.
+//! Tests of what is removed from texts, and what is kept.
 
 use std::{sync::mpsc, thread, time::Duration};
 
@@ -12,13 +12,13 @@ pub(crate) fn check(text: &str, expected: &str) {
     assert_eq!(redactor.text(expected), expected, "redacted a second time");
 }
 
-/// A read lock that is held while a second one is asked for is a deadlock as soon as a writer comes in between.
+/// If a thread requests a second read lock while holding one, it deadlocks as soon as a writer comes in between.
 #[test]
 fn texts_are_redacted_while_others_teach() {
     let redactor = Redactor::default();
     let (done, is_done) = mpsc::channel();
     let (reader, writer) = (redactor.clone(), redactor);
-    // Both on threads of their own, so that a deadlock is a failure of the test and does not hang it.
+    // Both on their own threads, so that a deadlock fails the test instead of hanging it.
     let reads = thread::spawn(move || {
         for _ in 0..1_000 {
             drop((reader.plan_text("n@0 = hunter1"), reader.error_text("no hunter2")));

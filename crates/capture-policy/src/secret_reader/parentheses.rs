@@ -1,5 +1,5 @@
-//! What a pair of parentheses is in a statement: a query, a call, a list that something is compared to, a row of values, the
-//! columns of a table, options.
+//! The meaning of a pair of parentheses in a statement: a query, a call, a list in a comparison, a row of values, the columns of a
+//! table, or options.
 
 use super::{Reader, TYPES_OF_TEXT};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     sql_values::opens_options,
 };
 
-/// Words and functions in front of a list that something is compared to.
+/// Words and functions before a list in a comparison.
 const COMPARE_LISTS: [&str; 12] = [
     "all",
     "any",
@@ -24,15 +24,14 @@ const COMPARE_LISTS: [&str; 12] = [
     "list_has_any",
     "some",
 ];
-/// Functions around a literal that is compared.
+/// Functions around a compared literal.
 const WRAPPERS: [&str; 6] = ["arrow_cast", "cast", "lower", "trim", "try_cast", "upper"];
 
-/// Nested deeper than this, parentheses are taken for one pair.
+/// At deeper nesting, parentheses are treated as a single pair.
 const DEEPEST: usize = 128;
 impl<H: Hidden> Reader<'_, H> {
     pub(super) fn open(&mut self, index: usize) {
-        // Nobody writes a query as deep as that. What stands there is read as a part of the frame around it, which hides more and
-        // never less.
+        // Nobody writes queries that deep. Their content is read as part of the enclosing scope, which hides more and never less.
         if self.frames.len() >= DEEPEST {
             return;
         }
@@ -91,9 +90,9 @@ impl<H: Hidden> Reader<'_, H> {
         }
     }
 
-    /// Whether what opens at `index`, behind the word `before`, holds what something is compared to: `IN ('a', 'b')`,
-    /// `= ANY(['a', 'b'])`, `array_has(['a', 'b'], name)`, and as plans have it, `IN ([Utf8("a"), Utf8("b")])` and
-    /// `array_has(make_array(Utf8("a"), Utf8("b")), name)`. Of `IN (('password', 'x'))`, an item may be a pair.
+    /// Whether the bracket at `index`, after the word `before`, opens a list in a comparison: `IN ('a', 'b')`, `= ANY(['a', 'b'])`,
+    /// `array_has(['a', 'b'], name)`, and in plan notation `IN ([Utf8("a"), Utf8("b")])` and `array_has(make_array(Utf8("a"),
+    /// Utf8("b")), name)`. In `IN (('password', 'x'))`, an item may be a pair.
     fn opens_compared_list(&mut self, index: usize, before: &str) -> bool {
         let opened = self.text(index);
         let is = |words: &[&str]| opened == "(" && words.iter().any(|word| before.eq_ignore_ascii_case(word));
@@ -101,7 +100,7 @@ impl<H: Hidden> Reader<'_, H> {
         is(&COMPARE_LISTS) || is_part && self.top().is_compared_list
     }
 
-    /// Whether the sign at `index` is one that compares, or the end of one.
+    /// Whether the symbol at `index` is a comparison operator, or the end of one.
     pub(super) fn compares(&self, index: usize) -> bool {
         const SIGNS: [&str; 10] = ["!=", "!~", "<", "<=", "<>", "=", "==", ">", ">=", "~"];
         let mut first = index;
@@ -112,14 +111,14 @@ impl<H: Hidden> Reader<'_, H> {
         {
             first -= 1;
         }
-        // `->` and `=>` have the name of something behind them.
+        // `->` and `=>` are followed by a name.
         SIGNS.contains(&&self.sql[self.tokens[first].start..self.tokens[index].end])
     }
 
-    /// Whether the columns of the table are listed that is named at `index`.
+    /// Whether the parentheses contain the columns of the table named at `index`.
     pub(super) fn names_list(&self, index: usize) -> bool {
         const BEFORE: [&str; 8] = ["into", "table", "view", "exists", "with", "recursive", "as", "set"];
-        // Of `catalog.schema.table`, what stands before all of it.
+        // For `catalog.schema.table`, the word before the whole name.
         let mut first = index;
         while first >= 2 && self.text(first - 1) == "." {
             first -= 2;
@@ -132,7 +131,7 @@ impl<H: Hidden> Reader<'_, H> {
             || (before.eq_ignore_ascii_case("then") && self.is(index, "insert"))
     }
 
-    /// Where an option ends that begins at `item`: what belongs to its value may be in parentheses.
+    /// The end of the option that begins at `item`: its value may contain parentheses.
     fn end_of_option(&self, item: usize) -> usize {
         let mut depth = 0_usize;
         for index in item..self.tokens.len() {
@@ -151,7 +150,7 @@ impl<H: Hidden> Reader<'_, H> {
         let mut item = open + 1;
         while item < self.tokens.len() && self.text(item) != ")" {
             let end = self.end_of_option(item);
-            // The value is behind an equals sign, or a call, or else the last token.
+            // The value is after an equals sign, or it is a call, or else the last token.
             let find = |sign: &str| (item..end).find(|index| self.text(*index) == sign);
             let call = || find("(").map(|open| (open - 1).max(item + 1));
             let value = find("=").map(|sign| sign + 1).or_else(call).unwrap_or(end.max(1) - 1);
