@@ -1,7 +1,7 @@
-//! Credentials in SQL, recognised by the names that they are compared to, inserted for, called by or set under.
+//! Credentials in SQL, recognised by the names to which they are compared or assigned, or that are their aliases or keys.
 //!
-//! A text may have several statements, and comments with others in them. What one says about the columns of a table counts
-//! for the others.
+//! A text may have several statements, and comments with further ones. What one statement reveals about the columns of a table
+//! applies to the others.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -16,14 +16,14 @@ use crate::{
     sql_values::opens_options,
 };
 
-/// What was found, in the order of the text.
+/// The results, in text order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Secrets {
-    /// Where credentials stand, without the quotes around them.
+    /// The positions of credentials, without the quotes around them.
     pub(crate) ranges: Vec<Range<usize>>,
-    /// Placeholders that stand for credentials, without `$`.
+    /// Placeholders for credentials, without `$`.
     pub(crate) placeholders: Vec<String>,
-    /// What the text says about columns, and what was known before.
+    /// What the text reveals about columns, and what was known before.
     pub(crate) columns: Arc<ScriptColumns>,
 }
 
@@ -39,7 +39,7 @@ fn secrets_with(sql: &str, reading: Reading, hidden: &impl Hidden) -> Secrets {
         let before = found.columns.count_of_origins();
         found = Secrets { columns: found.columns, ..Secrets::default() };
         unread = read_statements(sql, reading, hidden, &mut found);
-        // What a statement says of the table that it reads counts for those that have filled it, which stand in front.
+        // What a statement reveals about the table that it reads applies to the earlier statements that filled it.
         if found.columns.count_of_origins() == before {
             break;
         }
@@ -50,28 +50,28 @@ fn secrets_with(sql: &str, reading: Reading, hidden: &impl Hidden) -> Secrets {
             _ => read_literal(sql, token, hidden, MOST_LEVELS, &mut found),
         }
     }
-    // On the text and not on the tokens: pairs of a name and a value stand inside of literals, as in a JSON document
-    // that is inserted.
+    // On the text instead of the tokens: pairs of a name and a value may be inside literals, such as a JSON document that is
+    // inserted.
     found.ranges.extend(named_values::secrets(sql, |name| hidden.name(name)));
     found.ranges.sort_by_key(|range| range.start);
     found.ranges.dedup();
     found
 }
 
-/// Tables that a value goes through on its way to a column with the name of a credential.
+/// The maximum number of tables through which a value is followed on its way to a column with the name of a credential.
 const MOST_ROUNDS: usize = 5;
-/// Literals in literals that are looked into.
+/// The maximum nesting of literals that are inspected.
 const MOST_LEVELS: usize = 3;
 
 fn read_comment(sql: &str, comment: Token, hidden: &impl Hidden, found: &mut Secrets) {
     let inner = sql[comment.start..comment.end].trim_start_matches(['-', '/', '*', '#']);
-    // A comment may be a statement that was taken out of use, with its password.
+    // A comment may be a disabled statement, including its password.
     if !inner.contains('\'') {
         return;
     }
     let start = comment.end - inner.len();
     let inner = inner.trim_end_matches("*/");
-    // What opens a comment in here is read as signs. So nothing is read more than twice, however many there are.
+    // Comment markers within a comment are read as symbols. So nothing is read more than twice, however many there are.
     let reading = Reading { in_comment: true, ..Reading::default() };
     let mut inside = Secrets { columns: std::mem::take(&mut found.columns), ..Secrets::default() };
     for literal in read_statements(inner, reading, hidden, &mut inside) {
@@ -81,7 +81,7 @@ fn read_comment(sql: &str, comment: Token, hidden: &impl Hidden, found: &mut Sec
     found.ranges.extend(inside.ranges.iter().map(|range| range.start + start..range.end + start));
 }
 
-/// Finds credentials in what a literal says, whose quotes are doubled there. It says nothing about the columns of the script.
+/// Finds credentials in the content of a literal, where quotes are doubled. It does not affect the known columns of the script.
 fn read_literal(sql: &str, literal: Token, hidden: &impl Hidden, levels: usize, found: &mut Secrets) {
     let Some(content) = Content::of(&sql[literal.start..literal.end], literal.start) else { return };
     let text = &*content.text;
@@ -98,8 +98,8 @@ fn read_literal(sql: &str, literal: Token, hidden: &impl Hidden, levels: usize, 
     found.ranges.extend(inside.ranges.iter().map(|range| content.outside(range)));
 }
 
-/// Finds the credentials in the plan of a query, whose lines are read one by one. The columns of VALUES have the names that
-/// a projection gives them: `Projection: column1 AS name, column2 AS password` above `Values: (Utf8("a"), Utf8("x"))`.
+/// Finds the credentials in the plan of a query, which is read line by line. The columns of VALUES get their names from a
+/// projection: `Projection: column1 AS name, column2 AS password` above `Values: (Utf8("a"), Utf8("x"))`.
 pub(crate) fn plan_secrets(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>> {
     let named = columns_of_values(plan, hidden);
     let mut ranges = Vec::new();
@@ -112,7 +112,7 @@ pub(crate) fn plan_secrets(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>
                 let rows = read_rows(&line[start..], &named, hidden);
                 rows.into_iter().map(|range| range.start + start..range.end + start).collect()
             }
-            // A plan is in no dialect.
+            // A plan has no dialect.
             _ => secrets_with(line, Reading::default(), hidden).ranges,
         };
         ranges.extend(found.into_iter().map(|range| range.start + at..range.end + at));
@@ -136,7 +136,7 @@ fn read_rows(rows: &str, columns: &[bool], hidden: &impl Hidden) -> Vec<Range<us
     ranges
 }
 
-/// Which columns of the VALUES in a plan get the name of a credential.
+/// Which columns of the VALUES in a plan get the name of a credential as their alias.
 fn columns_of_values(plan: &str, hidden: &impl Hidden) -> Vec<bool> {
     let mut named = Vec::new();
     if !plan.contains(VALUES) {
@@ -157,7 +157,7 @@ fn columns_of_values(plan: &str, hidden: &impl Hidden) -> Vec<bool> {
     named
 }
 
-/// Reads each statement of a text. Returns its comments and the literals with quotes in them, which are not looked into.
+/// Reads each statement of a text. Returns its comments and its literals with quotes in them, which are not inspected here.
 fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mut Secrets) -> Vec<Token> {
     let mut prepared = HashMap::new();
     let mut statement: Vec<Token> = Vec::new();
@@ -178,7 +178,7 @@ fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mu
                 continue;
             }
             Kind::Word | Kind::Name | Kind::Text => {
-                // Whether an option is hidden is only asked where there are some.
+                // Hidden options are checked only if there are options.
                 let has_options =
                     opens_options(text) || (statement.is_empty() && text.eq_ignore_ascii_case("set"));
                 let name = unquoted(text);
@@ -192,7 +192,7 @@ fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mu
             _ => {}
         }
         let kind = if is_typed_text(sql, &statement, token) { Kind::Text } else { token.kind };
-        // Less than a key, a sign and a value in quotes is not worth a look.
+        // A literal shorter than a key, an operator and a quoted value need not be inspected.
         if kind == Kind::Text
             && text.len() > 8
             && text.as_bytes()[2..text.len() - 2].iter().any(|byte| matches!(byte, b'\'' | b'"'))
@@ -205,7 +205,7 @@ fn read_statements(sql: &str, reading: Reading, hidden: &impl Hidden, found: &mu
     unread
 }
 
-/// Whether a name in double quotes is the value of a literal, as plans have it: `Utf8("x")`.
+/// Whether a double-quoted name is the value of a literal in plan notation: `Utf8("x")`.
 fn is_typed_text(sql: &str, before: &[Token], token: Token) -> bool {
     let [.., word, open] = before else { return false };
     token.kind == Kind::Name
@@ -213,7 +213,7 @@ fn is_typed_text(sql: &str, before: &[Token], token: Token) -> bool {
         && TYPES_OF_TEXT.contains(&&sql[word.start..word.end])
 }
 
-/// Prepared statements, by name: which of their placeholders stand for credentials.
+/// Prepared statements, by name: which of their placeholders are credentials.
 type Prepared = HashMap<String, Vec<String>>;
 
 fn read(
@@ -228,7 +228,7 @@ fn read(
     let is = |index: usize, expected: &str| word(index).eq_ignore_ascii_case(expected);
     let executed = if is(0, "execute") { prepared.get(&word(1).to_ascii_lowercase()).cloned() } else { None };
     if !names_hidden && executed.is_none() {
-        // What a harmless table is remembered for is how many columns it has.
+        // For a table without credentials, only the number of columns is remembered.
         let statement = Columns { sql, tokens, hides: |name: &str| hidden.name(name) };
         let made = if is(0, "create") { statement.made(&found.columns) } else { None };
         if let Some(made) = made.filter(|made| !found.columns.knows(made)) {
@@ -244,7 +244,7 @@ fn read(
     }
     found.ranges.extend(named_rows::secrets(sql, tokens, |name| hidden.name(name)));
     let statement = Columns { sql, tokens, hides: |name: &str| hidden.name(name) };
-    // Other names count in their own statement, and everywhere if it makes a table or a view of them.
+    // Aliases apply to their own statement, and everywhere if it creates a table or a view from them.
     let mut columns = ScriptColumns::clone(&found.columns);
     statement.renamed(&mut columns);
     statement.origins(&mut columns);
@@ -261,7 +261,7 @@ fn read(
     if let Some(placeholders) = executed {
         let positions = placeholders.iter().filter_map(|name| name.parse::<usize>().ok());
         let executed = positions.fold(Vec::new(), |mut columns, position| {
-            // A parameter `$4000000000` must not make a list of that length.
+            // A parameter `$4000000000` must not create a list of that length.
             if (1..10_000).contains(&position) {
                 columns.resize(columns.len().max(position), false);
                 columns[position - 1] = true;

@@ -1,28 +1,28 @@
-//! The tokens of SQL, read from any text: one that is cut off, or no SQL at all, has tokens too.
+//! The tokens of SQL, read from any text: incomplete SQL, and text that is not SQL, also have tokens.
 //!
-//! This is not the parser's tokenizer, because what it reads may be of any dialect, a part of a statement inside the
-//! message of an error, or very long. It copies nothing of the text, and its work is linear.
+//! This is not the parser's tokenizer, because its input may be in any dialect, a part of a statement in an error message, or very
+//! long. It copies nothing, and takes linear time.
 
 use crate::dialects::{LineComments, dialect_set};
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Word,
-    /// A name in quotes.
+    /// A quoted name.
     Name,
-    /// A literal in quotes, with its prefix: `E'x'`, `$$x$$`.
+    /// A quoted literal with its prefix: `E'x'`, `$$x$$`.
     Text,
     Number,
     /// `$name`, `$1`.
     Placeholder,
     Comment,
     Blank,
-    /// One character.
+    /// A single character.
     Sign,
 }
 
-/// A token, as the range of bytes where it stands.
+/// A token, as its byte range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) kind: Kind,
@@ -30,18 +30,18 @@ pub(crate) struct Token {
     pub(crate) end: usize,
 }
 
-/// What dialects read differently.
+/// What differs between dialects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// Whether a backslash takes the meaning of the quote behind it.
+    /// Whether a backslash escapes the following quote.
     pub(crate) backslash_escapes: bool,
-    /// Whether double quotes make a literal, and no name.
+    /// Whether double quotes delimit a literal instead of a name.
     pub(crate) double_quoted_text: bool,
-    /// Whether all of the text is inside of a comment, so that none begins or ends in it.
+    /// Whether the whole text is inside a comment, so that none begins or ends in it.
     pub(crate) in_comment: bool,
-    /// What begins a comment besides, until a statement of the text sets another dialect.
+    /// Additional comment markers, until a statement of the text sets another dialect.
     pub(crate) comments: LineComments,
-    /// What does behind a statement that takes the dialect back.
+    /// The comment markers after a statement that resets the dialect.
     pub(crate) first_comments: LineComments,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Tokens<'a> {
     reading: Reading,
     /// Whether a statement begins here.
     begins: bool,
-    /// What begins a comment behind this statement.
+    /// The comment markers after this statement.
     next_comments: Option<LineComments>,
 }
 
@@ -93,7 +93,7 @@ impl Tokens<'_> {
         let next = bytes.get(1).copied();
         let length_while = |part: fn(char) -> bool| rest.find(|c| !part(c)).unwrap_or(rest.len());
         Some(match *bytes.first()? {
-            // Within a comment the dashes are its own.
+            // Within a comment the dashes have no meaning.
             b'-' if next == Some(b'-') && !self.reading.in_comment => {
                 (Kind::Comment, rest.find('\n').unwrap_or(rest.len()))
             }
@@ -111,14 +111,14 @@ impl Tokens<'_> {
             b'"' | b'`' => (Kind::Name, quoted(bytes, 0, false)),
             b'$' => dollar(rest),
             byte if byte.is_ascii_digit() => (Kind::Number, number(bytes)),
-            // Behind a name it is a path: `t.1`.
+            // After a name it is a path: `t.1`.
             b'.' if next.is_some_and(|next| next.is_ascii_digit()) && !self.is_behind_name() => {
                 (Kind::Number, number(bytes))
             }
             byte if byte.is_ascii_whitespace() => (Kind::Blank, length_while(char::is_whitespace)),
             byte if byte.is_ascii() && !is_word_byte(byte) => (Kind::Sign, 1),
             _ => {
-                // At least one character, or the reader would stand still.
+                // At least one character, otherwise the reader would not advance.
                 let length = length_while(is_word).max(rest.chars().next().map_or(1, char::len_utf8));
                 match text_behind_prefix(rest, length, self.reading) {
                     Some(end) => (Kind::Text, end),
@@ -149,14 +149,15 @@ fn text_behind_prefix(rest: &str, length: usize, reading: Reading) -> Option<usi
     if is_prefix("u") && behind.starts_with("&'") {
         return Some(quoted(bytes, length + 1, false));
     }
-    // `E'...'` has them in every dialect, and `r'...'` in none.
+    // `E'...'` has escapes in every dialect, and `r'...'` in none.
     let has_escapes = is_prefix("e") || (reading.backslash_escapes && !is_prefix("r"));
     let opens = behind.starts_with('\'') || (reading.double_quoted_text && behind.starts_with('"'));
     (opens && ["e", "n", "b", "r", "x", "rb", "br"].into_iter().any(is_prefix))
         .then(|| quoted(bytes, length, has_escapes))
 }
 
-/// The end of what is in quotes that open at `open`; a doubled quote does not end it. All of the rest where none does.
+/// The end of a quoted text that opens at `open`; a doubled quote does not end it. The end of the text if there is no closing
+/// quote.
 fn quoted(bytes: &[u8], open: usize, has_escapes: bool) -> usize {
     let mark = bytes[open];
     let mut at = open + 1;
@@ -199,8 +200,7 @@ fn block_comment(bytes: &[u8]) -> usize {
 /// `$$text$$`, `$tag$text$tag$`, or a placeholder.
 fn dollar(rest: &str) -> (Kind, usize) {
     let name = rest[1..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(rest.len(), |end| end + 1);
-    // `$1$` are two parameters, and `$a$` opens a text in PostgreSQL's dollar quotes, whose tag cannot begin with a
-    // digit.
+    // `$1$` are two parameters, and `$a$` opens a text in PostgreSQL's dollar quotes, whose tag cannot begin with a digit.
     if rest[name..].starts_with('$') && !rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
         let tag = &rest[..=name];
         let body = &rest[tag.len()..];
@@ -215,7 +215,7 @@ fn number(bytes: &[u8]) -> usize {
         bytes[from..].iter().position(|byte| !is_part(*byte)).map_or(bytes.len(), |length| from + length)
     };
     let end = end_from(0);
-    // In `0x1e+2` the `e` is a digit, and the sign begins another number.
+    // In `0x1e+2` the `e` is a digit, and the `+` begins another number.
     let is_exponent = matches!(bytes[end - 1], b'e' | b'E') && !bytes.starts_with(b"0x");
     let has_sign = matches!(bytes.get(end), Some(b'+' | b'-'));
     match bytes.get(end + 1) {
@@ -230,14 +230,14 @@ pub(crate) fn unquoted(text: &str) -> &str {
     text.get(open..text.len() - close).unwrap_or_default()
 }
 
-/// How many bytes of a token are its quotes, in front and behind.
+/// The lengths in bytes of the opening and the closing quote of a token.
 pub(crate) fn quotes(text: &str) -> (usize, usize) {
     if text.starts_with('$') && text.len() > 1 {
         let tag = text[1..].find('$').map_or(0, |end| end + 2);
         let closes = tag > 0 && text.len() >= 2 * tag && text.ends_with(&text[..tag]);
         return (tag.min(text.len()), if closes { tag } else { 0 });
     }
-    // Behind at most two letters of a prefix, as in `rb'...'`. Further on a quote is a part of the text.
+    // After a prefix of at most two letters, as in `rb'...'`. Further on, a quote is part of the text.
     let Some(open) = text.find(['\'', '"', '`']).filter(|open| *open <= 2) else { return (0, 0) };
     let mark = text.as_bytes()[open];
     let closes = text.len() > open + 1 && text.as_bytes()[text.len() - 1] == mark;

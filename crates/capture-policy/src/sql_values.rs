@@ -7,30 +7,30 @@ use crate::{
     sql_tokens::{Kind, Reading, Token, tokens},
 };
 
-/// What is known of the dialects that a text may be in.
+/// What is known about the possible dialects of a text.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Dialects {
-    /// Whether double quotes are literals.
+    /// Whether double quotes delimit literals.
     pub(crate) double_quoted_text: bool,
-    /// What begins a comment in the dialect that is in force at first.
+    /// The comment markers of the initial dialect.
     pub(crate) comments: LineComments,
-    /// What does in one that was set since.
+    /// The comment markers of dialects that were set later.
     pub(crate) later_comments: LineComments,
 }
 
-/// The text with every literal replaced by `?`; layout and line numbers stay. What is not written as a literal and is a
-/// value all the same goes too: what `SET` sets and `OPTIONS` hold, where it is not harmless. So do comments, which may hold
-/// anything; only their marks stay.
+/// The text with every literal replaced by `?`; layout and line numbers are kept. Values that are not literals are replaced, too:
+/// those in `SET` and `OPTIONS`, unless they are harmless. So are comments, which may contain anything; only their markers are
+/// kept.
 ///
-/// Where dialects read quotes differently, what is a literal in either is replaced.
+/// If dialects treat quotes differently, everything that is a literal in any of them is replaced.
 pub(crate) fn without_values(sql: &str, dialects: Dialects) -> Cow<'_, str> {
     replaced(sql, &value_ranges(sql, dialects))
 }
 
-/// Where the values are that [`without_values`] replaces, in their order. They may overlap.
+/// The positions of the values that [`without_values`] replaces, in order. They may overlap.
 pub(crate) fn value_ranges(sql: &str, dialects: Dialects) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    // Which dialect reads it is not known here. Where all readings agree, as in nearly every script, the others are saved.
+    // The dialect that applies here is unknown. If all readings agree, as for nearly every script, the other passes are skipped.
     let later = dialects.comments.or(dialects.later_comments);
     let readings = [Some(dialects.comments), Some(later).filter(|later| *later != dialects.comments)];
     let has_escapes = has_escaped_quote(sql);
@@ -54,7 +54,7 @@ fn has_escaped_quote(sql: &str) -> bool {
     sql.match_indices('\\').any(|(at, _)| sql[at + 1..].starts_with(['\'', '"', '\\']))
 }
 
-/// The text with `?` in the place of each range, and as many lines. Ranges may overlap; they are in order.
+/// The text with each range replaced by `?`, and the same number of lines. Ranges may overlap, but are sorted.
 fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
     if ranges.is_empty() {
         return text.into();
@@ -70,7 +70,7 @@ fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
             out.push('?');
         }
         let removed = &text[range.start.max(written)..range.end];
-        // Line feeds stay, so that the line of an error still names the line of the script.
+        // Line feeds are kept, so that the line of an error still refers to the line of the script.
         out.extend(removed.matches('\n'));
         written = range.end;
     }
@@ -81,7 +81,7 @@ fn replaced<'a>(text: &'a str, ranges: &[Range<usize>]) -> Cow<'a, str> {
 fn values(sql: &str, reading: Reading, out: &mut Vec<Range<usize>>) {
     let mut place = Place::Start;
     let mut last_word = "";
-    // Parentheses that are open inside of the value of an option.
+    // The number of open parentheses within the value of an option.
     let mut depth = 0_usize;
     for token in tokens(sql, reading) {
         let text = &sql[token.start..token.end];
@@ -115,17 +115,17 @@ fn values(sql: &str, reading: Reading, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Where in a statement a word stands.
+/// The position of a word in a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Before the first word.
     Start,
-    /// Behind `SET`, up to what is set.
+    /// After `SET`, up to the name.
     SetName,
     SetValue,
-    /// In the parentheses of `OPTIONS` and the like, before a key.
+    /// In the parentheses of `OPTIONS` and similar, before a key.
     OptionKey,
-    /// Inside of a key, such as `format.x`: a blank ends it.
+    /// Inside a key such as `format.x`, which whitespace ends.
     OptionKeyPart,
     OptionValue,
     Elsewhere,
@@ -158,14 +158,14 @@ impl Place {
     }
 }
 
-/// Whether options follow in parentheses.
+/// Whether options in parentheses follow.
 pub(crate) fn opens_options(word: &str) -> bool {
     const WORDS: [&str; 6] =
         ["options", "with", "tblproperties", "serdeproperties", "dbproperties", "properties"];
     WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
-/// Values of options that say nothing about data.
+/// Values of options that reveal nothing about data.
 fn is_harmless(value: &str) -> bool {
     const VALUES: [&str; 26] = [
         "true",
@@ -198,14 +198,14 @@ fn is_harmless(value: &str) -> bool {
     VALUES.iter().any(|known| value.eq_ignore_ascii_case(known))
 }
 
-/// Prose without what is in quotes in it, and without long numbers.
+/// Prose without quoted texts and without long numbers.
 pub(crate) fn prose_without_values(text: &str) -> Cow<'_, str> {
     let mut ranges = Vec::new();
     of_prose(text, 0, &mut ranges);
     replaced(text, &ranges)
 }
 
-/// Digits from which on a number in a comment is taken for a value.
+/// The number of digits from which a number in a comment counts as a value.
 const LONG_NUMBER: usize = 5;
 
 fn of_comment(sql: &str, comment: Token, out: &mut Vec<Range<usize>>) {
@@ -229,12 +229,12 @@ fn of_prose(text: &str, mut at: usize, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// What a comment declares a parameter with.
+/// How a comment declares a parameter.
 const DECLARATION: [&str; 1] = ["param:"];
-/// What one is written with that is meant to declare a parameter.
+/// Correct and misspelled declarations of a parameter.
 const NEAR_DECLARATIONS: [&str; 6] = ["param:", "params:", "parameter:", "parameters:", "param ", "params "];
 
-/// The name of the parameter that a line of a comment declares with one of `signs`, and where its value stands.
+/// The name of the parameter that a line of a comment declares with one of `signs`, and the position of its value.
 fn declared_value<'a>(line: &'a str, signs: &[&str]) -> Option<(&'a str, Range<usize>)> {
     let lower = line.to_ascii_lowercase();
     let (name, sign) = signs.iter().find_map(|sign| Some((lower.find(sign)?, sign)))?;
@@ -245,10 +245,10 @@ fn declared_value<'a>(line: &'a str, signs: &[&str]) -> Option<(&'a str, Range<u
     (value < end).then(|| (line[name..sign].trim(), value..end))
 }
 
-/// As [`declared_value`], of a line of SQL: the comment may end before the line does.
+/// Like [`declared_value`], for a line of SQL: the comment may end before the line does.
 pub(crate) fn declared_in_sql(line: &str) -> Option<(&str, Range<usize>)> {
     let (name, value) = declared_value(line, &DECLARATION)?;
-    // In a comment between `--` and the end of the line `*/` is text, and a value may end with it.
+    // In a comment between `--` and the end of the line, `*/` is text, and a value may end with it.
     let is_line_comment = line[..value.start].contains("--");
     let end = if is_line_comment { None } else { line[value.clone()].find("*/") };
     let end =
@@ -260,7 +260,7 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     let mut done = 0;
     let mut before = None;
-    // Of the marks that have no end from here, so that a line is not read to its end for each of them.
+    // Which quotes have no closing one in the rest of the line, so that it is not read to its end for each of them.
     let mut without_end = [false; 3];
     for (place, c) in line.char_indices() {
         let starts_word = !before.is_some_and(is_name);
@@ -274,7 +274,7 @@ fn quoted_in_prose(line: &str, at: usize, out: &mut Vec<Range<usize>>) {
             if *without_end {
                 continue;
             }
-            // Without an end, what opens the quote is an apostrophe.
+            // Without a closing quote, it is an apostrophe.
             let end = rest
                 .match_indices(c)
                 .map(|(at, _)| at + 1)

@@ -1,12 +1,11 @@
-//! The time zones in the types of columns, which may be any text.
+//! The time zones in column types, which may be any text.
 
 use std::borrow::Cow;
 
 use crate::rewritten::resumed;
 
-/// The text with every time zone in the types of columns replaced by `?` that is neither in the IANA database nor an
-/// offset: any text may be the time zone of a type. Types are written `Timestamp(ns, "Europe/Paris")` and
-/// `Timestamp(Nanosecond, Some("+01:00"))`.
+/// The text with every time zone in column types replaced by `?` unless it is in the IANA database or an offset: a type can have
+/// any text as its time zone. Types are written `Timestamp(ns, "Europe/Paris")` and `Timestamp(Nanosecond, Some("+01:00"))`.
 pub(crate) fn without_unknown_zones(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut written = 0;
@@ -17,7 +16,7 @@ pub(crate) fn without_unknown_zones(text: &str) -> Cow<'_, str> {
         let zone = zone.strip_prefix("Some(").unwrap_or(zone);
         let Some(zone) = zone.strip_prefix('"') else { continue };
         let start = text.len() - zone.len();
-        // A quote in it is escaped in one form of a type and not in the other.
+        // A quote in it is escaped in one notation of a type and not in the other.
         let end = zone.find("\")").unwrap_or(zone.len());
         if start >= written && unit > 0 && !is_time_zone(&zone[..end]) {
             out.push_str(&text[written..start]);

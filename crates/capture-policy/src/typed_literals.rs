@@ -1,12 +1,12 @@
-//! Literals as DataFusion writes them into plans and into the names of columns: `Utf8("Ann")`. This is the one place that
-//! takes their values out; literals of SQL are found by its tokens.
+//! Literals as DataFusion writes them in plans and in column names: `Utf8("Ann")`. Only this module removes their values; SQL
+//! literals are found by tokens.
 
 use std::borrow::Cow;
 
 use crate::rewritten::resumed;
 
-/// What a literal is called in the plans and column names of DataFusion, before its value in parentheses. Every variant of
-/// `ScalarValue` is here or among [`LITERALS_AND_TYPES`], but for those that are written out of these.
+/// The prefixes of literals in the plans and column names of DataFusion, before the value in parentheses. Every variant of
+/// `ScalarValue` is here or in [`LITERALS_AND_TYPES`], except those whose notation is composed of these.
 const LITERALS: [&str; 35] = [
     "Binary",
     "BinaryView",
@@ -44,7 +44,7 @@ const LITERALS: [&str; 35] = [
     "Utf8",
     "Utf8View",
 ];
-/// Literals that are called as their types are, which have other things in parentheses, as in `Decimal128(10, 2)`.
+/// Literals whose prefix is also the name of a type with other parameters in parentheses, such as `Decimal128(10, 2)`.
 const LITERALS_AND_TYPES: [&str; 12] = [
     "Decimal128",
     "Decimal256",
@@ -60,17 +60,17 @@ const LITERALS_AND_TYPES: [&str; 12] = [
     "Struct",
 ];
 
-/// What becomes of types that are written as literals are.
+/// What to do with types that are written like literals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Types {
-    /// They stay.
+    /// Keep them.
     Shown,
-    /// Those of decimal numbers go too, as the fingerprints of plans have it.
+    /// Replace decimal types as well, as in the fingerprints of plans.
     Cut,
 }
 
-/// The text with the value of every literal replaced by `?`, as DataFusion writes them into plans and into the names of
-/// columns: `Utf8("Ann")` becomes `Utf8(?)`.
+/// The text with the value of every literal replaced by `?`, in the notation of DataFusion for plans and column names:
+/// `Utf8("Ann")` becomes `Utf8(?)`.
 pub fn without_typed_literals(text: &str, types: Types) -> Cow<'_, str> {
     let mut out = String::new();
     let mut written = 0;
@@ -98,7 +98,7 @@ pub fn without_typed_literals(text: &str, types: Types) -> Cow<'_, str> {
     }
 }
 
-/// Without the value of a union, which nothing ends but its line.
+/// Removes the value of a union, which extends to the end of its line.
 fn without_unions(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -119,10 +119,10 @@ fn without_unions(text: &str) -> String {
 }
 
 fn has_value(inside: &str) -> bool {
-    // In front of bytes of a fixed size stands their number; the type has nothing else.
+    // A fixed-size binary literal has its size before the bytes; the type has only the size.
     let sized =
         inside.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix(", ").unwrap_or_default();
-    // In front of precision and scale stands the value of a decimal.
+    // A decimal literal has its value before precision and scale.
     let is_decimal = || {
         let end = inside.find(')').unwrap_or(inside.len());
         inside.starts_with(|c: char| c.is_ascii_digit() || c == '-')
@@ -133,14 +133,14 @@ fn has_value(inside: &str) -> bool {
         || is_decimal()
 }
 
-/// The length of a literal up to the parenthesis that closes it, or of all that follows where none does.
+/// The length of a literal up to its closing parenthesis, or to the end of the text if there is none.
 fn literal_length(value: &str) -> usize {
     let is_end = |end: &usize| !value[*end..].starts_with(|c: char| c.is_alphanumeric() || c == '"');
     let closing = match value.strip_prefix('"') {
         Some(_) => {
             let ends =
                 || value.match_indices("\")").map(|(at, _)| at + 1).filter(|at| is_end(&(at + 1)) && *at > 1);
-            // Quotes in a value are not escaped: a type in a literal is known by its own parentheses.
+            // Quotes in a value are not escaped; a type within a literal is recognised by its balanced parentheses.
             let whole = ends().take(MOST_ENDS).find(|end| is_balanced(&value[1..end - 1]));
             whole.or_else(|| ends().next())
         }
@@ -162,7 +162,7 @@ fn literal_length(value: &str) -> usize {
     closing.unwrap_or(value.len())
 }
 
-/// Ends of a literal that are looked at. There are more only in a text with many literals.
+/// How many possible ends of a literal are tried. There are more only in a text with many literals.
 const MOST_ENDS: usize = 16;
 
 fn is_balanced(value: &str) -> bool {

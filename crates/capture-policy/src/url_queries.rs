@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::secret::REDACTED;
 
-/// Names of values that let whoever has them in, beside those of options: OAuth 2.0 and OpenID Connect, SAML, Azure Functions.
+/// Names of values that grant access, in addition to those of options: OAuth 2.0 and OpenID Connect, SAML, Azure Functions.
 const SECRET_NAMES: [&str; 8] = [
     "assertion",
     "code",
@@ -15,29 +15,29 @@ const SECRET_NAMES: [&str; 8] = [
     "samlresponse",
     "usercode",
 ];
-/// What the names of signed requests begin with, at AWS and Google. All of their values go together.
+/// The beginning of the parameter names of signed requests at AWS and Google. All of their values are removed together.
 const SIGNED: [&str; 2] = ["xamz", "xgoog"];
 
-/// Schemes whose queries have no other meaning, as a pattern of files has.
+/// Schemes whose query has no other meaning, such as a file pattern.
 const WEB_SCHEMES: [&str; 6] = ["http", "https", "ws", "wss", "ftp", "ftps"];
 
-/// Which values are secrets.
+/// Which values are secret.
 pub(crate) struct UrlQueries<'h> {
     /// Whether a name is that of a secret.
     pub(crate) hides: &'h dyn Fn(&str) -> bool,
-    /// Every value is, but for those of URLs that begin with one of these.
+    /// If set, every value is secret, except those of URLs that begin with one of these.
     pub(crate) all_but: Option<&'h [String]>,
 }
 
 impl UrlQueries<'_> {
-    /// Where the values stand that are secrets.
+    /// The positions of the secret values.
     pub(crate) fn secrets(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
-        // Behind what was read already, so that a text of nothing but such signs is read once.
+        // After the part that was already read, so that a text consisting only of such markers is read once.
         let mut read = 0;
         let has_urls = text.contains("://");
         for (at, _) in text.match_indices(['?', '#']) {
-            // Behind a blank or a quote begins no query: `WHERE a ? 'b'`, `#id`.
+            // No query begins after whitespace or a quote: `WHERE a ? 'b'`, `#id`.
             let is_behind_url = text[..at].chars().next_back().is_some_and(|c| !ends(c));
             if at < read || !is_behind_url {
                 continue;
@@ -45,7 +45,7 @@ impl UrlQueries<'_> {
             let query = &text[at + 1..];
             let end = at + 1 + query.find(ends).unwrap_or(query.len());
             let url = Url::of_query(text, at).filter(|_| has_urls);
-            // A fragment has values only where it is that of a URL: `Error #a=b`.
+            // A fragment contains values only as part of a URL: `Error #a=b`.
             if text.as_bytes()[at] == b'?' || url.is_some() {
                 self.read(text, at + 1..end, url.as_ref(), &mut found);
                 read = end;
@@ -68,7 +68,7 @@ impl UrlQueries<'_> {
                 if at >= query.end { part.trim_end_matches([')', ']', '}', '.', ',', ':']) } else { part };
             let (name, value) = match part.split_once('=') {
                 Some((name, value)) => (name, start + name.len() + 1..start + name.len() + 1 + value.len()),
-                // A value without a name, as of a pre-signed link.
+                // A value without a name, as in a pre-signed link.
                 None if is_whole && url.is_some_and(Url::is_web) => ("", start..start + part.len()),
                 None => continue,
             };
@@ -80,7 +80,7 @@ impl UrlQueries<'_> {
     }
 
     fn is_secret(&self, name: &str) -> bool {
-        // `&` of HTML and of JSON.
+        // An `&` in HTML and JSON.
         let name = name.strip_prefix("amp;").unwrap_or(name);
         let name = unescaped(name);
         let plain: String =
@@ -91,7 +91,7 @@ impl UrlQueries<'_> {
     }
 }
 
-/// What ends a URL in a text.
+/// Whether a character ends a URL in a text.
 fn ends(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '|')
 }
@@ -103,7 +103,7 @@ struct Url<'t> {
 }
 
 impl<'t> Url<'t> {
-    /// How far a URL is looked back for.
+    /// How far back the start of a URL is searched for.
     const LONGEST: usize = 1_024;
 
     /// The URL whose query begins at `query`.
@@ -123,12 +123,12 @@ impl<'t> Url<'t> {
     }
 }
 
-/// Where the character behind the one at `at` begins.
+/// The start of the character after the one at `at`.
 fn next_character(text: &str, at: usize) -> usize {
     at + text[at..].chars().next().map_or(0, char::len_utf8)
 }
 
-/// A name with its `%41` read.
+/// A name with percent escapes such as `%41` decoded.
 fn unescaped(name: &str) -> String {
     if !name.contains('%') {
         return name.to_owned();
@@ -159,7 +159,7 @@ mod tests {
         Policy::new(profile.name(), CaptureSettings::of_profile(profile), [])
     }
 
-    /// URLs with `MARKER` as the secret, in the forms in which they come.
+    /// URLs in various forms, with `MARKER` as the secret.
     const SECRETS: &[&str] = &[
         "https://h/x.csv?sig=MARKER",
         "https://h/x?sv=2024-11-04&se=2026-01-01T00%3A00%3A00Z&sp=r&sig=MARKER%2Fa%3D",

@@ -1,4 +1,4 @@
-//! Makes what the documentation has of the settings: `docs/daglight.schema.json`, and the table in
+//! Generates the parts of the documentation that come from the settings: `docs/daglight.schema.json`, and the table in
 //! `docs/configuration.md`.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use daglight_settings::{settings_schema, settings_table};
 
-/// How to make the files again.
+/// The command that generates the files.
 pub(crate) const COMMAND: &str = "cargo run -q -p daglight-settings --example reference";
 
 const BEGIN: &str = "<!-- The settings: begin. Made by";
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The files as they should be.
+/// The expected content of the files.
 pub(crate) fn files() -> io::Result<[(PathBuf, String); 2]> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = docs.join("configuration.md");

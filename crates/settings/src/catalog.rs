@@ -1,39 +1,39 @@
-//! The table of all settings, and finding one in it.
+//! The table of all settings, and looking up a setting in it.
 
 use figment::value::{Dict, Value};
 
 use crate::{setting::Setting, settings::Settings};
 
-/// The table of a file that holds custom profiles.
+/// The table in a file for custom profiles.
 pub(crate) const PROFILES: &str = "profiles";
-/// The key that says which built-in profile such a profile starts from.
+/// The key for the built-in profile on which a custom profile is based.
 pub(crate) const EXTENDS: &str = "extends";
-/// The setting that says which profile is in force.
+/// The setting that selects the profile.
 pub(crate) const PROFILE: &str = "profile";
-/// Whom a project's file cannot make trusted.
+/// The setting for trusted servers, which a project's file must not set.
 pub(crate) const TRUSTED_SERVERS: &str = "tracker.trusted_servers";
-/// Which other projects' files count.
+/// The setting for the folders of trusted projects.
 pub(crate) const TRUSTED_FOLDERS: &str = "trusted_folders";
 pub(crate) const TRUSTED_FOLDERS_VARIABLE: &str = "DAGLIGHT_TRUSTED_FOLDERS";
 
-/// Every setting, in the order of the documentation. The `HAMILTON_*` variables are those of the Python SDK. The `OTEL_*`
-/// variables of the OpenTelemetry specification are read by `daglight-otel-bridge`.
+/// Every setting, in the order of the documentation. The `HAMILTON_*` variables are those of the Python SDK. The `OTEL_*` variables
+/// of the OpenTelemetry specification are read by `daglight-otel-bridge`.
 pub const SETTINGS: &[Setting] = Settings::ROWS;
 
 impl Setting {
-    /// The setting of that path.
+    /// The setting with that path.
     pub(crate) fn find(path: &[String]) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.has_prefix(path) && setting.parts().count() == path.len())
     }
 
-    /// Whether the path leads to this setting, or on the way to it.
+    /// Whether the path is that of this setting, or of one of its parents.
     pub(crate) fn has_prefix(&self, path: &[String]) -> bool {
         let mut parts = self.parts();
         path.iter().all(|name| parts.next().is_some_and(|part| part == "*" || part == name))
     }
 
-    /// The key in which the names of a user's own are those of a table. `None` where the setting is not in that table and
-    /// has such names.
+    /// The key relative to `table`, or the part of it above user-chosen names. `None` if the setting is not in that table, or if
+    /// the table itself has user-chosen names.
     pub(crate) fn key_in(&self, table: &[String]) -> Option<String> {
         let names = table.iter().map(String::as_str);
         match self.key.rsplit_once('.') {
@@ -46,7 +46,7 @@ impl Setting {
         }
     }
 
-    /// The names that may stand in a table, in the order of the documentation.
+    /// The names that a table may contain, in the order of the documentation.
     pub(crate) fn names_in(table: &[String]) -> Vec<&'static str> {
         let mut names = Vec::new();
         for setting in SETTINGS.iter().filter(|setting| setting.has_prefix(table)) {
@@ -69,7 +69,7 @@ pub(crate) fn find<'a>(table: &'a Dict, key: &str) -> Option<&'a Value> {
     parts.try_fold(first, |value, part| value.as_dict()?.get(part))
 }
 
-/// Puts a value into a table, under a dotted key.
+/// Inserts a value into a table, under a dotted key.
 pub(crate) fn insert(table: &mut Dict, key: &str, value: Value) {
     let Some((section, rest)) = key.split_once('.') else {
         table.insert(key.to_owned(), value);

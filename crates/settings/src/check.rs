@@ -1,4 +1,4 @@
-//! Whether every key of a layer is a setting, and has a value that it can have.
+//! Checks that every key of a layer is a setting with a valid value.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::{
     settings_error::SettingsError,
 };
 
-/// Refuses keys that are not settings and values that their settings cannot have, with the place where they are.
-/// `profile` is the table that the values are in, if they are those of a profile.
+/// Rejects unknown keys and invalid values, with their origin. `profile` is the table that contains the values, if they belong to a
+/// profile.
 pub(crate) fn check(
     layer: &Layer,
     values: &Dict,
@@ -41,7 +41,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The error of a key that is not a setting, with what it may be meant to be.
+/// The error for an unknown key, with a suggestion.
 fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin) -> SettingsError {
     let (_, table) = path.split_last().unwrap_or((&shown, &[]));
     let (more, not_here) = match profile {
@@ -55,7 +55,7 @@ fn unknown(shown: String, path: &[String], profile: Option<&str>, origin: Origin
     };
     let keys = SETTINGS.iter().filter_map(|setting| setting.key_in(table));
     let mut known: BTreeSet<String> = keys.chain(names_of(&[])).collect();
-    // It is spelled as it should be, and nothing else is meant.
+    // It is spelled correctly but in the wrong place, so there is no suggestion.
     if path == [not_here] {
         known.clear();
     }

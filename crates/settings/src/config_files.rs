@@ -17,16 +17,16 @@ use crate::{
 
 /// The name of the configuration file.
 const FILE_NAME: &str = "daglight.toml";
-/// The configuration file of Hamilton's Python SDK, in the home folder, where no variable names another one.
+/// The configuration file of Hamilton's Python SDK in the home folder, unless a variable sets another path.
 const SDK_FILE_NAME: &str = ".hamilton.conf";
 const SDK_FILE_VARIABLE: &str = "HAMILTON_CONFIG_URI";
 
 /// The configuration files that were found.
 pub(crate) struct FoundFiles {
-    /// Those that count; later ones win.
+    /// The trusted ones; later ones take precedence.
     pub(crate) layers: Vec<Layer>,
     pub(crate) refused: Vec<Refusal>,
-    /// What OpenLineage's own configuration says, which stands above the variables.
+    /// OpenLineage's own configuration, which takes precedence over the variables.
     pub(crate) openlineage: Vec<Layer>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn find_files(
     layers.extend(sdk_file.map(|file| Layer::of_sdk_file(&file)).transpose()?);
 
     let config_dir = folder("XDG_CONFIG_HOME")
-        // The XDG base directory specification: a path that is not absolute is invalid, and must be ignored.
+        // XDG base directory specification: a relative path is invalid and must be ignored.
         .filter(|dir| dir.is_absolute())
         .or_else(|| folder("APPDATA"))
         .or_else(|| home.as_ref().map(|home| home.join(".config")));
@@ -57,11 +57,9 @@ pub(crate) fn find_files(
     let mut refused = Vec::new();
     let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
     let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
-    // The nearest one alone. Merging those of all folders above would let a file far away change what a project
-    // says.
+    // Only the nearest one. If those of all parent folders were merged, a distant file could change the settings of a project.
     let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
-    // Looked for last, because the layers of the user say which folders are trusted. A project cannot say it of
-    // itself.
+    // Last, because the user's layers determine which folders are trusted. A project cannot make itself trusted.
     let trusted = trusted_folders(&layers, variables)?;
     if let Some(file) = of_project {
         match distrusted_because(&file, &trusted) {
@@ -74,18 +72,18 @@ pub(crate) fn find_files(
     Ok(FoundFiles { layers, refused, openlineage: openlineage.layers })
 }
 
-/// The folders in which a project's file is looked for, the nearest first: up to the root of the repository, or else to
-/// the home folder. Outside of both it is the directory alone, because folders further up do not belong to a project.
+/// The folders in which a project's file is searched for, nearest first: up to the root of the repository, or else to the home
+/// folder. Outside both it is only the directory itself, because folders further up do not belong to a project.
 fn project_folders<'a>(directory: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     let home = home.and_then(|home| home.canonicalize().ok());
     let is_home = |dir: &Path| home.is_some() && dir.canonicalize().ok() == home;
-    // Up to the repository, or to the home folder, as tools do that look for a file of a project: what is above may
-    // be anybody's, `/tmp` for one.
+    // Up to the repository or the home folder, like other tools that search for a project's file: folders above may belong to
+    // anyone, such as `/tmp`.
     let last = directory.ancestors().position(|dir| dir.join(".git").exists() || is_home(dir));
     directory.ancestors().take(last.unwrap_or(0) + 1).collect()
 }
 
-/// Whom the variable names, or else the user's own file.
+/// The folders in the variable, or else in the user's own file.
 fn trusted_folders(layers: &[Layer], variables: &BTreeMap<String, String>) -> Result<Trusted, SettingsError> {
     let variable = variables.get(TRUSTED_FOLDERS_VARIABLE);
     let by_variable = variable.map(|text| Layer::of_variable(TRUSTED_FOLDERS_VARIABLE, text)).transpose()?;

@@ -1,12 +1,12 @@
-//! How settings are declared: a type, its defaults and its rows of the table of all settings, made of one list.
+//! Declaring settings: a type, its defaults and its rows in the table of all settings, generated from one list.
 
 use crate::setting::Setting;
 
-/// Makes a type of settings, its defaults by profile, and `ROWS`, its part of the table of all settings.
+/// Generates a type for settings, its defaults by profile, and `ROWS`, its part of the table of all settings.
 ///
-/// `at` is the beginning of the keys. A row is `name: type = [of dev, of ci, of prod] => [what gives it];`, where what gives
-/// it is `VARIABLE kind`, or, where only files do, `each kind` for a table whose names are the user's own, and
-/// `tables { "key" kind, ... }` for tables of those; or `section ROWS`, which are the rows of another type.
+/// `at` is the prefix of the keys. A row is `name: type = [of dev, of ci, of prod] => [source];`, where the source is `VARIABLE
+/// kind`, or for settings that only files can contain `each kind`, for a table with user-chosen names, and `tables { "key" kind,
+/// ... }` for a table of such tables; or `section ROWS`, the rows of another type.
 macro_rules! settings {
     (
         $(#[$about:meta])+
@@ -35,7 +35,7 @@ macro_rules! settings {
     };
 }
 
-/// The rows of one field.
+/// The rows for one field.
 macro_rules! setting_rows {
     ($prefix:literal, $name:ident, section $rows:expr) => {
         $rows

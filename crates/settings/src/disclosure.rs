@@ -1,4 +1,4 @@
-//! How much of a configuration its errors may repeat.
+//! How much of a configuration may be repeated in errors about it.
 
 use daglight_capture_policy::Profile;
 
@@ -10,23 +10,22 @@ use crate::{
     },
 };
 
-/// How much of the values of a configuration an error may repeat, before there is a policy.
+/// How much of the values of a configuration an error may repeat before there is a policy.
 ///
-/// `prod` shows no values. Where the profile is not known, because of the error itself, the configuration is taken for one
-/// of `prod` if any layer says so.
+/// `prod` shows no values. If the profile is unknown because of the error itself, `prod` is assumed if any layer selects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Disclosure {
     /// No values.
     Nothing,
-    /// Values of settings that are numbers, flags or one of some names. Others can be any text.
+    /// Values of settings that are numbers, flags or one of several names. Other values can be any text.
     Typed,
-    /// All values but credentials.
+    /// All values except credentials.
     Values,
 }
 
 impl Disclosure {
-    /// Whether the value of that setting, by its dotted path, is shown.
+    /// Whether the value of a setting is shown, given its dotted path.
     pub(crate) fn shows(self, setting: &str) -> bool {
         match self {
             Self::Nothing => false,
@@ -35,8 +34,8 @@ impl Disclosure {
         }
     }
 
-    /// Of the profiles that the layers name, those that win last. `base` is the built-in profile that a name stands for, and
-    /// `all_read` says that every layer could be read.
+    /// For the profiles in the layers, those with precedence last. `base` returns the built-in profile behind a name, and
+    /// `all_read` is whether every layer could be read.
     pub(crate) fn of_profiles(
         names: &[&str],
         base: impl Fn(&str) -> Option<Profile>,
@@ -53,7 +52,7 @@ impl Disclosure {
         }
     }
 
-    /// Of a profile that is known.
+    /// For a known profile.
     fn of(profile: Profile) -> Self {
         match profile {
             Profile::Prod => Self::Nothing,
@@ -62,7 +61,7 @@ impl Disclosure {
     }
 }
 
-/// Whether a setting is a number, a flag, or one of some names.
+/// Whether a setting is a number, a flag, or one of several names.
 fn is_typed(setting: &str) -> bool {
     let mut path: Vec<String> = setting.split('.').map(str::to_owned).collect();
     if path.len() > 2 && path[0] == PROFILES {

@@ -19,25 +19,25 @@ use crate::{
     settings_error::SettingsError,
 };
 
-/// The section of a file of the Python SDK that names a server and a user.
+/// The section in a file of the Python SDK with the server and the user.
 const SDK_SECTION: &str = "SDK_CONSTANTS";
 
-/// Bytes of a configuration file, 1 MiB: some thousand settings.
+/// The maximum size of a configuration file, 1 MiB: thousands of settings.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Values from one place.
+/// Values from one source.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
-    /// What the place is called.
+    /// The name of the source.
     pub(crate) name: String,
     pub(crate) values: Dict,
-    /// The file that it is, or is a part of.
+    /// The file that contains it, if any.
     file: Option<PathBuf>,
-    /// Whether it is a file of the project, which somebody else may have written.
+    /// Whether it comes from a file of the project, which someone else may have written.
     pub(crate) is_project: bool,
-    /// The lines of a file in which its keys are, by dotted path.
+    /// The line numbers of its keys, by dotted path.
     lines: BTreeMap<String, usize>,
-    /// The keys of the tables in a list of a file, by its dotted path, in the order in which they are written.
+    /// The keys of the tables in a list, by the dotted path of the list, in their original order.
     columns: BTreeMap<String, Vec<String>>,
 }
 
@@ -53,34 +53,34 @@ impl Layer {
         }
     }
 
-    /// A layer of a file, without values yet.
+    /// A layer for a file, without values yet.
     pub(crate) fn in_file(path: &Path, is_project: bool) -> Self {
         let layer = Self::new(path.display().to_string(), Dict::new());
         Self { file: Some(path.to_owned()), is_project, ..layer }
     }
 
-    /// The same, as one that somebody else may have written.
+    /// The same layer, marked as a file that someone else may have written.
     pub(crate) fn of_project(self) -> Self {
         Self { is_project: true, ..self }
     }
 
-    /// Says in which line of the file a key is.
+    /// Sets the line of a key in the file.
     pub(crate) fn at_line(&mut self, key: &str, line: Option<usize>) {
         self.lines.extend(line.map(|line| (key.to_owned(), line)));
     }
 
-    /// The layer of one value given in code.
+    /// The layer for a single value given in code.
     pub(crate) fn of_value(origin: &str, key: &str, value: Value) -> Self {
         let mut layer = Self::new(origin, Dict::new());
         insert(&mut layer.values, key, value);
         layer
     }
 
-    /// The layer of a variable, if it is one that sets a setting.
+    /// The layer for a variable, if it sets a setting.
     pub(crate) fn of_variable(name: &str, text: &str) -> Result<Option<Self>, SettingsError> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.variable == Some(name)) else {
-            // An error and not a warning: `DAGLIGHT_PROFIL=prod` that is passed over runs with the rules of `dev`, and
-            // shows what must not be shown.
+            // An error instead of a warning: if `DAGLIGHT_PROFIL=prod` were ignored, the run would use the rules of `dev` and show
+            // what must not be shown.
             return match SettingsError::misspelled_variable(name) {
                 Some(error) => Err(error),
                 None => Ok(None),
@@ -91,14 +91,14 @@ impl Layer {
         Ok(Some(Self::of_value(&origin, setting.key, value)))
     }
 
-    /// The layer of a `daglight.toml`.
+    /// The layer for a `daglight.toml`.
     pub(crate) fn of_file(path: &Path) -> Result<Self, SettingsError> {
         let text = read_file(path)?;
         let syntax = |error: toml::de::Error| SettingsError::Syntax {
             origin: Origin::in_file(path, error.span().map(|span| LineStarts::of(&text).line_of(span.start))),
             problem: error.message().to_owned(),
         };
-        // Not by Figment's own provider for TOML, which keeps no lines.
+        // Not with Figment's TOML provider, which does not keep line numbers.
         let table = DeTable::parse(&text).map_err(syntax)?;
         let (mut lines, mut columns) = (BTreeMap::new(), BTreeMap::new());
         let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
@@ -113,7 +113,7 @@ impl Layer {
         })
     }
 
-    /// The layer of a configuration file of the Python SDK: those of its constants that are settings here.
+    /// The layer for a configuration file of the Python SDK: those of its constants that are settings here.
     pub(crate) fn of_sdk_file(path: &Path) -> Result<Self, SettingsError> {
         let text = read_file(path)?;
         let mut layer = Self::new(path.display().to_string(), Dict::new());
@@ -124,8 +124,8 @@ impl Layer {
                 section = name;
             }
             let Some((name, value)) = line.split_once(['=', ':']) else { continue };
-            // The file belongs to Hamilton's SDK, which has other sections in it for other parts of itself; only this
-            // one names a server and a user.
+            // The file belongs to Hamilton's SDK, and other sections configure other parts of it; only this one has the server and
+            // the user.
             if section != SDK_SECTION || line.starts_with(['#', ';']) {
                 continue;
             }
@@ -134,7 +134,7 @@ impl Layer {
             else {
                 continue;
             };
-            // Before the value is read: an error in it names this line.
+            // Before the value is parsed: an error in it refers to this line.
             layer.lines.insert(setting.key.to_owned(), index + 1);
             let value = read(setting, value, || layer.origin(setting.key))?;
             insert(&mut layer.values, setting.key, value);
@@ -142,12 +142,12 @@ impl Layer {
         Ok(layer)
     }
 
-    /// The file that it is, or is a part of.
+    /// The file that contains it, if any.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 
-    /// The part of this layer below `path`, as a layer called `name`.
+    /// The part of this layer below `path`, as a layer with the given name.
     pub(crate) fn below(&self, path: &str, values: Dict, name: String) -> Self {
         let prefix = format!("{path}.");
         let lines = self.lines.iter();
@@ -166,7 +166,7 @@ impl Layer {
         }
     }
 
-    /// With numbers for those texts that stand for one, such as `512MB`.
+    /// Converts texts for numeric settings, such as `512MB`, to numbers.
     pub(crate) fn with_numbers(mut self) -> Self {
         read_numbers(&mut self.values, &mut Vec::new());
         self
@@ -177,12 +177,12 @@ impl Layer {
         find(&self.values, key)
     }
 
-    /// The keys of the tables in a list, in the order in which they are written. None where it is not from a file.
+    /// The keys of the tables in a list, in their original order. Empty if it is not from a file.
     pub(crate) fn columns(&self, key: &str) -> &[String] {
         self.columns.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Where in this layer the value of a key is.
+    /// The origin of the value of a key in this layer.
     pub(crate) fn origin(&self, key: &str) -> Origin {
         let line = self.lines.get(key).copied();
         let text = line.map_or_else(|| self.name.clone(), |line| format!("{}:{line}", self.name));
@@ -227,7 +227,7 @@ pub(crate) fn read_file(path: &Path) -> Result<String, SettingsError> {
         .map_err(|error| SettingsError::Unreadable { file: path.to_owned(), source: error })
 }
 
-/// The values of a table, and into `lines` where its keys are.
+/// Reads the values of a table, and the lines of its keys into `lines`.
 fn read_table(
     text: &LineStarts,
     table: &DeTable<'_>,
@@ -239,14 +239,13 @@ fn read_table(
         let name = key.get_ref().to_string();
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         values.insert(name, read_value(text, value.get_ref(), &path, lines));
-        // The key's line and not the value's: a list may begin some lines below, and what is wrong is looked for where
-        // its name stands.
+        // The line of the key instead of the value: a list may begin some lines below, and users look for problems at the key.
         lines.insert(path, text.line_of(key.span().start));
     }
     values
 }
 
-/// Into `columns`, by the dotted path of each list, the keys of the tables in it. A table itself does not keep its order.
+/// Collects into `columns` the keys of the tables in each list, by its dotted path. A table itself does not keep the order.
 fn read_columns(table: &DeTable<'_>, path: &str, columns: &mut BTreeMap<String, Vec<String>>) {
     for (key, value) in table {
         let name = key.get_ref();
@@ -277,13 +276,13 @@ fn read_value(
         DeValue::Boolean(flag) => Value::from(*flag),
         DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) => Value::from(number),
-            // Too large for any setting. As a text it is refused with what stands in the file.
+            // Too large for any setting. As a text it is rejected with its original digits in the error.
             Err(_) => Value::from(digits.as_str()),
         },
         DeValue::Float(digits) => {
             digits.as_str().parse::<f64>().map_or_else(|_| digits.as_str().into(), Value::from)
         }
-        // A point in time is a text for whoever reads it.
+        // A point in time is read as text.
         DeValue::Datetime(time) => Value::from(time.to_string()),
         DeValue::Array(items) => {
             let items = items.iter().map(|item| read_value(text, item.get_ref(), path, lines));
@@ -293,7 +292,7 @@ fn read_value(
     }
 }
 
-/// Where the lines of a text start, so that the line of a byte is found without counting from the beginning.
+/// The start of each line, so that the line of a byte can be found without counting from the beginning.
 struct LineStarts(Vec<usize>);
 
 impl LineStarts {
@@ -303,8 +302,7 @@ impl LineStarts {
     }
 
     fn line_of(&self, byte: usize) -> usize {
-        // A search and not a count from the start: a file of settings may be 1 MiB, and each of its keys asks for its
-        // line.
+        // A binary search instead of counting: a file may be 1 MiB, and the line of every key is needed.
         self.0.partition_point(|start| *start <= byte) + 1
     }
 }

@@ -1,9 +1,9 @@
 //! The settings of Daglight: their layers, their defaults by profile, and where each value came from.
 //!
-//! The settings of the whole product are declared here, because every one of them has its default from a profile. The
-//! crates above read their own section and never look at the environment themselves.
+//! The settings of the whole product are declared here, because the defaults of all of them depend on the profile. The crates above
+//! read their own section and never access the environment themselves.
 //!
-//! What the section `capture` means belongs to `daglight-capture-policy`; [`Settings::policy`] makes the policy of it. The
+//! The meaning of the section `capture` belongs to `daglight-capture-policy`; [`Settings::policy`] creates the policy from it. The
 //! `OTEL_*` variables of the OpenTelemetry specification belong to `daglight-otel-bridge`.
 
 mod declare;

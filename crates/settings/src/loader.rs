@@ -1,4 +1,4 @@
-//! The layers that give settings their values.
+//! Loading the layers that determine the values of settings.
 
 use std::{
     collections::BTreeMap,
@@ -22,17 +22,17 @@ use crate::{
     settings_error::SettingsError,
 };
 
-/// Collects the layers of the configuration. Later ones win:
+/// Collects the layers of the configuration. Later ones take precedence:
 ///
-/// 1. the defaults of the profile, and what `[profiles.NAME]` changes of them;
-/// 2. `~/.hamilton.conf`, or the file that `HAMILTON_CONFIG_URI` names: the constants of Hamilton's Python SDK;
+/// 1. the defaults of the profile, with the changes from `[profiles.NAME]`;
+/// 2. `~/.hamilton.conf`, or the file in `HAMILTON_CONFIG_URI`: the constants of Hamilton's Python SDK;
 /// 3. `daglight/daglight.toml` in the user's configuration folder (`XDG_CONFIG_HOME`, by default `~/.config`);
-/// 4. `daglight.toml` in the working directory or the nearest folder above it, up to the root of the repository or the
-///    home folder, when it belongs to the user or root and nobody else may write it ([`Resolved::refused`]);
-/// 5. environment variables ([`SETTINGS`] has their names);
-/// 6. for the section `openlineage`, the variables `OPENLINEAGE__*`, and then `openlineage.yml` in the working directory (under
-///    the same conditions), in `~/.openlineage`, or where `OPENLINEAGE_CONFIG` names it: in the order of OpenLineage's own clients;
-/// 7. code, options of the command line among it.
+/// 4. `daglight.toml` in the working directory or the nearest folder above it, up to the root of the repository or the home folder,
+///    if it belongs to the user or root and nobody else can write to it ([`Resolved::refused`]);
+/// 5. environment variables (their names are in [`SETTINGS`]);
+/// 6. for the section `openlineage`, the variables `OPENLINEAGE__*`, and then `openlineage.yml` in the working directory (under the
+///    same conditions), in `~/.openlineage`, or at the path in `OPENLINEAGE_CONFIG`: in the order of OpenLineage's own clients;
+/// 7. code, including command line options.
 ///
 /// ```
 /// use daglight_settings::SettingsLoader;
@@ -47,7 +47,7 @@ pub struct SettingsLoader {
     files: Files,
     variables: BTreeMap<String, String>,
     code: Vec<Layer>,
-    /// The first value given in code that cannot be one.
+    /// The first value given in code that is unusable.
     unusable: Option<Unusable>,
 }
 
@@ -62,13 +62,13 @@ struct Unusable {
 enum Files {
     #[default]
     None,
-    /// Those that are found for this working directory and the variables.
+    /// The files found for this working directory and the variables.
     Found(Option<PathBuf>),
     One(PathBuf),
 }
 
 impl SettingsLoader {
-    /// No layer but the profile's defaults.
+    /// No layers except the profile's defaults.
     pub fn new() -> Self {
         Self::default()
     }
@@ -83,41 +83,40 @@ impl SettingsLoader {
             .with_variables(process_variables())
     }
 
-    /// Looks for configuration files as a process in `directory` would, with the home folder that the variables name.
+    /// Searches for configuration files like a process in `directory`, with the home folder from the variables.
     #[must_use]
     pub fn with_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.files = Files::Found(Some(directory.into()));
         self
     }
 
-    /// Reads this configuration file and no other.
+    /// Reads only this configuration file.
     #[must_use]
     pub fn with_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.files = Files::One(file.into());
         self
     }
 
-    /// Adds environment variables. Empty ones and those that are not settings are left out.
+    /// Adds environment variables. Empty ones and those that are not settings are ignored.
     #[must_use]
     pub fn with_variables<N: Into<String>, T: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (N, T)>,
     ) -> Self {
         let variables = variables.into_iter().map(|(name, text)| (name.into(), text.into()));
-        // Compose files and CI systems set variables that they have no value for to nothing. It means "not set" there,
-        // as in the OpenTelemetry specification.
+        // Compose files and CI systems set variables without a value to an empty text. That means "not set", as in the
+        // OpenTelemetry specification.
         self.variables.extend(variables.filter(|(_, text): &(String, String)| !text.trim().is_empty()));
         self
     }
 
-    /// Sets one value in code, above all other layers. `origin` says who did, such as `option --profile`.
+    /// Sets one value in code, with precedence over all other layers. `origin` describes its source, such as `option --profile`.
     #[must_use]
     pub fn with_value(mut self, origin: &str, key: &str, value: impl Serialize) -> Self {
         match Value::serialize(value) {
             Ok(value) => self.code.push(Layer::of_value(origin, key, value)),
             Err(error) => {
-                // Kept for `load`: a builder that fails in the middle of a chain would need a `?` behind each value
-                // that cannot fail.
+                // Kept for `load`: a builder method that fails in the middle of a chain would need a `?` after every value.
                 self.unusable.get_or_insert(Unusable {
                     setting: key.to_owned(),
                     origin: origin.to_owned(),
@@ -131,21 +130,21 @@ impl SettingsLoader {
     /// Resolves every setting.
     ///
     /// # Errors
-    /// When a file cannot be read, a value is not what its setting expects, or a key is unknown. The error repeats values
-    /// as far as the [`Disclosure`] allows.
+    /// When a file cannot be read, a value is not what its setting expects, or a key is unknown. The error repeats values only as
+    /// far as the [`Disclosure`] allows.
     pub fn load(&self) -> Result<Settings, SettingsError> {
         Ok(self.resolve()?.settings)
     }
 
-    /// Resolves every setting, and says of each where its value came from.
+    /// Resolves every setting, with the origin of each value.
     ///
     /// # Errors
-    /// As [`SettingsLoader::load`].
+    /// Like [`SettingsLoader::load`].
     pub fn resolve(&self) -> Result<Resolved, SettingsError> {
         self.resolve_layers().map_err(|error| error.disclosed(self.disclosure()))
     }
 
-    /// How much errors about this configuration may repeat, and about whatever else is read before it is resolved.
+    /// How much errors about this configuration may repeat, and errors about anything else that is read before it is resolved.
     pub fn disclosure(&self) -> Disclosure {
         let found = self.read_files();
         let all_read = found.is_ok();
@@ -177,7 +176,7 @@ impl SettingsLoader {
             let (origin, source) = (Origin::new(origin), Box::new(error));
             return Err(SettingsError::Unusable { setting, origin, source });
         }
-        // Weakest first: the order of this list is the order of precedence.
+        // Lowest first: the order of this list is the order of precedence.
         let FoundFiles { mut layers, mut refused, openlineage } = self.read_files()?;
         let of_openlineage = openlineage.iter().filter_map(Layer::file);
         let files = layers.iter().filter_map(Layer::file).chain(of_openlineage).map(Path::to_owned).collect();
@@ -188,16 +187,16 @@ impl SettingsLoader {
         layers.extend(openlineage);
         layers.extend(self.code.iter().cloned());
         let layers: Vec<Layer> = layers.into_iter().map(Layer::with_numbers).collect();
-        // Each layer by itself, before the merge: afterwards nothing shows which of them wrote a value, and an error
-        // must name its file and line.
+        // Each layer separately, before the merge: afterwards it is unknown which layer a value is from, and an error must contain
+        // its file and line.
         for layer in &layers {
             check(layer, &layer.values, &mut Vec::new(), None)?;
             check_project(layer)?;
         }
 
         let chosen = ChosenProfile::of(&layers, &profiles)?;
-        // The defaults depend on the profile, and the profile on the layers above them: hence it is looked for
-        // first, and the defaults are put below.
+        // The defaults depend on the profile, and the profile on the layers above them: so the profile is determined first, and the
+        // defaults are inserted at the bottom.
         let mut defaults = Settings::of_profile(chosen.base);
         defaults.profile.clone_from(&chosen.name);
         defaults.environment.clone_from(&chosen.name);
@@ -211,12 +210,11 @@ impl SettingsLoader {
         let mut settings: Settings = merged.extract().map_err(merge_error)?;
         for (name, table) in &mut settings.param_tables {
             let rows = format!("param_tables.{name}.rows");
-            // A merged table of TOML is sorted by key. The order in which its columns are written is in the layer
-            // alone.
+            // Merging sorts a TOML table by key. Only the layer has the original order of its columns.
             let given_by = all.iter().rev().find(|layer| layer.value(&rows).is_some());
             table.columns = given_by.map(|layer| layer.columns(&rows).to_vec()).unwrap_or_default();
         }
-        // After the merge, because it depends on which layer has won for each of three settings together.
+        // After the merge, because it depends on which layer has set each of three settings.
         refused.extend(keep_key_from_project(&mut settings.tracker, &all));
         refused.extend(keep_lineage_key_from_project(&mut settings, &all));
         let mut resolved = Resolved::new(settings, chosen.base, files, &merged, &all);
@@ -229,12 +227,12 @@ fn merge_error(error: figment::Error) -> SettingsError {
     SettingsError::Merge { source: Some(Box::new(error)) }
 }
 
-/// The variables of this process. What is not UTF-8 becomes U+FFFD, which no setting accepts.
+/// The variables of this process. Invalid UTF-8 becomes U+FFFD, which no setting accepts.
 #[expect(
     clippy::disallowed_methods,
     reason = "the edge of the settings: all else has directory and variables as parameters"
 )]
 fn process_variables() -> impl Iterator<Item = (String, String)> {
-    // `vars_os`, since `vars` panics at the first variable that is not UTF-8, whosever it is.
+    // `vars_os`, because `vars` panics at any variable that is not UTF-8, even an unrelated one.
     std::env::vars_os().map(|(name, text)| (name.to_string_lossy().into(), text.to_string_lossy().into()))
 }

@@ -1,6 +1,6 @@
-//! The configuration of OpenLineage's own clients: `openlineage.yml`, and the variables that begin with `OPENLINEAGE__`.
+//! The configuration of OpenLineage's own clients: `openlineage.yml`, and variables with the prefix `OPENLINEAGE__`.
 //!
-//! What they say stands above the settings' own files and variables, as it does for those clients.
+//! It takes precedence over the settings' own files and variables, as for those clients.
 
 use std::{
     collections::BTreeMap,
@@ -21,19 +21,19 @@ use crate::{
 const FILE_NAME: &str = "openlineage.yml";
 const FILE_VARIABLE: &str = "OPENLINEAGE_CONFIG";
 const DISABLED_VARIABLE: &str = "OPENLINEAGE_DISABLED";
-/// What the names of variables begin with that each stand for a key of the file.
+/// The prefix of variables that each correspond to a key of the file.
 const PREFIX: &str = "OPENLINEAGE__";
 
 const SECTION: &str = "transport";
 const TRANSPORT: &str = "transport.";
-/// What a transport is.
+/// The expected form of a transport.
 const EXPECTED: &str = "nothing of it counts, and it makes no destination of events: expected a section `transport` with keys, such as type \
                         and url";
 const TYPE: &str = "transport.type";
 const AUTH_TYPE: &str = "transport.auth.type";
 const API_KEY: &str = "api_key";
 
-/// The keys that are settings here, as the Python client spells them, in lower case.
+/// The keys that are settings here, in the spelling of the Python client, in lower case.
 const KEYS: &[(&str, &str)] = &[
     (TYPE, "openlineage.transport"),
     ("transport.url", "openlineage.url"),
@@ -47,10 +47,10 @@ const KEYS: &[(&str, &str)] = &[
     ("transport.append", "openlineage.append"),
 ];
 
-/// What the configuration of OpenLineage says.
+/// The content of OpenLineage's configuration.
 #[derive(Default)]
 pub(crate) struct OpenLineageConfig {
-    /// Later ones win.
+    /// Later ones take precedence.
     pub(crate) layers: Vec<Layer>,
     pub(crate) refused: Vec<Refusal>,
 }
@@ -65,14 +65,14 @@ struct Entry {
     line: Option<usize>,
 }
 
-/// Reads the variables, and the file that they name, or is found in `directory` or the home folder.
+/// Reads the variables, and the file that they name, or that is found in `directory` or the home folder.
 pub(crate) fn openlineage_config(
     directory: Option<&Path>,
     variables: &BTreeMap<String, String>,
     trusted: &Trusted,
 ) -> Result<OpenLineageConfig, SettingsError> {
     let mut config = OpenLineageConfig::default();
-    // It may be broken, and nobody asks for it.
+    // It is disabled, so it does not matter whether it is valid.
     if variables.get(DISABLED_VARIABLE).is_some_and(|text| text.trim().eq_ignore_ascii_case("true")) {
         return Ok(config);
     }
@@ -98,7 +98,8 @@ pub(crate) fn openlineage_config(
 }
 
 impl OpenLineageConfig {
-    /// The entries that are settings here. Others of the transport are said to have no effect; other sections are for other clients.
+    /// The entries that are settings here. There is a warning that other entries of the transport have no effect; other sections
+    /// are for other clients.
     fn known<'e>(&mut self, entries: &'e [Entry]) -> Vec<&'e Entry> {
         let mut refuse = |entry: &Entry, why: String| {
             let place =
@@ -106,7 +107,7 @@ impl OpenLineageConfig {
             let what = if entry.key.is_empty() { place } else { format!("{} ({place})", entry.key) };
             self.refused.push(Refusal { what, why });
         };
-        // A transport of another kind has keys of its own, and the run warns of the kind.
+        // A transport of another type has its own keys, and the run already warns about the type.
         let kind = entries.iter().find(|entry| entry.key == TYPE).map(|entry| entry.text.as_str());
         let is_of_ours = kind.is_none_or(|kind| ["http", "file", "console", "noop"].contains(&kind));
         let auth = entries.iter().find(|entry| entry.key == AUTH_TYPE);
@@ -116,7 +117,7 @@ impl OpenLineageConfig {
         }
         let mut known = Vec::new();
         for entry in entries {
-            // A section without keys, an object that breaks off, or a text: what is recorded is not what was meant.
+            // A section without keys, an incomplete object, or a text: the result would not be what was meant.
             if entry.key.is_empty() || entry.key == SECTION {
                 refuse(entry, EXPECTED.to_owned());
                 continue;
@@ -135,7 +136,7 @@ impl OpenLineageConfig {
 }
 
 impl Entry {
-    /// The setting that it is, with its value.
+    /// The corresponding setting, with its value.
     fn setting(&self, origin: impl FnOnce() -> Origin) -> Result<(&'static str, Value), SettingsError> {
         let key = KEYS.iter().find(|(key, _)| *key == self.key).map_or("", |(_, setting)| *setting);
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
@@ -147,7 +148,7 @@ impl Entry {
     }
 }
 
-/// The file that counts, and whether it is one of the project.
+/// The file that is used, and whether it is a file of the project.
 fn find(directory: Option<&Path>, variables: &BTreeMap<String, String>) -> Option<(PathBuf, bool)> {
     if let Some(named) = variables.get(FILE_VARIABLE) {
         return Some((PathBuf::from(named), false));
@@ -159,10 +160,10 @@ fn find(directory: Option<&Path>, variables: &BTreeMap<String, String>) -> Optio
     of_project.map(|file| (file, true)).or_else(|| of_user().map(|file| (file, false)))
 }
 
-/// Each variable is a key, whose parts have two underscores between them; its value is JSON, or else a text.
+/// Each variable is a key, whose parts are separated by two underscores; its value is JSON, or else a text.
 fn of_variables(variables: &BTreeMap<String, String>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
-    // The last first, so that a variable for a whole section stands above those for its parts, as for the Python client.
+    // Last first, so that a variable for a whole section takes precedence over those for its parts, as in the Python client.
     for (name, text) in variables.iter().rev() {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         let key = path.split("__").collect::<Vec<_>>().join(".").to_lowercase();
@@ -224,7 +225,7 @@ fn flatten_yaml(key: &str, node: &MarkedYaml<'_>, line: usize, origin: &str, ent
         YamlData::Value(Scalar::FloatingPoint(number)) => number.to_string(),
         YamlData::Value(Scalar::Null) if key != SECTION => return,
         YamlData::Value(Scalar::Null) => String::new(),
-        // None of our keys has several values.
+        // None of our keys accepts several values.
         _ => "a value that is not a single one".to_owned(),
     };
     entries.push(Entry { key: key.to_owned(), text, origin: origin.to_owned(), line: Some(line) });

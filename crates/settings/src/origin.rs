@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     text: String,
-    /// Boxed, for errors hold an origin and should stay small.
+    /// Boxed, because errors contain an origin and should stay small.
     file: Option<Box<(PathBuf, Option<usize>)>>,
 }
 
@@ -24,12 +24,12 @@ impl Origin {
         Self { text, file: Some(Box::new((path.to_owned(), line))) }
     }
 
-    /// A place that has a name of its own, and is in a file or not.
+    /// A source with its own name, which may be in a file.
     pub(crate) fn of_part(text: String, file: Option<PathBuf>, line: Option<usize>) -> Self {
         Self { text, file: file.map(|file| Box::new((file, line))) }
     }
 
-    /// The configuration file that the value came from, and the line in it, where they are known.
+    /// The configuration file that contains the value, and the line in it, if known.
     pub fn file(&self) -> Option<(&Path, Option<usize>)> {
         self.file.as_deref().map(|(path, line)| (path.as_path(), *line))
     }

@@ -1,4 +1,4 @@
-//! What a configuration says of outputs and parameter tables.
+//! The configuration of outputs and parameter tables.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

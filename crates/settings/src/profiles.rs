@@ -1,4 +1,4 @@
-//! The profile in force, and those that files add to the built-in ones.
+//! The active profile, and custom profiles in files.
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
@@ -18,11 +18,11 @@ use crate::{
 /// A custom profile.
 pub(crate) struct OwnProfile {
     base: Profile,
-    /// What each file changes of the base.
+    /// The changes of each file to the base profile.
     layers: Vec<Layer>,
 }
 
-/// Takes the profiles out of the files. One that several files know has what any of them says.
+/// Takes the profiles out of the files. A profile that occurs in several files has the changes of all of them.
 pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnProfile>, SettingsError> {
     let mut profiles = BTreeMap::new();
     for file in files {
@@ -47,7 +47,7 @@ pub(crate) fn take_profiles(files: &mut [Layer]) -> Result<BTreeMap<String, OwnP
             check(&layer, &layer.values, &mut Vec::new(), Some(&path))?;
             check_project(&layer)?;
             let own = profiles.entry(name).or_insert(OwnProfile { base: Profile::Dev, layers: Vec::new() });
-            // A profile of the user's own can be spread over the files of user and project.
+            // A custom profile can be spread over the files of the user and the project.
             own.layers.push(layer);
             match base {
                 Some(base) => own.base = base,
@@ -76,12 +76,12 @@ fn extends_error(found: &Value, path: &str, origin: Origin) -> SettingsError {
     )
 }
 
-/// The built-in profile that a name stands for, which may be that of a custom one.
+/// The built-in profile for a name, which may be that of a custom profile.
 pub(crate) fn base_of(name: &str, own: &BTreeMap<String, OwnProfile>) -> Option<Profile> {
     Profile::from_str(name).ok().or_else(|| Some(own.get(name)?.base))
 }
 
-/// The profile in force.
+/// The active profile.
 pub(crate) struct ChosenProfile<'a> {
     pub(crate) name: String,
     pub(crate) base: Profile,
@@ -93,7 +93,7 @@ impl<'a> ChosenProfile<'a> {
         layers: &[Layer],
         profiles: &'a BTreeMap<String, OwnProfile>,
     ) -> Result<Self, SettingsError> {
-        // Strongest first.
+        // Highest precedence first.
         let given = layers.iter().rev().find_map(|layer| Some((profile_of(layer)?, layer)));
         let Some((name, layer)) = given else {
             let base = Profile::default();
@@ -115,7 +115,7 @@ impl<'a> ChosenProfile<'a> {
     }
 }
 
-/// The profile that a layer names.
+/// The profile that a layer selects.
 pub(crate) fn profile_of(layer: &Layer) -> Option<&str> {
     layer.values.get(PROFILE)?.as_str()
 }

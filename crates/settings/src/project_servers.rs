@@ -1,4 +1,4 @@
-//! What a file of a project may not decide: whom to trust, and to which server a key goes that is not the project's.
+//! What a project's file must not decide: who is trusted, and to which server a key is sent that is not the project's.
 
 use figment::value::Value;
 
@@ -10,7 +10,7 @@ use crate::{
     trust::Refusal,
 };
 
-/// Refuses settings by which a project's file would make itself trusted.
+/// Rejects settings with which a project's file would make itself trusted.
 pub(crate) fn check_project(layer: &Layer) -> Result<(), SettingsError> {
     for setting in SETTINGS.iter().filter(|setting| [TRUSTED_SERVERS, TRUSTED_FOLDERS].contains(&setting.key))
     {
@@ -26,15 +26,15 @@ pub(crate) fn check_project(layer: &Layer) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Takes the server away where the project decides over where, or how safely, a key is sent that is not the project's.
-/// What is said about the server goes with it, because half of a connection would be an error.
-/// `layers` are in the order in which later ones win.
+/// Removes the server if the project decides where, or how securely, a key is sent that is not the project's. The other settings of
+/// the server are removed with it, because an incomplete connection would be an error. `layers` are in order of increasing
+/// precedence.
 pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Layer]) -> Option<Refusal> {
-    // The defaults name every setting, with nothing as the value of those that are not set.
+    // The defaults contain every setting, with an empty value for those that are not set.
     let is_set = |layer: &Layer, key: &str| !matches!(layer.value(key), None | Some(Value::Empty(..)));
     let winner = |key: &str| layers.iter().rev().find(|layer| is_set(layer, key));
     let (url, key) = (tracker.api_url.clone()?, winner("tracker.api_key")?);
-    // Who has written the key into the project's file has decided to whom it goes.
+    // The author of the project's file wrote the key there, and may decide where it is sent.
     if key.is_project {
         return None;
     }
@@ -42,19 +42,19 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     let verifies = tracker.verify;
     let setting = ["tracker.api_url", "tracker.verify", "tracker.ca_file"]
         .iter()
-        // A project that turns verification on takes nothing from anybody.
+        // A project that enables verification is harmless.
         .filter(|setting| **setting != "tracker.verify" || !verifies)
         .find(decides)?;
     let own = layers.iter().filter(|layer| !layer.is_project);
     let own = own.filter_map(|layer| layer.value("tracker.api_url").and_then(Value::as_str));
-    // The project's own server is trusted, but not with checks that the project has turned off.
+    // The project's own server is trusted, but not if the project has disabled verification.
     let own = own.filter(|_| *setting == "tracker.api_url");
     let mut trusted = tracker.trusted_servers.iter().map(String::as_str).chain(own);
     if trusted.any(|server| server_of(server) == server_of(&url)) {
         return None;
     }
-    // All of the connection and not only the key: without it the run would be sent, unasked, to a server that a cloned
-    // repository has chosen.
+    // The whole connection instead of only the key: otherwise the run would be sent, unasked, to a server that a cloned repository
+    // has chosen.
     tracker.api_url = None;
     tracker.api_key = None;
     tracker.project = None;
@@ -71,7 +71,7 @@ pub(crate) fn keep_key_from_project(tracker: &mut TrackerSettings, layers: &[Lay
     })
 }
 
-/// As [`keep_key_from_project`], for the receiver of OpenLineage.
+/// Like [`keep_key_from_project`], for the receiver of OpenLineage.
 pub(crate) fn keep_lineage_key_from_project(settings: &mut Settings, layers: &[Layer]) -> Option<Refusal> {
     const URL: &str = "openlineage.url";
     let is_set = |layer: &Layer, key: &str| !matches!(layer.value(key), None | Some(Value::Empty(..)));
@@ -91,7 +91,7 @@ pub(crate) fn keep_lineage_key_from_project(settings: &mut Settings, layers: &[L
         return None;
     }
     (settings.openlineage.url, settings.openlineage.api_key) = (None, None);
-    // Without a URL it would be called incomplete, which is not what is wrong.
+    // Without a URL it would be reported as incomplete, which is not the problem.
     settings.openlineage.transport.take_if(|transport| transport == "http");
     let place = winner(setting).map(|layer| layer.origin(setting).to_string()).unwrap_or_default();
     Some(Refusal {
@@ -104,7 +104,7 @@ pub(crate) fn keep_lineage_key_from_project(settings: &mut Settings, layers: &[L
     })
 }
 
-/// Scheme, host and port. What is written in an unusual way is equal to nothing usual, and so is not trusted.
+/// Scheme, host and port. An unusual notation equals no usual one, and so is not trusted.
 fn server_of(url: &str) -> Option<(String, String)> {
     let (scheme, rest) = url.split_once("://")?;
     let host = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();

@@ -1,5 +1,4 @@
-//! The reference of the settings, made from the code: a JSON schema of `daglight.toml`, and the table of the
-//! documentation.
+//! The reference of the settings, generated from the code: a JSON schema for `daglight.toml`, and the table in the documentation.
 
 use std::fmt::Write as _;
 
@@ -49,7 +48,7 @@ pub fn settings_schema() -> Value {
     })
 }
 
-/// In a file everything may be left out, and there is no `null`.
+/// In a file every setting is optional, and there is no `null`.
 fn as_in_a_file(schema: &mut Value) {
     match schema {
         Value::Object(entries) => {
@@ -70,7 +69,7 @@ fn as_in_a_file(schema: &mut Value) {
     }
 }
 
-/// The schema of the setting or section of that key.
+/// The schema of the setting or section with that key.
 pub(crate) fn subschema<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
     key.split('.').try_fold(schema, |schema, name| match name {
         "*" => schema.get_mut("additionalProperties"),
@@ -114,7 +113,7 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
     }
 }
 
-/// Every setting as a Markdown table: key, environment variable, the default in each built-in profile, what it does.
+/// All settings as a Markdown table: key, environment variable, the default in each built-in profile, description.
 pub fn settings_table() -> String {
     let mut schema = settings_schema();
     let defaults =
@@ -153,7 +152,7 @@ fn shown(default: Option<&Value>) -> String {
 mod tests {
     use super::*;
 
-    /// The paths of a schema that have no properties of their own.
+    /// The paths of a schema that have no properties.
     fn leaves(schema: &Value, path: &str, found: &mut Vec<String>) {
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match (&schema["properties"], &schema["additionalProperties"]) {

@@ -1,4 +1,4 @@
-//! Settings with the places that their values came from.
+//! Settings with the origins of their values.
 
 use std::{fmt, path::PathBuf};
 
@@ -8,29 +8,29 @@ use serde_json::{Map, Value, json};
 
 use crate::{layer::Layer, origin::Origin, settings::Settings, trust::Refusal};
 
-/// Every setting in force, and where each came from. `Display` is a table; credentials are masked in it.
+/// Every active setting, with its origin. `Display` is a table in which credentials are masked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
     /// The settings.
     pub settings: Settings,
-    /// The built-in profile that the profile in force is, or extends.
+    /// The built-in profile that the active profile is, or extends.
     pub base: Profile,
-    /// The configuration files that were read, those that win last.
+    /// The configuration files that were read, in order of increasing precedence.
     pub files: Vec<PathBuf>,
-    /// What does not count although it was found: files and servers that may be somebody else's. It is for whoever starts
-    /// a run to say so.
+    /// Files and servers that were found but ignored, because they may belong to someone else. The code that starts a run should
+    /// warn about them.
     pub refused: Vec<Refusal>,
     values: Vec<ResolvedValue>,
 }
 
-/// A setting's value as it may be shown.
+/// A setting's value in a form that is safe to show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedValue {
     /// The setting's dotted path.
     pub key: String,
-    /// The same, part by part.
+    /// The same as a list of its parts.
     pub path: Vec<String>,
-    /// Its value, credentials masked. `null` where it has none.
+    /// Its value, with credentials masked. `null` if it has none.
     pub value: Value,
     /// Where it came from.
     pub origin: Origin,
@@ -44,7 +44,7 @@ impl Resolved {
         merged: &Figment,
         layers: &[Layer],
     ) -> Self {
-        // By the settings themselves: a key that they hide is hidden here as well.
+        // With the settings' own rules: a key that they hide is also hidden here.
         let redactor = Redactor::new(&settings.capture.redact_keys);
         let shown = serde_json::to_value(&settings).unwrap_or_default();
         let given =
@@ -71,12 +71,12 @@ impl Resolved {
         &self.values
     }
 
-    /// The setting of that dotted path.
+    /// The setting with that dotted path.
     pub fn value(&self, key: &str) -> Option<&ResolvedValue> {
         self.values.iter().find(|value| value.key == key)
     }
 
-    /// The same as JSON: `{profile, extends, files, refused: [{what, why}], settings: {KEY: {value, origin}}}`.
+    /// As JSON: `{profile, extends, files, refused: [{what, why}], settings: {KEY: {value, origin}}}`.
     pub fn to_json(&self) -> Value {
         let settings: Map<String, Value> = self
             .values
@@ -116,7 +116,7 @@ impl fmt::Display for Resolved {
     }
 }
 
-/// Longer values push their origin aside instead of widening the table.
+/// Longer values shift their origin instead of widening the table.
 const MAX_VALUE_WIDTH: usize = 40;
 
 fn shown(value: &Value) -> String {
@@ -127,22 +127,22 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The layer that gave a value, by the tag that values keep when layers are merged.
+/// The origin of a value, from the layer tag that values keep when layers are merged.
 fn origin(given: &Dict, path: &[String], merged: &Figment, layers: &[Layer]) -> Origin {
     let found = path.split_first().and_then(|(first, rest)| {
         rest.iter().try_fold(given.get(first)?, |value, name| value.as_dict()?.get(name))
     });
     let name =
-        // Figment marks each merged value with its layer, so that nothing is merged a second time to find it.
+        // Figment tags each merged value with its layer, so no second merge is needed to find it.
         found.and_then(|value| merged.get_metadata(value.tag())).map(|metadata| metadata.name.as_ref());
     match layers.iter().find(|layer| Some(layer.name.as_str()) == name) {
         Some(layer) => layer.origin(&path.join(".")),
-        // What no layer has is optional, and not there.
+        // A value that no layer has is optional, and not set.
         None => Origin::new("not set"),
     }
 }
 
-/// A name with dots in it as TOML writes it.
+/// A name with dots in TOML notation.
 fn quoted(name: &str) -> String {
     if name.contains('.') { format!("{name:?}") } else { name.to_owned() }
 }

@@ -1,63 +1,63 @@
-//! What a setting is: its key, its environment variable, and what it may be.
+//! The description of a setting: its key, its environment variable, and its possible values.
 
 use std::{env, fmt};
 
 use figment::value::{Num, Value};
 
-/// A setting that a file, a variable or code may give.
+/// A setting that can be set in a file, a variable or code.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// The dotted path into [`Settings`](crate::Settings). A part `*` stands for a name of the user's own.
+    /// The dotted path into [`Settings`](crate::Settings). A part `*` is a user-chosen name.
     pub key: &'static str,
-    /// The environment variable that gives it. `None` where only files do.
+    /// The environment variable that sets it. `None` if it can only be set in files.
     pub variable: Option<&'static str>,
-    /// What it may be.
+    /// Its possible values.
     pub kind: SettingKind,
 }
 
-/// What a setting may be. `Display` says it in words.
+/// The possible values of a setting. `Display` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SettingKind {
-    /// A text that is not empty.
+    /// A non-empty text.
     Text,
-    /// A text that is not shown.
+    /// A text that is never shown.
     Secret,
     /// `true` or `false`.
     Flag,
-    /// A whole number between two others, both included.
+    /// A whole number between two others, inclusive.
     Count {
-        /// The least.
+        /// The minimum.
         from: i64,
-        /// The greatest.
+        /// The maximum.
         to: i64,
     },
     /// Bytes, as a whole number or as a text with a unit, such as `512MB`.
     Bytes {
-        /// The least.
+        /// The minimum.
         from: i64,
     },
-    /// A number of seconds above 0, and no more than those of a year.
+    /// A number of seconds above 0, up to one year.
     Seconds,
-    /// The same, and no less than a thousandth.
+    /// The same, but at least a thousandth.
     Interval,
-    /// A part of a whole, from 0 to 1.
+    /// A share, from 0 to 1.
     Part,
     /// A number, 0 or more.
     Number,
-    /// A URL of HTTP.
+    /// An HTTP URL.
     Url,
-    /// The same, with `{trace_id}` in it.
+    /// The same, containing `{trace_id}`.
     TraceUrl,
-    /// The beginning of attribute names.
+    /// The prefix of attribute names.
     Namespace,
-    /// One of some names.
+    /// One of several names.
     OneOf(&'static [&'static str]),
-    /// Several URLs of HTTP; in a variable with commas between them.
+    /// Several HTTP URLs; separated by commas in a variable.
     Urls,
-    /// Several folders; in a variable as in `PATH`.
+    /// Several folders; separated as in `PATH` in a variable.
     Folders,
-    /// Several names with a letter or digit in each; in a variable with commas between them.
+    /// Several names, each with a letter or digit; separated by commas in a variable.
     Names,
     /// Several tables.
     Rows,
@@ -68,19 +68,19 @@ use SettingKind::{
     TraceUrl, Url, Urls,
 };
 
-/// Less would keep a processor busy.
+/// A shorter interval would keep a processor busy.
 pub(crate) const LEAST_INTERVAL: f64 = 0.001;
-/// More may not be a point in time any more.
+/// With more, a point in time might overflow.
 pub(crate) const MOST_SECONDS: f64 = 31_536_000.0;
 
-/// Instruments of OpenTelemetry have names of at most 255 characters.
+/// The names of OpenTelemetry instruments have at most 255 characters.
 const MAX_NAMESPACE_LENGTH: usize = 100;
 
 impl SettingKind {
-    /// The value that the text of a variable stands for, if it is one that the setting may have.
+    /// The value for the text of a variable, if it is valid.
     pub(crate) fn parse(self, text: &str) -> Option<Value> {
         let text = text.trim();
-        // It stands for bytes that were not text.
+        // It replaces bytes that were not valid text.
         if text.contains(char::REPLACEMENT_CHARACTER) {
             return None;
         }
@@ -107,7 +107,7 @@ impl SettingKind {
         self.accepts(&value).then_some(value)
     }
 
-    /// The value that a text in a file stands for, where the setting is a number that may be written as one.
+    /// The value for a text in a file, if the setting is a number that may be written as text.
     pub(crate) fn number_of(self, value: &Value) -> Option<Value> {
         match (self, value) {
             (Bytes { .. }, Value::String(_, text)) => byte_size(text).map(Value::from),
@@ -150,7 +150,7 @@ impl SettingKind {
         }
     }
 
-    /// Whether a setting of several values may have this one among them.
+    /// Whether a setting with several values accepts this one among them.
     pub(crate) fn accepts_item(self, item: &Value) -> bool {
         match (self, item) {
             (Names, Value::String(_, text)) => text.contains(char::is_alphanumeric),
@@ -162,8 +162,8 @@ impl SettingKind {
     }
 }
 
-/// The bytes that a text stands for: a whole number, or a number with a unit of powers of 1024, as DataFusion reads them:
-/// `64KB`, `512m`, `1.5 GiB`. Case does not matter.
+/// The number of bytes in a text: a whole number, or a number with a unit that is a power of 1024, as in DataFusion: `64KB`,
+/// `512m`, `1.5 GiB`. Case does not matter.
 ///
 /// ```
 /// assert_eq!(daglight_settings::byte_size("1.5GB"), Some(3 << 29));
@@ -189,7 +189,7 @@ pub fn byte_size(text: &str) -> Option<u64> {
         return number.parse::<u64>().ok()?.checked_mul(unit);
     }
     let bytes = number.parse::<f64>().ok()? * unit as f64;
-    // There are no parts of bytes, and above that a number of 64 bits is not exact any more.
+    // There are no fractions of bytes, and above that limit a 64-bit float is no longer exact.
     (power > 0 && bytes < 2_f64.powi(53)).then_some(bytes as u64)
 }
 

@@ -1,5 +1,5 @@
-//! Every setting of Daglight: each is declared in one row, with its defaults by profile, the variable that sets it and
-//! what it may be.
+//! Every setting of Daglight: each is declared in one row, with its defaults by profile, the variable that sets it and its possible
+//! values.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -282,7 +282,7 @@ pub enum OnStall {
 }
 
 impl PlanSettings {
-    /// The time past which a query is slow.
+    /// The threshold above which a query is slow.
     pub fn slow_limit(&self) -> Duration {
         seconds(self.slow_after)
     }
@@ -294,7 +294,7 @@ impl HeartbeatSettings {
         seconds(self.interval_seconds)
     }
 
-    /// The time after which something counts as stalled in which nothing moves.
+    /// The time without progress after which something counts as stalled.
     pub fn stall_after(&self) -> Duration {
         seconds(self.stall_seconds)
     }
@@ -306,12 +306,12 @@ impl HeartbeatSettings {
 }
 
 impl OtelSettings {
-    /// The duration past which a stage is slow.
+    /// The threshold above which a stage is slow.
     pub fn slow_after(&self) -> Duration {
         seconds(self.slow_seconds)
     }
 
-    /// The same for single stages, by their names.
+    /// The thresholds of individual stages, by name.
     pub fn slow_after_by_stage(&self) -> BTreeMap<String, Duration> {
         self.slow_seconds_by_stage.iter().map(|(stage, &limit)| (stage.clone(), seconds(limit))).collect()
     }
@@ -346,7 +346,7 @@ fn seconds(seconds: f64) -> Duration {
 }
 
 impl Settings {
-    /// The capture policy of these settings. It knows the keys of the tracker and of OpenLineage as credentials.
+    /// The capture policy for these settings. It treats the keys of the tracker and of OpenLineage as credentials.
     pub fn policy(&self) -> Policy {
         let keys = self.tracker.api_key.iter().chain(&self.openlineage.api_key);
         Policy::new(self.profile.as_str(), self.capture.clone(), keys).with_tracker(self.tracker.enabled)

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration.
+//! Errors in a configuration.
 
 use std::{
     io,
@@ -19,50 +19,50 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// A value that its setting cannot have.
-    // Nothing but the origin follows the name: a credential's name with a colon behind it hides what follows.
+    /// A value that is invalid for its setting.
+    // Only the origin follows the name: a credential's name with a colon after it would hide the following text.
     #[error("setting {setting} ({origin}): expected {expected}, found {found}")]
     Value {
         /// The setting's dotted path.
         setting: String,
-        /// The value, where it may be repeated. That of a credential is not shown.
+        /// The value, if it may be repeated. The value of a credential is not shown.
         found: String,
         /// What is allowed.
         expected: String,
         /// Where the value came from.
         origin: Origin,
     },
-    /// A key that is not a setting.
+    /// An unknown key.
     #[error("unknown setting {setting:?} ({origin}): {}", hint(nearest.as_deref(), allowed))]
     Unknown {
-        /// The key as it was written.
+        /// The key as written.
         setting: String,
-        /// The known key that is spelled most alike.
+        /// The known key with the most similar spelling.
         nearest: Option<String>,
-        /// The names that may stand where it stands.
+        /// The names that are allowed in its place.
         allowed: Vec<String>,
         /// Where the key came from.
         origin: Origin,
     },
-    /// A variable with a beginning of ours that is not a setting.
+    /// A variable with one of our prefixes that is not a setting.
     #[error("unknown environment variable {name}: did you mean {nearest}?")]
     UnknownVariable {
         /// The variable's name.
         name: String,
-        /// The variable that is spelled most alike.
+        /// The variable with the most similar spelling.
         nearest: &'static str,
     },
-    /// A profile that there is not.
+    /// A profile that does not exist.
     #[error("unknown profile{} ({origin}): expected {}", behind_blank(name.as_deref()), any_of(known))]
     UnknownProfile {
-        /// The name, where it may be repeated.
+        /// The name, if it may be repeated.
         name: Option<String>,
-        /// Every profile, built in or of a file.
+        /// All profiles, built-in or from files.
         known: Vec<String>,
         /// Where the name came from.
         origin: Origin,
     },
-    /// A profile of a file that has the name of a built-in one.
+    /// A profile in a file with the name of a built-in one.
     #[error(
         "profile {profile} is built in ({origin}): override single settings, or extend it under another name, as in \
          [profiles.my_{profile}] with extends = \"{profile}\""
@@ -73,7 +73,7 @@ pub enum SettingsError {
         /// Where it was written.
         origin: Origin,
     },
-    /// A setting of a project's file that decides over trusting it.
+    /// A setting in a project's file that would affect whether the project is trusted.
     #[error(
         "setting {setting} ({origin}): a project cannot say whom to trust; expected it in the user's own daglight.toml \
          or in {variable}"
@@ -86,12 +86,12 @@ pub enum SettingsError {
         /// Where it was written.
         origin: Origin,
     },
-    /// A value given in code that cannot be a setting at all, such as a path that is not valid UTF-8.
+    /// A value given in code that no setting can represent, such as a path that is not valid UTF-8.
     #[error("setting {setting} ({origin}): the value cannot be used")]
     Unusable {
         /// The setting's dotted path.
         setting: String,
-        /// Who gave it.
+        /// The source of the value.
         origin: Origin,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -101,7 +101,7 @@ pub enum SettingsError {
     Syntax {
         /// The file and line.
         origin: Origin,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A file that cannot be read.
@@ -112,19 +112,19 @@ pub enum SettingsError {
         /// Why.
         source: io::Error,
     },
-    /// Settings of the right types that do not fit together.
+    /// Settings with valid types that are inconsistent.
     #[error("the settings do not fit together")]
     Merge {
-        /// Why, where it may be repeated.
+        /// The cause, if it may be repeated.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 }
 
-/// Stands for a value in errors.
+/// Replaces a value in errors.
 const NOT_SHOWN: &str = "a value that is not shown";
 
 impl SettingsError {
-    /// The configuration file that is wrong, and the line in it, where they are known.
+    /// The invalid configuration file, and the line in it, if known.
     pub fn file(&self) -> Option<(&Path, Option<usize>)> {
         match self {
             Self::Value { origin, .. }
@@ -139,7 +139,7 @@ impl SettingsError {
         }
     }
 
-    /// The error without the values that it may not repeat.
+    /// The error without the values that must not be repeated.
     pub(crate) fn disclosed(self, disclosure: Disclosure) -> Self {
         match self {
             Self::Value { setting, expected, origin, .. } if !disclosure.shows(&setting) => {
@@ -155,7 +155,7 @@ impl SettingsError {
 
     pub(crate) fn value(setting: String, kind: SettingKind, found: &Value, origin: Origin) -> Self {
         let found = match (kind, found) {
-            // What is not UTF-8 in a variable was replaced when it was read.
+            // Invalid UTF-8 in a variable was replaced when it was read.
             (SettingKind::Secret, Value::String(_, text)) if text.contains(char::REPLACEMENT_CHARACTER) => {
                 "a value that is not valid UTF-8, and is not shown".to_owned()
             }
@@ -180,7 +180,7 @@ impl SettingsError {
         Self::Value { setting, found: describe(found), expected: "a table of settings".to_owned(), origin }
     }
 
-    /// `known` are the keys among which the nearest is looked for.
+    /// `known` are the keys among which the most similar one is searched for.
     pub(crate) fn unknown(
         setting: String,
         known: impl IntoIterator<Item = String>,
@@ -201,11 +201,11 @@ impl SettingsError {
         Self::Unknown { setting, nearest, allowed, origin }
     }
 
-    /// The error of a variable that is nearly one of ours, or would be the one of a setting if it had another beginning.
+    /// The error for a misspelled variable of ours, or for a setting's variable with a wrong prefix.
     pub(crate) fn misspelled_variable(name: &str) -> Option<Self> {
         let (own, tolerated) = match (name.strip_prefix("DAGLIGHT_"), name.starts_with("HAMILTON_")) {
             (Some(own), _) => (own, 2),
-            // Hamilton has more variables than these.
+            // Hamilton has other variables than these.
             (None, true) => (name, 1),
             (None, false) => return None,
         };

@@ -1,4 +1,4 @@
-//! A `daglight.toml` to start from: the settings that most projects come to, each in a comment with what it does.
+//! A `daglight.toml` to start from: the most common settings, commented out and with descriptions.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const HEAD: &str = "\
 # Keys and passwords do not belong here: put them into your own file, ~/.config/daglight/daglight.toml, or into variables.
 ";
 
-/// A setting with an example, in TOML, where it has no default. The sections follow each other.
+/// The settings, each with an example in TOML if it has no default. Settings of the same section are consecutive.
 const SHOWN: &[(&str, &str)] = &[
     ("profile", ""),
     ("dag_name", "\"sales::order_risk_v1\""),
@@ -54,7 +54,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("findings.min_ms", ""),
 ];
 
-/// A commented `daglight.toml`, without any value in force.
+/// A `daglight.toml` in which every setting is commented out.
 ///
 /// ```
 /// let template = daglight_settings::settings_template();
@@ -84,12 +84,12 @@ pub fn settings_template() -> String {
 }
 
 fn description(schema: &mut Value, key: &str) -> Option<String> {
-    // Names of the user's own are described where their table is.
+    // User-chosen names are described at their table.
     let described = key.strip_prefix("tags.").map_or(key, |_| "tags");
     subschema(schema, described)?["description"].as_str().map(str::to_owned)
 }
 
-/// The text in lines of a comment, each of a hundred characters at most.
+/// The text as comment lines, each with at most a hundred characters.
 fn comment(text: &str) -> String {
     const WIDTH: usize = 100;
     let mut lines = vec!["#".to_owned()];
@@ -119,7 +119,7 @@ mod tests {
         SettingsLoader::new().with_file(&file).resolve().unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 
-    /// Takes the comment away from the line of one setting, or of all.
+    /// Uncomments the line of one setting, or of all.
     fn uncommented(only: Option<&str>) -> (String, Vec<String>) {
         let (mut keys, mut lines, mut section) = (Vec::new(), Vec::new(), String::new());
         for line in settings_template().lines() {

@@ -1,4 +1,4 @@
-//! Which files of a project are trusted: it may be somebody else's.
+//! Which files of a project are trusted: the project may belong to someone else.
 
 use std::{
     collections::BTreeMap,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::catalog::{TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE};
 
-/// A file or setting that does not count, because it may be somebody else's. `Display` is a sentence for users.
+/// A file or setting that is ignored because it may belong to someone else. `Display` is a sentence for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The file, or the setting with its place.
+    /// The file, or the setting with its origin.
     pub what: String,
-    /// Why, and how it can be made to count.
+    /// The reason, and how to make it trusted.
     pub why: String,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Whose files count.
+/// The owners whose files are trusted.
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Trusted {
     folders: Vec<PathBuf>,
@@ -32,7 +32,7 @@ pub(crate) struct Trusted {
 }
 
 impl Trusted {
-    /// The user, root, and the folders that the user trusts. Root that `sudo` made of a user trusts this user, too.
+    /// The user, root, and the folders that the user trusts. If root was started with `sudo`, the calling user is also trusted.
     pub(crate) fn new(
         folders: impl IntoIterator<Item = PathBuf>,
         variables: &BTreeMap<String, String>,
@@ -40,8 +40,7 @@ impl Trusted {
         let me = effective_user();
         let mut users = vec![0, me];
         if me == 0 {
-            // Root trusts the user who has become it, and nobody else for that variable: who is not root can set it
-            // to anything.
+            // Only root trusts the user in that variable: without being root, anyone can set it to anything.
             users.extend(variables.get("SUDO_UID").and_then(|id| id.parse::<u32>().ok()));
         }
         Self { folders: folders.into_iter().collect(), users }
@@ -54,8 +53,8 @@ impl Trusted {
     }
 }
 
-/// Why a project's file does not count. `None` when it does: it and its folder belong to somebody who is trusted, and
-/// nobody else may write them.
+/// Why a project's file is ignored. `None` if it is trusted: it and its folder belong to someone who is trusted, and nobody else
+/// can write to them.
 #[cfg(unix)]
 pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
@@ -64,8 +63,8 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
 
-    // Both ends of a link: who may write where it stands can lead it elsewhere, and who may write where it leads can
-    // change the file.
+    // Both ends of a link: someone who can write to its folder can redirect it, and someone who can write to the folder of its
+    // target can change the file.
     let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
     if trusted.has_folder_of(&real) {
         return None;
@@ -78,7 +77,7 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
     };
     let folders = [real.parent(), file.parent()].into_iter().flatten();
     for path in folders.chain([real.as_path()]) {
-        // Refused where the system does not say: a file that cannot be looked at cannot be vouched for.
+        // Rejected if the system returns no metadata: a file that cannot be inspected cannot be trusted.
         let Ok(metadata) = path.metadata() else {
             return Some(format!("its owner is not known; {}", advice()));
         };
@@ -88,9 +87,9 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
             let me = effective_user();
             return Some(format!("{what} belongs to user {owner}, and you are user {me}; {}", advice()));
         }
-        // Many systems give each user a group of the same number, and let it write.
+        // Many systems give each user a group with the same number, and write access for that group.
         let is_own_group = group == owner && owner != 0;
-        // As `/tmp`: anybody may create there, and nobody may replace what others have created.
+        // As for `/tmp`: anyone may create files there, and nobody may replace those of others.
         let is_sticky = metadata.is_dir() && mode & STICKY != 0;
         let open = (mode & OTHERS_WRITE != 0) || (mode & GROUP_WRITES != 0 && !is_own_group);
         if open && !is_sticky {
@@ -100,7 +99,7 @@ pub(crate) fn distrusted_because(file: &Path, trusted: &Trusted) -> Option<Strin
     None
 }
 
-/// Other systems keep the folders of users apart.
+/// Other systems keep the folders of users separate.
 #[cfg(not(unix))]
 pub(crate) fn distrusted_because(_file: &Path, _trusted: &Trusted) -> Option<String> {
     None

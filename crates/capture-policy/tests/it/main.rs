@@ -1,4 +1,4 @@
-//! What a policy lets out of random values.
+//! What a policy lets through of random values.
 
 mod examples;
 mod random_values;

@@ -4,7 +4,7 @@ use daglight_capture_policy::{CaptureSettings, Captured, Policy, Profile, Redact
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Map, Value, json};
 
-/// In every value that stands under a hidden key, and nowhere else.
+/// The text in every value under a hidden key, and nowhere else.
 const CANARY: &str = "cAnArY";
 
 fn hidden_key() -> impl Strategy<Value = String> {
@@ -27,7 +27,7 @@ fn hidden_key() -> impl Strategy<Value = String> {
     })
 }
 
-/// A text with a credential of each kind that is recognised by its shape, and the part of it that must not leave.
+/// A text with a credential of each kind that is recognised by shape, and the part of it that must not leak.
 fn credential() -> impl Strategy<Value = (String, &'static str)> {
     prop::sample::select(vec![
         ("postgres://me:HUNTER2@db/x", "HUNTER2"),
@@ -55,7 +55,7 @@ fn leaf() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The value with the canary in each of its texts, and in place of each other leaf.
+/// The value with the canary in each of its texts, and in place of every other leaf.
 fn with_canary(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(with_canary).collect(),

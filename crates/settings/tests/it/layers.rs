@@ -1,4 +1,4 @@
-//! Files, variables and code become settings with origins, or errors that say what to write instead.
+//! Tests that files, variables and code become settings with origins, or errors that suggest what to write instead.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use daglight_capture_policy::Profile;
 use daglight_settings::{Resolved, Settings, SettingsError, SettingsLoader};
 use tempfile::TempDir;
 
-/// A home folder and a project in it.
+/// A home folder with a project in it.
 struct Machine(TempDir);
 
 impl Machine {
@@ -346,7 +346,7 @@ mod of_others {
         check(&machine, &[("DAGLIGHT_TRUSTED_FOLDERS", "/nowhere")], Some("others may write"));
     }
 
-    /// Only root can give files away; the tests run as root where they are checked.
+    /// Only root can change the owner of files; the tests run as root in the environment that checks this.
     #[test]
     fn a_file_of_another_user_does_not_count() {
         let machine = machine();
@@ -385,7 +385,7 @@ fn check_key(files: &[(&str, &str)], variables: &[(&str, &str)], refused: Option
     let tracker = &resolved.settings.tracker;
     assert_eq!(tracker.api_url.is_none(), refused.is_some(), "{:?}", resolved.refused);
     assert_eq!(tracker.api_key.is_none(), refused.is_some());
-    // Half of a connection would be an error, where runs are to wait.
+    // An incomplete connection would be an error, although runs should just wait.
     let is_named = tracker.project.is_some() || tracker.project_id.is_some() || tracker.username.is_some();
     assert!(!(is_named && refused.is_some()), "{tracker:?}");
     let said = resolved.refused.iter().map(ToString::to_string).collect::<String>();
@@ -412,14 +412,14 @@ fn a_project_gets_no_key_for_a_server_of_its_own() {
     check_key(&[(USER, by_user), server], &[], None);
     let of_user = "[tracker]\napi_key = \"hunter2\"\napi_url = \"https://their.example\"\n";
     check_key(&[(USER, of_user), server], &[], None);
-    // The key of the project itself, and a server of the user.
+    // The project's own key, and a server of the user.
     check_key(
         &[(PROJECT, "[tracker]\napi_url = \"https://their.example\"\napi_key = \"theirs\"\n")],
         &[],
         None,
     );
     check_key(&[OWN_KEY], &[("HAMILTON_API_URL", "https://mine.example")], None);
-    // Whoever answers in its place.
+    // Anyone could answer in place of the server.
     let unverified = (PROJECT, "tracker.verify = false\n");
     check_key(
         &[OWN_KEY, unverified],
@@ -487,7 +487,7 @@ fn files_that_have_no_end_or_are_huge_are_refused_at_once() {
     }
 }
 
-/// An error, as it is shown under what the other layers say about the profile.
+/// An error, as shown for the given profile settings in other layers.
 #[track_caller]
 fn check_shown(file: &str, variables: &[(&str, &str)], is_shown: bool) {
     let error = Machine::new(&[(PROJECT, file)]).loader(variables).resolve().unwrap_err();
@@ -521,7 +521,7 @@ fn errors_repeat_values_only_where_production_is_not_said() {
         check_shown(file, &[PROD], false);
         check_shown(&format!("profile = \"prod\"\n{file}"), &[], false);
         check_shown(&format!("{file}\n[profiles.mine]\nextends = \"prod\""), &[OWN], false);
-        // A stronger layer decides.
+        // A layer with higher precedence decides.
         if !file.contains("redact_keys") {
             check_shown(&format!("profile = \"prod\"\n{file}"), &[DEV], true);
             check_shown(file, &[], true);
@@ -530,7 +530,7 @@ fn errors_repeat_values_only_where_production_is_not_said() {
     }
     check_shown("", &[PROD, ("HAMILTON_PROJECT_ID", "zqmk")], false);
     check_shown("", &[("HAMILTON_PROJECT_ID", "zqmk")], true);
-    // The profile is not known: any layer that says prod counts, and else what a value of the setting can be.
+    // The profile is unknown: prod is assumed if any layer selects it, and otherwise only typed values are shown.
     check_shown("", &[WRONG], true);
     check_shown("profile = \"prod\"", &[WRONG], false);
     check_shown("profile = \"mine\"\n[profiles.mine]\nextends = \"prod\"", &[WRONG], false);

@@ -66,7 +66,7 @@ fn the_order_is_that_of_the_clients() {
     check(&none.resolve(&[url, dynamic]), "url", "\"http://b\"", "OPENLINEAGE__TRANSPORT__URL");
     let with_file = Machine::new(&[(USER, YML), (PROJECT, "transport: {type: console}\n")]);
     let resolved = with_file.resolve(&[url]);
-    // The one of the directory, and not the other.
+    // The file in the working directory, and not the other one.
     check(&resolved, "transport", "\"console\"", "openlineage.yml:1");
     check(&resolved, "url", "\"http://a\"", "OPENLINEAGE_URL");
     let named = with_file.0.path().join(USER);
@@ -102,7 +102,7 @@ fn what_this_program_does_not_support_is_reported() {
     );
     let auth = refused("transport:\n  type: http\n  url: http://a\n  auth: {type: jwt, apiKey: k}\n");
     assert!(auth.contains("transport.auth.type") && auth.contains("api_key"), "{auth}");
-    // The run warns of the kind, once.
+    // The run warns about the type, once.
     assert_eq!(refused("transport:\n  type: kafka\n  topic: a\n  config: {b: c}\n"), "");
 }
 
@@ -115,7 +115,7 @@ fn a_project_sends_the_users_key_to_no_server_of_its_own() {
     assert!(resolved.refused[0].to_string().contains("openlineage.url"), "{:?}", resolved.refused);
     let trusted = ("DAGLIGHT_TRUSTED_SERVERS", "https://elsewhere.example");
     assert!(machine.resolve(&[key, trusted]).settings.openlineage.api_key.is_some());
-    // Without a key of the user's there is nothing to protect.
+    // Without a key of the user there is nothing to protect.
     assert!(machine.resolve(&[]).settings.openlineage.url.is_some());
 }
 

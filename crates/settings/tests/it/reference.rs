@@ -1,4 +1,4 @@
-//! What the documentation has of the settings is what the code says.
+//! Tests that the documentation of the settings matches the code.
 
 use std::{fs, path::Path};
 
@@ -21,7 +21,7 @@ fn the_documentation_is_current() {
     }
 }
 
-/// What is shown of a session at a terminal is of no machine in particular.
+/// Samples of terminal sessions in the documentation must not depend on a machine.
 #[test]
 fn samples_in_the_documentation_are_of_no_machine() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
