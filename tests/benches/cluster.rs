@@ -94,5 +94,5 @@ async fn workers(worker: impl Fn() -> Worker) -> Result<Cluster> {
         addresses.push(listener.local_addr()?.to_string());
         tokio::spawn(worker().serve(listener, std::future::pending()));
     }
-    Ok(Cluster::new(format!("df://{}", addresses.join(",")).parse()?))
+    Ok(Cluster::new(format!("df://{}", addresses.join(",")).parse()?)?)
 }

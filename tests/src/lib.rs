@@ -5,6 +5,7 @@
 
 #![expect(clippy::panic, reason = "these helpers fail the test that uses them")]
 
+mod ballista;
 mod browser;
 mod checkout;
 mod collector;
@@ -28,6 +29,7 @@ mod tpch;
 mod tpch_queries;
 mod tracking_server;
 
+pub use ballista::Ballista;
 pub use browser::Page;
 pub use checkout::Checkout;
 pub use collector::Collector;

@@ -65,22 +65,22 @@ impl Workers {
     }
 }
 
-fn table(name: &str) -> String {
+pub(crate) fn table(name: &str) -> String {
     let file = tpch_data().join(format!("{name}.parquet"));
     format!("CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{}';\n", file.display())
 }
 
-fn tables() -> String {
+pub(crate) fn tables() -> String {
     table("lineitem") + &table("orders")
 }
 
 /// The only plan of a node.
-fn plan(bundle: &Path, node: &str) -> Value {
+pub(crate) fn plan(bundle: &Path, node: &str) -> Value {
     plan_of(bundle, node, "")
 }
 
 /// The plan of a node that does this.
-fn plan_of(bundle: &Path, node: &str, operation: &str) -> Value {
+pub(crate) fn plan_of(bundle: &Path, node: &str, operation: &str) -> Value {
     let files = fs::read_dir(bundle.join("plans")).expect("plans").flatten();
     let plans = files.map(|file| fs::read(file.path()).expect("a plan"));
     let mut plans = plans.map(|text| serde_json::from_slice::<Value>(&text).expect("JSON"));
@@ -88,7 +88,7 @@ fn plan_of(bundle: &Path, node: &str, operation: &str) -> Value {
     plans.find(|plan| plan["node"] == node && is_meant(plan)).unwrap_or_else(|| panic!("no plan of {node}"))
 }
 
-fn rows(finished: &Finished) -> Vec<Value> {
+pub(crate) fn rows(finished: &Finished) -> Vec<Value> {
     finished.stdout.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
 }
 
@@ -320,7 +320,7 @@ fn the_work_ends_with_the_client() {
 }
 
 /// The only bundle of a run that goes on.
-fn bundle_so_far(checkout: &Checkout) -> PathBuf {
+pub(crate) fn bundle_so_far(checkout: &Checkout) -> PathBuf {
     let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).expect("bundles").flatten();
     let mut bundles = bundles.map(|bundle| bundle.path()).filter(|path| path.is_dir());
     bundles.next().expect("a bundle")
@@ -422,7 +422,7 @@ fn a_worker_that_comes_back_between_two_nodes_is_used_again() {
 }
 
 /// Rows in an order of their own, with what sums of other orders change rounded away.
-fn comparable(finished: &Finished) -> Vec<String> {
+pub(crate) fn comparable(finished: &Finished) -> Vec<String> {
     let rounded = |value: &Value| match value.as_f64() {
         Some(number) if !value.is_i64() => format!("{number:.3e}"),
         _ => value.to_string(),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+mod ballista;
 mod bundle;
 mod bundles;
 mod catalog;

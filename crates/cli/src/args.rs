@@ -187,8 +187,8 @@ pub(crate) struct RunArgs {
     /// Threads that compute, and partitions of each query. Default: one for each processor.
     #[arg(long, value_name = "N", value_parser = threads, allow_hyphen_values = true)]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Execute queries on the workers of a cluster, `df://HOST:PORT,HOST:PORT`, as `daglight worker` serves them. What cannot be
-    /// distributed runs here, and the report says why.
+    /// Execute queries on a cluster: `df://HOST:PORT,HOST:PORT`, workers as `daglight worker` serves them, or `ballista://HOST:PORT`, a
+    /// scheduler of Ballista. What cannot be distributed runs here, and the report says why.
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) cluster: Option<ClusterAddress>,
     /// Fail when outputs do not match the semantic registry in daglight.toml.

@@ -7,7 +7,7 @@ use std::{
 use daglight::{
     ErrorReport, FinishReport, Interrupted, OnInterrupt, Run, RunOptions, RunStatus, Telemetry,
     bundle::output_dir::{make_folder, make_writable},
-    cluster::{Cluster, UnreachableWorker},
+    cluster::{Cluster, Unreachable},
     follow_spawned_tasks,
     identity::{NodeSelector, RunId},
     policy::Policy,
@@ -60,6 +60,8 @@ const THREADS_TAG: &str = "option.threads";
 const MEMORY_LIMIT_TAG: &str = "option.memory_limit";
 const PARAMETER_TAGS: &str = "param.";
 
+/// How long a scheduler may take to hear of the queries that were given up.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// How long the removal of the tables of a run may take.
 const REMOVE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -91,7 +93,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         })?;
     }
     let runtime = threads::runtime(looking)?;
-    let cluster = args.cluster.clone().map(Cluster::new);
+    let cluster = args.cluster.clone().map(Cluster::new).transpose();
+    let cluster = cluster.map_err(|error| Failure::input(error.to_string()))?;
     if let Some(cluster) = &cluster {
         runtime.block_on(cluster.check()).map_err(no_cluster)?;
     }
@@ -120,6 +123,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let ended = runtime.block_on(async {
         let given = (&args, &reset_values, scratch.as_deref());
         let ended = execute(&pipeline, part.as_ref(), &session, &run, given, &progress).await;
+        if let Some(cluster) = &cluster {
+            cluster.settle(SETTLE_WITHIN).await;
+        }
         let over = scratch.filter(|_| !telemetry.settings().cluster.keep_scratch);
         if let Some(scratch) = over {
             remove(&session, &scratch).await;
@@ -266,9 +272,9 @@ async fn remove(session: &SessionContext, scratch: &str) {
     note!("warning: the tables of this run stay in {scratch}: {problem}");
 }
 
-/// Nothing runs without the whole cluster: each worker that is missing is named.
-fn no_cluster(workers: Vec<UnreachableWorker>) -> Failure {
-    let named: Vec<String> = workers.iter().map(ToString::to_string).collect();
+/// Nothing runs without the whole cluster: each machine that is missing is named.
+fn no_cluster(missing: Vec<Unreachable>) -> Failure {
+    let named: Vec<String> = missing.iter().map(ToString::to_string).collect();
     Failure::input(named.join("; "))
 }
 

@@ -1,25 +1,42 @@
 //! The address of a cluster.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
 use url::Url;
 
 /// The scheme of workers of `datafusion-distributed`.
 const DISTRIBUTED: &str = "df://";
+/// The scheme of a scheduler of Ballista.
+const BALLISTA: &str = "ballista://";
 /// What an address looks like.
-const EXPECTED: &str = "df://HOST:PORT,HOST:PORT";
+const EXPECTED: &str = "df://HOST:PORT,HOST:PORT or ballista://HOST:PORT";
 
-/// The address of a cluster: `df://HOST:PORT,HOST:PORT`, with each worker.
+/// The address of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClusterAddress {
-    /// Its workers, at least one, each once.
-    pub workers: Vec<WorkerAddress>,
+#[non_exhaustive]
+pub enum ClusterAddress {
+    /// `df://HOST:PORT,HOST:PORT`: workers of `datafusion-distributed`, at least one, each once.
+    Distributed {
+        /// The workers.
+        workers: Vec<WorkerAddress>,
+    },
+    /// `ballista://HOST:PORT`: a scheduler of Ballista, which knows its executors.
+    Ballista {
+        /// The scheduler.
+        scheduler: WorkerAddress,
+    },
 }
 
-/// The address of a worker, `HOST:PORT`.
+/// The address of a machine of a cluster, `HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerAddress {
+    // A URL is large, and each task has an address.
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Parts {
     text: String,
     url: Url,
 }
@@ -33,22 +50,23 @@ pub struct AddressError {
 
 impl WorkerAddress {
     /// Where it is asked.
-    pub const fn url(&self) -> &Url {
-        &self.url
+    pub fn url(&self) -> &Url {
+        &self.parts.url
     }
 
     /// The address of the worker that is asked there.
+    #[cfg(feature = "distributed")]
     pub(crate) fn of_url(url: &Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let text =
             url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        Self { text, url: url.clone() }
+        Self { parts: Arc::new(Parts { text, url: url.clone() }) }
     }
 }
 
 impl fmt::Display for WorkerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.parts.text)
     }
 }
 
@@ -63,14 +81,14 @@ impl FromStr for WorkerAddress {
         let (host, port) = text
             .rsplit_once(':')
             .filter(|(host, _)| is_plain(host))
-            .ok_or_else(|| wrong(format!("the worker {text:?} has no host or no port")))?;
+            .ok_or_else(|| wrong(format!("{text:?} has no host or no port")))?;
         port.parse::<u16>()
             .ok()
             .filter(|port| *port > 0)
-            .ok_or_else(|| wrong(format!("the port of the worker {text:?} is not one")))?;
+            .ok_or_else(|| wrong(format!("the port of {text:?} is not one")))?;
         let url = Url::parse(&format!("http://{host}:{port}"))
-            .map_err(|error| wrong(format!("the worker {text:?} has no address: {error}")))?;
-        Ok(Self { text: text.to_owned(), url })
+            .map_err(|error| wrong(format!("{text:?} is no address: {error}")))?;
+        Ok(Self { parts: Arc::new(Parts { text: text.to_owned(), url }) })
     }
 }
 
@@ -79,6 +97,9 @@ impl FromStr for ClusterAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let text = text.trim();
+        if let Some(scheduler) = text.strip_prefix(BALLISTA) {
+            return Ok(Self::Ballista { scheduler: scheduler.trim_end_matches('/').trim().parse()? });
+        }
         let Some(workers) = text.strip_prefix(DISTRIBUTED) else {
             let problem = match text.split_once("://") {
                 Some((scheme, _)) => format!("there is no kind of cluster {scheme:?}"),
@@ -89,25 +110,24 @@ impl FromStr for ClusterAddress {
         let mut found: Vec<WorkerAddress> = Vec::new();
         for worker in workers.trim_end_matches('/').split(',').map(str::trim) {
             let worker = worker.parse::<WorkerAddress>()?;
-            if found.iter().any(|known| known.url == worker.url) {
+            if found.iter().any(|known| known.url() == worker.url()) {
                 return Err(AddressError { problem: format!("the worker {worker} is given twice") });
             }
             found.push(worker);
         }
-        Ok(Self { workers: found })
+        Ok(Self::Distributed { workers: found })
     }
 }
 
 impl fmt::Display for ClusterAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(DISTRIBUTED)?;
-        for (position, worker) in self.workers.iter().enumerate() {
-            if position > 0 {
-                f.write_str(",")?;
+        match self {
+            Self::Distributed { workers } => {
+                let workers: Vec<String> = workers.iter().map(ToString::to_string).collect();
+                write!(f, "{DISTRIBUTED}{}", workers.join(","))
             }
-            worker.fmt(f)?;
+            Self::Ballista { scheduler } => write!(f, "{BALLISTA}{scheduler}"),
         }
-        Ok(())
     }
 }
 
@@ -128,20 +148,24 @@ mod tests {
     fn an_address_names_each_worker_once() {
         check("df://a:1, b.example.com:9400/", Ok("df://a:1,b.example.com:9400"));
         check("df://[::1]:9400", Ok("df://[::1]:9400"));
-        let error = |problem: &str| format!("{problem}: expected df://HOST:PORT,HOST:PORT");
+        check(" ballista://scheduler:50050/", Ok("ballista://scheduler:50050"));
+        let error =
+            |problem: &str| format!("{problem}: expected df://HOST:PORT,HOST:PORT or ballista://HOST:PORT");
         for (text, problem) in [
             ("a:1", "\"a:1\" does not say which kind of cluster it is"),
             ("spark://a:1", "there is no kind of cluster \"spark\""),
-            ("df://", "the worker \"\" has no host or no port"),
-            ("df://a", "the worker \"a\" has no host or no port"),
-            ("df://a:1,,b:1", "the worker \"\" has no host or no port"),
-            ("df://a:0", "the port of the worker \"a:0\" is not one"),
-            ("df://a:99999", "the port of the worker \"a:99999\" is not one"),
-            ("df://u:p@a:1", "the worker \"u:p@a:1\" has no host or no port"),
+            ("df://", "\"\" has no host or no port"),
+            ("df://a", "\"a\" has no host or no port"),
+            ("df://a:1,,b:1", "\"\" has no host or no port"),
+            ("df://a:0", "the port of \"a:0\" is not one"),
+            ("df://a:99999", "the port of \"a:99999\" is not one"),
+            ("df://u:p@a:1", "\"u:p@a:1\" has no host or no port"),
+            ("ballista://", "\"\" has no host or no port"),
+            ("ballista://a:1,b:1", "\"a:1,b:1\" is no address: invalid port number"),
             ("df://a:1,a:1", "the worker a:1 is given twice"),
             ("df://a:1,A:01", "the worker A:01 is given twice"),
             ("df://[::1]:1,[0:0::1]:1", "the worker [0:0::1]:1 is given twice"),
-            ("df://::1:9400", "the worker \"::1:9400\" has no address: empty host"),
+            ("df://::1:9400", "\"::1:9400\" is no address: empty host"),
         ] {
             check(text, Err(&error(problem)));
         }

@@ -57,6 +57,11 @@ pub trait RemoteWork: Send + Sync {
         Duration::ZERO
     }
 
+    /// Rows of tables that those machines have read so far, where its operators do not say.
+    fn rows_read(&self) -> Option<u64> {
+        None
+    }
+
     /// The task that it waits for, in words that name its machine.
     fn waits_for(&self) -> Option<String> {
         None

@@ -51,6 +51,7 @@ impl FailedPlanning<'_> {
             cluster: None,
             bytes_returned: None,
             operators: Vec::new(),
+            made_elsewhere: None,
         });
     }
 }

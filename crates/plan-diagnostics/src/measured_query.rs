@@ -7,7 +7,10 @@ use std::{
 
 use daglight_run_bundle::ClusterWork;
 
-use crate::{operators::MeasuredOperator, planned_query::PlannedQuery};
+use crate::{
+    operators::MeasuredOperator, planned_operators::PlannedOperator, planned_query::PlannedQuery,
+    reported_operator::MadeElsewhere,
+};
 
 /// How a query ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +76,19 @@ pub struct MeasuredQuery {
     pub cluster: Option<ClusterWork>,
     /// Every operator in pre-order.
     pub operators: Vec<MeasuredOperator>,
+    /// The plan of an engine that has planned the query by itself, whose operators these are.
+    pub(crate) made_elsewhere: Option<Arc<MadeElsewhere>>,
 }
 
 impl MeasuredQuery {
+    /// The plan that its operators are those of.
+    pub(crate) fn planned_operators(&self) -> &[PlannedOperator] {
+        match &self.made_elsewhere {
+            Some(made) => &made.operators,
+            None => &self.query.operators,
+        }
+    }
+
     /// When the query ended.
     pub fn ended_at(&self) -> SystemTime {
         self.started_at + self.wall_time

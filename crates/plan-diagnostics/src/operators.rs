@@ -17,6 +17,7 @@ use datafusion::physical_plan::{
 use crate::{
     counted::counted_rows,
     planned_operators::{Estimate, PlannedOperator, visit},
+    reported_operator::TASK_LABEL,
     sources::{Leaf, counts_rows},
     tap::below_hooks,
 };
@@ -261,8 +262,11 @@ impl Measured {
 
 /// The task of a cluster that measured it, where an engine says so by the label of `datafusion-distributed`.
 fn task_of(metric: &Metric) -> Option<u64> {
-    const TASK: &str = "task_id";
-    metric.labels().iter().find(|label| label.name() == TASK).and_then(|label| label.value().parse().ok())
+    metric
+        .labels()
+        .iter()
+        .find(|label| label.name() == TASK_LABEL)
+        .and_then(|label| label.value().parse().ok())
 }
 
 fn add(sums: &mut Metrics, name: Cow<'static, str>, value: u64) {

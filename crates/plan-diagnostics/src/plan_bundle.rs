@@ -187,7 +187,7 @@ impl MeasuredQuery {
     pub fn to_plan_metrics(&self, with_literals: bool) -> PlanMetrics {
         let query = &self.query;
         let since_start = |time| unix_milliseconds(time) - unix_milliseconds(self.started_at);
-        let planned = |id: usize| Some(query.operators.get(id)?.to_plan_operator(id, with_literals));
+        let planned = |id: usize| Some(self.planned_operators().get(id)?.to_plan_operator(id, with_literals));
         let operator = |operator: &MeasuredOperator| PlanOperator {
             id: operator.id as u64,
             parent: operator.parent.map(|id| id as u64),
@@ -227,8 +227,28 @@ impl MeasuredQuery {
         }
     }
 
-    /// Adds what the scans have read to what is known of them.
+    /// The plan of an engine that has planned the query by itself; `None` where it was executed as it was planned. `with_literals` says
+    /// whether values may be kept.
+    pub fn plan_made_elsewhere(&self, with_literals: bool) -> Option<String> {
+        let made = self.made_elsewhere.as_ref()?;
+        let text = plan_text(&made.operators, |operator| match with_literals {
+            true => &operator.detail,
+            false => &operator.description,
+        });
+        Some(first_words(&text, LONGEST_PLAN).into_owned())
+    }
+
+    /// Adds what the scans have read to what is known of them: those of [`PlannedQuery::sources`], in that order.
     pub fn measure_sources(&self, sources: &mut [PlanSource]) {
+        if let Some(made) = &self.made_elsewhere {
+            for (source, position) in sources.iter_mut().zip(&made.scans) {
+                if let Some(position) = *position {
+                    source.operator = position as u64;
+                    measure(source, &self.operators[position]);
+                }
+            }
+            return;
+        }
         for source in sources {
             let operator = usize::try_from(source.operator).ok().and_then(|id| self.operators.get(id));
             if let Some(operator) = operator {

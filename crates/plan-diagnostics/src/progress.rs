@@ -172,9 +172,10 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
         (sum(|sample| sample.rows_written), sum(|sample| sample.bytes_spilled));
     let scans = run.query.operators.iter().zip(&measured);
     let scans = scans.filter(|(planned, _)| matches!(planned.leaf, Some(Leaf::Scan(_))));
-    let rows_read = scans.map(|(_, sample)| sample.rows).sum();
-    let polls = run.polls.active();
     let remote = run.remote_work();
+    let rows_read = remote.as_ref().and_then(|work| work.rows_read());
+    let rows_read = rows_read.unwrap_or_else(|| scans.map(|(_, sample)| sample.rows).sum());
+    let polls = run.polls.active();
     let busy_elsewhere = remote.as_ref().map_or(Duration::ZERO, |work| work.busy());
     let is_asked = run.is_asked() || !polls.is_empty();
     let operators = run

@@ -29,6 +29,7 @@ use crate::{
     operators::{self, Baseline, MeasuredOperator},
     planned_query::PlannedQuery,
     polls::Polls,
+    reported_operator::MadeElsewhere,
     shield::{message_of, shielded},
     tap::DataReceiver,
     watched_stream::StreamEnd,
@@ -312,14 +313,13 @@ impl QueryRun {
         plan: Option<&Arc<dyn ExecutionPlan>>,
         baseline: &Baseline,
     ) -> MeasuredQuery {
+        let made_elsewhere = self
+            .remote_work()
+            .and(plan)
+            .and_then(|plan| MadeElsewhere::of(plan, &self.query.operators).map(Arc::new));
+        let planned = made_elsewhere.as_deref().map_or(&*self.query.operators, |made| &made.operators);
         let operators = plan.map_or_else(Vec::new, |plan| {
-            operators::collect_metrics(
-                plan,
-                &self.query.operators,
-                baseline,
-                started_at,
-                started_at + wall_time,
-            )
+            operators::collect_metrics(plan, planned, baseline, started_at, started_at + wall_time)
         });
         let sum = |name: &str| -> Option<u64> {
             // Unknown where no operator has it, which is something else than none.
@@ -341,6 +341,7 @@ impl QueryRun {
             cluster: self.remote_work().map(|work| work.so_far()).or_else(|| self.query.cluster.clone()),
             bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
+            made_elsewhere,
         }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClusterWork {
-    /// The engine that distributed the query: `datafusion-distributed`.
+    /// The engine that distributed the query: `datafusion-distributed` or `ballista`.
     pub engine: String,
     /// The id that the engine gave the query; `None` if all of it ran on the client.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ pub struct TasksLeftOut {
 pub struct ClusterTask {
     /// Its number in the stage.
     pub task: u64,
-    /// The worker that it ran on, as `HOST:PORT`.
+    /// The worker that it ran on, as `HOST:PORT`; empty if its engine does not say.
     pub worker: String,
     /// When the worker received its plan.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,8 @@ pub struct ClusterTask {
     /// When it had returned all of its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<f64>,
-    /// `completed`, `lost` if its worker no longer answers, or `cancelled` with its query; `None` while it runs.
+    /// `completed`, `lost` if its worker no longer answers, `failed` if another task repeated it or the query failed, or `cancelled`
+    /// with its query; `None` while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// Rows that it returned.
@@ -81,6 +82,9 @@ pub struct ClusterTask {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_ms: Option<f64>,
 }
+
+/// The name of the engine that has a scheduler.
+pub const BALLISTA: &str = "ballista";
 
 /// The maximum number of tasks of a query in a file: at 330 bytes each, readers accept the file.
 pub const MAX_CLUSTER_TASKS: usize = 10_000;
@@ -97,6 +101,11 @@ impl ClusterWork {
             }
         }
         self
+    }
+
+    /// Whether its tasks are known only by what a scheduler reports of them: those who execute them record nothing themselves.
+    pub fn is_reported(&self) -> bool {
+        self.engine == BALLISTA
     }
 
     /// The tasks of all stages, each with the number of its stage.

@@ -16,6 +16,7 @@ use daglight_settings::KeptPlans;
 
 use crate::{
     admitted_plans::AdmittedPlans,
+    cluster_spans::show_reported_tasks,
     operator_spans::show_operators,
     plan_messages::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
     previous_plans::PreviousPlans,
@@ -228,6 +229,7 @@ impl PlanBook {
             *executions += 1;
             if *executions <= MAX_WITH_SPANS || is_slowest {
                 show_operators(&plans.context, &span, key.node.as_deref(), &report);
+                show_reported_tasks(&plans.context, &span, key.node.as_deref(), &report);
             }
         }
     }
@@ -368,6 +370,9 @@ impl Entry {
         let mut sources = self.plan.sources.clone();
         report.measure_sources(&mut sources);
         let with_literals = policy.sql_text() == SqlText::Whole;
+        if let Some(plan) = report.plan_made_elsewhere(with_literals) {
+            self.plan.physical_plan = Some(policy.redactor().plan_text(&plan));
+        }
         let metrics = report.to_plan_metrics(with_literals);
         let mut metrics = metrics.with_details(|detail| policy.redactor().plan_text(detail));
         show_tables(&mut metrics, policy);

@@ -97,7 +97,9 @@ names! {
         WRITE = "datafusion.write",
         /// One operator of a query, made of what it measured when the query has ended.
         OPERATOR = "datafusion.operator",
-        /// A part of a query's plan, executed by a worker of a cluster. Its operators are below it.
+        /// A stage of a query that a scheduler has executed, as that reports it. Its tasks are below it.
+        CLUSTER_STAGE = "datafusion.stage",
+        /// A part of a query's plan, executed by a worker of a cluster. Its operators are below it, where the worker makes spans.
         CLUSTER_TASK = "datafusion.task",
         /// One beat of the heartbeat.
         HEARTBEAT = "build.heartbeat",
@@ -471,6 +473,7 @@ pub fn standard_keys(span: &str) -> &'static [Key] {
         span::OPERATOR => {
             &[Key::Stage, Key::Status, Key::Node, Key::QueryId, Key::Operator, Key::ComputeSeconds]
         }
+        span::CLUSTER_STAGE => &[Key::Stage, Key::Status, Key::Node, Key::QueryId, Key::ClusterStage],
         span::CLUSTER_TASK => &[
             Key::Stage,
             Key::Status,

@@ -42,11 +42,11 @@ fn uneven(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresho
         return None;
     }
     let summary = format!(
-        "Task {} of stage {} of {}, on {}, computed {} of the {} that all {} tasks computed.",
+        "Task {} of stage {} of {}{} computed {} of the {} that all {} tasks computed.",
         most.task,
         stage.stage,
         plan.place(),
-        display::name(&most.worker),
+        on(most),
         display::duration(compute_ms(most)),
         display::duration(all_ms),
         count,
@@ -71,11 +71,11 @@ fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThre
         return None;
     }
     let summary = format!(
-        "Task {} of stage {} of {}, on {}, took {}, and half of the others no more than {}.",
+        "Task {} of stage {} of {}{} took {}, and half of the others no more than {}.",
         last.task,
         stage.stage,
         plan.place(),
-        display::name(&last.worker),
+        on(last),
         display::duration(took_ms(last)),
         display::duration(median),
     );
@@ -89,8 +89,11 @@ fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThre
 
 /// A worker that computed hardly anything of a query that others computed.
 fn idle_worker(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
-    // Those that are left out may be all that a worker had.
-    if work.stages.iter().any(|stage| stage.left_out.is_some()) {
+    // Those that are left out may be all that a worker had, and so may those of which nobody says where they ran.
+    let is_unknown = |stage: &ClusterStage| {
+        stage.left_out.is_some() || stage.tasks.iter().any(|task| task.worker.is_empty())
+    };
+    if work.stages.iter().any(is_unknown) {
         return None;
     }
     let mut by_worker: BTreeMap<&str, f64> =
@@ -140,7 +143,10 @@ fn shuffled(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresho
     if bytes < thresholds.shuffle_bytes {
         return None;
     }
-    let is_network = |position: &usize| plan.operator(*position).name.starts_with("Network");
+    let is_network = |position: &usize| {
+        let name = &*plan.operator(*position).name;
+        name.starts_with("Network") || name.ends_with("ShuffleReaderExec")
+    };
     let positions = plan.operators().map(|(position, _)| position);
     let waited: f64 = positions.filter(is_network).map(|position| plan.time_ms(position)).sum();
     let summary = format!("The workers sent each other {} for {}.", display::bytes(bytes), plan.place());
@@ -149,6 +155,14 @@ fn shuffled(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresho
             .bytes("bytes between workers", bytes)
             .at_stake(plan.within(waited)),
     )
+}
+
+/// Where it ran, as far as that is known.
+fn on(task: &ClusterTask) -> String {
+    match task.worker.as_str() {
+        "" => String::new(),
+        worker => format!(", on {},", display::name(worker)),
+    }
 }
 
 fn compute_ms(task: &ClusterTask) -> f64 {
@@ -217,6 +231,24 @@ mod tests {
         let part = "1 of the 3 workers computed hardly anything of node orders: worker-2:9400";
         let tasks = [(1_800.0, 1_900.0, 0), (1_800.0, 1_900.0, 0), (0.0, 1_900.0, 0)];
         check(stage(tasks), FindingKind::IdleWorker, 600.0, part);
+    }
+
+    #[test]
+    fn where_a_task_ran_is_not_said_where_nobody_knows_it() {
+        let unknown = |plan: Plan| {
+            plan.with(|plan| {
+                let work = plan.metrics.cluster.as_mut().unwrap();
+                work.stages[0].tasks.iter_mut().for_each(|task| task.worker.clear());
+            })
+        };
+        let part = "Task 2 of stage 1 of node orders took 1.90 s, and";
+        let tasks = [(500.0, 600.0, 0), (500.0, 900.0, 0), (500.0, 1_900.0, 0)];
+        check(unknown(stage(tasks)), FindingKind::Straggler, 1_000.0, part);
+        let part = "Task 1 of stage 1 of node orders computed 1.60 s";
+        let tasks = [(400.0, 400.0, 0), (1_600.0, 1_900.0, 0)];
+        check(unknown(stage(tasks)), FindingKind::TaskSkew, 600.0, part);
+        // The tasks that nobody places may be those of the worker that has none.
+        check_quiet(unknown(stage([(1_800.0, 1_900.0, 0), (1_800.0, 1_900.0, 0), (0.0, 1_900.0, 0)])));
     }
 
     #[test]

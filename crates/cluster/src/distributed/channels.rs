@@ -1,9 +1,8 @@
-//! The connections to workers. A machine that is gone without a word is noticed, because it is asked for signs of life.
+//! The connections to workers.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -12,22 +11,12 @@ use datafusion_distributed::{
     ChannelResolver, WorkerChannel,
     grpc::{BoxCloneSyncChannel, create_worker_client},
 };
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 use url::Url;
 
 use super::so_far::{Answer, METHOD, Question};
-
-/// How long a connection may take to be made.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the machine of an idle connection is asked for a sign of life, and how many answers may be missing. The system answers for a
-/// worker whose threads all compute.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-const KEEP_ALIVE_RETRIES: u32 = 2;
+use crate::endpoint::endpoint;
 
 /// Connections to workers, each made when it is first asked for. Clones share them.
 #[derive(Clone, Default)]
@@ -54,20 +43,12 @@ impl Channels {
             return Ok(channel.clone());
         }
         // It connects once more by itself, where the connection was lost.
-        let channel = endpoint(url)?.connect_lazy();
+        let endpoint = endpoint(url)
+            .map_err(|error| exec_datafusion_err!("{url} is not the address of a worker: {error}"))?;
+        let channel = endpoint.connect_lazy();
         known.insert(url.clone(), channel.clone());
         Ok(channel)
     }
-}
-
-fn endpoint(url: &Url) -> Result<Endpoint> {
-    let endpoint = Channel::from_shared(url.to_string())
-        .map_err(|error| exec_datafusion_err!("{url} is not the address of a worker: {error}"))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(Some(KEEP_ALIVE))
-        .tcp_keepalive_interval(Some(KEEP_ALIVE))
-        .tcp_keepalive_retries(Some(KEEP_ALIVE_RETRIES)))
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! The client of a cluster: the session that plans for its workers.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use daglight_plan_diagnostics::runs_elsewhere;
 use datafusion::{
@@ -11,56 +11,27 @@ use datafusion_distributed::{
     DistributedExt as _, GetWorkerInfoRequest, SessionStateBuilderExt as _, WorkerResolver,
 };
 use futures::future::join_all;
-use thiserror::Error;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{
-    channels::{CONNECT_TIMEOUT, Channels},
-    planner::ClusterPlanner,
-    version::version,
-};
-use crate::address::{ClusterAddress, WorkerAddress};
+use super::{channels::Channels, planner::ClusterPlanner, version::version};
+use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, unreachable::Unreachable};
 
 /// Workers that the queries of a session can be distributed over.
 #[derive(Clone)]
-pub struct Cluster {
-    address: ClusterAddress,
+pub(crate) struct Client {
+    workers: Vec<WorkerAddress>,
     channels: Channels,
 }
 
-impl fmt::Debug for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// A worker that does not answer, or something else at its address.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the worker {worker} of the cluster {problem}")]
-pub struct UnreachableWorker {
-    /// The worker.
-    pub worker: WorkerAddress,
-    problem: String,
-}
-
-impl Cluster {
-    /// The workers at an address. None of them is asked yet.
-    pub fn new(address: ClusterAddress) -> Self {
-        Self { address, channels: Channels::default() }
+impl Client {
+    pub(crate) fn new(workers: Vec<WorkerAddress>) -> Self {
+        Self { workers, channels: Channels::default() }
     }
 
-    /// The address.
-    pub const fn address(&self) -> &ClusterAddress {
-        &self.address
-    }
-
-    /// Asks every worker whether it is there, each for up to five seconds, all at once.
-    ///
-    /// # Errors
-    /// With each worker that does not answer as one.
-    pub async fn check(&self) -> Result<(), Vec<UnreachableWorker>> {
-        let asked = self.address.workers.iter().map(|worker| async {
+    /// Each worker that does not answer as one.
+    pub(crate) async fn missing(&self) -> Vec<Unreachable> {
+        let asked = self.workers.iter().map(|worker| async {
             let answer = timeout(CONNECT_TIMEOUT, async {
                 self.channels.client(worker.url())?.get_worker_info(GetWorkerInfoRequest {}).await
             });
@@ -71,24 +42,20 @@ impl Cluster {
                 Ok(Err(error)) => format!("does not answer as one: {}", in_short(&error)),
                 Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
             };
-            Some(UnreachableWorker { worker: worker.clone(), problem })
+            Some(Unreachable::worker(worker.clone(), problem))
         });
-        let unreachable: Vec<UnreachableWorker> = join_all(asked).await.into_iter().flatten().collect();
-        if unreachable.is_empty() { Ok(()) } else { Err(unreachable) }
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Lets the session that is built from `builder` plan for the workers. To be called before
-    /// [`daglight_plan_diagnostics::instrument`], and behind libraries that replace the planner.
-    pub fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
+    pub(crate) fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
         let here = builder.query_planner().clone();
         let mut builder = builder
-            .with_distributed_worker_resolver(Workers(self.address.workers.clone()))
+            .with_distributed_worker_resolver(Workers(self.workers.clone()))
             .with_distributed_channel_resolver(self.channels.clone())
             .with_distributed_planner();
         let distributed = builder.query_planner().take();
         let config = runs_elsewhere(builder.config().take().unwrap_or_default());
-        let planner =
-            ClusterPlanner::new(here, distributed, self.address.workers.clone(), self.channels.clone());
+        let planner = ClusterPlanner::new(here, distributed, self.workers.clone(), self.channels.clone());
         builder.with_config(config).with_query_planner(Arc::new(planner))
     }
 }

@@ -14,7 +14,7 @@ mod version;
 mod worker;
 mod worker_sinks;
 
-pub use client::{Cluster, UnreachableWorker};
+pub(crate) use client::Client;
 pub use datafusion_distributed::WorkerQueryContext;
 pub use travels::HEADERS;
 pub use worker::Worker;

@@ -1,0 +1,85 @@
+//! The client of a scheduler: the session that plans for it.
+
+use std::{sync::Arc, time::Duration};
+
+use ballista_core::{BALLISTA_VERSION, extension::SessionConfigExt as _};
+use daglight_plan_diagnostics::runs_elsewhere;
+use datafusion::execution::SessionStateBuilder;
+use tokio::time::timeout;
+
+use super::{
+    planner::JobPlanner,
+    scheduler::{Scheduler, in_short},
+    submission::Cancels,
+};
+use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, unreachable::Unreachable};
+
+/// How a scheduler calls itself, in front of its version.
+const SERVER: &str = "ballista/";
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    scheduler: Scheduler,
+    cancels: Cancels,
+}
+
+impl Client {
+    pub(crate) fn new(scheduler: WorkerAddress) -> Self {
+        Self { scheduler: Scheduler::new(scheduler), cancels: Cancels::default() }
+    }
+
+    /// The scheduler, where it does not answer as one of this version.
+    pub(crate) async fn missing(&self) -> Vec<Unreachable> {
+        let problem = match timeout(CONNECT_TIMEOUT, self.scheduler.server()).await {
+            Ok(Ok(server)) => match problem_of(server.as_deref()) {
+                Some(problem) => problem,
+                None => return Vec::new(),
+            },
+            Ok(Err(status)) => format!("does not answer as one: {}", in_short(&status)),
+            Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        };
+        vec![Unreachable::scheduler(self.scheduler.address.clone(), problem)]
+    }
+
+    pub(crate) fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
+        let here = builder.query_planner().take();
+        let config = builder.config().take().unwrap_or_default();
+        // As each client of Ballista does: plans that would not come through its stages in one piece are not made.
+        let config = runs_elsewhere(config.upgrade_for_ballista());
+        let planner = JobPlanner::new(here, self.scheduler.clone(), self.cancels.clone());
+        builder.with_config(config).with_query_planner(Arc::new(planner))
+    }
+
+    pub(crate) async fn settle(&self, at_most: Duration) {
+        _ = timeout(at_most, self.cancels.sent()).await;
+    }
+}
+
+/// Why a server is not the scheduler that this is a client of.
+fn problem_of(server: Option<&str>) -> Option<String> {
+    let Some(version) = server.and_then(|server| server.strip_prefix(SERVER)) else {
+        return Some("does not answer as one: it is no server of Ballista".to_owned());
+    };
+    let major = |version: &str| version.split('.').next().map(str::to_owned);
+    (major(version) != major(BALLISTA_VERSION))
+        .then(|| format!("is Ballista {version}, and this is a client of {BALLISTA_VERSION}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduler_is_one_of_the_same_major_version() {
+        assert_eq!(problem_of(Some(&format!("ballista/{BALLISTA_VERSION}"))), None);
+        assert_eq!(problem_of(Some("ballista/55.9.1")), None);
+        let other = problem_of(Some("ballista/54.0.0")).unwrap();
+        assert_eq!(other, format!("is Ballista 54.0.0, and this is a client of {BALLISTA_VERSION}"));
+        for server in [None, Some("nginx/1.2")] {
+            assert_eq!(
+                problem_of(server).as_deref(),
+                Some("does not answer as one: it is no server of Ballista")
+            );
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Asks the scheduler how far a job is, beside waiting for its end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tonic::Code;
+
+use super::{
+    job::JobWork,
+    rest::{Executor, Stages},
+    scheduler::Scheduler,
+};
+
+/// How often it is asked, and how long an answer may take.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Asks for as long as this lives.
+pub(super) struct Watching(JoinHandle<()>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Watches a job that goes on. To be called in a runtime.
+pub(super) fn watch(scheduler: &Scheduler, job_id: &str, work: &Arc<JobWork>) -> Watching {
+    let (scheduler, job_id, work) = (scheduler.clone(), job_id.to_owned(), Arc::clone(work));
+    Watching(tokio::spawn(async move {
+        loop {
+            sleep(INTERVAL).await;
+            look(&scheduler, &job_id, &work, INTERVAL).await;
+        }
+    }))
+}
+
+/// What the scheduler says of the stages and of its executors right now. A task that runs has computed for `since`.
+pub(super) async fn look(scheduler: &Scheduler, job_id: &str, work: &JobWork, since: Duration) {
+    let path = format!("/api/job/{job_id}/stages");
+    match timeout(INTERVAL, scheduler.get::<Stages>(&path)).await {
+        Ok(Ok(stages)) => work.has_stages(stages.stages, since),
+        // Its web interface is switched off: nobody knows whether somebody computes.
+        Ok(Err(status)) if status.code() == Code::Unimplemented => work.computes(since),
+        Ok(Err(_)) | Err(_) => {}
+    }
+    if let Ok(Ok(executors)) = timeout(INTERVAL, scheduler.get::<Vec<Executor>>("/api/executors")).await {
+        work.has_executors(executors);
+    }
+}

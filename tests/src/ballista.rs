@@ -1,0 +1,121 @@
+//! A scheduler of Ballista and its executors, each a process of its own.
+
+use std::{path::PathBuf, thread, time::Duration};
+
+use dev_services::{free_port, http_client};
+use serde_json::Value;
+
+use crate::{Checkout, Daglight, Running, scratch::workspace};
+
+/// A scheduler with two executors of two cores each. They end when this is dropped.
+#[derive(Debug)]
+pub struct Ballista {
+    program: PathBuf,
+    port: u16,
+    /// The scheduler, unless it was taken away.
+    pub scheduler: Option<Running>,
+    /// Each executor with its address.
+    pub executors: Vec<(Running, String)>,
+}
+
+impl Ballista {
+    /// Starts them, and waits until they know each other.
+    ///
+    /// # Panics
+    /// When they are not built, or do not start.
+    pub fn start(checkout: &Checkout) -> Self {
+        let daglight = workspace().daglight().unwrap_or_else(|error| panic!("{error:#}"));
+        let program = daglight.with_file_name("ballista");
+        assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins`", program.display());
+        let mut ballista = Self { program, port: port(), scheduler: None, executors: Vec::new() };
+        ballista.start_scheduler(checkout);
+        for _ in 0..2 {
+            let executor = ballista.executor(checkout);
+            ballista.executors.push(executor);
+        }
+        ballista.wait_until("its executors", |ballista| {
+            ballista.get("executors").as_array().is_some_and(|executors| executors.len() == 2)
+        });
+        ballista
+    }
+
+    /// Starts the scheduler, once more where it was taken away, on the port that it had.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_scheduler(&mut self, checkout: &Checkout) {
+        let port = self.port.to_string();
+        let arguments =
+            ["scheduler", "--bind-host", "127.0.0.1", "--external-host", "127.0.0.1", "--bind-port", &port];
+        // So that one that is killed is missed soon.
+        let soon = ["--executor-timeout-seconds", "5", "--expire-dead-executor-interval-seconds", "1"];
+        let scheduler = Daglight::program(&self.program, checkout, arguments.into_iter().chain(soon)).start();
+        self.scheduler = Some(scheduler);
+        self.wait_until("its port", |ballista| !ballista.get("state").is_null());
+    }
+
+    fn executor(&self, checkout: &Checkout) -> (Running, String) {
+        let (port, grpc_port) = (port(), port());
+        let folder = checkout.path().join(format!("executor-{port}"));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let numbers = [port, grpc_port, self.port].map(|port| port.to_string());
+        let [port_text, grpc_port, scheduler_port] = &numbers;
+        let here = "127.0.0.1";
+        let arguments = ["executor", "--bind-host", here, "--external-host", here, "--scheduler-host", here];
+        let ports =
+            ["--scheduler-port", scheduler_port, "--bind-port", port_text, "--bind-grpc-port", grpc_port];
+        let others = ["--vcores", "2", "--executor-heartbeat-interval-seconds", "1", "--work-dir"];
+        let executor =
+            Daglight::program(&self.program, checkout, arguments.into_iter().chain(ports).chain(others));
+        (executor.args([&folder]).start(), format!("{here}:{port}"))
+    }
+
+    /// As `--cluster` takes it.
+    pub fn cluster(&self) -> String {
+        format!("ballista://127.0.0.1:{}", self.port)
+    }
+
+    /// What the scheduler's web interface says at a path; null where it does not answer.
+    ///
+    /// # Panics
+    /// When there is no HTTP client.
+    pub fn get(&self, path: &str) -> Value {
+        let url = format!("http://127.0.0.1:{}/api/{path}", self.port);
+        let answer = http_client().expect("a client").get(url).send();
+        answer.ok().and_then(|answer| answer.json().ok()).unwrap_or_default()
+    }
+
+    /// The status of each job that it has, such as `Running`.
+    pub fn jobs(&self) -> Vec<String> {
+        let jobs = self.get("jobs");
+        let status = |job: &Value| job["status"].as_str().unwrap_or_default().to_owned();
+        jobs.as_array().into_iter().flatten().map(status).collect()
+    }
+
+    /// Waits until none of its executors computes.
+    pub fn wait_until_idle(&self) {
+        for (executor, _) in &self.executors {
+            executor.wait_until("idleness", || {
+                let before = executor.cpu_ticks();
+                thread::sleep(Duration::from_millis(500));
+                executor.cpu_ticks() <= before + 5
+            });
+        }
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let scheduler = self.scheduler.as_ref().expect("it runs");
+        scheduler.wait_until(what, || {
+            thread::sleep(Duration::from_millis(50));
+            done(self)
+        });
+    }
+}
+
+fn port() -> u16 {
+    free_port().expect("a port")
+}

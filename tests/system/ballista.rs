@@ -1,0 +1,259 @@
+//! Runs whose queries are jobs of a scheduler of Ballista, with executors that are processes of their own.
+
+use std::{fs, time::Duration};
+
+use daglight_system_tests::{Ballista, Checkout, Daglight, OtlpReceiver, Running, tpch_query};
+use serde_json::Value;
+
+use crate::{
+    clusters::{comparable, plan, plan_of, rows, table, tables},
+    programs::bundle,
+};
+
+fn script(checkout: &Checkout, text: &str) -> std::path::PathBuf {
+    let file = checkout.path().join("script.sql");
+    fs::write(&file, text).expect("a script");
+    file
+}
+
+/// A run that prints its rows.
+fn printing(checkout: &Checkout, out: &str, cluster: Option<&Ballista>) -> Daglight {
+    let run = Daglight::new(checkout, ["run", "script.sql", "--format", "ndjson", "--output-dir", out]);
+    match cluster {
+        Some(ballista) => run.args(["--cluster", &ballista.cluster()]),
+        None => run,
+    }
+}
+
+#[test]
+fn a_query_is_a_job_and_its_rows_are_the_same() {
+    let text = format!(
+        "{}-- node: shipped\nSELECT o_orderpriority, count(*) AS n, sum(l_quantity) AS q FROM orders \
+         JOIN lineitem ON l_orderkey = o_orderkey WHERE l_shipdate > l_commitdate GROUP BY o_orderpriority ORDER BY 1;\n\
+         -- node: none\nSELECT 1 AS one;\n",
+        tables()
+    );
+    let checkout = Checkout::new();
+    script(&checkout, &text);
+    let alone = printing(&checkout, "alone", None).finish().ended_with(0);
+    let ballista = Ballista::start(&checkout);
+    let run = printing(&checkout, "out", Some(&ballista)).finish().ended_with(0);
+    assert_eq!(rows(&run), rows(&alone));
+    assert_eq!(rows(&run).len(), 6);
+
+    let bundle = bundle(&checkout);
+    let shipped = plan(&bundle, "shipped");
+    let cluster = &shipped["metrics"]["cluster"];
+    assert_eq!(
+        (&cluster["engine"], &cluster["on_client"]),
+        (&"ballista".into(), &Value::Null),
+        "{cluster:#}"
+    );
+    let executors = ballista.executors.iter().map(|(_, address)| Value::from(address.as_str()));
+    let mut executors: Vec<Value> = executors.collect();
+    executors.sort_by_key(ToString::to_string);
+    assert_eq!(cluster["workers"].as_array(), Some(&executors), "{cluster:#}");
+    let stages = cluster["stages"].as_array().expect("stages");
+    assert!(stages.len() > 1, "{cluster:#}");
+    let tasks: Vec<&Value> =
+        stages.iter().flat_map(|stage| stage["tasks"].as_array().expect("tasks")).collect();
+    for task in &tasks {
+        assert_eq!(task["outcome"], "completed", "{task:#}");
+        assert!(
+            task["compute_ms"].as_f64().is_some() && task["ended_ms"].as_f64() >= task["started_ms"].as_f64()
+        );
+    }
+    // The executor that keeps the rows is known.
+    assert!(executors.contains(&tasks.last().expect("a task")["worker"]), "{cluster:#}");
+    let physical = shipped["physical_plan"].as_str().expect("a plan");
+    assert!(physical.starts_with("BallistaExec\n") && physical.contains("ShuffleReaderExec"), "{physical}");
+    let operators = shipped["metrics"]["operators"].as_array().expect("operators");
+    let scan = operators.iter().find(|operator| operator["table"] == "lineitem").expect("its scan");
+    assert_eq!((&scan["output_rows"], &scan["is_scan"]), (&60_175.into(), &true.into()), "{scan:#}");
+    assert_eq!(shipped["metrics"]["rows_read"], 75_175);
+    let source =
+        shipped["sources"].as_array().expect("sources").iter().find(|source| source["table"] == "lineitem");
+    assert_eq!(source.expect("a source")["rows"], 60_175);
+    let why = plan(&bundle, "none")["metrics"]["cluster"]["on_client"].clone();
+    assert_eq!(why, "it reads no files");
+
+    // The scheduler knows whose job it is.
+    let run_id = bundle.file_name().and_then(|name| name.to_str()).expect("an id");
+    let name = format!("daglight {run_id} shipped query {}", shipped["query_ids"][0]);
+    assert_eq!(ballista.get("jobs")[0]["job_name"], name);
+}
+
+#[test]
+fn the_queries_of_tpch_return_the_same_rows_on_executors() {
+    let names = ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
+    let mut text: String = names.into_iter().map(table).collect();
+    for number in 1..=22 {
+        let query = tpch_query(number).expect("a query");
+        text += &format!("{};\n", query.trim().trim_end_matches(';'));
+    }
+    let checkout = Checkout::new();
+    script(&checkout, &text);
+    let alone = printing(&checkout, "alone", None).finish().ended_with(0);
+    let ballista = Ballista::start(&checkout);
+    let run = printing(&checkout, "out", Some(&ballista)).args(["--jobs", "4"]).finish().ended_with(0);
+    let expected = comparable(&alone);
+    assert!(expected.len() > 100, "{expected:#?}");
+    assert_eq!(comparable(&run), expected);
+    let plans = fs::read_dir(bundle(&checkout).join("plans")).expect("plans").flatten();
+    for plan in plans {
+        let plan: Value = serde_json::from_slice(&fs::read(plan.path()).expect("a plan")).expect("JSON");
+        assert_eq!(plan["metrics"]["cluster"]["on_client"], Value::Null, "{plan:#}");
+    }
+}
+
+#[test]
+fn nothing_runs_where_there_is_no_scheduler() {
+    let checkout = Checkout::new();
+    let file = script(&checkout, "SELECT 1 AS one");
+    let refused = |cluster: &str, expected: &str| {
+        let finished = Daglight::run(&checkout, &file).args(["--cluster", cluster]).finish();
+        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+        assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+        assert!(!checkout.path().join("out/run_bundle").exists(), "something has run");
+    };
+    let port = dev_services::free_port().expect("a port");
+    refused(
+        &format!("ballista://127.0.0.1:{port}"),
+        &format!("the scheduler 127.0.0.1:{port} of the cluster does not answer as one: "),
+    );
+    // A server of something else, and a worker of another engine.
+    let receiver = OtlpReceiver::start();
+    let other = receiver.endpoint("http/protobuf").replace("http://", "ballista://");
+    refused(&other, "does not answer as one");
+    let worker = Daglight::new(&checkout, ["worker", "--listen", "127.0.0.1:0"]).start();
+    worker.wait_until("its address", || worker.output().ends_with('\n'));
+    refused(
+        &format!("ballista://{}", worker.output().trim()),
+        "does not answer as one: it has no such method",
+    );
+    // Nor is a scheduler a worker.
+    let ballista = Ballista::start(&checkout);
+    refused(&ballista.cluster().replace("ballista://", "df://"), "does not answer as one");
+    Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]).finish().report(0);
+}
+
+#[test]
+fn tables_and_files_are_written_by_executors() {
+    let text = format!(
+        "{}CREATE TABLE late AS SELECT l_orderkey, l_quantity, l_shipmode FROM lineitem WHERE l_receiptdate > l_commitdate;\n\
+         CREATE VIEW by_air AS SELECT * FROM late WHERE l_shipmode = 'AIR';\n\
+         CREATE TABLE counted AS SELECT count(*) AS n FROM late;\nINSERT INTO counted SELECT 7;\n\
+         -- expect: not_null(l_orderkey)\nCOPY by_air TO 'parts/' STORED AS PARQUET;\nCOPY (SELECT * FROM late ORDER BY l_orderkey) TO 'one.parquet';\n\
+         COPY (SELECT l_shipmode, l_quantity FROM late) TO 'late.csv' OPTIONS ('format.delimiter' ';');\n\
+         SELECT l_shipmode, count(*) AS n, sum(l_quantity) AS q FROM late GROUP BY l_shipmode ORDER BY 1;\n\
+         SELECT * FROM counted ORDER BY 1;\nSELECT count(*) AS n FROM 'parts/';\nSELECT count(*) AS n FROM 'one.parquet';\n",
+        tables()
+    );
+    let run = |checkout: &Checkout, cluster: Option<&Ballista>| {
+        script(checkout, &text);
+        let scratch = checkout.path().join("scratch");
+        printing(checkout, "out", cluster).env("DAGLIGHT_CLUSTER_SCRATCH", scratch).finish().ended_with(0)
+    };
+    let alone_in = Checkout::new();
+    let alone = run(&alone_in, None);
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let distributed = run(&checkout, Some(&ballista));
+    assert_eq!(rows(&distributed), rows(&alone));
+    let left = fs::read_dir(checkout.path().join("scratch")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "the tables of the run are still there");
+    let lines = |checkout: &Checkout| {
+        let text = fs::read_to_string(checkout.path().join("late.csv")).expect("a file");
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert!(lines(&checkout) == lines(&alone_in), "the options of the file are lost");
+
+    let bundle = bundle(&checkout);
+    for node in ["late", "parts_parquet", "one_parquet"] {
+        let plan = plan_of(&bundle, node, "copy");
+        let physical = plan["physical_plan"].as_str().expect("a plan");
+        assert!(physical.starts_with("BallistaExec\n") && physical.contains("DataSinkExec"), "{physical}");
+    }
+    let why = plan(&bundle, "counted_insert")["metrics"]["cluster"]["on_client"].clone();
+    assert_eq!(why, "it writes to a table of the client");
+    // What executors would write otherwise is written here.
+    let csv = plan_of(&bundle, "late_csv", "copy");
+    let physical = csv["physical_plan"].as_str().expect("a plan");
+    assert!(physical.starts_with("DataSinkExec") && physical.contains("ShuffleWriterExec"), "{physical}");
+    let summaries = fs::read_to_string(bundle.join("data_summaries.jsonl")).expect("summaries");
+    for node in ["late", "parts_parquet"] {
+        let summary = summaries.lines().find(|line| line.contains(&format!("\"node\":\"{node}\"")));
+        let summary: Value = serde_json::from_str(summary.expect("a summary")).expect("JSON");
+        assert_eq!(summary["columns"]["l_orderkey"]["missing"], 0, "{summary:#}");
+    }
+}
+
+/// A query that takes executors a while.
+const LONG: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
+                    WHERE a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
+
+/// Starts a run of what takes minutes, and waits until an executor computes: that one.
+fn long_run(
+    ballista: &Ballista,
+    checkout: &Checkout,
+    with: impl FnOnce(Daglight) -> Daglight,
+) -> (Running, usize) {
+    let file = script(checkout, &format!("{}{LONG}", tables()));
+    let idle: Vec<u64> = ballista.executors.iter().map(|(executor, _)| executor.cpu_ticks()).collect();
+    let run = with(Daglight::run(checkout, &file).args(["--cluster", &ballista.cluster()])).start();
+    let mut busy = None;
+    run.wait_until("the executors", || {
+        let mut executors = ballista.executors.iter().enumerate();
+        busy = executors.position(|(at, (executor, _))| executor.cpu_ticks() > idle[at] + 100);
+        busy.is_some()
+    });
+    (run, busy.expect("an executor"))
+}
+
+/// The run is recorded as one that did not succeed.
+fn check_failed(checkout: &Checkout) {
+    Daglight::new(checkout, ["sync", "out"]).finish().ended_with(0);
+    let report = Daglight::new(checkout, ["report", "out", "--json"]).finish().ended_with(0).stdout;
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let nodes = report["nodes"].as_array().expect("nodes");
+    let pairs = nodes.iter().find(|node| node["name"] == "pairs").expect("the node");
+    assert_ne!(pairs["status"], "success", "{pairs:#}");
+}
+
+#[test]
+fn ctrl_c_cancels_the_job() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let (run, _) = long_run(&ballista, &checkout, |run| run);
+    assert_eq!(ballista.jobs(), ["Running"]);
+    run.signal("INT");
+    assert_eq!(run.finish_within(Duration::from_secs(60)).code, Some(130));
+    ballista.wait_until("the end of the job", |ballista| ballista.jobs() != ["Running"]);
+    ballista.wait_until_idle();
+    check_failed(&checkout);
+}
+
+#[test]
+fn a_scheduler_that_is_lost_fails_the_node_and_one_that_is_started_anew_serves_the_next_run() {
+    let checkout = Checkout::new();
+    let mut ballista = Ballista::start(&checkout);
+    let (run, _) = long_run(&ballista, &checkout, |run| run);
+    drop(ballista.scheduler.take());
+    ballista.start_scheduler(&checkout);
+    let finished = run.finish_within(Duration::from_secs(90));
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let address = ballista.cluster().replace("ballista://", "");
+    assert!(
+        finished.stderr.contains(&format!("lost the scheduler {address} with job ")),
+        "{}",
+        finished.stderr
+    );
+    check_failed(&checkout);
+    ballista.wait_until("its executors", |ballista| {
+        ballista.get("executors").as_array().is_some_and(|executors| executors.len() == 2)
+    });
+    let file = script(&checkout, &format!("{}SELECT count(*) FROM lineitem", tables()));
+    Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]).finish().report(0);
+}
