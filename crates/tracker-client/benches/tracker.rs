@@ -1,8 +1,7 @@
-//! What tracking costs: the caller's thread for a node, the delivery of whole runs, a burst of events.
+//! The cost of tracking: the caller's thread for a node, the delivery of whole runs, and a burst of events.
 //!
-//! `cargo xtask bench` starts a Hamilton UI and runs this against it. By hand: `HAMILTON_API_URL` and
-//! `HAMILTON_PROJECT_ID` say where to deliver, as the user `HAMILTON_USERNAME`; with `PYTHON`, the path of a Python that
-//! has `apache-hamilton-sdk`, its tracker does the same.
+//! `cargo xtask bench` starts a Hamilton UI and runs this against it. By hand: set `HAMILTON_API_URL`, `HAMILTON_PROJECT_ID` and
+//! `HAMILTON_USERNAME`. If `PYTHON` is the path of a Python with `apache-hamilton-sdk`, its tracker does the same for comparison.
 
 #![expect(
     clippy::disallowed_methods,
@@ -29,7 +28,7 @@ use daglight_tracker_client::{
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
-/// Nodes of one request, more of which do not make the server faster.
+/// The number of nodes in one request. With more, the server is not faster.
 const RAW_BATCH_NODES: usize = 1_000;
 
 const CALLER_NODES: usize = 1_000;
@@ -43,7 +42,7 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
-    // Cargo runs benches as tests, too; those have no server.
+    // Cargo also runs benches as tests, without a server.
     if env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -79,9 +78,9 @@ struct Server {
     http: Client,
 }
 
-/// What the Python SDK takes for a run.
+/// The time that the Python SDK takes for a run.
 struct Sdk {
-    /// On the caller's thread, for a node.
+    /// On the caller's thread, per node.
     caller_us: f64,
     /// For the whole delivery.
     seconds: f64,
@@ -91,13 +90,13 @@ impl Server {
     fn from_env() -> Result<Self> {
         let variable =
             |name: &str| env::var(name).map_err(|_| format!("{name} is not set: use cargo xtask bench"));
-        // A second call is refused, which is fine: the first one did it.
+        // A second call returns an error, which is fine: the first one did it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             url: variable("HAMILTON_API_URL")?,
             user: variable("HAMILTON_USERNAME")?,
             project: variable("HAMILTON_PROJECT_ID")?.parse()?,
-            // A development server delays what it sends on a connection that is kept.
+            // A development server delays responses on kept-alive connections.
             http: Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(TIMEOUT).build()?,
         })
     }
@@ -112,7 +111,7 @@ impl Server {
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
-    /// The same with the Python SDK; `None` where no Python is given that has it.
+    /// The same with the Python SDK; `None` without a Python that has it.
     fn sdk(&self, nodes: usize, end: &str) -> Result<Option<Sdk>> {
         let Some(python) = env::var_os("PYTHON") else { return Ok(None) };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/tracker_sdk.py");
@@ -129,7 +128,7 @@ impl Server {
         }
     }
 
-    /// The time of the least that a delivery can do: the requests themselves, made ready before.
+    /// The lower bound for a delivery: the time of the requests themselves, prepared in advance.
     fn raw(&self, nodes: usize) -> Result<Duration> {
         let version = json!({
             "name": "bench::raw", "template_type": "HAMILTON", "config": {}, "tags": {}, "code_artifacts": [],
@@ -209,7 +208,7 @@ fn caller(connection: Option<Connection>) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / CALLER_NODES as f64)
 }
 
-/// In turns, so that whatever else the machine does hits both.
+/// Alternating, so that other load on the machine affects both.
 fn caller_beside_sdk(server: &Server) -> Result<()> {
     let (mut alone, mut own, mut sdk) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..CALLER_ROUNDS {
@@ -241,7 +240,7 @@ fn delivery(server: &Server, nodes: usize) -> Result<Duration> {
     if outcome.ledger.waiting > 0 { Err(format!("{:?}", outcome.ledger).into()) } else { Ok(elapsed) }
 }
 
-/// Its process can end sooner than a call of its stop() returns, which waits for timers.
+/// Its process can end before a call of its stop() returns, which waits for timers.
 fn delivery_beside_sdk(server: &Server, own: f64) -> Result<()> {
     for (end, what) in [("exit", "until its process ends"), ("stop", "until its stop() returns")] {
         match server.sdk(1_000, end)? {
@@ -256,12 +255,12 @@ fn delivery_beside_sdk(server: &Server, own: f64) -> Result<()> {
     Ok(())
 }
 
-/// A run that records as fast as it can, and what memory that takes.
+/// A run that records as fast as it can, and its memory use.
 fn burst(server: &Server) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let dag = dag(BURST_EVENTS / 2)?;
     let names: Vec<String> = (0..BURST_EVENTS / 2).map(name).collect();
-    // Peaks are counted from here on.
+    // Resets the peak.
     let _ = fs::write("/proc/self/clear_refs", "5");
     let before = peak_memory_mib();
     let tracker = Tracker::start(folder.path(), Durability::Process, Some(server.connection()?));
@@ -284,7 +283,7 @@ fn burst(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// The most memory that this process has had, where the system says.
+/// The peak memory of this process, if the system provides it.
 fn peak_memory_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! The tracker alone: what another engine does is a run in the Hamilton UI. Without a server it waits in the folder.
+//! The tracker on its own: the work of another engine becomes a run in the Hamilton UI. Without a server it waits in the folder.
 //!
 //! `cargo run -p daglight-tracker-client --example own_tracker -- FOLDER`
 

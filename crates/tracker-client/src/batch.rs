@@ -1,4 +1,4 @@
-//! Many events of nodes as few requests.
+//! Combines many events of nodes into few requests.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,10 +14,10 @@ use crate::{
     wire,
 };
 
-/// Large batches win: a request of 1,000 nodes costs the server a third per node of what one of 100 does.
+/// Large batches are faster: in a request with 1,000 nodes, each costs the server a third of what it does in one with 100.
 const MAX_BATCH_NODES: usize = 1_000;
 
-/// Bytes of the outbox in a batch, after which it is sent whatever its count.
+/// How many bytes of the outbox a batch has before it is sent, regardless of its number of events.
 const MAX_BATCH_BYTES: u64 = 8 << 20;
 
 /// Starts, ends and attributes of nodes, in the order of the outbox.
@@ -28,19 +28,19 @@ pub(crate) struct TaskBatch {
     bytes: u64,
 }
 
-/// What one request sends.
+/// The content of one request.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) body: wire::DagRunsBulkRequest,
-    /// How many events each of the task updates stands for.
+    /// How many events were merged into each task update.
     events: Vec<u64>,
-    /// An attempt may have got in.
+    /// Whether an earlier attempt may have succeeded.
     pub(crate) uncertain: bool,
-    /// Attempts at which a working server failed.
+    /// The number of attempts that failed although the server was working.
     pub(crate) failures: u32,
 }
 
-/// What is known of a node from elsewhere than its end.
+/// Facts about a node that do not come from its end.
 #[derive(Debug, Default)]
 pub(crate) struct NodeFacts {
     pub(crate) dependencies: Vec<Value>,
@@ -52,7 +52,7 @@ impl TaskBatch {
         self.first.events.is_empty()
     }
 
-    /// A node more than there is room for has begun: until then, ends of the others are taken in.
+    /// Full when one node more than the limit has started; until then, ends of batched nodes are still merged.
     pub(crate) fn is_full(&self) -> bool {
         self.first.events.len() > MAX_BATCH_NODES || self.bytes >= MAX_BATCH_BYTES
     }
@@ -61,7 +61,7 @@ impl TaskBatch {
         let task = self.task(node, facts, bytes);
         task.start_time.get_or_insert(time);
         task.status = wire::DagRunUpdateRunStatus::Running.to_string();
-        // A node that is started anew after its end, within one batch, must not keep the end of its first attempt.
+        // A node that is started again after its end, within one batch, must not keep the end of its first attempt.
         task.end_time = None;
     }
 
@@ -74,7 +74,7 @@ impl TaskBatch {
         bytes: u64,
     ) {
         let task = self.task(node, facts, bytes);
-        // Of a node that the server knows already it keeps the start that it has.
+        // For a node that the server already knows, the server keeps its start.
         task.start_time.get_or_insert(time);
         task.status = wire_name(status).to_owned();
         task.end_time = Some(time);
@@ -84,7 +84,7 @@ impl TaskBatch {
     fn task(&mut self, node: &str, facts: NodeFacts, bytes: u64) -> &mut wire::NodeRunIn {
         self.bytes += bytes;
         let Part { body: wire::DagRunsBulkRequest { task_updates, .. }, events, .. } = &mut self.first;
-        // One update per node and request: fewer rows, and no question which of two rows of one request wins.
+        // One update per node and request: fewer rows, and no ambiguity about which of two rows in a request wins.
         let index = *self.index.entry(node.to_owned()).or_insert_with(|| {
             task_updates.push(wire::NodeRunIn {
                 node_name: encode::node_name(node),
@@ -97,8 +97,8 @@ impl TaskBatch {
             events.push(0);
             events.len() - 1
         });
-        // Counted per update, since a start and an end of one node may be merged into one: what the server refuses or
-        // takes is counted in events of the outbox.
+        // Counted per update, because a start and an end of a node may be merged into one: rejected and accepted items are counted
+        // in events of the outbox.
         events[index] += 1;
         &mut task_updates[index]
     }
@@ -116,17 +116,17 @@ impl Default for Part {
 }
 
 impl Part {
-    /// Task updates and attributes.
+    /// The number of task updates and attributes.
     pub(crate) fn len(&self) -> usize {
         self.events.len() + self.body.attributes.len()
     }
 
-    /// The part itself, where there is anything in it; nothing is left.
+    /// Takes the content, if there is any, and leaves nothing.
     pub(crate) fn take(&mut self) -> Option<Self> {
         (self.len() > 0).then(|| std::mem::take(self))
     }
 
-    /// The events that it stands for.
+    /// The number of events that it represents.
     pub(crate) fn counts(&self) -> ItemsByKind {
         let (task_updates, attributes) = (self.events.iter().sum(), self.body.attributes.len() as u64);
         ItemsByKind { task_updates, attributes, ..ItemsByKind::default() }
@@ -140,7 +140,7 @@ impl Part {
         self.body.attributes.iter().map(|attribute| attribute.type_.as_str()).collect()
     }
 
-    /// Takes out the attributes that are on the server, by node and name, and says how many those are.
+    /// Removes the attributes that are already on the server, by node and name, and returns their number.
     pub(crate) fn remove_delivered(&mut self, there: &HashSet<(String, String)>) -> u64 {
         let before = self.body.attributes.len();
         self.body
@@ -149,12 +149,12 @@ impl Part {
         (before - self.body.attributes.len()) as u64
     }
 
-    /// Two parts that make the same: nodes and their attributes, or else halves. A single thing comes back.
+    /// Two parts with the same combined effect: nodes and their attributes, or else halves. A single item is returned unchanged.
     pub(crate) fn split(mut self) -> Result<(Self, Self), Self> {
         if self.len() < 2 {
             return Err(self);
         }
-        // One failure is known of each half already: that of the whole.
+        // One failure of each half is already known: that of the whole.
         let mut second = Self { failures: 1, ..Self::default() };
         let Self { body, events, .. } = &mut self;
         if events.is_empty() {
@@ -163,7 +163,7 @@ impl Part {
             second.events = events.split_off(events.len() / 2);
             second.body.task_updates = body.task_updates.split_off(events.len());
         } else {
-            // Nodes first: an attribute refers to a node run that must be there.
+            // Nodes first: an attribute refers to a node run that must exist.
             second.body.attributes = std::mem::take(&mut body.attributes);
         }
         self.failures = 1;

@@ -1,4 +1,4 @@
-//! One request to the server, and what can come of it.
+//! A single request to the server, and its possible outcomes.
 
 use std::{
     error::Error,
@@ -19,22 +19,22 @@ use crate::connection::{Connection, remedy};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// Bytes of a refusal that are read: the page of a server in debug mode, and more.
+/// The maximum number of bytes read of an error response: more than the page of a server in debug mode.
 const MAX_REFUSAL_BYTES: u64 = 1 << 20;
 
-/// Bytes of an answer that are read, 64 MiB after decompression: it is held in memory as a whole. A list of 10,000 runs
-/// has some 20 MiB.
+/// The maximum number of bytes read of a response, 64 MiB after decompression: it is held in memory as a whole. A list of 10,000
+/// runs has about 20 MiB.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
 
-/// Bytes of an answer that is read while it arrives, 1 GiB: most of it is passed over.
+/// The maximum size of a response that is parsed as it arrives, 1 GiB: most of it is skipped.
 const MAX_STREAM_BYTES: u64 = 1 << 30;
 
-/// Pauses between attempts at a server that is away or busy.
+/// The pauses between attempts if a server is unreachable or busy.
 pub(crate) const fn new_backoff() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(10))
 }
 
-/// Why a request did not do what it should.
+/// Why a request did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -49,54 +49,54 @@ pub enum CallError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The answer did not arrive whole: the server may or may not have done what was asked.
+    /// The response did not arrive completely: the request may or may not have been carried out.
     #[error("{call}: no answer from {server}")]
     NoAnswer {
         /// The request.
         call: &'static str,
         /// The server's base URL.
         server: String,
-        /// Whether it took too long, so that the server may still be at it.
+        /// Whether it timed out, so that the server may still be processing it.
         timed_out: bool,
         /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The server had a problem of its own, and may or may not have done what was asked.
+    /// The server had an internal problem; the request may or may not have been carried out.
     #[error("{call}: the server failed with {status}: {message}")]
     ServerFailed {
         /// The request.
         call: &'static str,
         /// The HTTP status, of 500 and above.
         status: u16,
-        /// What the server says.
+        /// The message of the server.
         message: String,
-        /// When it wants to be asked again.
+        /// When the server asks for a retry.
         retry_after: Option<Duration>,
     },
-    /// The server is busy, and has done nothing.
+    /// The server is busy, and has not carried out the request.
     #[error("{call}: the server is busy ({status})")]
     Busy {
         /// The request.
         call: &'static str,
         /// The HTTP status.
         status: u16,
-        /// When it wants to be asked again.
+        /// When the server asks for a retry.
         retry_after: Option<Duration>,
     },
-    /// The server does not want this request, now or later.
+    /// The server rejects this request permanently.
     #[error("{call}: refused with {status}: {message}; {remedy}")]
     Refused {
         /// The request.
         call: &'static str,
         /// The HTTP status, below 500.
         status: u16,
-        /// What the server says.
+        /// The message of the server.
         message: String,
         /// What to do about it.
         remedy: String,
     },
-    /// The answer is not one that a Hamilton server sends.
+    /// The response is not one that a Hamilton server sends.
     #[error(
         "{call}: the answer of {server} is not that of a Hamilton server: check tracker.api_url, and proxies in between"
     )]
@@ -105,36 +105,35 @@ pub enum CallError {
         call: &'static str,
         /// The server's base URL.
         server: String,
-        /// What is wrong with it.
+        /// The problem with it.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl CallError {
-    /// Whether the server may have done what was asked.
+    /// Whether the request may have been carried out.
     pub(crate) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { .. } | Self::Garbage { .. })
     }
 
-    /// Whether the server, or a proxy in front of it, may do later what was asked. That its database is locked it says only
-    /// when it has given up.
+    /// Whether the server, or a proxy in front of it, may still carry out the request later. It reports that its database is locked
+    /// only after it has given up.
     pub(crate) fn may_commit_late(&self) -> bool {
         self.is_ambiguous() && !self.is_locked()
     }
 
     fn is_locked(&self) -> bool {
-        // SQLite says so after its own timeout, with the transaction rolled back: nothing of the request is left to
-        // happen.
+        // SQLite reports this after its own timeout, with the transaction rolled back: nothing of the request will be carried out.
         matches!(self, Self::ServerFailed { message, .. } if message.contains("database is locked"))
     }
 
-    /// Whether there was no server at the address, so that the next one there may be another.
+    /// Whether no server was reachable at the address, so that the next one there may be another.
     pub(crate) fn was_away(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// Whether the server does not have what the request is about.
+    /// Whether the server does not have the object of the request.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
@@ -144,19 +143,19 @@ impl CallError {
         !matches!(self, Self::Refused { .. })
     }
 
-    /// Whether something about what was sent is wrong, and not who sent it or where.
+    /// Whether the problem is the content, as opposed to the sender or the address.
     pub(crate) fn is_about_payload(&self) -> bool {
         matches!(self, Self::Refused { status: 400 | 413 | 422, .. })
     }
 
-    /// Whether the server failed for a reason that can lie in what was sent.
+    /// Whether the server failed for a reason that may be the content.
     pub(crate) fn may_be_about_payload(&self) -> bool {
         matches!(self, Self::ServerFailed { status: 500, .. }) && !self.is_locked()
     }
 
-    /// Whether the server, or one behind it, may still be at what was asked.
+    /// Whether the server, or one behind a proxy, may still be processing the request.
     pub(crate) fn may_go_on(&self) -> bool {
-        // These two are of a proxy that gave up waiting. Its server has not.
+        // These two come from a proxy that gave up waiting. Its server may not have.
         matches!(self, Self::NoAnswer { .. } | Self::ServerFailed { status: 502 | 504, .. })
     }
 
@@ -172,7 +171,7 @@ impl CallError {
     }
 }
 
-/// Sends a request, and names it in errors.
+/// Sends requests, and names them in errors.
 pub(crate) struct Caller<'a> {
     pub(crate) call: &'static str,
     pub(crate) connection: &'a Connection,
@@ -180,28 +179,28 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Sends a request and reads its answer as JSON.
+    /// Sends a request and parses its response as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
         let body = self.body(request)?;
         serde_json::from_slice(&body).map_err(|source| self.garbage(source))
     }
 
-    /// Sends a request whose answer is empty.
+    /// Sends a request whose response is empty.
     pub(crate) fn nothing(&self, request: RequestBuilder) -> Result<(), CallError> {
         let body = self.body(request)?;
-        // A proxy that wants a login answers 200 with a page. Taken as a success, the records would count as
+        // A proxy that requires a login responds with 200 and a page. If that counted as success, the records would count as
         // delivered.
         if body.is_empty() { Ok(()) } else { Err(self.other_answer("an empty answer was expected")) }
     }
 
-    /// Sends a request and reads its answer as JSON while it arrives, without holding all of it.
+    /// Sends a request and parses its response as JSON while it arrives, without holding all of it.
     pub(crate) fn json_stream<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
         let answer = BufReader::new(self.answer(request)?.take(MAX_STREAM_BYTES));
         serde_json::from_reader(answer)
             .map_err(|error| if error.is_io() { self.broken(error) } else { self.garbage(error) })
     }
 
-    /// Sends a request and reads its whole answer, however little of it was sent compressed.
+    /// Sends a request and reads its whole response, whose limit applies after decompression.
     fn body(&self, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
         whole_body(self.answer(request)?, MAX_ANSWER_BYTES).map_err(|error| match error {
             BodyError::CutOff { source } => self.interrupted(source),
@@ -209,12 +208,12 @@ impl Caller<'_> {
         })
     }
 
-    /// The id in an answer, where the document allows none.
+    /// The id in a response, where the API document also allows none.
     pub(crate) fn id(&self, id: Option<i64>) -> Result<i64, CallError> {
         id.ok_or_else(|| self.garbage(serde_json::Error::missing_field("id")))
     }
 
-    /// An answer that can be read, and that the server does not give to this request.
+    /// A response that can be parsed, but is not valid for this request.
     pub(crate) fn other_answer(&self, what: &'static str) -> CallError {
         self.garbage(serde_json::Error::custom(what))
     }
@@ -232,11 +231,11 @@ impl Caller<'_> {
         }
         let retry_after = retry_after(response.headers(), SystemTime::now());
         let (call, code) = (self.call, status.as_u16());
-        // Both are refusals before any work was done, although their class is that of errors of the client.
+        // Both mean that nothing was done, although they are in the class of client errors.
         if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
             return Err(CallError::Busy { call, status: code, retry_after });
         }
-        // What the server says is a help for people: without it, the status still counts.
+        // The message is only helpful for people: without it, the status still counts.
         let body = beginning_of_body(response, MAX_REFUSAL_BYTES);
         let message = message(&self.connection.without_credentials(&String::from_utf8_lossy(&body)));
         if status.is_server_error() {
@@ -245,12 +244,12 @@ impl Caller<'_> {
         Err(CallError::Refused { call, status: code, message, remedy: remedy(self.connection, code) })
     }
 
-    /// Sends a request, compressed if the server takes that.
+    /// Sends a request, compressed if the server supports that.
     fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
         let (client, request) = request.build_split();
         let request = request?;
-        // A server that does not know the encoding answers 400 or 415 before it reads the body, so the request is
-        // safe to send again.
+        // A server that does not support the encoding responds with 400 or 415 before it reads the body, so it is safe to send the
+        // request again.
         if let Some(compressed) = self.gzip.compress(&request) {
             let response = execute(&client, compressed, self.connection.request_limit())?;
             if !self.gzip.is_refused(&response) {
@@ -265,15 +264,15 @@ impl Caller<'_> {
     fn failed(&self, error: reqwest::Error) -> CallError {
         let (call, server) = (self.call, self.connection.api_url().to_owned());
         let timed_out = error.is_timeout();
-        // No connection, so the request cannot have been seen: this is the one failure after which a create may be
-        // repeated blindly.
+        // There was no connection, so the server cannot have seen the request: this is the only failure after which a create may be
+        // repeated without asking.
         if error.is_connect() {
             return CallError::Unreachable { call, server, source: error.without_url().into() };
         }
         CallError::NoAnswer { call, server, timed_out, source: error.without_url().into() }
     }
 
-    /// The answer ended before its end.
+    /// The response ended early.
     fn broken(&self, error: serde_json::Error) -> CallError {
         self.interrupted(error.into())
     }
@@ -289,7 +288,7 @@ impl Caller<'_> {
     }
 }
 
-/// What a server says in the body of an error: the `detail` of its JSON, or the last line of a trace or page.
+/// The message in the body of an error response: the `detail` of its JSON, or the last line of a stack trace or page.
 fn message(body: &str) -> String {
     let detail = serde_json::from_str::<serde_json::Value>(body).ok().and_then(|body| {
         let detail = body.get("detail")?;

@@ -18,7 +18,7 @@ use crate::{
     wire,
 };
 
-/// The tag of a run that the server made of a request that it carried out late, with the id of the run that counts.
+/// The tag of a run that the server created from a late request, with the id of the run that counts.
 pub(crate) const DUPLICATE_TAG: &str = "daglight.duplicate_of";
 
 const PAGE_SIZE: usize = 100;
@@ -29,9 +29,9 @@ const MAX_SINGLE_NODE_REQUESTS: usize = 32;
 /// A run is fetched as a whole only if it has at most this many times as many attributes as nodes are asked for.
 const MAX_RUN_SHARE: u64 = 20;
 
-/// A blocking client of the tracking server.
+/// A blocking client for the tracking server.
 ///
-/// It must be made, used and dropped on a thread that may block, not in asynchronous code.
+/// It must be created, used and dropped on a thread that may block, not in asynchronous code.
 #[derive(Debug)]
 pub struct Client {
     http: HttpClient,
@@ -60,7 +60,7 @@ pub struct Project {
 }
 
 impl Client {
-    /// A client of that connection. It sends nothing yet.
+    /// A client for that connection. It sends nothing yet.
     ///
     /// # Errors
     /// When HTTP or TLS cannot be set up.
@@ -72,50 +72,49 @@ impl Client {
         })
     }
 
-    /// Asks whether the server is there and takes this user.
+    /// Checks whether the server is reachable and accepts this user.
     ///
     /// # Errors
-    /// When it does not answer, or refuses.
+    /// When it does not respond, or rejects the request.
     pub fn phone_home(&self) -> Result<(), CallError> {
         let url = self.url("/phone_home");
         self.caller("phone_home").json::<wire::PhoneHomeResult>(self.http.get(url)).map(drop)
     }
 
-    /// What time it is for the server; `None` where it does not say.
+    /// The current time of the server; `None` if it does not provide it.
     ///
     /// # Errors
-    /// As [`Client::phone_home`].
+    /// Like [`Client::phone_home`].
     pub fn server_time(&self) -> Result<Option<DateTime<Utc>>, CallError> {
         let answer = self.caller("phone_home").answer(self.http.get(self.url("/phone_home")))?;
-        // The header and not a field of the answer: every HTTP server sends it, and the API of the tracker has no time
-        // of its own.
+        // The header instead of a field in the response: every HTTP server sends it, and the tracker's API has no time.
         let date = answer.headers().get(DATE).and_then(|value| value.to_str().ok());
         Ok(date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()).map(Into::into))
     }
 
-    /// Who the server takes us for.
+    /// The user as which the server identifies this client.
     ///
     /// # Errors
-    /// When it does not answer, or refuses.
+    /// When it does not respond, or rejects the request.
     pub fn whoami(&self) -> Result<User, CallError> {
         let answer: wire::WhoAmIResult = self.caller("whoami").json(self.http.get(self.url("/whoami")))?;
         Ok(User { id: answer.user.id.unwrap_or_default(), email: answer.user.email })
     }
 
-    /// The project of that id.
+    /// The project with that id.
     ///
     /// # Errors
-    /// When the server does not answer, or has no such project for this user.
+    /// When the server does not respond, or has no such project for this user.
     pub fn project(&self, id: i64) -> Result<Project, CallError> {
         let request = self.http.get(self.url(&format!("/projects/{id}")));
         let project: wire::ProjectOutWithAttributes = self.caller("get project").json(request)?;
         Ok(Project { id: project.id, name: project.name, writable: project.role.as_deref() == Some("write") })
     }
 
-    /// The newest project of that name that this user can write to, or else see.
+    /// The newest project with that name that this user can write to, or else can see.
     ///
     /// # Errors
-    /// When the server does not answer, or refuses.
+    /// When the server does not respond, or rejects the request.
     pub fn find_project(&self, name: &str) -> Result<Option<Project>, CallError> {
         let mut visible = None;
         for page in 0.. {
@@ -125,7 +124,7 @@ impl Client {
             let is_last = projects.len() < PAGE_SIZE;
             for found in projects.into_iter().filter(|project| project.name == name) {
                 let project = self.project(found.id)?;
-                // Names of projects are not unique: one that can only be seen is not a reason to stop.
+                // Project names are not unique: finding one that is only visible is not a reason to stop.
                 if project.writable {
                     return Ok(Some(project));
                 }
@@ -138,10 +137,10 @@ impl Client {
         Ok(visible)
     }
 
-    /// Creates a project that this user can write to. A name can be that of several projects.
+    /// Creates a project that this user can write to. Several projects can have the same name.
     ///
     /// # Errors
-    /// When the server does not answer, or refuses.
+    /// When the server does not respond, or rejects the request.
     pub fn create_project(&self, name: &str) -> Result<Project, CallError> {
         let user = self.whoami()?;
         let body = wire::ProjectIn {
@@ -161,10 +160,10 @@ impl Client {
         Ok(Project { id: project.id, name: project.name, writable: true })
     }
 
-    /// The project of the connection, created where that is asked for.
+    /// The project of the connection, created if requested.
     ///
     /// # Errors
-    /// When the server does not answer, or has no such project that this user can write to.
+    /// When the server does not respond, or has no such project that this user can write to.
     pub fn resolve_project(&self) -> Result<Project, CallError> {
         let project = match self.connection.project() {
             ProjectRef::Id(id) => self.project(*id)?,
@@ -190,7 +189,7 @@ impl Client {
         Ok(found.and_then(|version| version.id))
     }
 
-    /// Creates a version. A second one with the same hashes is a failure of the server.
+    /// Creates a version. For a second one with the same hashes, the server fails.
     pub(crate) fn create_version(&self, project_id: i64, version: &Version) -> Result<i64, CallError> {
         let url = self.url("/dag_templates");
         let request = self.http.post(url).query(&[("project_id", project_id)]).json(&Template(version));
@@ -199,8 +198,8 @@ impl Client {
         caller.id(created.id)
     }
 
-    /// The id of the run of that version with this run id as its tag, and whether there is more than one. Runs that the
-    /// server created before `started`, give or take a day for clocks that differ, cannot be it.
+    /// The id of the run of that version with this run id as its tag, and whether there are several. Runs that the server created
+    /// before `started`, with a tolerance of a day for different clocks, are ignored.
     pub(crate) fn find_run(
         &self,
         template_id: i64,
@@ -208,12 +207,12 @@ impl Client {
         started: DateTime<Utc>,
     ) -> Result<Option<(i64, bool)>, CallError> {
         let found = self.list_runs(template_id, run_id, started, false)?;
-        // The one that has gone furthest was delivered to before.
+        // The one with the most progress is the one that was delivered to before.
         let best = found.iter().min_by_key(|run| (run.run_status == RUNNING, run.id));
         Ok(best.and_then(|run| run.id).map(|id| (id, found.len() > 1)))
     }
 
-    /// The runs of that version with this run id as their tag, without those that are marked as duplicates.
+    /// The runs of that version with this run id as their tag, without those marked as duplicates.
     pub(crate) fn find_runs(
         &self,
         template_id: i64,
@@ -243,12 +242,12 @@ impl Client {
             let request = self.http.get(self.url("/dag_runs/latest/")).query(&query);
             let runs: Vec<wire::DagRunOut> = self.caller("look for the run").json(request)?;
             let past = runs.last().is_none_or(|run| run.created_at < started - TimeDelta::days(1));
-            // The server has no way to ask for a tag. The newest come first, so the search ends with the first page
-            // of runs that are older than this one.
+            // The server cannot search for a tag. The newest runs come first, so the search ends with the first page of runs that
+            // are older than this one.
             let is_last = past || runs.len() < PAGE_SIZE;
             own.extend(runs.into_iter().filter(is_own));
-            // Duplicates are made within a minute of each other, so they are on one page with the run, as a rule;
-            // `verify` looks at all pages.
+            // Duplicates are created within a minute of each other, so they are usually on the same page as the run; `verify` looks
+            // at all pages.
             if is_last || (!all && !own.is_empty()) {
                 break;
             }
@@ -256,7 +255,7 @@ impl Client {
         Ok(own)
     }
 
-    /// What the server has of a run; `None` where it has none of that id, or one with another run id as its tag.
+    /// The server's state of a run; `None` if it has no run with that id, or one with another run id as its tag.
     pub(crate) fn run_on_server(
         &self,
         dag_run_id: i64,
@@ -265,14 +264,14 @@ impl Client {
         let caller = self.caller("look for the run");
         let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}")));
         match caller.json_stream::<[RunOnServer; 1]>(request) {
-            // The id alone proves nothing: it may be that of another run by now.
+            // The id alone proves nothing: it may belong to another run by now.
             Ok([run]) => Ok(Some(run).filter(|run| is_tagged(&run.tags, run_id))),
             Err(CallError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Creates a run. Each call creates another.
+    /// Creates a run. Each call creates another one.
     pub(crate) fn create_run(&self, template_id: i64, run: &wire::DagRunIn) -> Result<i64, CallError> {
         let url = self.url("/dag_runs");
         let request = self.http.post(url).query(&[("dag_template_id", template_id)]).json(run);
@@ -281,13 +280,12 @@ impl Client {
         caller.id(created.id)
     }
 
-    /// Sets a run's status, end and tags. The server answers with the run that it has updated; anything else is not its
-    /// answer.
+    /// Sets a run's status, end and tags. The server responds with the updated run; anything else is not its response.
     pub(crate) fn update_run(&self, dag_run_id: i64, update: &wire::DagRunUpdate) -> Result<(), CallError> {
         let request = self.http.put(self.url(&format!("/dag_runs/{dag_run_id}/"))).json(update);
         let caller = self.caller("update the run");
         let updated: wire::DagRunOut = caller.json(request)?;
-        // A proxy or a page of a login may answer 200 as well.
+        // A proxy or a login page may also respond with 200.
         if updated.id == Some(dag_run_id) {
             Ok(())
         } else {
@@ -295,15 +293,15 @@ impl Client {
         }
     }
 
-    /// Upserts task updates and inserts attributes: all of the latter, or none.
+    /// Upserts task updates and inserts attributes: either all of the latter, or none.
     pub(crate) fn log(&self, dag_run_id: i64, body: &wire::DagRunsBulkRequest) -> Result<(), CallError> {
         let url = self.url("/dag_runs_bulk");
         let request = self.http.put(url).query(&[("dag_run_id", dag_run_id)]).json(body);
         self.caller("send task updates").nothing(request)
     }
 
-    /// Which attributes of these nodes the server has, by node and name. `in_run` is how many it has of the whole run:
-    /// with many nodes and a run that is not too long it is asked for all that are of these `types`.
+    /// Which attributes of these nodes the server has, by node and name. `in_run` is how many it has of the whole run: for many
+    /// nodes and a run that is not too large, all attributes of these `types` are requested at once.
     pub(crate) fn attributes_of(
         &self,
         dag_run_id: i64,
@@ -316,7 +314,7 @@ impl Client {
             let types: Vec<(&str, &str)> = types.iter().map(|name| ("attr", *name)).collect();
             let request = self.http.get(self.url(&format!("/dag_runs/{dag_run_id}"))).query(&types);
             match self.caller("look for attributes").json_stream::<Vec<NodeRuns>>(request) {
-                // A run whose attributes are large: node by node each answer is small.
+                // A run with large attributes: node by node, each response is small.
                 Err(error) if error.timed_out() => {}
                 runs => return Ok(names(runs?.into_iter().flat_map(|run| run.node_runs))),
             }
@@ -325,7 +323,7 @@ impl Client {
         for node in nodes {
             let url = self.url(&format!("/node_runs/by_run_ids/{dag_run_id}"));
             let request = self.http.get(url).query(&[("node_name", node)]);
-            // One entry for each id that was asked for, `null` where the server has nothing under it.
+            // One entry for each requested id, `null` if the server does not have it.
             let runs: Vec<Option<NodeAttributes>> =
                 self.caller("look for attributes").json_stream(request)?;
             found.extend(runs.into_iter().flatten());
@@ -349,7 +347,7 @@ impl Client {
         self.connection.api_url()
     }
 
-    /// How long a request may take.
+    /// The timeout of a request.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.connection.request_timeout()
     }
@@ -379,7 +377,7 @@ fn is_tagged(tags: &serde_json::Map<String, serde_json::Value>, run_id: &str) ->
     tags.get(RUN_ID_TAG).and_then(|tag| tag.as_str()) == Some(run_id)
 }
 
-/// A run as the server has it. Attributes of its nodes are left out.
+/// A run on the server, without the attributes of its nodes.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RunOnServer {
     pub(crate) run_status: String,
@@ -394,7 +392,7 @@ pub(crate) struct NodeOnServer {
     pub(crate) status: String,
 }
 
-// Of the answers to `attributes_of` only names are kept, for the values of a long run do not fit into memory.
+// Only names are kept from the responses to `attributes_of`, because the values of a long run do not fit into memory.
 
 #[derive(Deserialize)]
 struct NodeRuns {

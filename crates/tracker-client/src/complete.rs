@@ -1,4 +1,4 @@
-//! Completing the outbox of a run that has ended, where the disk had no space for its end.
+//! Completing the outbox of a run that has ended, if the disk had no space for its end.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -15,7 +15,7 @@ use daglight_run_identity::RunId;
 
 use crate::{sync::SyncError, tracker::record};
 
-/// How a run ended by its own record, as something else than its outbox says it.
+/// How a run ended, according to a source other than its outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
     /// The run.
@@ -49,11 +49,11 @@ pub struct NodeEnd {
     pub error: Option<String>,
 }
 
-/// Records the end of a run, and of its nodes, that the outbox in the `tracker` folder of a bundle lacks. True when
-/// something was missing. An outbox that a process still writes, or that is of another run, is left alone.
+/// Records the end of a run, and of its nodes, if it is missing in the outbox in the `tracker` folder of a bundle. Returns true if
+/// something was missing. An outbox that a process still writes, or that belongs to another run, is not changed.
 ///
 /// # Errors
-/// When the outbox cannot be read or written, or another process delivers it.
+/// When the outbox cannot be read or written, or another process is delivering it.
 pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncError> {
     let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
         return Err(SyncError::Busy { tracker_dir: tracker_dir.to_owned() });
@@ -63,13 +63,13 @@ pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncErr
     if events.is_empty() || status.writer_alive == Some(true) {
         return Ok(false);
     }
-    // Where files cannot be locked the writer may still need it.
+    // If files cannot be locked, the writer may still need it.
     if status.writer_alive == Some(false) {
         remove_reserve(tracker_dir);
     }
     let outbox = Outbox::open(tracker_dir, Durability::Process)?;
     events.iter().for_each(|event| record(&outbox, event));
-    // Before the file is asked again: its lock would make this process look like the one that writes the run.
+    // Before the file is inspected again: its lock would make this process look like the one that writes the run.
     drop(outbox);
     if outbox_status(tracker_dir)?.outcome.is_none() {
         let source = io::Error::new(io::ErrorKind::StorageFull, "there is no space for the end of the run");
@@ -78,9 +78,9 @@ pub fn complete_outbox(tracker_dir: &Path, end: &RunEnd) -> Result<bool, SyncErr
     Ok(true)
 }
 
-/// The events that an outbox lacks.
+/// The events that are missing in an outbox.
 fn missing(status: &OutboxStatus, end: &RunEnd) -> Vec<Event> {
-    // A run that the outbox does not begin cannot begin behind its nodes.
+    // The start of a run cannot be recorded after its nodes.
     let can_begin = status.run_id.is_none() && status.dag_name.is_some() && status.nodes.is_empty();
     let is_open = status.outcome.is_none();
     if status.run_id != Some(end.run_id) && !(can_begin && is_open) {
@@ -93,7 +93,7 @@ fn missing(status: &OutboxStatus, end: &RunEnd) -> Vec<Event> {
     }
     for node in &end.nodes {
         let known = status.nodes.get(&node.name);
-        // Where the outbox has the end of the run, only a line in between is missing.
+        // If the outbox has the end of the run, only a line in between is missing.
         if known.map_or(!is_open, |known| known.outcome.is_some()) {
             continue;
         }
@@ -102,7 +102,7 @@ fn missing(status: &OutboxStatus, end: &RunEnd) -> Vec<Event> {
         {
             events.push(Event::TaskStarted { node: node.name.clone(), time });
         }
-        // The text has been through the policy of the run.
+        // The text has already passed the policy of the run.
         let error =
             |text: &String| Attribute::error(Policy::of_profile(Profile::Dev).capture_stack([&**text]));
         events.push(Event::TaskFinished {

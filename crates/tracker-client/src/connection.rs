@@ -1,4 +1,4 @@
-//! Where the tracking server is, and as whom to talk to it.
+//! The address of the tracking server, and the user.
 
 use std::{
     fmt,
@@ -41,7 +41,7 @@ pub struct Connection {
     advice: Option<Arc<str>>,
 }
 
-/// A project, by what is known of it.
+/// A project, by id or by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProjectRef {
     /// Its id.
@@ -50,7 +50,7 @@ pub enum ProjectRef {
     Name {
         /// The name.
         name: String,
-        /// Whether it is created where no project has that name.
+        /// Whether to create it if no project has that name.
         create: bool,
     },
 }
@@ -64,40 +64,40 @@ impl fmt::Display for ProjectRef {
     }
 }
 
-/// Why there can be no connection.
+/// Why a connection is not possible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The text is not a URL.
     #[error("tracker.api_url {url:?} is not a URL (example: http://localhost:8241)")]
     Url {
-        /// What was given.
+        /// The given text.
         url: String,
     },
-    /// Some of the settings that make a connection are given, and others are not.
+    /// Some of the settings for a connection are given, but others are missing.
     #[error("the tracking server is configured in part: {given} is set, {}", not_set(missing))]
     Incomplete {
         /// A setting that is given.
         given: &'static str,
-        /// All that are not.
+        /// All that are missing.
         missing: Vec<MissingSetting>,
     },
-    /// The URL has a user or a password in it.
+    /// The URL contains a user or a password.
     #[error(
         "tracker.api_url has a user or a password in it: give them as tracker.username and tracker.api_key \
          (HAMILTON_USERNAME, HAMILTON_API_KEY)"
     )]
     CredentialsInUrl,
-    /// The server knows its users by their e-mail address.
+    /// The server identifies its users by their e-mail address.
     #[error("tracker.username is not set: give the e-mail address of a user (HAMILTON_USERNAME)")]
     NoUsername,
-    /// The user or the key cannot be sent.
+    /// The user or the key contains characters that cannot be sent.
     #[error("{setting} has characters that cannot be sent")]
     Unsendable {
         /// The setting.
         setting: &'static str,
     },
-    /// The file has no certificates, or cannot be read.
+    /// The file contains no certificates, or cannot be read.
     #[error("tracker.ca_file (DAGLIGHT_CA_FILE) names {}, which cannot be used", path.display())]
     Certificates {
         /// The file.
@@ -106,7 +106,7 @@ pub enum ConnectionError {
         #[source]
         source: TransportError,
     },
-    /// The client for the server cannot be made.
+    /// The client for the server cannot be created.
     #[error("cannot set up the connection to the tracking server")]
     Transport {
         /// Why.
@@ -125,7 +125,7 @@ pub enum MissingSetting {
     Username,
     /// The id or the name of a project.
     Project {
-        /// The page that makes projects, where the server is known.
+        /// The page for creating projects, if the server is known.
         page: Option<String>,
     },
 }
@@ -158,16 +158,16 @@ fn not_set(missing: &[MissingSetting]) -> String {
 }
 
 impl Connection {
-    /// A connection without a key, to a server whose page has the same base URL.
+    /// A connection without a key, to a server whose pages have the same base URL.
     ///
     /// # Errors
-    /// When the URL is not valid or has credentials in it, or the user is empty.
+    /// When the URL is invalid or contains credentials, or the user is empty.
     pub fn new(api_url: &str, username: &str, project: ProjectRef) -> Result<Self, ConnectionError> {
         let url = parse_url(api_url)?;
         if username.trim().is_empty() {
             return Err(ConnectionError::NoUsername);
         }
-        // Here and not with the first request, which somebody may wait for who has made the connection long ago.
+        // Here instead of with the first request, long after the code that creates the connection has returned.
         header("tracker.username", username)?;
         Ok(Self {
             ui_url: url.as_str().trim_end_matches('/').to_owned(),
@@ -183,26 +183,25 @@ impl Connection {
         })
     }
 
-    /// Whether the settings say all that a connection needs, whatever it is worth: a server, a user and a project.
+    /// Whether the settings contain everything that a connection needs, valid or not: a server, a user and a project.
     pub fn is_named_by(settings: &TrackerSettings) -> bool {
         missing(settings).is_empty()
     }
 
-    /// The connection of these settings. `None`: the tracker is off, or no server is given, and runs wait in their
-    /// bundles.
+    /// The connection for these settings. `None` if the tracker is off, or no server is given, so that runs wait in their bundles.
     ///
     /// # Errors
-    /// When a server is given, but not as whom to talk to it, or for what project; and the other way around.
+    /// When a server is given without a user or project, or the other way around.
     pub fn from_settings(settings: &TrackerSettings) -> Result<Option<Self>, ConnectionError> {
         if !settings.enabled {
             return Ok(None);
         }
         let Some(given) = given(settings) else { return Ok(None) };
         let missing = missing(settings);
-        // Half a connection is a mistake that is said at once; none at all is a choice.
+        // An incomplete connection is a mistake that is reported at once; none at all is a choice.
         let (Some(api_url), true) = (settings.api_url.as_deref(), missing.is_empty()) else {
             if let Some(url) = settings.api_url.as_deref() {
-                // A wrong URL is said first: nothing else matters without it.
+                // An invalid URL is reported first: nothing else matters without it.
                 parse_url(url)?;
             }
             return Err(ConnectionError::Incomplete { given, missing });
@@ -210,7 +209,7 @@ impl Connection {
         let username = settings.username.as_deref().unwrap_or_default();
         let project = match (settings.project_id, &settings.project) {
             (None, Some(name)) => ProjectRef::Name { name: name.clone(), create: settings.create_project },
-            // One of the two is there.
+            // At least one of the two is given.
             (id, _) => ProjectRef::Id(id.unwrap_or_default()),
         };
         let mut connection = Self::new(api_url, username, project)?;
@@ -231,56 +230,56 @@ impl Connection {
     /// Uses this key.
     ///
     /// # Errors
-    /// When it has characters that cannot be sent.
+    /// When it contains characters that cannot be sent.
     pub fn with_api_key(mut self, key: Secret) -> Result<Self, ConnectionError> {
         header("tracker.api_key", key.expose())?;
         self.api_key = Some(key);
         Ok(self)
     }
 
-    /// Trusts also the authorities whose certificates are in this PEM file, besides those of the system.
+    /// Also trusts the certificate authorities in this PEM file, in addition to those of the system.
     ///
     /// # Errors
-    /// When it cannot be read, or has none.
+    /// When it cannot be read, or contains no certificates.
     pub fn with_ca_file(mut self, path: &Path) -> Result<Self, ConnectionError> {
         let unreadable = |source| ConnectionError::Certificates { path: path.to_owned(), source };
         self.trust = Trust::SystemAnd(Authorities::from_file(path).map_err(unreadable)?);
         Ok(self)
     }
 
-    /// Trusts whoever answers: everybody on the way can read and change what is sent, the key among it.
+    /// Trusts any server: anyone on the network path can read and change what is sent, including the key.
     #[must_use]
     pub fn without_verification(mut self) -> Self {
         self.trust = Trust::Anyone;
         self
     }
 
-    /// The text of a server, or of a proxy in front of it, without the credentials that it was sent.
+    /// A text from the server, or a proxy in front of it, without the credentials that were sent to it.
     pub(crate) fn without_credentials(&self, text: &str) -> String {
         let key = self.api_key.as_ref().map(Secret::expose);
         Redactor::of_connection(key, self.api_url.as_str()).text(text)
     }
 
-    /// Says where the page is, where that is not the server's base URL.
+    /// Sets the address of the pages, if it is not the server's base URL.
     #[must_use]
     pub fn with_ui_url(mut self, ui_url: &str) -> Self {
         self.ui_url = shown_url(ui_url.trim_end_matches('/'));
         self
     }
 
-    /// Changes how long connecting may take (default: 3 seconds), and a request in all (default: 20 seconds).
+    /// Sets the timeouts for connecting (default: 3 seconds) and for a whole request (default: 20 seconds).
     #[must_use]
     pub fn with_timeouts(mut self, connect: Duration, request: Duration) -> Self {
         (self.connect_timeout, self.request_timeout) = (connect, request);
         self
     }
 
-    /// The server's base URL, without a slash at its end.
+    /// The server's base URL, without a trailing slash.
     pub fn api_url(&self) -> &str {
         self.api_url.as_str().trim_end_matches('/')
     }
 
-    /// The page's base URL, without a slash at its end.
+    /// The base URL of the pages, without a trailing slash.
     pub fn ui_url(&self) -> &str {
         &self.ui_url
     }
@@ -295,38 +294,37 @@ impl Connection {
         &self.username
     }
 
-    /// How long a request may take.
+    /// The timeout of a request.
     pub(crate) fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// With what the user can do to deliver a run later, as a part of a sentence: warnings about a delivery that failed end
-    /// with it. By default they say only that the run is kept.
+    /// Sets what the user can do to deliver a run later, as part of a sentence that ends warnings about a failed delivery. By
+    /// default they only state that the run is kept.
     #[must_use]
     pub fn with_advice(self, advice: &str) -> Self {
         Self { advice: Some(advice.into()), ..self }
     }
 
-    /// The end of a warning about a delivery that failed.
+    /// The end of a warning about a failed delivery.
     pub(crate) fn advice(&self) -> String {
         self.advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"))
     }
 
-    /// Ends each request at this time, or a second after it begins, whichever is later.
+    /// Limits each request to this deadline, or to one second after its start, whichever is later.
     pub(crate) fn until(self, deadline: Option<Instant>) -> Self {
         Self { deadline, ..self }
     }
 
-    /// How long a request that begins now may take, its answer included.
+    /// The timeout of a request that starts now, including its response.
     pub(crate) fn request_limit(&self) -> Duration {
         const LEAST: Duration = Duration::from_secs(1);
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A request that is begun gets at least the time of a usual answer, or else a late one could never be
-        // delivered.
+        // A request gets at least the time of a typical response; otherwise a late one could never be delivered.
         left.map_or(self.request_timeout, |left| self.request_timeout.min(left.max(LEAST)))
     }
 
-    /// A client of its own. It must be made, used and dropped outside of asynchronous code.
+    /// A separate HTTP client. It must be created, used and dropped outside asynchronous code.
     pub(crate) fn http_client(&self) -> Result<HttpClient, ConnectionError> {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static("x-api-user"), header("tracker.username", &self.username)?);
@@ -339,10 +337,9 @@ impl Connection {
             .default_headers(headers)
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)
-            // A server closes idle connections, and a request on one that is closing has an unknown outcome.
+            // A server closes idle connections, and a request on a closing connection has an unknown outcome.
             .pool_idle_timeout(Duration::from_secs(2))
-            // Connecting to this machine costs nothing, and a development server delays what it sends on a connection
-            // that is kept.
+            // Connecting to this machine is cheap, and a development server delays responses on kept-alive connections.
             .pool_max_idle_per_host(if is_loopback(&self.api_url) { 0 } else { 1 });
         build(builder).map_err(transport)
     }
@@ -353,18 +350,17 @@ fn parse_url(api_url: &str) -> Result<Url, ConnectionError> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| ConnectionError::Url { url: shown_url(api_url) })?;
-    // Refused rather than used: URLs go into logs, error messages and the links of a page, where nobody expects a
-    // password.
+    // Rejected instead of used: URLs appear in logs, error messages and links, where nobody expects a password.
     if !url.username().is_empty() || url.password().is_some() {
         return Err(ConnectionError::CredentialsInUrl);
     }
     Ok(url)
 }
 
-/// What a connection needs and the settings do not have.
+/// The required settings that are missing.
 fn missing(settings: &TrackerSettings) -> Vec<MissingSetting> {
     let page = || {
-        // The page is where the user looks at runs, which may be another address than that of the interface.
+        // The page is where the user looks at runs, which may be at another address than the API.
         let base = settings.ui_url.as_deref().or(settings.api_url.as_deref())?;
         Some(format!("{}/dashboard/projects", shown_url(base.trim_end_matches('/'))))
     };
@@ -376,7 +372,7 @@ fn missing(settings: &TrackerSettings) -> Vec<MissingSetting> {
     url.into_iter().chain(username).chain(project).collect()
 }
 
-/// A setting of a connection that is given, which means that a server was intended.
+/// A setting of a connection that is given, which shows that a server was intended.
 fn given(settings: &TrackerSettings) -> Option<&'static str> {
     [
         ("tracker.api_url", settings.api_url.is_some()),
@@ -393,7 +389,7 @@ fn header(setting: &'static str, text: &str) -> Result<HeaderValue, ConnectionEr
     secret_header(text).ok_or(ConnectionError::Unsendable { setting })
 }
 
-/// What to do about a refusal with that status.
+/// What to do about a rejection with that status.
 pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
     let (user, ui_url) = (connection.username(), connection.ui_url());
     match status {
@@ -403,8 +399,7 @@ pub(crate) fn remedy(connection: &Connection, status: u16) -> String {
              tracker.project and tracker.create_project",
             connection.project()
         ),
-        // Redirects are not followed: the client would send the key to whatever host the answer names, and turn a PUT
-        // into a GET.
+        // Redirects are not followed: the client would send the key to whatever host the response names, and turn a PUT into a GET.
         300..400 => "tracker.api_url leads elsewhere: set the address that it leads to".to_owned(),
         400 | 413 | 422 => "the server does not take this content".to_owned(),
         _ => "check that tracker.api_url is that of a Hamilton server".to_owned(),

@@ -1,4 +1,4 @@
-//! One step of a delivery at a time: from the outbox to the server, each thing once.
+//! Delivery in single steps: from the outbox to the server, each item once.
 
 #![expect(
     clippy::disallowed_methods,
@@ -28,34 +28,34 @@ use crate::{
     wire,
 };
 
-/// Delivers one outbox. Holds one batch of it.
+/// Delivers one outbox. Holds one batch of it in memory.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     tracker_dir: PathBuf,
     client: Client,
     steps: Steps,
-    /// What the outbox has no space for.
+    /// Events that do not fit into the outbox.
     unwritten: Unwritten,
     cursor: Cursor,
-    /// The step that is to be done, from its first attempt on.
+    /// The current step, from its first attempt on.
     pending: Option<Step>,
-    /// Whether the pending step was tried.
+    /// Whether the pending step was attempted.
     tried: bool,
-    /// What is left of its batch.
+    /// The remaining parts of its batch.
     parts: VecDeque<Part>,
-    /// The version was created just now, so that nobody can have created a run of it.
+    /// Whether this delivery has just created the version, so that it cannot have any runs yet.
     version_is_new: bool,
-    /// Whether the server was asked if the stored run is the one of this outbox, and said yes.
+    /// Whether the server has confirmed that the stored run is the one of this outbox.
     is_own_run: bool,
-    /// When the server was last asked what came of requests whose fate is not known.
+    /// When the server was last asked about requests with an unknown outcome.
     verified_at: Option<DateTime<Utc>>,
-    /// A task update that the server has taken.
+    /// A task update that the server has accepted.
     known_task: Option<wire::NodeRunIn>,
     warned_of_cursor: bool,
 }
 
 impl Deliverer {
-    /// Continues the delivery of a `tracker` folder where it stands.
+    /// Continues the delivery of a `tracker` folder.
     ///
     /// # Errors
     /// When the outbox or the cursor cannot be read.
@@ -65,10 +65,10 @@ impl Deliverer {
             Some(cursor) => cursor.towards(server),
             None => Cursor::new(server),
         };
-        // A run that the server has keeps its ids: `is_gone` asks whether they still mean it. Without one there is
-        // nothing to ask about.
+        // If the server had the run, its ids are kept: `is_gone` asks whether they are still valid. Otherwise there is nothing to
+        // ask about.
         if cursor.link.is_none() {
-            // The ids of project and version can be those of others by now. They are asked for again.
+            // The ids of project and version may belong to others by now. They are requested again.
             cursor = cursor.without_ids();
         }
         let steps = Steps::open(&outbox_path(tracker_dir), cursor.offset, cursor.outcome)?;
@@ -89,7 +89,7 @@ impl Deliverer {
         })
     }
 
-    /// Delivers events, too, that an outbox of this process cannot write, once its run has ended.
+    /// Also delivers events that an outbox of this process cannot write, once its run has ended.
     pub(crate) fn with_unwritten(self, unwritten: Unwritten) -> Self {
         Self { unwritten, ..self }
     }
@@ -98,10 +98,10 @@ impl Deliverer {
         &self.cursor
     }
 
-    /// Delivers what comes next. After an error, the next call tries the same again.
+    /// Delivers the next step. After an error, the next call tries the same step again.
     ///
     /// # Errors
-    /// When the outbox cannot be read, or the server does not answer or refuses.
+    /// When the outbox cannot be read, or the server does not respond or rejects the request.
     pub(crate) fn step(&mut self) -> Result<Progress, DeliveryError> {
         let step = match self.pending.take() {
             Some(step) => step,
@@ -127,32 +127,31 @@ impl Deliverer {
         if unwritten.is_empty() {
             return Ok(None);
         }
-        // Only when the file has nothing more: what is in memory was recorded after all that could be written.
+        // Only when the file has nothing more: events in memory were recorded after all that could be written.
         self.steps.add_unwritten(unwritten);
         self.steps.next()
     }
 
-    /// Delivers a step, or keeps it for the next attempt. `None` where the server does not have the run any more.
+    /// Delivers a step, or keeps it for the next attempt. `None` if the server no longer has the run.
     fn try_step(&mut self, mut step: Step) -> Result<Option<Progress>, DeliveryError> {
         let result = self.attempt(&mut step);
-        // The cursor moves behind the answer and never before it. A crash in between sends the step once more, which
-        // the server either takes as the same or is asked about first (`Part::uncertain`, `find_run`); the other
-        // order would lose it.
+        // The cursor moves after the response and never before it. After a crash in between, the step is sent again, which the
+        // server either recognises as the same or is asked about first (`Part::uncertain`, `find_run`); the opposite order would
+        // lose it.
         if let Ok(true) = result {
             self.advance(&step);
             return Ok(Some(Progress::Delivered { more: step.more }));
         }
-        // Whatever comes next may fail as well, and what follows the step must not be sent before it.
+        // Later operations may also fail, and nothing after the step must be sent before it.
         self.pending = Some(step);
         result.map(|_| None)
     }
 
-    /// Delivers a step. False where the server does not have the run any more.
+    /// Delivers a step. Returns false if the server no longer has the run.
     fn attempt(&mut self, step: &mut Step) -> Result<bool, DeliveryError> {
         let was_own_run = self.is_own_run;
-        // Ids are per database, and the API has no key of its own for a run. After a restore, or behind a proxy that
-        // leads elsewhere by now, the stored id can be somebody else's run, and a bulk update would write into it
-        // without an error.
+        // Ids are per database, and the API has no unique key for a run. After a restore, or behind a proxy that now leads
+        // elsewhere, the stored id may belong to another run, and a bulk update would modify it without an error.
         if self.is_gone(&step.action)? {
             return Ok(false);
         }
@@ -162,11 +161,10 @@ impl Deliverer {
         self.tried = true;
         let Err(error) = self.deliver(step) else { return Ok(true) };
         if let DeliveryError::Call(error) = &error {
-            // What comes up at an address where nothing was can be another server. One that only failed is still the
-            // same.
+            // A server that appears where none was reachable may be another one. A server that only failed is still the same.
             self.is_own_run &= !error.was_away() && !error.is_not_found();
-            // Asked only where the run was there before: a 404 to the very first request is a wrong project or path,
-            // and sending everything anew would end in the same answer for ever.
+            // Checked only if the run was there before: a 404 to the very first request is a wrong project or path, and sending
+            // everything again would result in the same response forever.
             if error.is_not_found() && was_own_run && self.is_gone(&step.action)? {
                 return Ok(false);
             }
@@ -174,8 +172,8 @@ impl Deliverer {
         Err(error)
     }
 
-    /// Whether the run that is delivered to is another one by now, or gone: the server's database may have been replaced,
-    /// or its project deleted. It is asked before anything is sent under an id that was stored, and once it was away.
+    /// Whether the id of the run now belongs to another run, or to none: the server's database may have been replaced, or its
+    /// project deleted. Checked before anything is sent under a stored id, and again if the server was unreachable.
     fn is_gone(&mut self, next: &Action) -> Result<bool, CallError> {
         let Some(link) = &self.cursor.link else { return Ok(false) };
         let Some(run_id) = self.steps.run_id() else { return Ok(false) };
@@ -186,11 +184,9 @@ impl Deliverer {
         Ok(!self.is_own_run)
     }
 
-    /// Delivers everything once more, to a server that has lost it. Where it has no project for it the progress so far is
-    /// kept.
+    /// Delivers everything again, to a server that has lost it. If the server has no project for it, the progress so far is kept.
     fn start_again(&mut self) -> Result<Progress, DeliveryError> {
-        // First, and before anything is forgotten: a server that comes up empty may get its projects back in a
-        // minute.
+        // First, and before anything is forgotten: a server that starts up empty may get its projects back in a minute.
         let project_id = self.client.resolve_project()?.id;
         let dag_run_id = self.dag_run_id()?;
         tracing::warn!(
@@ -201,15 +197,15 @@ impl Deliverer {
         self.cursor = self.cursor.anew(project_id);
         self.steps = Steps::open(&outbox_path(&self.tracker_dir), 0, None)?;
         self.parts.clear();
-        // They are read again from the outbox once they are in it, and handed out again where they are not.
+        // They are read again from the outbox if they are in it by then, or handed out again if not.
         self.unwritten.give_back();
         (self.pending, self.known_task, self.verified_at) = (None, None, None);
         self.save_cursor();
         Ok(Progress::Delivered { more: true })
     }
 
-    /// Once everything is delivered, asks the server what came of requests whose fate is not known: once as soon as
-    /// possible, and once when they can no longer take effect.
+    /// When everything is delivered, asks the server about requests with an unknown outcome: once as soon as possible, and once
+    /// when they can no longer take effect.
     fn verify(&mut self) -> Result<Progress, DeliveryError> {
         let now = Utc::now();
         let Some(until) = self.cursor.unverified_until else { return Ok(Progress::UpToDate) };
@@ -217,12 +213,12 @@ impl Deliverer {
         let (Some(link), Some(_)) = (&self.cursor.link, self.cursor.outcome) else {
             return Ok(Progress::UpToDate);
         };
-        // The server answers with the whole run, all of its nodes: it is not asked again with each flush.
+        // The server responds with the whole run including all nodes, so it is not asked with each flush.
         if self.verified_at.is_some() && !is_final {
             return Ok(Progress::UpToDate);
         }
-        // Read from the file and not kept while delivering: a run of 100,000 nodes would hold them all in memory for
-        // a case that is rare.
+        // Read from the file instead of kept while delivering: a run of 100,000 nodes would hold them all in memory for a rare
+        // case.
         let Some(expected) = Expected::read(&outbox_path(&self.tracker_dir))? else {
             return Ok(Progress::UpToDate);
         };
@@ -257,15 +253,15 @@ impl Deliverer {
         Ok(Progress::UpToDate)
     }
 
-    /// Sends a request that would do harm if the server carried it out late. Until that is out of the question, also when
-    /// this process ends before the answer, the delivery is unverified.
+    /// Sends a request that would do harm if the server carried it out late. Until that is impossible, the delivery is unverified,
+    /// even if this process ends before the response.
     fn risk<T>(
         &mut self,
         deadline: fn(&mut Cursor) -> &mut Option<DateTime<Utc>>,
         request: impl FnOnce(&mut Self) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        // Written before the request leaves, so that the promise holds for a process that is killed while it waits
-        // for the answer: whoever continues finds that a request of unknown fate is on its way.
+        // Written before the request is sent, so that it also holds for a process that is killed while it waits for the response:
+        // the process that continues knows about a request with an unknown outcome.
         let before = (self.cursor.unverified_until, *deadline(&mut self.cursor));
         let begun = Utc::now();
         self.cursor.unverified_until = Some(begun + LATEST_COMMIT);
@@ -273,8 +269,7 @@ impl Deliverer {
         self.save_cursor();
         let result = request(self);
         match &result {
-            // Counted from now and not from its start: the time that the request took has shown how slow this server
-            // can be.
+            // Counted from now and not from its start: the duration of the request has shown how slow this server can be.
             Err(error) if error.may_commit_late() => {
                 self.cursor.unverified_until = Some(Utc::now() + LATEST_COMMIT);
                 *deadline(&mut self.cursor) = self.in_flight_until(error);
@@ -285,22 +280,22 @@ impl Deliverer {
         result
     }
 
-    /// A status that reaches the server too late replaces a newer one. So while it may still be at a request that was cut
-    /// off, the same can be sent again, but nothing newer.
+    /// A status that reaches the server too late would replace a newer one. So while it may still be processing a request that was
+    /// cut off, the same request can be sent again, but nothing newer.
     fn must_wait_for(&self, next: &Action) -> bool {
         let until = match next {
             Action::Tasks(_) => self.cursor.tasks_in_flight_until,
             Action::Tags(_) | Action::End(..) => self.cursor.run_in_flight_until,
             Action::Version(_) | Action::Run { .. } | Action::Nothing => None,
         };
-        // A retry is the same request once more, which the server may carry out in any order with the first one.
+        // A retry is the same request again, which the server may carry out in any order with the first one.
         !self.tried && is_in_flight(until, Utc::now())
     }
 
-    /// Until when the server may be at a request that failed so.
+    /// Until when the server may still process a request that failed in this way.
     fn in_flight_until(&self, error: &CallError) -> Option<DateTime<Utc>> {
-        // A server that let the whole timeout pass is slow, and has the request in its queue; one that hung up early
-        // has most likely dropped it.
+        // A server that let the whole timeout pass is slow, and has the request in its queue; one that hung up early has most
+        // likely dropped it.
         let slow = TimeDelta::from_std(self.client.request_timeout() / 2).unwrap_or(MAX_IN_FLIGHT);
         let longest = if error.timed_out() { slow.clamp(IN_FLIGHT, MAX_IN_FLIGHT) } else { IN_FLIGHT };
         error.may_go_on().then(|| Utc::now() + longest)
@@ -312,8 +307,7 @@ impl Deliverer {
             Action::Run { run_id, started, body } => self.deliver_run(run_id, *started, body),
             Action::Tasks(part) => {
                 let dag_run_id = self.dag_run_id()?;
-                // Parts are counted one by one.
-                // `advance` would count them a second time.
+                // Parts are counted one by one; `advance` would count them a second time.
                 step.counts = ItemsByKind::default();
                 self.parts.extend(part.take());
                 while let Some(part) = self.parts.pop_front() {
@@ -327,18 +321,18 @@ impl Deliverer {
         }
     }
 
-    /// The server's version is found or created. Where another process creates the same one at this moment the server
-    /// fails, and the next attempt finds it.
+    /// Finds or creates the server's version. If another process creates the same one at this moment, the server fails, and the
+    /// next attempt finds it.
     fn deliver_version(&mut self, version: &Version) -> Result<(), DeliveryError> {
-        // Resolved once and kept: names of projects are not unique, and a second project of the name that is made
-        // meanwhile must not split a run over two.
+        // Resolved once and kept: project names are not unique, and a second project with the name that is created in the meantime
+        // must not split a run over two.
         let project_id = match self.cursor.project_id {
             Some(id) => id,
             None => self.client.resolve_project()?.id,
         };
         self.cursor.project_id = Some(project_id);
-        // Asked before it is created, because the server answers a second version with the same hashes with a failure,
-        // which looks like any other failure of it.
+        // Checked before it is created, because the server responds to a second version with the same hashes with a failure, which
+        // looks like any other failure.
         let template_id = match self.client.find_version(project_id, version)? {
             Some(id) => id,
             None => {
@@ -351,7 +345,7 @@ impl Deliverer {
         Ok(())
     }
 
-    /// Creating a run is not idempotent, so the server is asked for it first unless nobody can have tried.
+    /// Creating a run is not idempotent, so the server is asked for it first, unless nobody can have tried.
     fn deliver_run(
         &mut self,
         run_id: &str,
@@ -360,8 +354,7 @@ impl Deliverer {
     ) -> Result<(), DeliveryError> {
         let (project_id, template_id) =
             self.cursor.project_id.zip(self.cursor.template_id).ok_or_else(|| self.no_run())?;
-        // A version that this delivery has just created has no runs, which saves the search through the pages of all
-        // runs.
+        // A version that this delivery has just created has no runs, so searching through the pages of all runs is unnecessary.
         let found = match self.version_is_new {
             true => None,
             false => self.client.find_run(template_id, run_id, started)?,
@@ -369,14 +362,13 @@ impl Deliverer {
         let dag_run_id = match found {
             Some((id, several)) => {
                 if several {
-                    // One of them is a request that was carried out late. `verify` marks it, at once because no
+                    // One of them results from a request that was carried out late. `verify` marks it, immediately because no
                     // deadline lies ahead.
                     self.cursor.unverified_until.get_or_insert_with(Utc::now);
                 }
                 id
             }
-            // The server may have the create in its queue: another one now would make a second run, which nothing
-            // prevents.
+            // The server may have the create in its queue: another one now would create a second run, which nothing prevents.
             None if is_in_flight(self.cursor.run_in_flight_until, Utc::now()) => {
                 return Err(DeliveryError::InFlight);
             }
@@ -389,16 +381,16 @@ impl Deliverer {
     }
 
     fn create_run(&mut self, template_id: i64, body: &wire::DagRunIn) -> Result<i64, CallError> {
-        // Whatever comes of it, from here on somebody has tried.
+        // Whatever the result, a run may exist from here on.
         self.version_is_new = false;
         self.risk(|cursor| &mut cursor.run_in_flight_until, |own| own.client.create_run(template_id, body))
     }
 
-    /// Sends one part of a batch. What is left of it goes back to the front.
+    /// Sends one part of a batch. The remaining content is put back at the front.
     fn deliver_part(&mut self, dag_run_id: i64, mut part: Part) -> Result<(), DeliveryError> {
         let Err(error) = self.try_part(dag_run_id, &mut part) else {
             self.cursor.delivered.add(part.counts());
-            // Kept as a probe: something that this server took, so that a failure with it is the server's own.
+            // Kept as a probe: the server has accepted it, so if it now fails, the problem is the server itself.
             self.known_task = part.body.task_updates.pop().or(self.known_task.take());
             return Ok(());
         };
@@ -406,9 +398,9 @@ impl Deliverer {
         part.uncertain |= error.is_ambiguous();
         if error.may_be_about_payload() {
             part.failures += 1;
-            // A 500 is what Hamilton answers to a NaN, to a name that is too long for PostgreSQL and to a locked
-            // SQLite alike. Twice is enough to look for the culprit by halving, since halving loses nothing; what is
-            // left alone is skipped for good, and gets more chances.
+            // Hamilton responds with 500 to a NaN, to a name that is too long for PostgreSQL and to a locked SQLite alike. After
+            // two failures the culprit is searched for by halving, which loses nothing; a single remaining item would be skipped
+            // for good, so it gets more chances.
             let attempts = if part.len() == 1 { 4 } else { 2 };
             suspect = part.failures >= attempts && self.is_working(dag_run_id);
         }
@@ -429,22 +421,22 @@ impl Deliverer {
 
     fn try_part(&mut self, dag_run_id: i64, part: &mut Part) -> Result<(), CallError> {
         if part.uncertain {
-            // Task updates are upserts and can be repeated. Attributes are inserts that are unique by run, node and
-            // name: one that got in makes the whole request a 500, and so every retry of it.
+            // Task updates are upserts and can be repeated. Attributes are inserts that are unique by run, node and name: if one
+            // was inserted, the whole request becomes a 500, and so does every retry.
             let (nodes, types) = (part.attribute_nodes(), part.attribute_types());
-            // Outside of `risk`: asking changes nothing.
+            // Outside `risk`: reading changes nothing.
             let there =
                 self.client.attributes_of(dag_run_id, &nodes, &types, self.cursor.delivered.attributes)?;
             let attributes = part.remove_delivered(&there);
             self.cursor.delivered.add(ItemsByKind { attributes, ..ItemsByKind::default() });
             part.uncertain = false;
         }
-        // That a node has succeeded can be said as late as one likes.
+        // It is harmless if a success of a node arrives late.
         let is_final = part.body.task_updates.iter().all(|task| task.status == wire_name(Outcome::Success));
         match part.len() {
             0 => Ok(()),
             _ if is_final => {
-                // Late or twice, the outcome is the same. It only must not overtake what comes next for these nodes.
+                // Late or repeated, the result is the same. It only must not overtake later updates of these nodes.
                 let sent = self.client.log(dag_run_id, &part.body);
                 if let Some(deadline) = sent.as_ref().err().and_then(|error| self.in_flight_until(error)) {
                     self.cursor.tasks_in_flight_until = Some(deadline);
@@ -459,10 +451,10 @@ impl Deliverer {
         }
     }
 
-    /// Whether the server takes what it has taken before.
+    /// Whether the server accepts what it has accepted before.
     fn is_working(&self, dag_run_id: i64) -> bool {
         let task_updates = self.known_task.iter().cloned().collect();
-        // Before the first success it is an empty request, which says at least that server and run are there.
+        // Before the first success it is an empty request, which shows at least that server and run exist.
         let probe = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
         self.client.log(dag_run_id, &probe).is_ok()
     }
@@ -490,7 +482,7 @@ impl Deliverer {
         }
     }
 
-    /// Tags that the server refuses do not hold back the end of a run.
+    /// Tags that the server rejects must not block the end of a run.
     fn deliver_tags(
         &mut self,
         update: &wire::DagRunUpdate,
@@ -512,7 +504,7 @@ impl Deliverer {
 
     fn update_run(&mut self, update: &wire::DagRunUpdate) -> Result<(), DeliveryError> {
         let dag_run_id = self.dag_run_id()?;
-        // How the run ended can be said as late as one likes.
+        // It is harmless if the end of the run arrives late.
         if update.run_status != wire::DagRunUpdateRunStatus::Running {
             return Ok(self.client.update_run(dag_run_id, update)?);
         }
@@ -538,7 +530,7 @@ impl Deliverer {
     fn save_cursor(&mut self) {
         if let Err(error) = self.cursor.save(&self.tracker_dir)
             && !std::mem::replace(&mut self.warned_of_cursor, true)
-            // The outbox on the same disk has warned already when there is no space: one cause, one warning.
+            // If the disk is full, the outbox on the same disk has already warned: one cause, one warning.
             && self.unwritten.may_warn()
         {
             let error = &error as &dyn std::error::Error;

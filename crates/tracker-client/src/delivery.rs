@@ -1,4 +1,4 @@
-//! The thread that delivers an outbox while its run goes on.
+//! The thread that delivers an outbox while its run is going.
 
 use std::{
     collections::BTreeMap,
@@ -25,20 +25,19 @@ use crate::{
     step_outcome::{DeliveryError, Progress},
 };
 
-/// How long events wait for others to share a request with.
+/// How long events wait for others with which they can share a request.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// How long dropping a delivery waits for its thread.
 const LONGEST_DROP_WAIT: Duration = Duration::from_millis(500);
 
-/// Attempts after which a flush gives up on a server that has never answered.
+/// The number of attempts after which a flush gives up on a server that has never responded.
 const HOPELESS_ATTEMPTS: u64 = 2;
 
-/// Delivers an [`Outbox`] on a thread of its own, from the file, while events are appended.
+/// Delivers an [`Outbox`] on its own thread, from the file, while events are appended.
 ///
-/// Starting never waits for the server. While the server cannot be reached it is tried again and again, with one
-/// warning for all of that; what is not delivered when the process ends waits in the outbox for
-/// [`sync_bundle`](crate::sync_bundle).
+/// Starting never waits for the server. While the server is unreachable, it is retried, with a single warning; everything that is
+/// not delivered when the process ends waits in the outbox for [`sync_bundle`](crate::sync_bundle).
 pub struct Delivery {
     outbox: Outbox,
     shared: Arc<Shared>,
@@ -58,14 +57,14 @@ struct State {
     link: Option<RunLink>,
     on_link: Vec<OnLink>,
     last_error: Option<String>,
-    /// Failed attempts since the last one that succeeded.
+    /// Failed attempts since the last success.
     failures: u64,
     answered: bool,
-    /// The last attempt ended without an answer in time.
+    /// Whether the last attempt timed out.
     hangs: bool,
     stop: bool,
     ended: bool,
-    /// Flushes asked for, and those for which everything before them was read.
+    /// The number of requested flushes, and of those for which everything before them was read.
     flushes: u64,
     flushes_served: u64,
 }
@@ -73,7 +72,7 @@ struct State {
 type OnLink = Box<dyn FnOnce(&RunLink) + Send>;
 
 impl Delivery {
-    /// Starts the delivery of `outbox`. It never waits and never fails: what is wrong is one warning, and stands in the
+    /// Starts the delivery of `outbox`. It never waits and never fails: problems cause a single warning, and are part of the
     /// [`DeliveryCounts`].
     pub fn start(outbox: &Outbox, connection: Connection) -> Self {
         let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
@@ -84,9 +83,8 @@ impl Delivery {
             warned: false,
             advice: connection.advice(),
         };
-        // Warnings go where those of the starting thread go.
-        // A new thread has the global subscriber alone, and a program or test may have one of its own on this
-        // thread.
+        // Warnings go to the same subscriber as those of the starting thread. A new thread has only the global subscriber, and a
+        // program or test may have its own on this thread.
         let dispatch = tracing::dispatcher::get_default(Clone::clone);
         let started = thread::Builder::new()
             .name("daglight-tracker".to_owned())
@@ -99,9 +97,9 @@ impl Delivery {
         Self { outbox: outbox.clone(), shared }
     }
 
-    /// The counts at this moment.
+    /// The current counts.
     pub fn ledger(&self) -> DeliveryCounts {
-        // Before the outbox is asked: a disk that hangs holds that one up, and this lock is asked for by whoever starts a node.
+        // Read before the outbox, which may block on a hanging disk: every thread that starts a node needs this lock.
         let (delivered, of_server, last_error, unverified_until, redelivered) = {
             let state = lock(&self.shared.state);
             let dropped = state.dropped.clone();
@@ -119,31 +117,30 @@ impl Delivery {
         }
     }
 
-    /// Waits until all that was appended before is delivered, at most for `timeout`. It returns early when waiting is of
-    /// no use: the server refuses, or it has not answered once and still does not.
+    /// Waits until everything that was appended before is delivered, at most for `timeout`. It returns early if waiting is
+    /// pointless: the server rejects the delivery, or has never responded.
     pub fn flush(&self, timeout: Duration) -> DeliveryCounts {
         flush(&self.shared, timeout);
         self.outbox.write_or_drop();
         self.ledger()
     }
 
-    /// As [`Delivery::flush`], in any tokio runtime and without blocking it.
+    /// Like [`Delivery::flush`], in any tokio runtime and without blocking it.
     pub async fn flush_async(&self, timeout: Duration) -> DeliveryCounts {
         let shared = Arc::clone(&self.shared);
-        // A runtime that shuts down cancels the wait; the counts are true all the same.
-        // On a thread for blocking work, because a condition variable on a runtime with one thread would hold that
-        // thread, and with it the pipeline.
+        // On a thread for blocking work, because a condition variable on a single-threaded runtime would block its thread, and with
+        // it the pipeline. A runtime that shuts down cancels the wait; the counts are correct regardless.
         let _ = tokio::task::spawn_blocking(move || flush(&shared, timeout)).await;
         self.outbox.write_or_drop();
         self.ledger()
     }
 
-    /// The run on the server, as soon as it is known.
+    /// The run on the server, once it is known.
     pub fn link(&self) -> Option<RunLink> {
         lock(&self.shared.state).link.clone()
     }
 
-    /// Calls `then` with the run on the server, once, as soon as it is known: now, or later on the delivery's thread.
+    /// Calls `then` with the run on the server, once it is known: now, or later on the delivery's thread.
     pub fn on_link(&self, then: impl FnOnce(&RunLink) + Send + 'static) {
         let mut state = lock(&self.shared.state);
         match state.link.clone() {
@@ -157,8 +154,8 @@ impl Delivery {
 }
 
 impl Delivery {
-    /// Ends the delivery, and waits for its thread, for half a second at most. What is not delivered stays in the outbox.
-    /// Dropping the delivery does the same where this was not called, and else waits for nothing.
+    /// Ends the delivery, and waits for its thread, for half a second at most. Everything that is not delivered stays in the
+    /// outbox. Dropping the delivery does the same, unless this was already called.
     pub fn stop(&self) {
         let deadline = Instant::now() + LONGEST_DROP_WAIT;
         let mut state = lock(&self.shared.state);
@@ -166,14 +163,14 @@ impl Delivery {
             return;
         }
         self.shared.changed.notify_all();
-        // Half a second and not the rest of the queue: a program that drops its run wants to go on, and the outbox
-        // has everything.
+        // Half a second instead of the rest of the queue: a program that drops its run wants to continue, and the outbox has
+        // everything.
         while !state.ended
             && let Some(left) = deadline.checked_duration_since(Instant::now())
         {
             state = wait(&self.shared, state, left);
         }
-        // A thread that goes on does this when it ends.
+        // A thread that is still running does this when it ends.
         if state.ended {
             drop(state);
             self.outbox.write_or_drop();
@@ -197,12 +194,12 @@ fn flush(shared: &Shared, timeout: Duration) {
     let deadline = Instant::now().checked_add(timeout);
     let mut state = lock(&shared.state);
     state.flushes += 1;
-    // Failures from before do not count: they may be of a server that has come up since.
+    // Earlier failures do not count: the server may be available again since.
     let (own, failures_before) = (state.flushes, state.failures);
     shared.changed.notify_all();
     loop {
-        // A server that has answered once is waited for to the deadline. One that never did is most likely a wrong
-        // address, for which each run would otherwise wait its whole flush time.
+        // A server that has responded once is waited for until the deadline. One that never did most likely has a wrong address,
+        // for which each run would otherwise wait its whole flush time.
         let is_hopeless =
             !state.answered && (state.hangs || state.failures >= failures_before + HOPELESS_ATTEMPTS);
         if state.flushes_served >= own || state.ended || is_hopeless {
@@ -219,7 +216,7 @@ fn flush(shared: &Shared, timeout: Duration) {
     }
 }
 
-/// The lock, whatever happened to a thread that held it: the state is right after each statement.
+/// Acquires the lock even if it is poisoned: the state is consistent after each statement.
 fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -233,7 +230,7 @@ struct Worker {
     tracker_dir: PathBuf,
     unwritten: Unwritten,
     warned: bool,
-    /// How warnings end.
+    /// The end of warnings.
     advice: String,
 }
 
@@ -247,7 +244,7 @@ impl Worker {
         self.publish(&deliverer);
         let mut backoff = new_backoff();
         loop {
-            // Taken before the step: a flush that comes while it reads may be for an event that it did not see.
+            // Read before the step: a flush that is requested meanwhile may be for an event that the step did not see.
             let flushes = {
                 let state = lock(&self.shared.state);
                 if state.stop {
@@ -261,8 +258,8 @@ impl Worker {
                 Ok(progress) => {
                     backoff.reset();
                     let all_flushed = self.succeeded(progress, flushes);
-                    // Lingering makes larger batches: 100 nodes in a request cost the server about three times as
-                    // much each as 1,000 do.
+                    // Lingering makes batches larger: in a request with 100 nodes, each costs the server about three times as much
+                    // as in one with 1,000.
                     if all_flushed && progress != (Progress::Delivered { more: true }) {
                         self.pause(LINGER, flushes);
                     }
@@ -285,8 +282,7 @@ impl Worker {
             if state.stop {
                 return None;
             }
-            // A `sync` by hand has the lock, as a rule for a moment. The run's own delivery goes on where that has
-            // left off.
+            // A manual `sync` has the lock, usually for a moment. The run's own delivery continues where that has stopped.
             state.last_error = Some("another process delivers this run".to_owned());
             let flushes = state.flushes;
             drop(state);
@@ -299,7 +295,7 @@ impl Worker {
         Ok(deliverer.with_unwritten(self.unwritten.clone()))
     }
 
-    /// Makes the counts and the link known.
+    /// Publishes the counts and the link.
     fn publish(&self, deliverer: &Deliverer) {
         let cursor = deliverer.cursor();
         let mut state = lock(&self.shared.state);
@@ -310,20 +306,20 @@ impl Worker {
             && let Some(link) = &cursor.link
         {
             state.link = Some(link.clone());
-            // Called without the lock: they write tags and attributes of spans, and may ask for the link themselves.
+            // Called without the lock: callbacks write tags and attributes of spans, and may ask for the link themselves.
             let callbacks = std::mem::take(&mut state.on_link);
             drop(state);
             callbacks.into_iter().for_each(|callback| callback(link));
         }
     }
 
-    /// Takes note of a step that went well, and says whether all of the first `flushes` flushes are served.
+    /// Records a successful step, and returns whether the first `flushes` flushes are served.
     fn succeeded(&self, progress: Progress, flushes: u64) -> bool {
         let mut state = lock(&self.shared.state);
         let failed_before = state.failures > 0;
         match progress {
-            // Only what found nothing more to read has served a flush. A step that delivered may have left a line
-            // behind it.
+            // Only a step that found nothing more to read has served a flush. A step that delivered something may have left a line
+            // behind.
             Progress::UpToDate => state.flushes_served = flushes,
             Progress::Delivered { .. } => {
                 (state.answered, state.failures, state.last_error) = (true, 0, None);
@@ -339,8 +335,8 @@ impl Worker {
         all_flushed
     }
 
-    /// Takes note of an attempt that failed. `answered`: the server has answered to an earlier request, if perhaps to none
-    /// of a whole step.
+    /// Records a failed attempt. `answered` is whether the server has responded to an earlier request, even if not to all of a
+    /// step.
     fn failed(&mut self, error: &DeliveryError, answered: bool) {
         let text = in_one_line(error);
         if self.warned {
@@ -356,8 +352,7 @@ impl Worker {
         }
         let mut state = lock(&self.shared.state);
         state.failures += 1;
-        // A 503 comes from a server or from a proxy that knows one: it is worth waiting for, unlike a port that
-        // nobody listens to.
+        // A 503 comes from a server, or from a proxy that knows one: it is worth waiting for, unlike a closed port.
         state.answered |= answered || error.is_answer();
         state.hangs = error.timed_out();
         state.last_error = Some(text);
@@ -376,11 +371,11 @@ impl Worker {
         lock(&self.shared.state).last_error = Some(text);
     }
 
-    /// Waits, unless the delivery is to end or a flush comes that is newer than `flushes`.
+    /// Waits, unless the delivery should end or a flush newer than `flushes` is requested.
     fn pause(&self, pause: Duration, flushes: u64) {
         let deadline = Instant::now() + pause;
         let mut state = lock(&self.shared.state);
-        // A condition variable may wake without a reason, so the deadline is kept and not the pause.
+        // A condition variable may wake up spuriously, so the deadline is fixed.
         while !state.stop && state.flushes == flushes {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -392,9 +387,9 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Also after a panic, so that nobody waits for a thread that is gone.
+    /// Also after a panic, so that nobody waits for a thread that has ended.
     fn drop(&mut self) {
-        // Before anything else: lines that are handed out are neither written nor dropped until they are back.
+        // First of all: lines that are handed out are neither written nor dropped until they are given back.
         self.unwritten.give_back();
         let mut state = lock(&self.shared.state);
         if state.stop {

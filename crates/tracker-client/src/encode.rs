@@ -1,4 +1,4 @@
-//! Events as the server takes them: its types, its column limits, the shapes that its page can show.
+//! Converts events to the server's types, within its column limits and in the shapes that its page can show.
 
 use std::{
     borrow::Cow,
@@ -13,19 +13,19 @@ use serde_json::{Map, Value, json};
 
 use crate::wire;
 
-// Characters that the server's columns take. SQLite takes more, PostgreSQL fails.
+// The sizes of the server's columns, in characters. SQLite accepts more, PostgreSQL fails.
 const MAX_NAME_CHARS: usize = 255;
 const MAX_ATTRIBUTE_NAME_CHARS: usize = 63;
 const MAX_PATH_CHARS: usize = 1024;
 
-/// The type of output that the page has a view for.
+/// The output type for which the page has a view.
 const OUTPUT_TYPE: &str = "python_type";
 
 type Object = Map<String, Value>;
 
 /// The body that creates a version, a [`wire::DagTemplateIn`].
 ///
-/// Its nodes are made one at a time while it is written: all together would take many times the memory of their text.
+/// Its nodes are created one at a time during serialisation: all together would take many times the memory of their text.
 pub(crate) struct Template<'a>(pub(crate) &'a Version);
 
 impl Template<'_> {
@@ -48,13 +48,13 @@ impl Serialize for Template<'_> {
         body.serialize_field("nodes", &Each(|| nodes.iter().map(|node| node_template(node, &types))))?;
         body.serialize_field("code_artifacts", &Each(|| nodes.iter().filter_map(code_artifact)))?;
         body.serialize_field("code_log", &code_log(files))?;
-        // A version is the same whatever commit it was run from: the commit is a tag of the run.
+        // A version is independent of the commit it was run from: the commit is a tag of the run.
         body.serialize_field("code_version_info_type", "ad_hoc")?;
         body.end()
     }
 }
 
-/// A list that is made while it is written.
+/// A list whose items are created during serialisation.
 struct Each<F>(F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
@@ -89,7 +89,7 @@ fn node_template(node: &VersionNode, types: &HashMap<&str, &str>) -> wire::NodeT
     }
 }
 
-/// The lines of a node's code; the page counts them from 0, and leaves the last one out.
+/// The lines of a node's code; the page counts them from 0, with an exclusive end.
 fn code_artifact(node: &VersionNode) -> Option<wire::CodeArtifactIn> {
     let code = node.code.as_ref()?;
     Some(wire::CodeArtifactIn {
@@ -103,7 +103,7 @@ fn code_artifact(node: &VersionNode) -> Option<wire::CodeArtifactIn> {
     })
 }
 
-/// A node's name in templates and runs alike.
+/// A node's name, the same in templates and runs.
 pub(crate) fn node_name(name: &str) -> String {
     fit(name, MAX_NAME_CHARS)
 }
@@ -116,7 +116,7 @@ pub(crate) fn tags(tags: &BTreeMap<String, String>) -> Object {
     tags.iter().map(|(key, value)| (clean(key).into_owned(), clean(value).into())).collect()
 }
 
-/// The tags of a run, its own id among them.
+/// The tags of a run, including its own id.
 pub(crate) fn run_tags(run_id: &str, own: &BTreeMap<String, String>) -> Object {
     let mut tags = tags(own);
     tags.insert(RUN_ID_TAG.to_owned(), run_id.into());
@@ -139,7 +139,7 @@ pub(crate) const fn run_status(outcome: Outcome) -> wire::DagRunUpdateRunStatus 
     }
 }
 
-/// The attributes of one node. A name that comes a second time gets a number, for the server takes each only once.
+/// The attributes of one node. A number is appended to a repeated name, because the server accepts each name only once.
 pub(crate) fn attributes(node: &str, attributes: Vec<Attribute<Value>>) -> Vec<wire::NodeRunAttributeIn> {
     let mut names = HashSet::new();
     attributes
@@ -174,7 +174,7 @@ const fn role_name(role: AttributeRole) -> &'static str {
     }
 }
 
-/// A value in a shape that the page has a view for.
+/// A value in a shape for which the page has a view.
 struct Shown {
     type_name: &'static str,
     version: i64,
@@ -216,7 +216,7 @@ fn entries_of(value: Value) -> Object {
     }
 }
 
-/// The page takes every entry for a column. Where the policy left columns out it says so in a text, which becomes one.
+/// The page interprets every entry as a column. If the policy left columns out, the text about it becomes one, too.
 fn columns_only(columns: Object, left_out: fn(&str, usize, &str) -> Value) -> Object {
     columns
         .into_iter()
@@ -256,7 +256,7 @@ const fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// The text in at most `max_chars` characters. What is cut ends with a hash of the whole, so that it stays unique.
+/// The text in at most `max_chars` characters. A text that is cut ends with a hash of the whole, so that it stays unique.
 fn fit(text: &str, max_chars: usize) -> String {
     let text = clean(text);
     if text.chars().count() <= max_chars {
@@ -266,7 +266,7 @@ fn fit(text: &str, max_chars: usize) -> String {
     text.chars().take(max_chars - hash.len()).chain(hash.chars()).collect()
 }
 
-/// PostgreSQL has no text with a NUL in it.
+/// PostgreSQL does not support NUL characters in texts.
 fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }

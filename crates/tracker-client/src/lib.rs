@@ -1,13 +1,13 @@
-//! The Hamilton tracking API for runs that must not wait for it: delivery of an outbox, and its synchronisation.
+//! The Hamilton tracking API for runs that must not wait for it: delivering an outbox, and synchronising it later.
 //!
-//! Every [`Event`] of a run is in its [`Outbox`] before anything is sent. A [`Delivery`] follows that file on a thread of
-//! its own and brings each event to the server once, whatever happens to the process, the network or the server; what
-//! it cannot deliver waits, and [`sync_bundle`] delivers it later. [`DeliveryCounts`](daglight_run_bundle::DeliveryCounts)
-//! say what became of every item.
+//! Every [`Event`] of a run is in its [`Outbox`] before anything is sent. A [`Delivery`] follows that file on its own thread and
+//! delivers each event to the server once, whatever happens to the process, the network or the server; events that it cannot
+//! deliver wait, and [`sync_bundle`] delivers them later. [`DeliveryCounts`](daglight_run_bundle::DeliveryCounts) show what became
+//! of every item.
 //!
-//! The outbox, its format and the progress of its delivery are those of [`daglight_run_bundle::outbox`]. What may be
-//! captured belongs to `daglight-capture-policy`, what a run is called to `daglight-run-identity`. The types of the server's
-//! API are generated from its own OpenAPI document, which is checked in beside this crate.
+//! The outbox, its format and its delivery progress belong to [`daglight_run_bundle::outbox`]. What may be captured belongs to
+//! `daglight-capture-policy`, the identity of a run to `daglight-run-identity`. The types of the server's API are generated from
+//! its OpenAPI document, which is checked in with this crate.
 
 mod tracker;
 
@@ -35,7 +35,7 @@ pub use call::CallError;
 pub use client::{Client, Project, User};
 pub use complete::{NodeEnd, RunEnd, complete_outbox};
 pub use connection::{Connection, ConnectionError, ProjectRef};
-/// What a run records, and what [`sync_bundle`] has to know of the process.
+/// The events of a run, and what [`sync_bundle`] has to know about the process.
 pub use daglight_run_bundle::{
     Liveness, Sighting,
     outbox::{

@@ -1,4 +1,4 @@
-//! What became of a step of a delivery.
+//! The outcome of a step of a delivery.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use daglight_run_bundle::outbox::{CursorError, OutboxError};
 
 use crate::call::CallError;
 
-/// Why a delivery stopped, or waits.
+/// Why a delivery has stopped, or is waiting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeliveryError {
@@ -16,11 +16,10 @@ pub enum DeliveryError {
     /// The progress of an earlier delivery cannot be read.
     #[error(transparent)]
     Cursor(#[from] CursorError),
-    /// The server does not answer, or refuses.
+    /// The server does not respond, or rejects the request.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The run's version or start is missing in the outbox, or its line cannot be read, and the manifest beside it does not
-    /// have them either.
+    /// The run's version or start is missing or unreadable in the outbox, and the manifest next to it does not have them either.
     #[error(
         "the outbox {} lacks the version and start of its run, and no manifest beside it contains them: the events stay \
          in the outbox",
@@ -30,7 +29,7 @@ pub enum DeliveryError {
         /// The outbox.
         path: PathBuf,
     },
-    /// A request was cut off, and what comes next would be undone if the server is still at it.
+    /// A request was cut off, and if the server is still processing it, it would undo the next step.
     #[error("waiting until a request that was cut off can no longer take effect")]
     InFlight,
 }
@@ -52,7 +51,7 @@ impl DeliveryError {
         }
     }
 
-    /// Whether there is a server that answers at all.
+    /// Whether there is a server that responds at all.
     pub(crate) fn is_answer(&self) -> bool {
         matches!(self, Self::Call(CallError::ServerFailed { .. } | CallError::Busy { .. }))
     }
@@ -62,10 +61,10 @@ impl DeliveryError {
     }
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It delivered something. `more`: the outbox has more to read right now.
+    /// It delivered something. `more`: the outbox has more to read at the moment.
     Delivered { more: bool },
     /// There was nothing to deliver.
     UpToDate,

@@ -19,31 +19,31 @@ use crate::{
     wire,
 };
 
-/// Reads an outbox step by step. Holds one batch of it.
+/// Reads an outbox step by step. Holds one batch of it in memory.
 #[derive(Debug)]
 pub(crate) struct Steps {
     reader: OutboxReader,
-    /// Where the last step ended.
+    /// The end of the last step.
     offset: u64,
-    /// An event that was read and belongs to a later step.
+    /// An event that was already read and belongs to a later step.
     ahead: Option<Next>,
     /// Events that are not in the outbox, and come after those that are.
     unwritten: VecDeque<Event<Value>>,
     tracker_dir: PathBuf,
-    /// Whether the manifest was asked for the beginning of the run, and did not have it.
+    /// Whether the manifest was already read for the start of the run, without success.
     asked_manifest: bool,
-    /// What is known of the pipeline of an observed run, whose version is still to come.
+    /// The state for the pipeline of an observed run, whose version is still incomplete.
     to_come: Option<VersionToCome>,
-    /// `None` before the version was read.
+    /// `None` until the version was read.
     pipeline: Option<Pipeline>,
     /// The run's own id, once its start was read.
     run_id: Option<String>,
-    /// Starts of the nodes that are running.
+    /// The start times of running nodes.
     started: HashMap<String, DateTime<Utc>>,
     outcome: Option<Outcome>,
 }
 
-/// An event, and where its line ends. One that is not in the outbox ends where the one before it does.
+/// An event, and the end of its line. An event that is not in the outbox ends where the previous one does.
 #[derive(Debug)]
 struct Next {
     event: Box<Event<Value>>,
@@ -51,24 +51,24 @@ struct Next {
     is_unwritten: bool,
 }
 
-/// What the version says that later events depend on.
+/// The part of the version on which later events depend.
 #[derive(Debug, Default)]
 struct Pipeline {
     dependencies: HashMap<String, Vec<Value>>,
     outputs: Vec<Value>,
 }
 
-/// Some events in a row, and what is to be done about them.
+/// A sequence of events, and the action for them.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) action: Action,
-    /// Where its last line ends.
+    /// The end of its last line.
     pub(crate) end: u64,
     /// The items that it delivers.
     pub(crate) counts: ItemsByKind,
-    /// Events among its own that are not in the outbox, and the items in them.
+    /// Those of its events that are not in the outbox, and the items in them.
     pub(crate) unwritten: Unwritten,
-    /// Whether the outbox has more to read right now.
+    /// Whether the outbox has more to read at the moment.
     pub(crate) more: bool,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Unwritten {
     pub(crate) items: u64,
 }
 
-/// What the server is asked to do.
+/// A request to the server.
 #[derive(Debug)]
 pub(crate) enum Action {
     Version(Box<Version>),
@@ -91,23 +91,22 @@ pub(crate) enum Action {
     Tasks(Part),
     Tags(Box<wire::DagRunUpdate>),
     End(Outcome, Box<wire::DagRunUpdate>),
-    /// Nothing: there are only lines that cannot be read, or say what is lost.
+    /// Nothing: there are only unreadable lines, or records of losses.
     Nothing,
 }
 
 impl Steps {
-    /// The steps of an outbox from `offset` on, of a run with that outcome so far.
+    /// The steps of an outbox from `offset` on, for a run with that outcome so far.
     ///
     /// # Errors
     /// When the outbox cannot be read.
     pub(crate) fn open(path: &Path, offset: u64, outcome: Option<Outcome>) -> Result<Self, OutboxError> {
         let mut reader = OutboxReader::open(path)?;
-        // A delivery that continues in the middle needs the dependencies of the nodes all the same, which only the
-        // version has.
+        // A delivery that continues in the middle still needs the dependencies of the nodes, which only the version has.
         let (mut pipeline, mut run_id) = Pipeline::before(path, &mut reader, offset)?;
         reader.seek(offset)?;
         let tracker_dir = path.parent().map(Path::to_owned).unwrap_or_default();
-        // What was delivered before was so with the beginning that the manifest has.
+        // If earlier events were delivered, that was done with the start from the manifest.
         if offset > 0
             && (run_id.is_none() || pipeline.is_none())
             && let Some(beginning) = Beginning::from_manifest(&tracker_dir)
@@ -135,13 +134,13 @@ impl Steps {
         self.run_id.as_deref()
     }
 
-    /// Goes on with events that are not in the outbox.
+    /// Continues with events that are not in the outbox.
     pub(crate) fn add_unwritten(&mut self, events: Vec<Event<Value>>) {
         self.unwritten.extend(events);
     }
 
-    /// The next step; `None` where the outbox ends for now, or the version of an observed run is still to come: nothing of a
-    /// run can be sent before its pipeline.
+    /// The next step; `None` if the outbox ends for now, or if the version of an observed run is still incomplete: nothing of a run
+    /// can be sent before its pipeline.
     ///
     /// # Errors
     /// When the outbox cannot be read.
@@ -163,11 +162,11 @@ impl Steps {
                 *next.event = Event::Version(Box::new(version));
             }
             if let Some(event) = self.lost_beginning(&next.event) {
-                // What was lost is delivered first, and the event behind it with the next step.
+                // The reconstructed event is delivered first, and the actual one with the next step.
                 self.ahead = Some(next);
                 let (action, _) = self.single(event);
                 self.offset = end;
-                // It is not an item of the outbox: the line that has lost it counts as dropped.
+                // It is not an item of the outbox: the line that was lost counts as dropped.
                 return Ok(Some(Step { action, end, counts: ItemsByKind::default(), unwritten, more }));
             }
             let items = next.event.items();
@@ -176,14 +175,14 @@ impl Steps {
                     end = next.end;
                     unwritten.count(next.is_unwritten, items);
                 }
-                // Alone and never in a batch: the server takes these by requests of their own.
+                // Alone and never in a batch: the server has separate requests for these.
                 Some(other) if batch.is_empty() => {
                     unwritten.count(next.is_unwritten, items);
                     let (action, counts) = self.single(other);
                     return Ok(self.step(Step { action, end: next.end, counts, unwritten, more }));
                 }
-                // What stands in front of it goes first. The order of the outbox is the order of the run: an end
-                // that overtook its nodes would leave a run that is over with nodes that run.
+                // The batch before it goes first. The order of the outbox is the order of the run: an end that overtook its nodes
+                // would result in a finished run with running nodes.
                 Some(other) => {
                     self.ahead = Some(Next { event: Box::new(other), ..next });
                     break;
@@ -196,8 +195,8 @@ impl Steps {
         Ok(self.step(Step { action, end, counts, unwritten, more }))
     }
 
-    /// What must come before an event and is not in the outbox, because its line is damaged, and in the manifest. A server takes
-    /// nothing of a run that it does not know.
+    /// An event that must come before this one and is missing in the outbox, because its line is damaged, but can be read from the
+    /// manifest. A server accepts nothing for a run that it does not know.
     fn lost_beginning(&mut self, next: &Event<Value>) -> Option<Event<Value>> {
         let lacks_version =
             self.pipeline.is_none() && !matches!(next, Event::Version(_) | Event::Lost { .. });
@@ -210,11 +209,10 @@ impl Steps {
             return None;
         }
         let beginning = Beginning::from_manifest(&self.tracker_dir);
-        // Asked once where it has nothing, because it is a file that is parsed whole, and this is called for each
-        // event.
+        // Read only once if it has nothing, because the whole file is parsed, and this is called for each event.
         self.asked_manifest = beginning.is_none();
         let beginning = beginning?;
-        // A manifest of another run says nothing of this one.
+        // The manifest of another run does not apply.
         if let Event::RunStarted { run_id, .. } = next
             && *run_id != beginning.run_id
         {
@@ -233,7 +231,7 @@ impl Steps {
         })
     }
 
-    /// The next event; `end` moves behind lines in front of it that cannot be read.
+    /// The next event; `end` moves past unreadable lines before it.
     fn next_event(&mut self, end: &mut u64) -> Result<Option<Next>, OutboxError> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
@@ -242,7 +240,7 @@ impl Steps {
             match self.reader.read()? {
                 Read::Event { event, end } => return Ok(Some(Next { event, end, is_unwritten: false })),
                 Read::Unreadable { end: line_end } => *end = line_end,
-                // Only behind the end of the file: what is in memory came later than all that could be written.
+                // Only after the end of the file: events in memory are later than all that could be written.
                 Read::End { .. } => {
                     let event = self.unwritten.pop_front();
                     return Ok(event.map(|event| Next {
@@ -269,13 +267,12 @@ impl Steps {
     }
 
     fn step(&mut self, step: Step) -> Option<Step> {
-        // A step that moves nothing would be delivered for ever. One of unreadable lines moves, and the cursor with
-        // it.
+        // A step without progress would be delivered forever. One with unreadable lines makes progress, and so does the cursor.
         let before = std::mem::replace(&mut self.offset, step.end);
         (step.end > before || step.unwritten.events > 0).then_some(step)
     }
 
-    /// Adds an event of a node to a batch. Any other comes back.
+    /// Adds an event of a node to a batch. Any other event is returned.
     fn add(&mut self, event: Event<Value>, bytes: u64, batch: &mut TaskBatch) -> Option<Event<Value>> {
         match event {
             Event::TaskStarted { node, time } => {
@@ -284,12 +281,11 @@ impl Steps {
             }
             Event::TaskFinished { node, time, status, attributes } => {
                 let facts = self.facts(&node);
-                // So the map holds the nodes that run and not all that ever ran. A second attempt inserts its own
-                // start.
+                // So the map holds only running nodes. A second attempt inserts its own start.
                 self.started.remove(&node);
                 batch.finish(&node, (status, time), attributes, facts, bytes);
             }
-            // The version has it.
+            // It is part of the version.
             Event::NodeSeen(_) => {}
             other => return Some(other),
         }
@@ -334,7 +330,7 @@ impl Steps {
                 let action = Action::Run { run_id, started: time, body: Box::new(body) };
                 (action, ItemsByKind { runs: 1, ..none })
             }
-            // The server takes tags only together with a status and an end. The true end comes last.
+            // The server accepts tags only together with a status and an end. The true end comes last.
             Event::TagsUpserted { tags, time } => {
                 let running = wire::DagRunUpdateRunStatus::Running;
                 let update = wire::DagRunUpdate {
@@ -350,8 +346,7 @@ impl Steps {
                 let update = wire::DagRunUpdate { run_status, run_end_time: time, upsert_tags: None };
                 (Action::End(status, Box::new(update)), ItemsByKind { ends: 1, ..none })
             }
-            // What is lost was counted when the outbox was.
-            // The first two are in a batch by now, and the next two in the version.
+            // Losses were counted with the outbox. The first two are already in a batch, and the next two in the version.
             Event::TaskStarted { .. }
             | Event::TaskFinished { .. }
             | Event::Observed { .. }
@@ -388,7 +383,7 @@ impl Pipeline {
         }
     }
 
-    /// The pipeline of an outbox whose events up to `offset` were delivered before, and its run's id.
+    /// The pipeline of an outbox whose events up to `offset` were already delivered, and the id of its run.
     fn before(
         path: &Path,
         reader: &mut OutboxReader,
@@ -403,7 +398,7 @@ impl Pipeline {
                         let version = VersionToCome::open(path, &dag_name)?.read(&VecDeque::new())?;
                         pipeline = version.map(|version| Self::of(&version));
                     }
-                    // The version is always written in front of it, so the rest of the file need not be read.
+                    // The version always precedes it, so the rest of the file need not be read.
                     Event::RunStarted { run_id, .. } => return Ok((pipeline, Some(run_id.to_string()))),
                     _ => {}
                 },

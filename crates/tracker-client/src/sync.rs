@@ -26,16 +26,16 @@ use crate::{
     tracker::record,
 };
 
-/// What a synchronisation did.
+/// The result of a synchronisation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncOutcome {
-    /// Items that the server got now.
+    /// Items that were delivered now.
     pub delivered: u64,
     /// Whether the run was closed as FAILURE, because its process had ended.
     pub closed: bool,
-    /// How the run ended, as the server knows it; `None` while it does not know.
+    /// How the run ended according to the server; `None` while it does not know.
     pub status: Option<Outcome>,
-    /// What became of every item, with the last error where something still waits.
+    /// What became of every item, with the last error if something is still waiting.
     pub ledger: DeliveryCounts,
     /// The run on the server.
     pub link: Option<RunLink>,
@@ -54,13 +54,13 @@ pub enum SyncError {
     /// The manifest of the bundle has a newer format.
     #[error(transparent)]
     Newer(#[from] ReadError),
-    /// There can be no connection.
+    /// A connection is not possible.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The server refuses, or the outbox does not hold a run.
+    /// The server rejects the delivery, or the outbox does not contain a run.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
-    /// Another process, perhaps the run itself, delivers this outbox now.
+    /// Another process, perhaps the run itself, is delivering this outbox.
     #[error("{} is being delivered by another process", tracker_dir.display())]
     Busy {
         /// The folder.
@@ -68,7 +68,7 @@ pub enum SyncError {
     },
 }
 
-/// Delivers what waits in the `tracker` folder of a bundle, trying for `timeout`. Doing it again does nothing.
+/// Delivers what is waiting in the `tracker` folder of a bundle, trying for `timeout`. Repeating it has no effect.
 ///
 /// A run that has not ended, and whose process is [gone](Liveness::Gone), is closed first: its open nodes and the run
 /// itself become FAILURE with the error "process ended", at the time it was last seen.
@@ -76,8 +76,8 @@ pub enum SyncError {
 /// It blocks, and can be called on any thread.
 ///
 /// # Errors
-/// When the folder cannot be read, another process delivers it, or the server refuses. A server that does not answer is not an
-/// error: the ledger says what waits, and why.
+/// When the folder cannot be read, another process is delivering it, or the server rejects the delivery. A server that does not
+/// respond is not an error: the ledger shows what is waiting, and why.
 pub fn sync_bundle(
     tracker_dir: &Path,
     connection: &Connection,
@@ -87,30 +87,30 @@ pub fn sync_bundle(
     let Some(_lock) = DeliveryLock::acquire(tracker_dir) else {
         return Err(SyncError::Busy { tracker_dir: tracker_dir.to_owned() });
     };
-    // Behind the lock: another delivery may have closed the run a moment ago.
+    // After locking: another delivery may have closed the run a moment ago.
     let mut status = outbox_status(tracker_dir)?;
     let mut closed = false;
     if status.writer_alive != Some(true) {
-        // A process that was killed leaves it behind. Where files cannot be locked the writer may still need it.
+        // A process that was killed leaves it behind. If files cannot be locked, the writer may still need it.
         if status.writer_alive == Some(false) || process.liveness == Liveness::Gone {
             remove_reserve(tracker_dir);
         }
-        // Nobody writes it any more. Left open, the next line that is appended would become a part of it.
+        // Nobody is writing it any more. If it stayed incomplete, the next appended line would become part of it.
         if status.unfinished {
-            // Opening it closes the line.
+            // Opening it completes the line.
             drop(Outbox::open(tracker_dir, Durability::Process)?);
             status = outbox_status(tracker_dir)?;
         }
     }
-    // Both must agree, heartbeat and lock: a process id may have been given to another program, and some file
-    // systems have no locks.
+    // Both heartbeat and lock must agree: a process id may have been reused by another program, and some file systems have no
+    // locks.
     if process.liveness == Liveness::Gone && status.is_open() && status.writer_alive != Some(true) {
         close(tracker_dir, &status, process.last_seen)?;
         status = outbox_status(tracker_dir)?;
         // On a full disk there may be no space for the end.
         closed = status.outcome.is_some();
     }
-    // The HTTP client brings a runtime of its own, which must not come near another one.
+    // The HTTP client creates its own runtime, which must not be nested in another one.
     let delivery = || deliver(tracker_dir, connection, timeout);
     let outcome = thread::scope(|scope| scope.spawn(delivery).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -125,31 +125,30 @@ fn close(
     last_seen: Option<DateTime<Utc>>,
 ) -> Result<(), OutboxError> {
     let outbox = Outbox::open(tracker_dir, Durability::Process)?;
-    // Never now where anything else is known: a run that died at night and is found in the morning did not take the
-    // night.
+    // The current time only if nothing else is known: a run that died at night and is found in the morning did not take all night.
     let time = last_seen.max(status.last_event).unwrap_or_else(Utc::now);
     let evidence = match last_seen {
         Some(last_seen) => format!("last seen at {}", last_seen.to_rfc3339()),
         None => "nothing was heard of it after the last event".to_owned(),
     };
-    // Facts of ours: no policy hides them.
+    // Our own facts: no policy hides them.
     let stack = Policy::of_profile(Profile::Dev).capture_stack(["process ended", &evidence]);
     let running: Vec<&str> = status.open_nodes().collect();
     let cause = format!("process ended: {evidence}, {}", running_then(&running));
-    // In front of the end of the run, as a run that ends by itself has it: the server shows open nodes of a run that
-    // is over as running for ever.
+    // Before the end of the run, as in a run that ends normally: otherwise the server shows open nodes of a finished run as running
+    // forever.
     for node in running {
         let (node, attributes) = (node.to_owned(), vec![Attribute::error(stack.clone())]);
         record(&outbox, &Event::TaskFinished { node, time, status: Outcome::Failure, attributes });
     }
-    // The page of a run shows its tags, and nothing else where no node has failed.
+    // The page of a run shows its tags, but nothing else unless a node has failed.
     let tags = BTreeMap::from([(status.error_tag().to_owned(), cause)]);
     record(&outbox, &Event::TagsUpserted { tags, time });
     record(&outbox, &Event::RunFinished { status: Outcome::Failure, time });
     Ok(())
 }
 
-/// The nodes that had begun and not ended.
+/// The nodes that had started and not ended.
 fn running_then(nodes: &[&str]) -> String {
     const MAX_NAMED: usize = 5;
     let named = nodes.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
@@ -160,14 +159,14 @@ fn running_then(nodes: &[&str]) -> String {
     }
 }
 
-/// How long a delivery goes on after its time, to get a run to the server at all.
+/// How long a delivery continues after its deadline, to get a run to the server at all.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Result<SyncOutcome, SyncError> {
     let begun = Instant::now();
     let connection = connection.clone().until(begun.checked_add(timeout));
     let mut deliverer = Deliverer::open(tracker_dir, Client::new(&connection)?)?;
-    // Nothing, where another server had it.
+    // False if another server had it.
     let ever_delivered = |cursor: &Cursor| cursor.delivered.total().saturating_add(cursor.redelivered);
     let before = ever_delivered(deliverer.cursor());
     let mut backoff = new_backoff();
@@ -182,7 +181,7 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
             Err(error) if error.is_temporary() => {
                 last_error = Some(in_one_line(&error));
                 let pause = backoff.next_pause(error.retry_after());
-                // A pause that would end behind the deadline is not begun.
+                // A pause that would end after the deadline is not started.
                 if begun.elapsed() + pause >= timeout {
                     break;
                 }
@@ -190,14 +189,14 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
             }
             Err(error) => return Err(error.into()),
         }
-        // Until the server has the run, nothing that was done lasts.
+        // Until the server has the run, no progress is permanent.
         let late = begun.elapsed().saturating_sub(timeout);
         if begun.elapsed() >= timeout && (deliverer.cursor().link.is_some() || late > GRACE) {
             break;
         }
     }
     let cursor = deliverer.cursor();
-    // Counted once more at the end, because the run itself may have gone on while this delivered.
+    // Counted again at the end, because the run itself may have continued during the delivery.
     let recorded = Recorded::read(&outbox_path(tracker_dir), LastLine::MayGrow, |_| {})?;
     let ledger = DeliveryCounts { last_error, ..cursor.ledger(recorded) };
     let delivered = ever_delivered(cursor).saturating_sub(before);

@@ -1,4 +1,4 @@
-//! An outbox and its delivery as one.
+//! An outbox combined with its delivery.
 
 #![expect(clippy::disallowed_methods, reason = "an event has the time at which it is recorded")]
 
@@ -18,7 +18,7 @@ use daglight_run_identity::{Dag, DagName, RunId};
 
 use crate::{connection::Connection, delivery::Delivery};
 
-/// Records a run in its bundle, and delivers it if there is a connection. Nothing here fails, and nothing waits but
+/// Records a run in its bundle, and delivers it if there is a connection. Nothing here fails, and nothing waits except
 /// [`Tracker::flush`].
 ///
 /// ```
@@ -48,8 +48,8 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// Opens the outbox of a `tracker` folder, and starts its delivery. Where the folder cannot be written, the run goes on
-    /// without being recorded: one warning, and all its events count as dropped.
+    /// Opens the outbox of a `tracker` folder, and starts its delivery. If the folder cannot be written, the run goes on without
+    /// being recorded: there is one warning, and all its events count as dropped.
     pub fn start(tracker_dir: &Path, durability: Durability, connection: Option<Connection>) -> Self {
         match Outbox::open(tracker_dir, durability) {
             Ok(outbox) => {
@@ -68,22 +68,22 @@ impl Tracker {
         }
     }
 
-    /// Records that a run of `dag` begins now.
+    /// Records that a run of `dag` starts now.
     pub fn run_started(&self, dag: &Dag, run_id: RunId, tags: BTreeMap<String, String>) {
         let time = clock::utc_now();
         self.record(&Event::version(dag, BTreeMap::new()));
         self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
     }
 
-    /// Records that a run of a pipeline begins now that becomes known while it runs: [`Event::NodeSeen`] says what is seen of
-    /// it. Nothing is delivered before the run has ended.
+    /// Records that a run starts now whose pipeline is discovered while it runs: [`Event::NodeSeen`] describes its nodes. Nothing
+    /// is delivered before the run has ended.
     pub fn observed_run_started(&self, dag_name: &DagName, run_id: RunId, tags: BTreeMap<String, String>) {
         let time = clock::utc_now();
         self.record(&Event::Observed { dag_name: dag_name.to_string() });
         self.record(&Event::RunStarted { run_id, tags, inputs: BTreeMap::new(), time });
     }
 
-    /// Records that a node begins now.
+    /// Records that a node starts now.
     pub fn task_started(&self, node: &str) {
         self.record(&Event::TaskStarted { node: node.to_owned(), time: clock::utc_now() });
     }
@@ -98,7 +98,7 @@ impl Tracker {
         });
     }
 
-    /// Records more tags of the run, or other values of those it has.
+    /// Records additional tags of the run, or new values of existing tags.
     pub fn tags_upserted(&self, tags: BTreeMap<String, String>) {
         self.record(&Event::TagsUpserted { tags, time: clock::utc_now() });
     }
@@ -113,7 +113,7 @@ impl Tracker {
         record(&self.outbox, event);
     }
 
-    /// As [`Outbox::warned`].
+    /// Like [`Outbox::warned`].
     pub fn warned(&self) -> Arc<AtomicBool> {
         self.outbox.warned()
     }
@@ -123,12 +123,12 @@ impl Tracker {
         self.delivery.as_ref()
     }
 
-    /// The run on the server, as soon as it is known.
+    /// The run on the server, once it is known.
     pub fn link(&self) -> Option<RunLink> {
         self.delivery.as_ref().and_then(Delivery::link)
     }
 
-    /// The counts at this moment. Without a connection everything waits.
+    /// The current counts. Without a connection everything is waiting.
     pub fn ledger(&self) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.ledger(),
@@ -136,7 +136,7 @@ impl Tracker {
         }
     }
 
-    /// As [`Delivery::flush`]. Without a connection it returns at once.
+    /// Like [`Delivery::flush`]. Without a connection it returns at once.
     pub fn flush(&self, timeout: Duration) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.flush(timeout),
@@ -144,14 +144,14 @@ impl Tracker {
         }
     }
 
-    /// As [`Delivery::stop`].
+    /// Like [`Delivery::stop`].
     pub fn stop(&self) {
         if let Some(delivery) = &self.delivery {
             delivery.stop();
         }
     }
 
-    /// As [`Delivery::flush_async`]. Without a connection it returns at once.
+    /// Like [`Delivery::flush_async`]. Without a connection it returns at once.
     pub async fn flush_async(&self, timeout: Duration) -> DeliveryCounts {
         match &self.delivery {
             Some(delivery) => delivery.flush_async(timeout).await,
@@ -165,7 +165,7 @@ impl Tracker {
     }
 }
 
-/// Records an event. What cannot be written is one warning for each outbox, whoever writes it.
+/// Records an event. Failures to write cause one warning per outbox, whoever writes it.
 pub(crate) fn record(outbox: &Outbox, event: &Event) {
     if let Err(problem) = outbox.append(event) {
         let (path, cause) = problem.cause();

@@ -1,4 +1,4 @@
-//! Asking the server, after requests whose fate is not known, what it has of a run, and mending that.
+//! After requests with an unknown outcome: asking the server for its state of a run, and repairing it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,13 +13,13 @@ use crate::{
     wire,
 };
 
-/// The tag that says in words what a duplicate is.
+/// The tag with a description of a duplicate.
 const NOTE_TAG: &str = "daglight.note";
 
-/// Nodes whose status is mended in one request.
+/// The maximum number of nodes whose status is repaired in one request.
 const MAX_NODES: usize = 1_000;
 
-/// A run as it must be on the server when everything in its outbox is delivered.
+/// The expected state of a run on the server when everything in its outbox is delivered.
 #[derive(Debug)]
 pub(crate) struct Expected {
     run_id: String,
@@ -29,27 +29,27 @@ pub(crate) struct Expected {
     nodes: BTreeMap<String, wire::NodeRunIn>,
 }
 
-/// What an inquiry came to.
+/// The result of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verified {
-    /// The server has the run as it is in the outbox, and no other of its id that has not ended.
+    /// The server has the run as in the outbox, and no other unfinished run with its id.
     AsRecorded {
-        /// Runs that were ended because they are duplicates.
+        /// The number of duplicate runs that were ended.
         duplicates: usize,
-        /// Whether the status, the tags or a node of the run had to be mended.
+        /// Whether the status, the tags or a node of the run had to be repaired.
         mended: bool,
     },
-    /// The server does not have the run any more.
+    /// The server no longer has the run.
     Gone,
 }
 
 impl Expected {
-    /// Reads what an outbox says. `None` where its run has not ended.
+    /// Reads the expected state from an outbox. `None` if its run has not ended.
     ///
     /// # Errors
     /// When the outbox cannot be read.
     pub(crate) fn read(outbox: &Path) -> Result<Option<Self>, OutboxError> {
-        // By the same steps that deliver it, so that both have one idea of what the outbox means.
+        // With the same steps that deliver it, so that both interpret the outbox in the same way.
         let mut steps = Steps::open(outbox, 0, None)?;
         let (mut run, mut end, mut nodes) = (None, None, BTreeMap::<String, wire::NodeRunIn>::new());
         let mut tags = serde_json::Map::new();
@@ -63,7 +63,7 @@ impl Expected {
                 Action::End(outcome, update) => end = Some((outcome, update.run_end_time)),
                 Action::Tasks(part) => {
                     for task in part.body.task_updates {
-                        // The last update of each is what the server must have.
+                        // The last update of each node is what the server must have.
                         nodes.insert(task.node_name.clone(), task);
                     }
                 }
@@ -76,11 +76,11 @@ impl Expected {
     }
 }
 
-/// Compares the server's run with what is expected, and mends status, tags and nodes that a late request has changed. Other
-/// runs with the same run id are ended as failures, with tags that say what they are.
+/// Compares the server's run with the expected state, and repairs status, tags and nodes that a late request has changed. Other
+/// runs with the same run id are ended as failures, with tags that describe them as duplicates.
 ///
 /// # Errors
-/// When the server does not answer, or refuses.
+/// When the server does not respond, or rejects a request.
 pub(crate) fn verify(
     client: &Client,
     link: &RunLink,
@@ -96,39 +96,39 @@ pub(crate) fn verify(
     let wrong: Vec<&wire::NodeRunIn> = expected
         .nodes
         .values()
-        // What the server failed on each time would fail here, too, and is counted as dropped.
+        // A node for which the server always failed would fail here, too, and is counted as dropped.
         .filter(|node| {
             !refused.iter().any(|refused| refused.attribute.is_none() && refused.node == node.node_name)
         })
-        // The status alone: a late request cannot change anything else of a node, since the server keeps the first
-        // start and takes an end only with a status.
+        // Only the status: a late request cannot change anything else of a node, because the server keeps the first start and
+        // accepts an end only with a status.
         .filter(|node| statuses.get(&*node.node_name).is_none_or(|status| *status != node.status))
         .collect();
     let mut mended_nodes = 0;
     for nodes in wrong.chunks(MAX_NODES) {
         mended_nodes += mend(client, link, nodes)?;
     }
-    // Ours only: a user may have added tags on the page, which must stay.
+    // Only ours: a user may have added tags on the page, which must be kept.
     let is_tagged = expected.tags.iter().all(|(key, value)| run.tags.get(key) == Some(value));
     let is_right = run.run_status == wire_name(outcome) && is_tagged;
     if !is_right {
-        // All of them: the server merges tags, and status and tags come in one request.
+        // All of them: the server merges tags, and status and tags are in one request.
         let upsert_tags = Some(expected.tags.clone());
         let update = wire::DagRunUpdate { run_status: run_status(outcome), run_end_time: ended, upsert_tags };
         client.update_run(link.dag_run_id, &update)?;
     }
-    // Last: it is the costliest question, and the run itself must be right whatever comes of it.
+    // Last: it is the most expensive request, and the run itself must be right regardless of it.
     let others = client.find_runs(link.template_id, &expected.run_id, expected.started)?;
     let mut duplicates = 0;
     for other in others.into_iter().filter(|id| *id != link.dag_run_id) {
-        // Ended and marked, because the API deletes nothing.
+        // Ended and marked, because the API cannot delete runs.
         client.update_run(other, &end_of_duplicate(link.dag_run_id, ended))?;
         duplicates += 1;
     }
     Ok(Verified::AsRecorded { duplicates, mended: !is_right || mended_nodes > 0 })
 }
 
-/// Sends nodes as they must be, one by one where the server refuses them together. Returns how many it took.
+/// Sends the expected state of nodes, one by one if the server rejects them together. Returns how many it accepted.
 fn mend(client: &Client, link: &RunLink, nodes: &[&wire::NodeRunIn]) -> Result<usize, CallError> {
     let task_updates = nodes.iter().map(|node| (*node).clone()).collect();
     let update = wire::DagRunsBulkRequest { task_updates, attributes: Vec::new() };
@@ -141,7 +141,7 @@ fn mend(client: &Client, link: &RunLink, nodes: &[&wire::NodeRunIn]) -> Result<u
             }
             Ok(mended)
         }
-        // Refused when it was delivered, too, and counted as dropped then.
+        // It was also rejected when it was delivered, and counted as dropped then.
         Err(error) if error.is_about_payload() => Ok(0),
         Err(error) => Err(error),
     }

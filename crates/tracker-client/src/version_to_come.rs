@@ -1,11 +1,11 @@
-//! The version of an observed run, which is known when the run has ended.
+//! The version of an observed run, which is complete when the run has ended.
 
 use std::{collections::VecDeque, path::Path};
 
 use daglight_run_bundle::outbox::{Event, OutboxError, OutboxReader, Read, SeenDag, Version};
 use serde_json::Value;
 
-/// Reads ahead in an outbox, for the pipeline alone. Holds that and one line.
+/// Reads ahead in an outbox, only for the pipeline. Holds that and one line in memory.
 #[derive(Debug)]
 pub(crate) struct VersionToCome {
     reader: OutboxReader,
@@ -19,8 +19,8 @@ impl VersionToCome {
         Ok(Self { reader: OutboxReader::open(path)?, seen: SeenDag::new(dag_name) })
     }
 
-    /// The version, once the run has ended. It goes on where the call before has stopped, because the outbox of a run that
-    /// goes on is asked again and again. `unwritten` comes behind the file.
+    /// The version, if the run has ended. Each call continues where the previous one stopped, because the outbox of a running run
+    /// is read repeatedly. `unwritten` comes after the file.
     ///
     /// # Errors
     /// When the outbox cannot be read.

@@ -1,4 +1,4 @@
-//! Answers that are far larger than what a server has to say, or repeat what it must not.
+//! Responses that are far larger than necessary, or that contain what must not be repeated.
 
 use std::{
     io::{Read as _, Write as _},
@@ -15,7 +15,7 @@ use crate::{
     server::{Reply, Server},
 };
 
-/// Answers one request with a JSON text of so many bytes.
+/// Responds to one request with a JSON text of that many bytes.
 #[track_caller]
 fn check(bytes: usize, compressed: bool) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -28,7 +28,7 @@ fn check(bytes: usize, compressed: bool) {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 4_096]).unwrap();
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
-        // The client may go away before the end.
+        // The client may disconnect before the end.
         if compressed {
             let _ = stream.write_all(format!("{head}content-encoding: gzip\r\n\r\n").as_bytes());
             let _ = stream.write_all(&body);

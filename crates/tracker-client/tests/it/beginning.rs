@@ -1,4 +1,4 @@
-//! Outboxes that have lost how their run begins, beside a manifest that says it.
+//! Outboxes that have lost the start of their run, next to a manifest that has it.
 
 use std::{fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{
     server::{Reply, Reply::*, Request, Server},
 };
 
-/// Writes the manifest of a run beside its outbox.
+/// Writes the manifest of a run next to its outbox.
 fn write_manifest(recorded: &Recorded) {
     let manifest = json!({
         "format": "daglight_run_bundle", "format_version": 3, "daglight_version": "0.1.0",
@@ -65,18 +65,18 @@ fn check(lines: &[usize], how: fn(&[u8]) -> Vec<u8>, delivered: u64) {
     assert_eq!(version["nodes"][0]["name"], "orders");
     assert_eq!(requests[3].body["tags"]["run_id"], json!(recorded.run_id));
     assert_eq!(requests[3].body["tags"]["environment"], "test");
-    // It is known afterwards what was done.
+    // The result is still known afterwards.
     let (again, _) = sync_again(&recorded);
     assert_eq!((again.delivered, again.ledger), (0, outcome.ledger));
 }
 
-/// To the same address, where nothing is asked.
+/// To the same address, where no request is expected.
 fn sync_again(recorded: &Recorded) -> (SyncOutcome, Vec<Request>) {
     let cursor = recorded.tracker_dir().join("delivery.json");
     let server = Server::start([]);
     let mut stored: Value = serde_json::from_slice(&fs::read(&cursor).unwrap()).unwrap();
     stored["server"] = json!(server.url());
-    // It is that of the file before.
+    // It belongs to the previous content.
     stored.as_object_mut().unwrap().remove("checksum");
     fs::write(&cursor, stored.to_string()).unwrap();
     let synced = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
@@ -89,7 +89,7 @@ fn a_run_is_delivered_from_its_manifest_where_the_outbox_has_lost_the_beginning(
     let zeros = |line: &[u8]| [vec![0; line.len() - 1], b"\n".to_vec()].concat();
     let foreign = |_: &[u8]| b"\xff\xfe not a record\n".to_vec();
     let joined = |line: &[u8]| line[..line.len() / 2].to_vec();
-    // Line 0 is the header, 1 the version, 2 the start of the run; 6 items are behind them in all.
+    // Line 0 is the header, 1 the version, 2 the start of the run; 6 items follow in total.
     for how in [torn, zeros, foreign] {
         check(&[0], how, 6);
         check(&[0, 1], how, 5);
@@ -97,7 +97,7 @@ fn a_run_is_delivered_from_its_manifest_where_the_outbox_has_lost_the_beginning(
         check(&[2], how, 5);
         check(&[0, 1, 2], how, 4);
     }
-    // A line without its end takes the next one with it.
+    // A line without its line feed takes the next one with it.
     check(&[0], joined, 5);
     check(&[1], joined, 4);
 }

@@ -1,4 +1,4 @@
-//! Servers that take compressed requests, and those that do not.
+//! Servers that support compressed requests, and those that do not.
 
 use daglight_run_bundle::DeliveryCounts;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use crate::{
     server::{Reply, Reply::*, Request, Server},
 };
 
-/// So many that a request with all of them is worth compressing.
+/// Enough to make compressing the request worthwhile.
 const ATTRIBUTES: usize = 400;
 
-/// Delivers a run of one large node to a server that takes compressed requests, and returns the requests from the node on.
+/// Delivers a run of one large node to a server that supports compressed requests, and returns the requests from the node on.
 #[track_caller]
 fn deliver(log: Vec<(&'static str, Reply)>) -> (DeliveryCounts, Vec<Request>) {
     let names: Vec<String> = (0..ATTRIBUTES).map(|number| format!("attribute_{number}")).collect();

@@ -1,4 +1,4 @@
-//! The same numbers, whoever counts: the status, the run that goes on, and its delivery, whatever the file looks like.
+//! The counts of the status, the running run and its delivery agree, whatever the file looks like.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn check_balanced(ledger: &DeliveryCounts) {
     assert_eq!(ledger.produced, ledger.delivered + ledger.waiting + ledger.dropped_total(), "{ledger:?}");
 }
 
-/// The counts of an outbox with that content: before anybody has opened it for writing, and by whoever has.
+/// The counts of an outbox with that content: before it is opened for writing, and from the process that opened it.
 fn accounts(content: &[u8]) -> (TempDir, DeliveryCounts, DeliveryCounts) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("outbox.jsonl"), content).unwrap();
@@ -52,7 +52,7 @@ fn a_delivery_counts_what_the_status_does_wherever_the_file_ends() {
     let whole = whole();
     let lines: Vec<usize> =
         whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
-    // From the line on that starts the run, each line as a whole and torn.
+    // From the line that starts the run on, each line complete and torn.
     let cuts: Vec<usize> = lines[2..].iter().flat_map(|end| [*end - 1, *end, *end + 9]).collect();
     for length in cuts.into_iter().filter(|length| *length <= whole.len()) {
         let (folder, before, _) = accounts(&whole[..length]);

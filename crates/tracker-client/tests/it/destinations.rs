@@ -21,7 +21,7 @@ fn end() -> (&'static str, Reply) {
     (END_RUN, Json(run(json!({}))))
 }
 
-/// A server that goes away and comes back under its address.
+/// A server that goes away and comes back at the same address.
 struct Place(String);
 
 impl Place {
@@ -58,7 +58,7 @@ fn a_server_that_had_a_part_of_a_run_gets_the_rest_after_another_one_got_it_all(
     let (elsewhere, _) = other.sync(&recorded, all);
     assert_eq!((elsewhere.delivered, elsewhere.ledger.waiting), (6, 0));
 
-    // It is asked whether it has the run still, and gets what it lacks and nothing else.
+    // It is asked whether it still has the run, and gets only what it lacks.
     let (back, requests) = one.sync(&recorded, vec![(RUN, Json(on_server(&recorded))), (LOG, Empty), end()]);
     assert_eq!((back.delivered, back.ledger.waiting, back.status), (3, 0, Some(Outcome::Success)));
     assert_eq!(requests[1].body["task_updates"].as_array().unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! What the delivery does when things go wrong on the way.
+//! What the delivery does if something fails on the way.
 
 use std::{net::TcpListener, time::Duration};
 

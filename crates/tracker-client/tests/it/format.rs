@@ -1,4 +1,4 @@
-//! An outbox that the first version of the format wrote, which every later one reads.
+//! An outbox written in the first version of the format, which all later versions must read.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{recorded::*, server::Reply::*, server::Server};
 
-/// One record of each kind, attributes of several kinds among them. It is not made again.
+/// One record of each kind, including attributes of several kinds. Never regenerate it.
 const VERSION_1: &[u8] = include_bytes!("outbox_v1.jsonl");
 
 #[test]

@@ -1,4 +1,4 @@
-//! Runs whose pipeline is known when they have ended: nothing is sent before it.
+//! Runs whose pipeline is complete only at their end: nothing is sent before.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -36,7 +36,7 @@ fn begin(recorded: &Recorded, tracker: &Tracker) {
     tracker.observed_run_started(&name, recorded.run_id, BTreeMap::new());
 }
 
-/// Two nodes, of which the second reads the first. What it reads is seen after its start.
+/// Two nodes, of which the second reads the first. The dependency is seen after its start.
 fn two_nodes(tracker: &Tracker) {
     let seen = |node: Node| tracker.record(&Event::NodeSeen(Box::new(node)));
     seen(node("orders", &[]));
@@ -106,7 +106,7 @@ fn a_delivery_waits_for_the_end_of_the_run_and_so_does_a_synchronisation() {
     let tracker = recorded.start(Some(connection(&server)));
     begin(&recorded, &tracker);
     two_nodes(&tracker);
-    // Everything before it was read, and nothing of it is sent.
+    // Everything before it was read, and nothing is sent.
     let ledger = tracker.flush(TIMEOUT);
     assert_eq!((ledger.delivered, ledger.waiting, ledger.dropped_total()), (0, 6, 0), "{ledger:?}");
     tracker.task_finished("late", Outcome::Success, Vec::new());

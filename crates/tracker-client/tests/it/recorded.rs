@@ -1,4 +1,4 @@
-//! A small run, and what a server says about it.
+//! A small run, and the responses of a server about it.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ pub(crate) const LOG: &str = "PUT /api/v1/dag_runs_bulk?dag_run_id=7";
 pub(crate) const FIND_ATTRIBUTES: &str = "GET /api/v1/node_runs/by_run_ids/7?node_name=orders";
 pub(crate) const END_RUN: &str = "PUT /api/v1/dag_runs/7/";
 
-/// Enough for every pause in these tests, and never waited for when things go well.
+/// Enough for every pause in these tests; it never elapses if everything works.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A folder, and a run in it that can be recorded at any time.
@@ -114,7 +114,7 @@ pub(crate) fn node_with(attributes: &[&str]) -> Value {
     json!([{ "node_name": "orders", "attributes": attributes }])
 }
 
-/// What a server is asked until it knows a new version and its first run.
+/// The requests until the server knows a new version and its first run.
 pub(crate) fn until_run() -> Vec<(&'static str, Reply)> {
     vec![
         (PROJECT, Json(project())),

@@ -1,4 +1,4 @@
-//! A loopback server that follows a script, and fails on anything that is not in it.
+//! A loopback server that follows a script, and fails on any other request.
 
 use std::{
     collections::VecDeque,
@@ -15,26 +15,26 @@ use std::{
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-/// What the server does with a request.
+/// The reaction of the server to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// Answers 200 with this.
+    /// Responds with 200 and this body.
     Json(Value),
-    /// The same, and says that requests may be compressed.
+    /// The same, and declares that requests may be compressed.
     JsonTakingGzip(Value),
-    /// Answers 200 with an empty body.
+    /// Responds with 200 and an empty body.
     Empty,
-    /// Answers with a status and a body.
+    /// Responds with a status and a body.
     Status(u16, &'static str),
-    /// Closes the connection without an answer.
+    /// Closes the connection without a response.
     Close,
-    /// Keeps the connection open without an answer.
+    /// Keeps the connection open without a response.
     Hang,
-    /// Closes the connection in the middle of the answer.
+    /// Closes the connection in the middle of the response.
     Truncated,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Method, path and query.
@@ -54,7 +54,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers requests in this order. Each is recognised by how its line (method, path, query) begins.
+    /// Responds to requests in this order. Each is recognised by the beginning of its line (method, path, query).
     pub(crate) fn start(script: impl IntoIterator<Item = (&'static str, Reply)>) -> Self {
         Self::start_at(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
@@ -101,7 +101,7 @@ impl Server {
         }
     }
 
-    /// The requests that came. Fails when they were not those of the script.
+    /// The received requests. Fails if they were not those of the script.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Vec<Request> {
         self.stop.store(true, Ordering::SeqCst);

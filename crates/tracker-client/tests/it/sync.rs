@@ -22,7 +22,7 @@ fn sync(
     script: Vec<(&'static str, Reply)>,
 ) -> (SyncOutcome, Vec<Request>) {
     let server = Server::start(script);
-    // Also a timeout without an end has one.
+    // An infinite timeout must also end.
     let outcome =
         sync_bundle(&recorded.tracker_dir(), &connection(&server), evidence, Duration::MAX).unwrap();
     (outcome, server.finish())
@@ -84,7 +84,7 @@ fn a_run_that_may_still_appear_is_not_created_again_at_once() {
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     server.finish();
 
-    // The ids of project and version are asked for again, as the database may be another one by now.
+    // The ids of project and version are requested again, because the database may be another one by now.
     let found =
         || vec![(PROJECT, Json(project())), (FIND_VERSION, Json(version())), (FIND_RUN, Json(json!([])))];
     let server = Server::start_at(TcpListener::bind(&address).unwrap(), found());
@@ -96,7 +96,7 @@ fn a_run_that_may_still_appear_is_not_created_again_at_once() {
     let mut settled: Value = serde_json::from_slice(&fs::read(&cursor).unwrap()).unwrap();
     assert!(settled["run_settles"].is_string());
     settled["run_settles"] = json!("2026-01-01T00:00:00Z");
-    // It is that of the file before.
+    // It belongs to the previous content.
     settled.as_object_mut().unwrap().remove("checksum");
     fs::write(&cursor, settled.to_string()).unwrap();
     let again = script([found(), vec![(CREATE_RUN, Json(run(json!({}))))]]);
@@ -172,7 +172,7 @@ fn an_outbox_without_its_end_is_completed_by_what_else_is_known() {
     assert_eq!(requests[5].body["run_status"], "SUCCESS");
 }
 
-/// One server has the run already, and another one gets it.
+/// One server already has the run, and another one gets it.
 #[test]
 fn what_another_server_got_is_reported_as_delivered() {
     let recorded = Recorded::whole(&[]);

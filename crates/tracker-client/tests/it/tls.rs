@@ -1,4 +1,4 @@
-//! Servers whose certificate no authority of this system has signed.
+//! Servers whose certificate is not signed by an authority of this system.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
 
-/// A server with a certificate of its own for `localhost`, which answers every request with one JSON object.
+/// A server with a self-signed certificate for `localhost`, which responds to every request with one JSON object.
 struct Server {
     url: String,
     folder: TempDir,
@@ -40,7 +40,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-                // A client that refuses breaks the connection.
+                // A client that rejects it breaks the connection.
                 let _ = answer(StreamOwned::new(tls, stream.unwrap()));
             }
         });

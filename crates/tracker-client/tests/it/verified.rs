@@ -1,4 +1,4 @@
-//! Requests whose fate is not known: what the server is asked afterwards, and what is put right.
+//! Requests with an unknown outcome: what the server is asked afterwards, and what is repaired.
 
 use std::fs;
 
@@ -41,7 +41,7 @@ fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome
     if let Ok(text) = fs::read(&cursor) {
         let mut stored: Value = serde_json::from_slice(&text).unwrap();
         stored["server"] = json!(server.url());
-        // It is that of the file before.
+        // It belongs to the previous content.
         stored.as_object_mut().unwrap().remove("checksum");
         fs::write(&cursor, stored.to_string()).unwrap();
     }
@@ -50,7 +50,7 @@ fn sync(recorded: &Recorded, script: Vec<(&'static str, Reply)>) -> (SyncOutcome
     (outcome, server.finish())
 }
 
-/// Has what is unverified be so no longer than until now.
+/// Lets the unverified period end now.
 fn let_time_pass(recorded: &Recorded) {
     change_cursor(recorded, |cursor| {
         assert!(cursor["unverified_until"].is_string(), "{cursor:#}");
@@ -165,7 +165,7 @@ fn what_a_late_request_has_changed_is_put_right() {
     assert_eq!(duplicate["upsert_tags"]["daglight.duplicate_of"], "7");
 }
 
-/// Delivers a run whose request that starts so is answered this way first. Whether it is unverified then.
+/// Delivers a run where the first request with this beginning gets this response, and checks whether it is unverified then.
 #[track_caller]
 fn check(start: &'static str, answer: Reply, is_unverified: bool) {
     let recorded = Recorded::whole(&[]);
@@ -179,7 +179,7 @@ fn check(start: &'static str, answer: Reply, is_unverified: bool) {
     ];
     let place = all.iter().position(|(line, _)| *line == start).unwrap();
     if start == CREATE_RUN {
-        // Before it is made again the server is asked for it, which has it.
+        // Before the run is created again, the server is asked for it, and has it.
         all[place] = (FIND_RUN, Json(json!([tagged(&recorded, 7, "RUNNING")])));
     }
     all.insert(place, (start, answer.clone()));
@@ -194,13 +194,13 @@ fn check(start: &'static str, answer: Reply, is_unverified: bool) {
 
 #[test]
 fn what_cannot_do_harm_when_it_comes_late_needs_no_verification() {
-    // The run itself may be made twice.
+    // The run itself may be created twice.
     check(CREATE_RUN, Status(500, "oh"), true);
     check(CREATE_RUN, Status(503, ""), true);
     check(CREATE_RUN, Status(504, ""), true);
     check(CREATE_RUN, Json(json!("<html>")), true);
     check(CREATE_RUN, Close, true);
-    // Nothing has reached the server, or all that it has can be said twice.
+    // Nothing has reached the server, or repeating it is harmless.
     check(LOG, Status(429, ""), false);
     check(LOG, Json(json!({ "hello": "world" })), false);
     check(END_RUN, Status(503, ""), false);
@@ -222,7 +222,7 @@ fn a_process_that_ends_during_a_request_leaves_it_unverified() {
     drop(tracker);
 }
 
-/// Delivers a run, puts another one in its place on the server, and records one more event.
+/// Delivers a run, replaces it with another one on the server, and records one more event.
 #[track_caller]
 fn replaced(answer: Reply) -> Vec<Request> {
     let recorded = Recorded::new();

@@ -1,4 +1,4 @@
-//! What a run's log says about a server that is not there.
+//! What a run logs about an unreachable server.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::{
     server::{Reply, Server},
 };
 
-/// Counts warnings and errors of the threads that it is the default of.
+/// Counts warnings and errors of the threads for which it is the default subscriber.
 #[derive(Debug, Clone, Default)]
 struct Warnings(Arc<Mutex<u64>>);
 
