@@ -1,4 +1,4 @@
-//! The heartbeat alone, in a plain program: what is active, and what the process uses meanwhile.
+//! The heartbeat on its own, in a plain program: what is active, and what the process uses.
 //!
 //! `cargo run -p daglight-heartbeat --example beats`
 
@@ -17,7 +17,7 @@ fn main() {
     let on_beat = move |beat: &Beat| {
         let active: Vec<&str> = beat.active_tasks.iter().map(|task| task.name.as_str()).collect();
         let megabytes = beat.process.resident_bytes.unwrap_or_default() >> 20;
-        // Nobody may listen any more.
+        // The receiver may be gone.
         let _ = said.send(format!("beat {}: [{}], {megabytes} MB", beat.sequence, active.join(", ")));
     };
     let heartbeat = Heartbeat::start(config, Arc::new(NoProgress), Box::new(on_beat));

@@ -1,4 +1,4 @@
-//! What one beat says.
+//! The content of a beat.
 
 use std::time::Duration;
 
@@ -23,32 +23,32 @@ pub struct Beat {
     pub uptime_seconds: f64,
     /// The stage that was entered last and is still open.
     pub stage: Option<String>,
-    /// What runs, in the order of its start.
+    /// The running tasks, in the order of their start.
     pub active_tasks: Vec<ActiveTask>,
-    /// The nodes that wait for their turn, and those that are done.
+    /// The nodes that have not started, and those that have ended.
     pub nodes: Nodes,
-    /// What the queries of the run have moved so far.
+    /// The rows and bytes that the queries of the run have moved so far.
     pub moved: Moved,
-    /// The same for each second since the beat before. `None` at the first beat.
+    /// The same per second since the previous beat. `None` at the first beat.
     pub rates: Option<Rates>,
     /// The memory that queries have reserved; `None` without a session.
     pub memory: Option<MemoryUse>,
-    /// The threads of the async runtime; `None` where the run has none.
+    /// The threads of the async runtime; `None` if the run has none.
     pub runtime: Option<RuntimeUse>,
-    /// What the process uses.
+    /// The resources that the process uses.
     pub process: ProcessFacts,
     /// Queries that make no progress.
     pub stalls: Vec<Stall>,
-    /// Whether anything moves: false while all nodes and queries that run are among those that make no progress.
+    /// Whether anything makes progress: false if all running nodes and queries are stalled.
     #[serde(default = "moves")]
     pub is_moving: bool,
-    /// Which of those are new with this beat, and which of the one before are over.
+    /// Which stalls are new with this beat, and which have ended since the previous one.
     pub stall_changes: StallChanges,
-    /// Why the evidence of this beat is not on disk, where it should be.
+    /// Why the evidence of this beat could not be written.
     pub evidence_error: Option<Warning>,
 }
 
-/// Beats of older versions do not say it.
+/// Beats of older versions lack the field.
 const fn moves() -> bool {
     true
 }
@@ -56,18 +56,18 @@ const fn moves() -> bool {
 /// How fast a run moves rows and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Rows that scans returned, for each second.
+    /// Rows that scans returned, per second.
     pub rows_read: f64,
-    /// Rows that sinks took, for each second.
+    /// Rows that sinks accepted, per second.
     pub rows_written: f64,
-    /// Bytes that scans read from storage, for each second.
+    /// Bytes that scans read from storage, per second.
     pub bytes_read: f64,
-    /// Bytes that sinks wrote to storage, for each second.
+    /// Bytes that sinks wrote to storage, per second.
     pub bytes_written: f64,
 }
 
 impl Rates {
-    /// The rates between two moments. `None` where no time is between them.
+    /// The rates between two points in time. `None` if no time has passed.
     pub(crate) fn between(before: &Moved, now: &Moved, elapsed: Duration) -> Option<Self> {
         let seconds = elapsed.as_secs_f64();
         let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
@@ -90,7 +90,7 @@ mod tests {
         let now = Moved { rows_read: 300, bytes_written: 7, ..before };
         let rates = Rates::between(&before, &now, Duration::from_millis(500)).unwrap();
         assert_eq!(rates, Rates { rows_read: 400.0, ..Rates::default() });
-        // A query that was forgotten moves nothing back.
+        // If a query is no longer counted, the rates do not become negative.
         assert_eq!(Rates::between(&now, &before, Duration::from_secs(1)), Some(Rates::default()));
         assert_eq!(Rates::between(&before, &now, Duration::ZERO), None);
     }

@@ -1,4 +1,4 @@
-//! The thread that beats.
+//! The thread of the heartbeat.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,19 +26,19 @@ use crate::{
     stall::StallDetector,
 };
 
-/// The shortest interval, so that a wrong setting does not take a core.
+/// The minimum interval, so that a wrong setting does not occupy a core.
 pub(crate) const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Between two beats the evidence is kept up to date more often while the run is young, so that of a process that is
-/// killed early it is known how long it ran: after this part of its age,
+/// Between two beats the evidence is updated more often while the run is young, so that it is known how long a process ran that was
+/// killed early: after this share of its age,
 const SIGN_SHARE: u32 = 4;
-/// but not more often than this.
+/// but at most this often.
 const MIN_SIGN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Between two beats so much time counts for what stands still, or twice the interval where that is more.
+/// The maximum time between two beats that counts towards stalls, or twice the interval if that is more.
 const MOST_SEEN: Duration = Duration::from_secs(1);
 
-/// The longest interval: no run is that long.
+/// The maximum interval: no run is that long.
 const MAX_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What the thread owns.
@@ -53,17 +53,17 @@ pub(crate) struct Beating {
     open_stalls: OpenStalls,
     stacks: StackSampler,
     process: ProcessWatch,
-    /// What had moved at the last beat, and when that was.
+    /// What had been moved at the last beat, and the time of that.
     moved: Option<(Instant, Moved)>,
-    /// When the last beat was taken, by both clocks.
+    /// The time of the last beat, by both clocks.
     last_taken: Option<(Instant, DateTime<Utc>)>,
     evidence: ProcessEvidence,
-    /// Where the evidence is kept, if anywhere.
+    /// The path of the evidence, if it is written.
     evidence_path: Option<PathBuf>,
     warned: Warned,
 }
 
-/// What has been said, so that it is said once.
+/// The warnings that were already given, so that each is given once.
 #[derive(Default)]
 struct Warned {
     progress: bool,
@@ -102,12 +102,12 @@ impl Beating {
     pub(crate) fn run(mut self) {
         let _exit = Exit(Arc::clone(&self.shared));
         let mut next = self.started + self.interval;
-        // Before anything asks for the stop: a run that ends at once has a beat too.
+        // Before checking for the stop: a run that ends at once has a beat, too.
         self.beat();
         loop {
             let now = Instant::now();
-            // Rarer as the run grows older: most processes that are killed are killed early, and a long run must not
-            // write a file ten times a second.
+            // Less often as the run grows older: most processes that are killed are killed early, and a long run must not write a
+            // file ten times a second.
             let sign = now + (now.duration_since(self.started) / SIGN_SHARE).max(MIN_SIGN_PAUSE);
             if self.stopped_before(sign.min(next)) {
                 break;
@@ -120,25 +120,25 @@ impl Beating {
                 continue;
             }
             self.beat();
-            // Beats that were missed are not made up for.
+            // Missed beats are not made up for.
             next = (next + self.interval).max(Instant::now());
         }
         self.record_stop(clock::utc_now());
-        // Nobody listens any more, and a run that ends well needs no evidence.
+        // Nobody is listening any more, and a run that ends normally needs no evidence.
         let _ = self.write_evidence();
     }
 
-    /// Says between two beats that the process lives, and what it does.
+    /// Between two beats, records that the process is alive, and what it is doing.
     fn sign_of_life(&mut self) {
         let (stage, active_tasks) = self.shared.board.state();
         let (now, process) = (clock::utc_now(), self.process.facts());
-        // A process that takes all memory there is does not live until the next beat.
+        // A process that runs out of memory may not live until the next beat.
         self.record_resources(now, process);
         self.evidence.last_seen_at = Some(now);
         self.evidence.signed_at = Some(Utc::now());
         self.evidence.stage = stage;
         self.evidence.active_tasks = active_tasks;
-        // What goes wrong here goes wrong at the next beat too, which reports it.
+        // If this fails, so will the next beat, which reports it.
         let _ = self.write_evidence();
     }
 
@@ -153,9 +153,9 @@ impl Beating {
         self.sequence += 1;
         let mut beat = self.take(clock::utc_now());
         beat.stall_changes = self.record(&mut beat);
-        // In front of the callback, which may panic or take its time.
+        // Before the callback, which may panic or be slow.
         beat.evidence_error = self.write_evidence();
-        // Only this thread distinguishes a stalled run from a dead one, so it outlives what others do on it.
+        // Only this thread can tell a stalled run from a dead one, so it must survive a panic in the callback.
         let called = catch_unwind(AssertUnwindSafe(|| (self.on_beat)(&beat)));
         if called.is_err() && !std::mem::replace(&mut self.warned.callback, true) {
             let code = WarningCode::Panicked.name();
@@ -164,7 +164,7 @@ impl Beating {
     }
 
     fn take(&mut self, now: DateTime<Utc>) -> Beat {
-        // It asks operators for their metrics, among them those of the program.
+        // It asks operators for their metrics, including custom ones of the program.
         let sampled = catch_unwind(AssertUnwindSafe(|| self.progress.sample()));
         if sampled.is_err() && !std::mem::replace(&mut self.warned.progress, true) {
             let code = WarningCode::Panicked.name();
@@ -200,8 +200,8 @@ impl Beating {
         }
     }
 
-    /// What of the time since the last beat nobody can answer for: the machine slept, its clock was set, or it had no time for
-    /// beats.
+    /// The part of the time since the last beat that was not observed: the machine was suspended, its clock was changed, or the
+    /// thread got no processor time.
     fn unseen_until(&mut self, now: DateTime<Utc>) -> TimeDelta {
         let taken = Instant::now();
         let Some((before, at)) = self.last_taken.replace((taken, now)) else { return TimeDelta::zero() };
@@ -209,12 +209,11 @@ impl Beating {
         (now - at) - TimeDelta::from_std((taken - before).min(most)).unwrap_or_default()
     }
 
-    /// Takes a beat into the evidence, and returns which stalls began or ended with it. A stall keeps its class until another
-    /// one is certain.
+    /// Records a beat in the evidence, and returns which stalls began or ended with it. A stall keeps its class until another one
+    /// is certain.
     fn record(&mut self, beat: &mut Beat) -> StallChanges {
         let evidence = &mut self.evidence;
-        // The longest pause is kept, because it is how a machine that slept or a process that was stopped shows
-        // afterwards.
+        // The longest pause is kept, because it later shows that the machine was suspended or the process stopped.
         let gap_seconds = (beat.at - evidence.last_beat_at).as_seconds_f64();
         evidence.longest_gap_seconds = evidence.longest_gap_seconds.max(gap_seconds);
         evidence.last_beat_at = beat.at;
@@ -229,7 +228,7 @@ impl Beating {
         self.open_stalls.record(&mut self.evidence.stalls, beat.at, &mut beat.stalls, sample)
     }
 
-    /// The end in good order. Nothing runs any more, and the resources are those of the whole run.
+    /// The normal end. Nothing is running any more, and the resources are those of the whole run.
     fn record_stop(&mut self, now: DateTime<Utc>) {
         self.evidence.stopped_at = Some(now);
         self.evidence.stage = None;
@@ -247,7 +246,7 @@ impl Beating {
         self.evidence.peak_resident_bytes = self.evidence.peak_resident_bytes.max(process.resident_bytes);
     }
 
-    /// Why that did not work.
+    /// Writes the evidence, and returns the reason if that failed.
     pub(crate) fn write_evidence(&self) -> Option<Warning> {
         let path = self.evidence_path.as_ref()?;
         let error = self.evidence.write(path).err()?;
@@ -260,7 +259,7 @@ impl Beating {
     }
 }
 
-/// What the handle and the thread share.
+/// The state shared by the handle and the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     control: Mutex<Control>,
@@ -270,7 +269,7 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 pub(crate) struct Control {
-    /// Whether the thread is asked to end.
+    /// Whether the thread should end.
     pub(crate) stop: bool,
     /// Whether it has ended.
     pub(crate) exited: bool,
@@ -282,7 +281,7 @@ impl Shared {
     }
 }
 
-/// Whether something runs that is not among the stalls, or nothing runs at all.
+/// Whether something is running that is not stalled, or nothing is running at all.
 fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
     let stands = |query: &QueryProgress| stalls.iter().any(|stall| stall.query_id == query.query_id);
     let waits = |node: &NodeProgress| stalls.iter().any(|stall| stall.node.as_ref() == Some(&node.name));
@@ -295,7 +294,7 @@ fn is_moving(sample: &Sample, stalls: &[Stall]) -> bool {
         || (!sample.has_query_without_node() && sample.statements.iter().any(|statement| !rests(statement)))
 }
 
-/// Notifies whoever stops the heartbeat that its thread has ended, in whatever way.
+/// Notifies the code that stops the heartbeat when its thread ends, for any reason.
 struct Exit(Arc<Shared>);
 
 impl Drop for Exit {

@@ -1,4 +1,4 @@
-//! The tasks and stages that are open, as a beat shows them.
+//! The open tasks and stages, for beats.
 
 #![expect(clippy::disallowed_methods, reason = "an entry has the time at which it is opened")]
 
@@ -9,7 +9,7 @@ use std::{
 
 use daglight_run_bundle::{ActiveTask, clock};
 
-/// What is open, in the order of its start.
+/// The open entries, in the order of their start.
 #[derive(Debug, Default)]
 pub(crate) struct Board(Mutex<Entries>);
 
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Board {
-    /// The stage that is shown, and the tasks that run.
+    /// The current stage, and the running tasks.
     pub(crate) fn state(&self) -> (Option<String>, Vec<ActiveTask>) {
         let entries = self.entries();
         let stage = entries.active(Kind::Stage).next_back().map(|stage| stage.name.clone());
@@ -44,7 +44,7 @@ impl Entries {
     }
 }
 
-/// An entry of the board, which is on it until this is dropped.
+/// An entry of the board, which is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Open {
     board: Arc<Board>,
@@ -55,7 +55,7 @@ impl Open {
     pub(crate) fn new(board: &Arc<Board>, kind: Kind, name: String) -> Self {
         let task = ActiveTask { name, since: clock::utc_now() };
         let mut entries = board.entries();
-        // By a number and not by the name: the same node may run twice at once, and each end takes its own entry away.
+        // By number instead of name: the same node may run twice at once, and each end removes its own entry.
         let id = entries.next;
         entries.next += 1;
         entries.open.insert(id, (kind, task));

@@ -1,19 +1,19 @@
-//! How a heartbeat beats.
+//! The configuration of a heartbeat.
 
 use std::{path::PathBuf, time::Duration};
 
 use crate::stall::StallAfter;
 
-/// How a heartbeat beats.
+/// The configuration of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatConfig {
     /// The time between two beats; from 10 ms to a year.
     pub interval: Duration,
     /// The times without progress after which a query or a node counts as stalled.
     pub stall_after: StallAfter,
-    /// Whether the stacks of the threads that hold something up are sampled when a stall begins, where the platform allows it.
+    /// Whether to sample the stacks of blocked threads when a stall begins, on platforms that support it.
     pub stacks: bool,
-    /// Where to keep the evidence that this process lives; nowhere if `None`.
+    /// Where to write the evidence that this process is alive; not at all if `None`.
     pub evidence: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! The heartbeat of a run, as its owner holds it. What its thread does is in `beating`.
+//! The handle of a run's heartbeat. The work of its thread is in `beating`.
 
 use std::{
     io,
@@ -37,14 +37,14 @@ pub struct Heartbeat {
     problem: Option<io::Error>,
 }
 
-/// A task that runs until this is dropped.
+/// A task that is running until this is dropped.
 #[derive(Debug)]
 #[must_use = "the task ends when this is dropped"]
 pub struct TaskGuard {
     _open: Open,
 }
 
-/// A stage that lasts until this is dropped.
+/// A stage that is open until this is dropped.
 #[derive(Debug)]
 #[must_use = "the stage ends when this is dropped"]
 pub struct StageGuard {
@@ -52,10 +52,10 @@ pub struct StageGuard {
 }
 
 impl Heartbeat {
-    /// Starts the thread. `on_beat` is called on it with every beat, the first one at once, so that a run of any length has
-    /// one; it is not called any more once the heartbeat was stopped. Neither its panics nor those of `progress` leave the
-    /// thread. The evidence is written before this returns. Where no thread can be started, nothing beats, and
-    /// [`Heartbeat::problem`] says why.
+    /// Starts the thread. `on_beat` is called on it with every beat, the first one immediately, so that even the shortest run has
+    /// one; it is not called any more after the heartbeat was stopped. Panics in it and in `progress` are caught on the thread. The
+    /// evidence is written before this returns. If no thread can be started, there are no beats, and [`Heartbeat::problem`] returns
+    /// the reason.
     pub fn start(
         config: HeartbeatConfig,
         progress: Arc<dyn Progress>,
@@ -63,9 +63,8 @@ impl Heartbeat {
     ) -> Self {
         let shared = Arc::new(Shared::default());
         let beating = Beating::new(config, Arc::clone(&shared), progress, on_beat);
-        // What goes wrong here goes wrong at the first beat, which reports it.
-        // Before the thread starts, so that the evidence of the process is there from the first moment on: a run
-        // that is killed at once is known to be dead.
+        // Before the thread starts, so that the evidence of the process exists from the beginning: a run that is killed at once is
+        // known to be dead. If writing fails, so will the first beat, which reports it.
         let _ = beating.write_evidence();
         let started = thread::Builder::new().name("daglight-beat".into()).spawn(move || beating.run());
         let problem = started.err();
@@ -75,22 +74,22 @@ impl Heartbeat {
         Self { shared, problem }
     }
 
-    /// Why nothing beats: the system gave no thread. `None` where it beats.
+    /// Why there are no beats: the system could not start a thread. `None` if there are.
     pub fn problem(&self) -> Option<&io::Error> {
         self.problem.as_ref()
     }
 
-    /// Says that a task runs from now until the guard is dropped.
+    /// Declares that a task is running from now until the guard is dropped.
     pub fn task_started(&self, name: impl Into<String>) -> TaskGuard {
         TaskGuard { _open: Open::new(&self.shared.board, Kind::Task, name.into()) }
     }
 
-    /// Says that a stage lasts from now until the guard is dropped. The stage entered last is the one shown.
+    /// Declares that a stage is open from now until the guard is dropped. The stage that was entered last is the one shown.
     pub fn stage_started(&self, name: impl Into<String>) -> StageGuard {
         StageGuard { _open: Open::new(&self.shared.board, Kind::Stage, name.into()) }
     }
 
-    /// Stops the beat. Returns when the thread has ended, or after two seconds when a callback holds it.
+    /// Stops the heartbeat. Returns when the thread has ended, or after two seconds if a callback blocks it.
     pub fn stop(self) {
         drop(self);
     }
@@ -101,7 +100,7 @@ impl Drop for Heartbeat {
         let mut control = self.shared.control();
         control.stop = true;
         self.shared.changed.notify_all();
-        // With a limit and not by joining: the callback writes spans, and may be held by a disk that hangs.
+        // With a timeout instead of joining: the callback writes spans, and may be blocked by a hanging disk.
         let waited = self.shared.changed.wait_timeout_while(control, STOP_TIMEOUT, |control| !control.exited);
         let has_exited = waited.unwrap_or_else(PoisonError::into_inner).0.exited;
         // Without the lock: the program's subscriber may do anything.
@@ -161,7 +160,7 @@ mod tests {
         let (heartbeat, beats) = started(config(MIN_INTERVAL), NoProgress);
         assert_eq!((beats.recv().unwrap().sequence, beats.recv().unwrap().sequence), (1, 2));
         heartbeat.stop();
-        // The sender lives on the thread: when it is gone, nothing is left that could beat.
+        // The sender lives on the thread: when it is gone, no more beats are possible.
         let stopped = clock::utc_now();
         assert!(beats.iter().all(|beat| beat.at <= stopped));
     }
@@ -174,7 +173,7 @@ mod tests {
         let _outer = heartbeat.stage_started("write");
         let inner = heartbeat.stage_started("register");
         let next = |tasks: &[&str], stage: &str| {
-            // The beat in flight may have been taken before the change.
+            // A beat in progress may have been taken before the change.
             let matches = |beat: &Beat| {
                 let names: Vec<_> = beat.active_tasks.iter().map(|task| task.name.as_str()).collect();
                 names == tasks && beat.stage.as_deref() == Some(stage)

@@ -1,12 +1,12 @@
-//! The beat of a run on its own thread: stages, active tasks, IO counters, stall detection, process evidence.
+//! The heartbeat of a run on its own thread: stages, active tasks, IO counters, stall detection, process evidence.
 //!
-//! A [`Heartbeat`] is an operating system thread, because a blocking function inside a query holds the threads of the
-//! runtime. Each [`Beat`] says what is active, what the process has used, and which queries make no progress. The same
-//! facts go into `heartbeat.json`, from which [`ProcessEvidence`](daglight_run_bundle::ProcessEvidence) shows later whether the process still lives, and
-//! what it was doing when it was last seen.
+//! A [`Heartbeat`] is an operating system thread, because a blocking function inside a query blocks the threads of the runtime.
+//! Each [`Beat`] contains what is active, what the process has used, and which queries make no progress. The same facts are written
+//! to `heartbeat.json`, from which [`ProcessEvidence`](daglight_run_bundle::ProcessEvidence) shows later whether the process is
+//! still alive, and what it was doing when it was last seen.
 //!
-//! How DataFusion's progress becomes [`QueryProgress`] belongs to `daglight-run-session`; what a beat becomes in
-//! traces and metrics, to `daglight-otel-bridge`.
+//! Converting DataFusion's progress to [`QueryProgress`] belongs to `daglight-run-session`; converting beats to traces and metrics,
+//! to `daglight-otel-bridge`.
 
 mod config;
 mod heartbeat;

@@ -1,28 +1,28 @@
-//! The stalls that last, and which of them began or ended with a beat.
+//! The stalls that are going on, and which of them began or ended with a beat.
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{Stall, StallClass, StallEpisode, StallLog, StalledThread};
 use serde::{Deserialize, Serialize};
 
-/// The stalls that last, of which a [`StallLog`] is kept in bounded memory.
+/// The stalls that are going on; the [`StallLog`] keeps them in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct OpenStalls(Vec<OpenStall>);
 
 #[derive(Debug)]
 struct OpenStall {
-    /// As it is known.
+    /// The stall as currently known.
     stall: Stall,
-    /// The class that the last beat has seen, where that is another one.
+    /// The class that the last beat has seen, if it differs.
     doubt: Option<StallClass>,
 }
 
 impl OpenStalls {
     const MAX_EPISODES: usize = 100;
 
-    /// Takes in the stalls that last at this moment, and returns those that began or ended with it: what lasts is not
-    /// reported again. One that has another class than before gets it when two beats in a row have seen it, because a single
-    /// beat may fall between two steps of what is just going on. Until then `stalls` has what is known of it. `look` is called
-    /// with each that begins or gets another class, to find out more of it; what it finds stays for as long as the stall lasts.
+    /// Records the current stalls, and returns those that began or ended since: one that is still going on is not reported again. A
+    /// stall changes its class when two consecutive beats have seen the new one, because a single beat may come between two steps.
+    /// Until then `stalls` has the known class. `look` is called with each stall that begins or changes its class, to collect more
+    /// facts, which are kept for as long as the stall lasts.
     pub(crate) fn record(
         &mut self,
         log: &mut StallLog,
@@ -63,7 +63,7 @@ impl OpenStalls {
                 episode.stall.clone_from(better);
             }
         }
-        // All of them count, also those that are not kept.
+        // All of them are counted, even those that are not kept.
         log.count += changes.began.len() as u64;
         let kept = changes.began.iter().take(Self::MAX_EPISODES.saturating_sub(log.episodes.len()));
         log.episodes.extend(kept.map(|stall| StallEpisode { stall: stall.clone(), ended: None }));
@@ -71,7 +71,7 @@ impl OpenStalls {
     }
 }
 
-/// Gives threads the stacks that they had when the stall began.
+/// Restores the stacks that threads had when the stall began.
 fn keep_stacks(before: &[StalledThread], now: &mut [StalledThread]) {
     for thread in now {
         let known = before.iter().find(|known| known.number == thread.number);
@@ -86,11 +86,11 @@ fn is_among(stall: &Stall, others: &[Stall]) -> bool {
 /// What changed between two beats.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StallChanges {
-    /// Stalls that the beat before did not have.
+    /// Stalls that the previous beat did not have.
     pub began: Vec<Stall>,
-    /// Stalls that the beat before had: the query goes on, or has ended.
+    /// Stalls that have ended since the previous beat: the query continues, or has ended.
     pub ended: Vec<Stall>,
-    /// Stalls that last, of which another class is certain now than when they began.
+    /// Stalls that are going on, whose class has been corrected.
     #[serde(default)]
     pub corrected: Vec<Stall>,
 }
@@ -138,7 +138,7 @@ mod tests {
         };
         let known = Some(BlockedRuntime);
         assert_eq!(beat(10, known), (known, None, None, known));
-        // Once is not enough, nor are two different ones.
+        // A single beat is not enough, nor are two with different classes.
         assert_eq!(beat(11, Some(Tasks)), (known, None, None, known));
         assert_eq!(beat(12, known), (known, None, None, known));
         assert_eq!(beat(13, Some(Tasks)), (known, None, None, known));

@@ -16,7 +16,7 @@ pub(crate) fn operator(
     rows: Option<u64>,
     finished: bool,
 ) -> OperatorProgress {
-    // What counts rows also measures its end.
+    // An operator that counts rows also measures its end.
     let finished = rows.map(|_| finished);
     OperatorProgress {
         name: name.into(),

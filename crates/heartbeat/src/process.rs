@@ -1,4 +1,4 @@
-//! What this process uses, as `sysinfo` finds it on Linux and macOS. What the system does not say is not known.
+//! The resources that this process uses, from `sysinfo` on Linux and macOS. Values that the system does not provide are unknown.
 
 use std::{
     collections::BTreeSet,
@@ -12,32 +12,32 @@ use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::standard_streams::written_by;
 
-/// What a process uses at one moment. Each is `None` where the system does not say.
+/// The current resource usage of a process. A value is `None` if the system does not provide it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessFacts {
-    /// What it has moved from and to storage.
+    /// Bytes read from and written to storage.
     pub io: Option<IoCounters>,
-    /// Processor time, user and system, since it started.
+    /// Processor time since its start, user and system.
     pub cpu_seconds: Option<f64>,
-    /// Memory that it holds.
+    /// Resident memory.
     pub resident_bytes: Option<u64>,
-    /// Its threads. Only Linux says how many these are.
+    /// The number of its threads. Only Linux provides it.
     pub threads: Option<usize>,
-    /// Files, sockets and the like that it has open.
+    /// The number of open files, sockets and similar.
     pub open_files: Option<usize>,
 }
 
 impl ProcessFacts {
-    /// Of this process, now.
+    /// The current usage of this process.
     pub fn now() -> Self {
         ProcessWatch::new().facts()
     }
 }
 
-/// The state of a thread that runs, or waits for a processor.
+/// The state of a thread that is running, or waiting for a processor.
 pub(crate) const RUNNABLE: &str = "runnable";
 
-/// The state of a thread that cannot be woken until a device, or a file system on the network, has answered.
+/// The state of a thread that cannot be woken until a device, or a network file system, has responded.
 pub(crate) const WAITING_FOR_DISK: &str = "waiting for a disk";
 
 /// A thread of this process.
@@ -48,15 +48,14 @@ pub(crate) struct ThreadFacts {
     pub(crate) state: String,
     /// Since the thread started.
     pub(crate) cpu_seconds: f64,
-    /// Bytes that it has read since it started, from whatever it may be; `None` where that is not asked for, or not known.
+    /// Bytes that it has read since its start, from any source; `None` if not requested, or unknown.
     pub(crate) read_bytes: Option<u64>,
 }
 
 impl ThreadFacts {
-    /// As the evidence of a stall has it, with the place in the kernel in which it sleeps, where that may be known.
+    /// The form for the evidence of a stall, with the place in the kernel in which it sleeps, if available.
     pub(crate) fn stalled(&self) -> StalledThread {
-        // Only of threads that have stalled: the kernel walks the stack of the thread for this, and a process may have
-        // hundreds.
+        // Only for stalled threads: the kernel walks the stack of the thread for this, and a process may have hundreds.
         let place = fs::read_to_string(format!("/proc/self/task/{}/wchan", self.number)).ok();
         let place =
             place.map(|place| place.trim().to_owned()).filter(|place| !place.is_empty() && place != "0");
@@ -72,8 +71,8 @@ impl ThreadFacts {
     }
 }
 
-/// The threads of this process. Only Linux says what each of them does; `sysinfo` leaves them out where it is asked for one
-/// process. What they have read is asked for those that are `polled` only, since a process may have hundreds.
+/// The threads of this process. Only Linux provides details; `sysinfo` leaves them out when asked for a single process. The bytes
+/// that they have read are determined only for `polled` threads, because a process may have hundreds.
 pub(crate) fn threads(polled: &BTreeSet<u64>) -> Vec<ThreadFacts> {
     let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     threads.filter_map(|thread| ThreadFacts::of(&thread.ok()?.path(), polled)).collect()
@@ -82,7 +81,7 @@ pub(crate) fn threads(polled: &BTreeSet<u64>) -> Vec<ThreadFacts> {
 impl ThreadFacts {
     fn of(folder: &Path, polled: &BTreeSet<u64>) -> Option<Self> {
         let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
-        // The name stands in brackets, and may have any character in it.
+        // The name is in parentheses, and may contain any character.
         let stat = read("stat")?;
         let (before, behind) = stat.rsplit_once(')')?;
         let state = match behind.trim_start().chars().next()? {
@@ -92,7 +91,7 @@ impl ThreadFacts {
             'T' | 't' => "stopped",
             _ => "ending",
         };
-        // In nanoseconds, where `stat` counts in hundredths of a second: too coarse for a beat of one.
+        // In nanoseconds; `stat` has hundredths of a second, which is too coarse for a beat each second.
         let nanoseconds: u64 = read("schedstat")?.split_ascii_whitespace().next()?.parse().ok()?;
         let number = folder.file_name()?.to_str()?.parse().ok()?;
         let io = polled.contains(&number).then(|| read("io")).flatten();
@@ -106,12 +105,12 @@ impl ThreadFacts {
     }
 }
 
-/// What the `io` file of a thread says of the bytes that it has read: from pipes, sockets and the page cache as well.
+/// The number of bytes read in the `io` file of a thread: including pipes, sockets and the page cache.
 fn read_bytes(io: &str) -> Option<u64> {
     io.lines().find_map(|line| line.strip_prefix("rchar:"))?.trim().parse().ok()
 }
 
-/// Processor time of the machine since it started, in units of the kernel.
+/// Processor time of the machine since it booted, in units of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct MachineTime {
     idle: u64,
@@ -119,52 +118,52 @@ struct MachineTime {
 }
 
 impl MachineTime {
-    /// Linux says it in its first line.
+    /// Linux has it in the first line of the file.
     fn now() -> Option<Self> {
         Self::of(fs::read_to_string("/proc/stat").ok()?.lines().next()?)
     }
 
     fn of(line: &str) -> Option<Self> {
         let times = line.strip_prefix("cpu ")?.split_ascii_whitespace();
-        // User, nice, system, idle, waiting for disks, interrupts, and stolen by other machines. Those of guests behind them
-        // are in the first ones already.
+        // User, nice, system, idle, waiting for disks, interrupts, and stolen by other machines. The following ones for guests are
+        // already included in the first ones.
         let times: Vec<u64> = times.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
         let idle = times.get(3)?.checked_add(*times.get(4)?)?;
         Some(Self { idle, all: times.iter().sum() })
     }
 
-    /// The part of the time since `before` that nobody has used. `None` where no time has passed.
+    /// The share of the time since `before` that was idle. `None` if no time has passed.
     fn idle_share_since(self, before: Self) -> Option<f64> {
         let all = self.all.checked_sub(before.all).filter(|all| *all > 0)?;
         Some(self.idle.saturating_sub(before.idle) as f64 / all as f64)
     }
 }
 
-/// Reads the facts of this process again and again.
+/// Reads the resource usage of this process repeatedly.
 #[derive(Debug)]
 pub(crate) struct ProcessWatch {
     system: Option<(System, Pid)>,
-    /// Linux keeps the counters of storage from some processes, whose zeros would be wrong.
+    /// Linux hides the storage counters of some processes, whose zeros would be wrong.
     has_io: bool,
-    /// That of the machine when this began.
+    /// The machine's time when this was created.
     machine: Option<MachineTime>,
 }
 
 impl ProcessWatch {
     pub(crate) fn new() -> Self {
         let system = System::new().ok().zip(sysinfo::get_current_pid().ok());
-        // Asked once by hand, because `sysinfo` reports zeros where the file cannot be read, as on a kernel without
+        // Checked separately, because `sysinfo` reports zeros if the file cannot be read, as on a kernel without
         // `CONFIG_TASK_IO_ACCOUNTING`.
         let has_io = !cfg!(target_os = "linux") || File::open("/proc/self/io").is_ok();
         Self { system, has_io, machine: MachineTime::now() }
     }
 
-    /// The part of the machine's processor time that nobody has used since this began.
+    /// The share of the machine's processor time that was idle since this was created.
     pub(crate) fn idle_share(&self) -> Option<f64> {
         MachineTime::now()?.idle_share_since(self.machine?)
     }
 
-    /// What the process uses now.
+    /// The current usage.
     pub(crate) fn facts(&mut self) -> ProcessFacts {
         let has_io = self.has_io;
         let Some(process) = self.refreshed() else { return ProcessFacts::default() };
@@ -174,7 +173,7 @@ impl ProcessWatch {
             io: Some(io).filter(|_| has_io),
             cpu_seconds: Some(process.accumulated_cpu_time() as f64 / 1e3),
             resident_bytes: Some(process.memory()),
-            // The first thread is the process itself.
+            // The main thread is not in the list.
             threads: process.tasks().map(|others| others.len() + 1),
             open_files: process.open_files(),
         }
@@ -183,7 +182,7 @@ impl ProcessWatch {
     fn refreshed(&mut self) -> Option<&Process> {
         let (system, pid) = self.system.as_mut()?;
         let what = ProcessRefreshKind::nothing().with_cpu().with_memory().with_disk_usage().with_tasks();
-        // Threads that have ended are not kept.
+        // Threads that have ended are removed.
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[*pid]), true, what);
         system.process(*pid)
     }
@@ -210,7 +209,7 @@ mod tests {
         let mut process = ProcessWatch::new();
         let before = process.facts();
         assert!(before.cpu_seconds.is_some() && before.resident_bytes.is_some_and(|bytes| bytes > 0));
-        // Other tests open and close files at the same time, but not so many.
+        // Other tests open and close files at the same time, but not that many.
         let files: Vec<_> = (0..400).map(|_| File::open("src").unwrap()).collect();
         assert!(process.facts().open_files > before.open_files.map(|open| open + files.len() / 2));
     }
@@ -238,7 +237,7 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(own().state, RUNNABLE);
-        // The system counts in hundredths of a second, of which a test that has just begun may have none.
+        // The system counts in hundredths of a second, which may still be zero at the start of a test.
         while own().cpu_seconds == 0.0 {}
         drop(go_on);
         sleeping.join().unwrap().unwrap_err();
@@ -254,7 +253,7 @@ mod tests {
             threads.into_iter().find(|thread| thread.number == own).unwrap().read_bytes
         };
         assert_eq!(read(&[]), None);
-        // A pipe is not storage, and counts.
+        // A pipe is not storage, but counts.
         let (mut reader, mut writer) = std::io::pipe().unwrap();
         let before = read(&[own]).unwrap();
         std::io::Write::write_all(&mut writer, &[7; 5_000]).unwrap();

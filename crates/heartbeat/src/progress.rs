@@ -1,39 +1,39 @@
-//! How far the running queries are, as whoever runs them reports it.
+//! The progress of running queries, as the code that runs them reports it.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Where the heartbeat asks for how far the run is. It is called on the heartbeat's thread, once a beat.
+/// The source of a run's progress. It is called on the heartbeat's thread, once per beat.
 pub trait Progress: Send + Sync {
-    /// The state of this moment.
+    /// The current state.
     fn sample(&self) -> Sample;
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
-    /// The queries that run.
+    /// The running queries.
     pub queries: Vec<QueryProgress>,
-    /// The nodes that wait for their turn, and those that are done.
+    /// The nodes that have not started, and those that have ended.
     pub nodes: Nodes,
-    /// What queries have moved since the run started, those that have ended included.
+    /// What queries have moved since the run started, including those that have ended.
     pub moved: Moved,
     /// The memory that queries have reserved.
     pub memory: Option<MemoryUse>,
     /// The threads of the async runtime.
     pub runtime: Option<RuntimeUse>,
-    /// The nodes that run.
+    /// The running nodes.
     pub running: Vec<NodeProgress>,
-    /// The statements and stages that run and belong to no node.
+    /// The running statements and stages that belong to no node.
     pub statements: Vec<StatementProgress>,
-    /// Who waits for memory at this moment.
+    /// The consumers that are currently waiting for memory.
     pub memory_waits: Vec<MemoryWait>,
 }
 
 impl Sample {
-    /// The polls of everything that runs.
+    /// The polls of everything that is running.
     pub(crate) fn all_polls(&self) -> impl Iterator<Item = &Poll> {
         let of_queries = self.queries.iter().flat_map(|query| &query.polls);
         let of_nodes = self.running.iter().flat_map(|node| &node.polls);
@@ -41,12 +41,12 @@ impl Sample {
         of_queries.chain(of_nodes).chain(of_statements)
     }
 
-    /// Whether something that belongs to no node has a query, which is then watched in its place.
+    /// Whether something outside all nodes has a query, which is then watched instead.
     pub(crate) fn has_query_without_node(&self) -> bool {
         self.queries.iter().any(|query| query.node.is_none())
     }
 
-    /// The statement of what belongs to no node, where only one can be meant.
+    /// The statement to which work outside all nodes belongs, if there is only one candidate.
     pub(crate) fn only_statement(&self) -> Option<&StatementProgress> {
         match self.statements.as_slice() {
             [statement] => Some(statement),
@@ -54,97 +54,97 @@ impl Sample {
         }
     }
 
-    /// The polls of a node.
+    /// The progress of a node.
     pub(crate) fn node(&self, name: &str) -> Option<&NodeProgress> {
         self.running.iter().find(|node| node.name == name)
     }
 }
 
-/// A node that runs.
+/// A running node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeProgress {
     /// Its name.
     pub name: String,
-    /// Grows with everything by which the node moves: its queries that start and end, and what its code says.
+    /// Grows with everything that shows progress of the node: starting and ending queries, and marks set by its code.
     pub marks: u64,
-    /// Polls of its code that have not returned.
+    /// Polls of its code that have not returned yet.
     pub polls: Vec<Poll>,
-    /// How long those took that have.
+    /// The total duration of those that have returned.
     pub busy: Duration,
-    /// After which time without progress it counts as stalled, where that is not what holds for all.
+    /// The time without progress after which it counts as stalled, if it has its own limit.
     pub stall_after: Option<Duration>,
-    /// Tasks that its code has spawned and that have not ended.
+    /// The number of unfinished tasks that its code has spawned.
     pub tasks: usize,
-    /// What goes on of the planning of a query of it, in words.
+    /// The current step of planning one of its queries, as text.
     pub planning: Option<String>,
 }
 
-/// A statement or a stage that runs and belongs to no node.
+/// A running statement or stage that belongs to no node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatementProgress {
     /// Its number in the run.
     pub id: u64,
     /// Its name, such as `the statement at shop.sql:12`.
     pub name: String,
-    /// Whether code of nodes may run within it, as in a stage of a program. Then it moves while they do.
+    /// Whether code of nodes may run within it, as in a stage of a program. Then it makes progress while they do.
     pub holds_nodes: bool,
-    /// Grows with everything by which the run moves outside of its nodes.
+    /// Grows with everything that shows progress of the run outside its nodes.
     pub marks: u64,
-    /// Polls of its code that have not returned.
+    /// Polls of its code that have not returned yet.
     pub polls: Vec<Poll>,
-    /// How long those took that have.
+    /// The total duration of those that have returned.
     pub busy: Duration,
-    /// What goes on of the planning of a query that it asks for, in words.
+    /// The current step of planning one of its queries, as text.
     pub planning: Option<String>,
 }
 
-/// Code that is being run, and has not given way since.
+/// Code that is running, and has not yielded yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// The number of its thread, as the operating system has it.
+    /// The number of its thread in the operating system.
     pub thread: Option<u64>,
-    /// How long it has taken so far.
+    /// How long it has been running so far.
     pub lasts: Duration,
-    /// Whether it is on a thread that is made for calls that block, and so takes none of those that run tasks.
+    /// Whether it runs on a thread for blocking calls, and so does not occupy one for tasks.
     pub may_block: bool,
 }
 
-/// Somebody who waits for memory.
+/// A consumer that is waiting for memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryWait {
-    /// Who, as the memory pool calls it.
+    /// Its name in the memory pool.
     pub consumer: String,
-    /// Bytes that are wanted.
+    /// The number of requested bytes.
     pub bytes: u64,
-    /// The number of the thread that waits.
+    /// The number of the waiting thread.
     pub thread: Option<u64>,
 }
 
-/// The nodes of a run that do not run.
+/// The nodes of a run that are not running.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nodes {
     /// Those that have not started.
     pub pending: Names,
-    /// Those that have ended, in whatever way.
+    /// Those that have ended, successfully or not.
     pub completed: Names,
 }
 
-/// How many there are, and the names of the first of them.
+/// A number of names, of which the first are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// All of them.
     pub count: usize,
-    /// The names of the first ones: no more than [`Names::MOST`].
+    /// The first ones, at most [`Names::MOST`].
     pub first: Vec<String>,
 }
 
 impl Names {
-    /// Names that are kept.
+    /// The maximum number of names that are kept.
     pub const MOST: usize = 20;
 
     /// Counts one more, and keeps its name where there is room.
     pub fn add(&mut self, name: &str) {
-        // All are counted, and the first ones named: a DAG may have thousands.
+        // All are counted, but only the first ones are named: a DAG may have thousands.
         self.count += 1;
         if self.first.len() < Self::MOST {
             self.first.push(name.to_owned());
@@ -157,7 +157,7 @@ impl Names {
 pub struct Moved {
     /// Rows that scans returned.
     pub rows_read: u64,
-    /// Rows that sinks took.
+    /// Rows that sinks accepted.
     pub rows_written: u64,
     /// Bytes that scans read from storage.
     pub bytes_read: u64,
@@ -181,35 +181,34 @@ impl Moved {
     }
 }
 
-/// The memory pools of the sessions, taken together.
+/// The memory pools of all sessions together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryUse {
     /// Bytes that are reserved.
     pub reserved_bytes: u64,
-    /// Bytes that may be; `None` where a pool has no limit, or does not say.
+    /// The limit in bytes; `None` if a pool has no limit, or does not provide it.
     pub limit_bytes: Option<u64>,
 }
 
-/// The threads that an async runtime runs tasks on.
+/// The worker threads of an async runtime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeUse {
-    /// All of them.
+    /// The number of all workers.
     pub workers: usize,
-    /// Those that run a task at this moment; `None` where the platform does not say.
+    /// Those that are currently running a task; `None` if the platform does not provide it.
     pub busy_workers: Option<usize>,
-    /// Tasks that wait in the queue that all threads share.
+    /// Tasks waiting in the shared queue of all workers.
     pub queue_depth: usize,
 }
 
 impl RuntimeUse {
-    /// Whether all of its threads run tasks, so that a task that is ready may have to wait for one. False where that is not
-    /// known.
+    /// Whether all of its workers are running tasks, so that a ready task may have to wait for one. False if unknown.
     pub(crate) fn is_full(&self) -> bool {
         self.workers > 0 && self.busy_workers.is_some_and(|busy| busy >= self.workers)
     }
 }
 
-/// The progress of a run that has no queries.
+/// The progress of a run without queries.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 
@@ -219,26 +218,26 @@ impl Progress for NoProgress {
     }
 }
 
-/// A query that runs.
+/// A running query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryProgress {
     /// The id of the query.
     pub query_id: String,
-    /// The node that runs it.
+    /// The node to which it belongs.
     pub node: Option<String>,
     /// When it started.
     pub started: DateTime<Utc>,
-    /// Rows that left the root of the plan.
+    /// Rows returned by the root of the plan.
     pub rows_output: u64,
     /// The operators in pre-order: the root first, every operator after its parent.
     pub operators: Vec<OperatorProgress>,
-    /// Whether somebody waits for its next rows.
+    /// Whether something is waiting for its next rows.
     pub is_asked: bool,
-    /// Polls of its root that have not returned.
+    /// Polls of its root that have not returned yet.
     pub polls: Vec<Poll>,
-    /// How long those took that have, and how long workers of a cluster have computed for it.
+    /// The total duration of those that have returned, plus the computing time of workers in a cluster.
     pub busy: Duration,
-    /// The task on a worker of a cluster that it waits for, in words.
+    /// The task on a worker of a cluster for which it is waiting, as text.
     pub waits_for_worker: Option<String>,
 }
 
@@ -247,23 +246,23 @@ pub struct QueryProgress {
 pub struct OperatorProgress {
     /// The operator's name, such as `FilterExec`.
     pub name: String,
-    /// What it does, as the plan shows it; may be empty.
+    /// Its line in the plan; may be empty.
     pub detail: String,
     /// The position of its parent in the list; `None` for the root.
     pub parent: Option<usize>,
-    /// Rows that left it; `None` where it keeps no count.
+    /// Rows that it returned; `None` if it does not count them.
     pub rows: Option<u64>,
     /// Bytes that it has returned, read, written and spilled, as far as it counts them.
     pub bytes: u64,
-    /// Time that it computed. It moves only when a measured section ends.
+    /// Its compute time. It grows only when a measured section ends.
     pub elapsed_compute: Duration,
-    /// Whether all its partitions that started have ended; `None` where it does not measure that.
+    /// Whether all its partitions that started have ended; `None` if it does not measure that.
     pub finished: Option<bool>,
-    /// Of a source: whether it was asked for rows and has none yet; `None` where that is not seen.
+    /// For a source: whether it was asked for rows and has none yet; `None` if that is not observed.
     pub is_waiting: Option<bool>,
 }
 
-/// Whether no other operator is below the one at this position.
+/// Whether the operator at this position has no inputs.
 pub(crate) fn is_leaf(operators: &[OperatorProgress], position: usize) -> bool {
     operators.iter().all(|operator| operator.parent != Some(position))
 }

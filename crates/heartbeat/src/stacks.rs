@@ -1,6 +1,6 @@
 //! The stacks of threads of this process that are blocked, sampled without disturbing them.
 //!
-//! Only Linux on x86-64 and aarch64 says enough of a thread for this.
+//! Only Linux on x86-64 and aarch64 provides enough information about threads for this.
 
 use std::{
     collections::BTreeMap,
@@ -14,19 +14,19 @@ use daglight_run_bundle::{StackEnd, StalledThread, ThreadStack};
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux;
 
-/// The time for the stacks of all stalls that begin with one beat. Names that are not found by then are left out.
+/// The time limit for the stacks of all stalls that begin with the same beat. Names that are not found by then are left out.
 const TIME: Duration = Duration::from_secs(1);
 
-/// How much longer than that is waited, for a disk that does not answer.
+/// How much longer to wait for a disk that does not respond.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Frames of one stack.
+/// The maximum number of frames in one stack.
 const MOST_FRAMES: usize = 64;
 
-/// Frames of all stacks of a run: they stand in a file that is written anew with each beat.
+/// The maximum number of frames in all stacks of a run: they are in a file that is rewritten with each beat.
 const MOST_OF_RUN: usize = 4_000;
 
-/// What is kept of a stack.
+/// The part of a stack that is kept.
 fn shown(stack: ThreadStack) -> ThreadStack {
     let mut frames = without_runtime(stack.frames);
     let is_too_deep = frames.len() > MOST_FRAMES;
@@ -34,10 +34,10 @@ fn shown(stack: ThreadStack) -> ThreadStack {
     ThreadStack { frames, end: if is_too_deep { StackEnd::TooDeep } else { stack.end } }
 }
 
-/// The function of the standard library within which code of the program runs.
+/// The function of the standard library that calls the code of the program.
 const PROGRAM_BEGINS: &str = "std::sys::backtrace::__rust_begin_short_backtrace";
 
-/// What runs tasks, and the calls of functions by which it does.
+/// The functions of a runtime that lead to the running of a task.
 const RUNTIME: [&str; 8] = [
     "tokio::",
     "std::panic::",
@@ -49,8 +49,8 @@ const RUNTIME: [&str; 8] = [
     "__rust_try",
 ];
 
-/// The frames of a stack without the outer ones, of the same on every thread: those that begin a thread, and those by which the
-/// runtime has come to the task. All of them where there is nothing else.
+/// The frames of a stack without the outer ones that are the same on every thread: those that start a thread, and those with which
+/// the runtime runs a task. All of them if nothing else is left.
 fn without_runtime(mut frames: Vec<String>) -> Vec<String> {
     let program = frames.iter().position(|frame| frame == PROGRAM_BEGINS).unwrap_or(frames.len());
     let is_runtime = |frame: &&String| {
@@ -65,12 +65,12 @@ fn without_runtime(mut frames: Vec<String>) -> Vec<String> {
     frames
 }
 
-/// Samples the stacks of threads, for as long as that works and there is room for them.
+/// Samples the stacks of threads, as long as that works and there is room for them.
 #[derive(Debug)]
 pub(crate) struct StackSampler {
     is_on: bool,
     frames: usize,
-    /// Of the time of this beat.
+    /// The remaining time of this beat.
     time_left: Duration,
 }
 
@@ -79,12 +79,12 @@ impl StackSampler {
         Self { is_on, frames: 0, time_left: TIME }
     }
 
-    /// Another beat begins, with time of its own: of hundreds of stalls that begin together, the last ones have no stacks.
+    /// Starts a new beat with its own time limit: if hundreds of stalls begin together, the last ones get no stacks.
     pub(crate) fn begin_beat(&mut self) {
         self.time_left = TIME;
     }
 
-    /// Gives each of these threads that is blocked its stack.
+    /// Adds the stacks of those of these threads that are blocked.
     pub(crate) fn sample(&mut self, threads: &mut [StalledThread]) {
         let has_room = self.frames < MOST_OF_RUN && !self.time_left.is_zero();
         if !self.is_on || !has_room || threads.is_empty() {
@@ -98,8 +98,8 @@ impl StackSampler {
         }
     }
 
-    /// Beside the heart, which must not wait for a disk from which the program itself is read. Where that does not answer, it
-    /// is not asked again.
+    /// On a separate thread, because the heartbeat must not wait for the disk with the program file. If that does not respond, it
+    /// is not tried again.
     fn within_time(
         &mut self,
         look: impl FnOnce(Instant) -> BTreeMap<u64, ThreadStack> + Send + 'static,
@@ -108,7 +108,7 @@ impl StackSampler {
         let (begun, time) = (Instant::now(), self.time_left);
         let work = move || {
             let found = look(begun + time);
-            // Nobody waits any more where this took too long.
+            // Nobody is waiting any more if this took too long.
             let _ = sender.send(found);
         };
         let started = thread::Builder::new().name("daglight-stacks".into()).spawn(work);

@@ -1,4 +1,4 @@
-//! What makes no progress in a run, and why.
+//! Detects what makes no progress in a run, and why.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,12 +16,12 @@ use crate::{
     thread_use::{LastSample, MOST_THREADS, ThreadUse},
 };
 
-/// When something counts as stalled.
+/// The limits after which something counts as stalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallAfter {
-    /// The time in which nothing moves: no rows, no bytes, and no thread of it computes.
+    /// The time without any progress: no rows, no bytes, and none of its threads computing.
     pub idle: Duration,
-    /// The time in which its threads compute and nothing comes of it.
+    /// The time during which its threads compute without a result.
     pub busy: Duration,
 }
 
@@ -32,23 +32,23 @@ impl Default for StallAfter {
     }
 }
 
-/// Compares each sample with the one before. It has no clock: the moment is a parameter.
+/// Compares each sample with the previous one. It has no clock: the time is a parameter.
 #[derive(Debug)]
 pub struct StallDetector {
     after: StallAfter,
     seen: HashMap<Subject, Seen>,
     last: Option<LastSample>,
-    /// The names of threads that run tasks, which those for calls that block have, too.
+    /// The names of threads that run tasks, which threads for blocking calls share.
     runtime_threads: BTreeSet<String>,
 }
 
-/// The name that tokio gives to threads where the program says nothing.
+/// The default name of tokio's threads.
 const USUAL_NAME: &str = "tokio-rt-worker";
 
-/// Names of threads that are remembered.
+/// The maximum number of thread names that are remembered.
 const MOST_NAMES: usize = 16;
 
-/// What is watched: a query, or a node or a statement that has none at this moment.
+/// A watched subject: a query, or a node or a statement that currently has none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Query(String),
@@ -59,37 +59,37 @@ enum Subject {
 #[derive(Debug)]
 struct Seen {
     counters: Counters,
-    /// Time that its polls have taken.
+    /// The total duration of its polls.
     polled: Duration,
-    /// The last moment at which it moved.
+    /// The last time when it made progress.
     moved: DateTime<Utc>,
-    /// The last moment at which it moved or computed.
+    /// The last time when it made progress or computed.
     active: DateTime<Utc>,
-    /// Of the stall that lasts.
+    /// The start of the current stall.
     stalled_since: Option<DateTime<Utc>>,
 }
 
 impl Seen {
-    /// Takes a time out of every wait, as if the clock had stood still.
+    /// Excludes a period from every wait, as if the clock had stood still.
     fn pass_over(&mut self, time: TimeDelta) {
         self.moved += time;
         self.active += time;
     }
 }
 
-/// All that moves while something progresses.
+/// Everything that changes with progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Counters {
     total: u64,
     operators: Vec<(Option<u64>, u64, Duration, Option<bool>)>,
 }
 
-/// What a sample says of a subject.
+/// The state of a subject in a sample.
 struct Watched<'s> {
     subject: Subject,
     of: Of<'s>,
     counters: Counters,
-    /// Those that have not returned, and how long those took that have.
+    /// Those that have not returned, and the total duration of those that have.
     polls: Vec<Poll>,
     polled: Duration,
     stall_after: Option<Duration>,
@@ -102,7 +102,7 @@ enum Of<'s> {
 }
 
 impl<'s> Watched<'s> {
-    /// All that a sample has to be watched. Of a node or a statement with queries, these are.
+    /// Everything to watch in a sample. If a node or a statement has queries, those are watched instead.
     fn all(sample: &'s Sample) -> Vec<Self> {
         let has_query = |node: &NodeProgress| {
             sample.queries.iter().any(|query| query.node.as_deref() == Some(&*node.name))
@@ -135,7 +135,7 @@ impl<'s> Watched<'s> {
             subject: Subject::Query(query.query_id.clone()),
             of: Of::Query(query),
             counters: Counters {
-                // A node that marks its progress while its query stands still is not stalled: it says so itself.
+                // A node that marks its progress while its query makes none is not stalled, by its own account.
                 total: query.rows_output.wrapping_add(node.map_or(0, |node| node.marks)),
                 operators: counters(query),
             },
@@ -145,7 +145,7 @@ impl<'s> Watched<'s> {
         }
     }
 
-    /// What it is, in a stall of it.
+    /// The names for a stall of the subject.
     fn named(&self, sample: &Sample) -> Stall {
         match self.of {
             Of::Query(query) => Stall {
@@ -161,7 +161,7 @@ impl<'s> Watched<'s> {
         }
     }
 
-    /// Why it has stood still for some time, or computes without a result.
+    /// Why it has made no progress for some time, or computes without a result.
     fn cause(&self, is_busy: bool, sample: &Sample, used: &ThreadUse<'_>, lasts: Duration) -> Cause {
         let polls = &self.polls;
         match (&self.of, is_busy) {
@@ -180,17 +180,17 @@ impl<'s> Watched<'s> {
         }
     }
 
-    /// What goes on of the planning of a query.
+    /// The current step of planning a query.
     fn planning(&self) -> Option<&String> {
         match self.of {
-            // It was planned.
+            // A query was already planned.
             Of::Query(_) => None,
             Of::Node(node) => node.planning.as_ref(),
             Of::Statement(statement) => statement.planning.as_ref(),
         }
     }
 
-    /// Whether it may wait for a node whose code it has called.
+    /// Whether it may be waiting for a node whose code it has called.
     fn may_wait_for_nodes(&self) -> bool {
         match self.of {
             Of::Query(_) => false,
@@ -200,17 +200,17 @@ impl<'s> Watched<'s> {
     }
 }
 
-/// What stands still.
+/// A stalled subject.
 struct Found {
     stall: Stall,
-    /// Whether it may wait for a node whose code it has called.
+    /// Whether it may be waiting for a node whose code it has called.
     may_wait: bool,
     /// Whether its threads are known.
     is_explained: bool,
 }
 
 impl StallDetector {
-    /// A detector that knows nothing yet.
+    /// A detector without any previous sample.
     pub fn new(after: StallAfter) -> Self {
         Self {
             after,
@@ -220,13 +220,13 @@ impl StallDetector {
         }
     }
 
-    /// Takes a sample of `now` and says what stalls. What is not in the sample is forgotten.
+    /// Takes the sample for `now` and returns the stalls. Subjects that are not in the sample are forgotten.
     pub fn observe(&mut self, now: DateTime<Utc>, sample: &Sample) -> Vec<Stall> {
         self.observe_with(now, TimeDelta::zero(), sample, &[], None)
     }
 
-    /// As [`StallDetector::observe`], with the threads of the process and its processor time. What was `unseen` of the time
-    /// since the sample before, because the machine slept or its clock was set, proves nothing.
+    /// Like [`StallDetector::observe`], with the threads of the process and its processor time. The `unseen` part of the time since
+    /// the previous sample, when the machine was suspended or its clock changed, is ignored.
     pub(crate) fn observe_with(
         &mut self,
         now: DateTime<Utc>,
@@ -254,7 +254,7 @@ impl StallDetector {
                 };
                 let operator = cause.operator.and_then(|position| operators.get(position));
                 let may_wait = watched.may_wait_for_nodes() && cause.is_unseen();
-                // Of threads that are held and wait for a lock, nothing more is to be found out.
+                // If blocked threads wait for a lock, no more can be found out about them.
                 let is_explained = !cause.threads.is_empty() || cause.class == StallClass::Spinning;
                 let stall = Stall {
                     operator: operator.map(|operator| operator.name.clone()),
@@ -270,13 +270,13 @@ impl StallDetector {
             }
             self.seen.insert(watched.subject, seen);
         }
-        // Code that waits for another node, whose code it has called, is not stalled as long as that one moves.
+        // Code that is waiting for another node, whose code it has called, is not stalled as long as that node makes progress.
         stalls.retain(|found| !found.may_wait || !something_moves);
         self.explain(&mut stalls, sample, &used);
         stalls.into_iter().map(|found| found.stall).collect()
     }
 
-    /// Names the threads that block for stalls of which none was seen: calls on threads that are made for them show only there.
+    /// Names blocked threads for stalls without any: blocking calls on dedicated threads are visible only there.
     fn explain(&mut self, stalls: &mut [Found], sample: &Sample, used: &ThreadUse<'_>) {
         self.runtime_threads.extend(used.names(sample.all_polls()));
         while self.runtime_threads.len() > MOST_NAMES {
@@ -289,7 +289,7 @@ impl StallDetector {
         let seen = sample.all_polls().filter_map(|poll| poll.thread).collect();
         let mut threads = used.idle_beside(&self.runtime_threads, &seen);
         threads.retain(stall_class::waits_for_world);
-        // Which of several stalls a thread belongs to is not known, unless all of them have one.
+        // It is unknown to which of several stalls a thread belongs, unless there is one for each of them.
         if threads.is_empty() || threads.len() < unexplained {
             return;
         }
@@ -299,7 +299,7 @@ impl StallDetector {
         }
     }
 
-    /// What is watched, with what it has done since the sample before. What has ended is forgotten.
+    /// The watched subjects, with what each has done since the previous sample. Subjects that have ended are forgotten.
     fn follow<'s>(
         &mut self,
         now: DateTime<Utc>,
@@ -308,16 +308,16 @@ impl StallDetector {
         used: &ThreadUse<'_>,
     ) -> Vec<(Watched<'s>, Seen)> {
         let mut before = std::mem::take(&mut self.seen);
-        // Time that nobody could see is taken out of every wait: a laptop that is opened again after a night must not
-        // report a stall of eight hours.
+        // Unobserved time is excluded from every wait: a laptop that is opened after a night must not report a stall of eight
+        // hours.
         before.values_mut().for_each(|seen| seen.pass_over(unseen));
         let follow = |watched: Watched<'s>| {
             let seen = follow(before.remove(&watched.subject), &watched, used, now);
             (watched, seen)
         };
         let mut watched: Vec<_> = Watched::all(sample).into_iter().map(follow).collect();
-        // A task that is ready waits for a worker as long as all of them are busy with others, and looks as if it waited for
-        // something else. Only what holds a thread of its own is known to stand still meanwhile.
+        // If all workers are busy, a ready task waits for one, which looks like waiting for something else. Only subjects that
+        // occupy a thread are certain to be stalled meanwhile.
         let is_crowded = sample.runtime.is_some_and(|runtime| runtime.is_full())
             && watched.iter().any(|(_, seen)| seen.active == now);
         if is_crowded {
@@ -328,8 +328,8 @@ impl StallDetector {
         watched
     }
 
-    /// Whether something stalls, whether it computes meanwhile, and since when. What began as one kind of stall stays one
-    /// stall until it moves.
+    /// Whether something is stalled, whether it is computing, and since when. A stall whose kind changes stays the same stall until
+    /// there is progress.
     fn judge(
         &self,
         mut seen: Seen,
@@ -350,22 +350,20 @@ impl StallDetector {
     }
 }
 
-/// What was known of a subject, with what it has done since.
+/// The previous state of a subject, updated with what it has done since.
 fn follow(before: Option<Seen>, watched: &Watched<'_>, used: &ThreadUse<'_>, now: DateTime<Utc>) -> Seen {
     let (counters, polled) = (watched.counters.clone(), watched.polled);
     let Some(before) = before else {
         return Seen { counters, polled, moved: now, active: now, stalled_since: None };
     };
-    // Bytes that arrive are progress before they have become rows, of which a source may need thousands for a batch.
+    // Bytes that arrive are progress before they become rows: a source may need many of them for one batch.
     let has_moved = before.counters != counters || used.has_read(&watched.polls);
     let is_active = has_moved || used.is_busy(&watched.polls, polled.saturating_sub(before.polled));
     Seen {
-        // Two times, because a thread that computes is alive and may still never come to an end: it is given the
-        // longer limit.
+        // Two times, because a computing thread is alive but may never finish: it has the longer limit.
         moved: if has_moved { now } else { before.moved },
         active: if is_active { now } else { before.active },
-        // The same stall as long as nothing has moved, also where its class changes: it must not begin anew with
-        // each beat.
+        // It is the same stall as long as there is no progress, even if its class changes: it must not start again with each beat.
         stalled_since: before.stalled_since.filter(|_| !has_moved),
         counters,
         polled,

@@ -1,4 +1,4 @@
-//! What something that makes no progress waits for, by what its threads do.
+//! Classifies what something without progress is waiting for, by the state of its threads.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,17 +11,17 @@ use crate::{
     thread_use::ThreadUse,
 };
 
-/// Others that hold a thread for so long hold it up, also where that is not as long as what is looked at stands still.
+/// Other polls that block a thread at least this long are treated as blocking it, even if they began after the last progress.
 const HELD: Duration = Duration::from_secs(1);
 
-/// What began a moment before the last progress has made it.
+/// A poll that began at most this long before the last progress may have made it.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Why something stands still.
+/// Why something makes no progress.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cause {
     pub(crate) class: StallClass,
-    /// What it waits for, in words.
+    /// What it is waiting for, as text.
     pub(crate) waits_for: Option<String>,
     /// The operator of the plan.
     pub(crate) operator: Option<usize>,
@@ -29,13 +29,13 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// Whether nothing is seen of it but that nothing runs, as of code that waits for a node which it has called.
+    /// Whether nothing is known except that nothing runs, as for code that waits for a node it has called.
     pub(crate) fn is_unseen(&self) -> bool {
         matches!(self.class, StallClass::Outside | StallClass::Tasks) && self.threads.is_empty()
     }
 }
 
-/// Gives a stall of which no thread is seen those that block beside everything that is seen.
+/// Adds the blocked threads that belong to nothing else to a stall without known threads.
 pub(crate) fn explain(stall: &mut Stall, threads: &[StalledThread]) {
     if let Some(output) = threads.iter().find_map(|thread| thread.writes_to.clone()) {
         (stall.class, stall.waits_for) = (Some(StallClass::Output), Some(output));
@@ -47,14 +47,14 @@ pub(crate) fn explain(stall: &mut Stall, threads: &[StalledThread]) {
     stall.threads = threads.to_vec();
 }
 
-/// Whether a thread for calls that block waits for the world, and not for something to do.
+/// Whether a thread for blocking calls is waiting for something external, as opposed to waiting for work.
 pub(crate) fn waits_for_world(thread: &StalledThread) -> bool {
     let waits = |place: &str| is_input(place) && !place.contains("epoll") && !place.contains("ep_poll");
     let place = thread.waits_in.as_deref();
     thread.writes_to.is_some() || place.map_or(thread.state == WAITING_FOR_DISK, waits)
 }
 
-/// The cause of a query that stands still for `stalled`. `polls` are those of the query and of its node.
+/// The cause for a query without progress for `stalled`. `polls` are those of the query and of its node.
 pub(crate) fn of_query(
     query: &QueryProgress,
     polls: &[Poll],
@@ -64,7 +64,7 @@ pub(crate) fn of_query(
 ) -> Cause {
     let position = stalled_position(query);
     if let Some(cause) = of_polls(polls, sample, used, stalled) {
-        // Of rows that nobody takes no operator is to blame.
+        // If rows are not consumed, no operator is to blame.
         let position = position.filter(|_| cause.class != StallClass::Output);
         let of_source = of_source(query, position, &cause, &held(polls, stalled));
         return of_source.unwrap_or(Cause { operator: position, ..cause });
@@ -75,17 +75,18 @@ pub(crate) fn of_query(
         operator,
         threads: Vec::new(),
     };
-    // A reader that is slow or gone is back-pressure: every operator waits, and none of them is at fault.
+    // A slow or missing reader is back-pressure: every operator waits, and none is at fault.
     if !query.is_asked {
         let why = "the code that reads the query does not ask for more rows".to_owned();
         return cause(StallClass::Tasks, Some(why), position);
     }
     let waits = |operator: &OperatorProgress| operator.is_waiting == Some(true);
-    // Whatever the client's part of the plan waits for comes from there.
+    // The client's part of the plan waits for this task.
     if let Some(task) = &query.waits_for_worker {
         return cause(StallClass::Worker, Some(task.clone()), position);
     }
-    // A source that is seen waiting outranks the operator at which the rows stop: that one waits for the source.
+    // A source that is observed to be waiting takes precedence over the operator at which the rows stop, which waits for that
+    // source.
     if let Some(source) = query.operators.iter().position(waits) {
         return cause(StallClass::Source, source_of(&query.operators[source]), Some(source));
     }
@@ -102,15 +103,15 @@ pub(crate) fn of_query(
     }
 }
 
-/// The cause where the call that holds a thread is the one by which a source reads. `None` where it is not.
+/// The cause if the blocking call is a read of a source. `None` if it is not.
 fn of_source(query: &QueryProgress, position: Option<usize>, cause: &Cause, held: &[Poll]) -> Option<Cause> {
-    // A call that holds the whole runtime holds up more than this query, and a wait for memory has a name already.
+    // A call that blocks the whole runtime affects more than this query, and a wait for memory already has its own class.
     if !matches!(cause.class, StallClass::BlockedCall | StallClass::Tasks) {
         return None;
     }
     let operators = &query.operators;
     let asked = || operators.iter().position(|operator| operator.is_waiting == Some(true));
-    // Of a scan that nobody sees waiting, the rows say whether it is the one that stands still.
+    // For a scan that is not observed, the rows show whether it is the one without progress.
     let unseen = || position.filter(|at| is_leaf(operators, *at) && operators[*at].is_waiting.is_none());
     let source = asked().or_else(unseen)?;
     let places = || cause.threads.iter().map(|thread| thread.waits_in.as_deref());
@@ -119,13 +120,13 @@ fn of_source(query: &QueryProgress, position: Option<usize>, cause: &Cause, held
         None => thread.state == WAITING_FOR_DISK,
     };
     let is_source = match places().flatten().next() {
-        // Threads of other partitions may be through, and wait until somebody takes their rows.
+        // Threads of other partitions may be done, and wait until their rows are consumed.
         Some(_) => {
             let others = |thread: &StalledThread| thread.waits_in.as_deref().is_some_and(is_lock);
             cause.threads.iter().any(reads)
                 && cause.threads.iter().all(|thread| reads(thread) || others(thread))
         }
-        // Where the system does not say in what a thread sleeps, one that may block is that of the source.
+        // If the system does not show in what a thread sleeps, a thread for blocking calls is attributed to the source.
         None => cause.threads.iter().any(reads) || held.iter().all(|poll| poll.may_block),
     };
     let reading =
@@ -138,8 +139,8 @@ fn of_source(query: &QueryProgress, position: Option<usize>, cause: &Cause, held
     })
 }
 
-/// The cause of a node that has no query, and so many tasks of its own; or of a statement. `planning` is what goes on of the
-/// planning of its next query.
+/// The cause for a node without queries and with `tasks` own tasks, or for a statement. `planning` is the current step of planning
+/// its next query.
 pub(crate) fn of_node(
     tasks: usize,
     planning: Option<&String>,
@@ -157,13 +158,13 @@ pub(crate) fn of_node(
     }
     let (class, waits_for) = match tasks {
         0 | 1 => (StallClass::Outside, "its code waits for something other than a query".to_owned()),
-        // One task that waits may wait for anything. Of several that all do, each may wait for another one.
+        // A single waiting task may wait for anything. If several all wait, each may be waiting for another one.
         _ => (StallClass::Tasks, format!("none of its {tasks} tasks runs, and none has a query")),
     };
     Cause { class, waits_for: Some(waits_for), operator: None, threads: Vec::new() }
 }
 
-/// The polls that have lasted for as long as nothing moves.
+/// The polls that have lasted for as long as there was no progress.
 fn held(polls: &[Poll], stalled: Duration) -> Vec<Poll> {
     polls.iter().filter(|poll| lasts(poll, stalled)).cloned().collect()
 }
@@ -176,7 +177,7 @@ fn numbers<'p>(polls: impl Iterator<Item = &'p Poll>) -> BTreeSet<u64> {
     polls.filter_map(|poll| poll.thread).collect()
 }
 
-/// The cause that lies in a poll which does not return.
+/// The cause if a poll does not return.
 fn of_polls(polls: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Duration) -> Option<Cause> {
     let held = held(polls, stalled);
     if held.is_empty() {
@@ -193,8 +194,8 @@ fn of_polls(polls: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Dura
         return Some(Cause { class: StallClass::Output, waits_for: Some(output), operator: None, threads });
     }
     let waits_for = threads.iter().find_map(|thread| thread.waits_in.as_deref()).map(in_words);
-    // Every lock and condition variable of Linux sleeps there, so it is tasks that wait for each other rather than a call that
-    // waits for the world.
+    // Every lock and condition variable on Linux sleeps there, so these are tasks that wait for each other rather than a call that
+    // waits for something external.
     let is_lock = threads.iter().any(|thread| thread.waits_in.as_deref().is_some_and(is_lock));
     let class = match (blocks_runtime(&held, sample, used, stalled), is_lock) {
         (true, _) => StallClass::BlockedRuntime,
@@ -204,16 +205,16 @@ fn of_polls(polls: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Dura
     Some(Cause { class, waits_for, operator: None, threads })
 }
 
-/// Whether calls hold every thread of the runtime, of which these polls are one.
+/// Whether calls block every thread of the runtime, including these polls.
 fn blocks_runtime(held: &[Poll], sample: &Sample, used: &ThreadUse<'_>, stalled: Duration) -> bool {
     let Some(runtime) = sample.runtime else { return false };
-    // Calls on threads that are made for them leave the others to everything else, and so does one on one of eight.
+    // Calls on dedicated threads do not affect the other threads, nor does a single blocked one of eight workers.
     let on_workers = || sample.all_polls().filter(|poll| !poll.may_block);
     if held.iter().all(|poll| poll.may_block) || on_workers().any(|poll| used.computes_beside_main(poll)) {
         return false;
     }
     let sleeping = || on_workers().filter(|poll| lasts(poll, stalled.min(HELD)) && !used.computes(poll));
-    // Where no numbers of threads are known, that there is a poll is all that is.
+    // Without thread numbers, all that is known is whether there is a poll.
     let workers = numbers(sleeping()).len().max(usize::from(sleeping().next().is_some()));
     workers >= runtime.workers && runtime.busy_workers.is_none_or(|busy| busy >= runtime.workers)
 }
@@ -223,15 +224,15 @@ fn source_of(operator: &OperatorProgress) -> Option<String> {
     Some(format!("rows of {shown}"))
 }
 
-/// Whether a thread that sleeps at a place of the kernel waits for another thread.
+/// Whether a thread that sleeps at a place in the kernel is waiting for another thread.
 fn is_lock(place: &str) -> bool {
     place.starts_with("futex")
 }
 
-/// Whether a thread that sleeps at a place of the kernel reads: a pipe, a socket or a file, or waits until there is something
-/// to read.
+/// Whether a thread that sleeps at a place in the kernel is reading from a pipe, a socket or a file, or waiting until there is
+/// something to read.
 fn is_input(place: &str) -> bool {
-    // Who writes, or waits until what was written has arrived, does not wait for a source.
+    // A thread that is writing, or waiting until written data arrives, is not waiting for a source.
     const OUTPUT: [&str; 6] = ["write", "send", "wait_memory", "commit", "flush", "sync"];
     const FILE: [&str; 8] =
         ["read", "folio", "page", "io_schedule", "nfs", "rpc_wait", "fuse", "request_wait_answer"];
@@ -240,12 +241,12 @@ fn is_input(place: &str) -> bool {
 }
 
 fn is_pipe(place: &str) -> bool {
-    // The last is the kernel's place for opening a named pipe that nobody has at its other end.
+    // The last one is the place for opening a named pipe without a peer.
     place.contains("pipe") || place.contains("fifo") || place == "wait_for_partner"
 }
 
 fn is_poll(place: &str) -> bool {
-    // Sockets and terminals sleep in the last one alike.
+    // Both sockets and terminals sleep in the last one.
     ["poll", "select", "wait_woken"].iter().any(|word| place.contains(word))
 }
 
@@ -253,7 +254,7 @@ fn is_network(place: &str) -> bool {
     ["sk_", "skb", "tcp", "inet", "unix_"].iter().any(|word| place.contains(word))
 }
 
-/// What the kernel calls the place in which a thread sleeps.
+/// A description of the place in the kernel where a thread sleeps.
 fn in_words(place: &str) -> String {
     let words = match place {
         place if is_lock(place) => "a lock, or another thread",

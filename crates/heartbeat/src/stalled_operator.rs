@@ -1,20 +1,20 @@
-//! Which operator a plan without progress waits for.
+//! Finds the operator for which a plan without progress is waiting.
 
 use crate::progress::{OperatorProgress, QueryProgress};
 
-/// The operator that a plan without progress most likely waits for.
+/// The operator for which a plan without progress is most likely waiting.
 ///
-/// The walk goes from the root into the input that has not finished. It stops at an operator that returns as many
-/// rows as it takes and whose input has given more: those rows are in its hands. Otherwise it ends at the deepest
-/// operator. Of several open inputs the first is taken, which for a hash join is the side that it builds first.
+/// The search goes from the root into the input that has not finished. It stops at an operator that returns as many rows as it
+/// takes and whose input has returned more: it holds the difference. Otherwise it ends at the deepest operator. Of several open
+/// inputs the first is chosen, which for a hash join is the side that is built first.
 ///
-/// A leaf that is not polled looks like a leaf that hangs, and an operator that consumes without output (a filter, an
-/// aggregate, a sort) looks like its input: there the answer is the lower of the two.
+/// A leaf that is not polled looks like one that hangs, and an operator that consumes rows without output (a filter, an aggregate,
+/// a sort) looks like its input: the result is then the lower of the two.
 pub fn stalled_operator(query: &QueryProgress) -> Option<&OperatorProgress> {
     query.operators.get(stalled_position(query)?)
 }
 
-/// As [`stalled_operator`], by its position.
+/// Like [`stalled_operator`], but returns the position.
 pub(crate) fn stalled_position(query: &QueryProgress) -> Option<usize> {
     let operators = &query.operators;
     let finished = finished(operators);
@@ -24,11 +24,11 @@ pub(crate) fn stalled_position(query: &QueryProgress) -> Option<usize> {
             let inputs = operators.iter().enumerate().skip(at + 1);
             inputs.filter(|(position, input)| input.parent == Some(at) && !finished[*position])
         };
-        // An input that measures itself is known to be open; one that does not may be.
+        // An input with measurements is known to be open; one without may be.
         let measured = open().find(|(_, input)| input.finished.is_some());
         let Some((position, input)) = measured.or_else(|| open().next()) else { return Some(at) };
-        // It returns a row for each that it gets, and its input has returned more: the missing rows are inside it,
-        // as in a function that does not come back.
+        // It returns one row for each input row, and its input has returned more: the missing rows are inside it, for example in a
+        // function that does not return.
         if keeps_rows(&operators[at].name) && input.rows > operators[at].rows {
             return Some(at);
         }
@@ -36,8 +36,8 @@ pub(crate) fn stalled_position(query: &QueryProgress) -> Option<usize> {
     }
 }
 
-/// Which operators have ended together with all of their inputs. Without a measurement, an operator has ended when its
-/// inputs have, and a leaf when it holds its rows in memory, because such a leaf never waits.
+/// Which operators have ended together with all of their inputs. Without a measurement, an operator counts as ended if its inputs
+/// have, and a leaf if it holds its rows in memory, because such a leaf never waits.
 fn finished(operators: &[OperatorProgress]) -> Vec<bool> {
     let mut inputs_finished: Vec<Option<bool>> = vec![None; operators.len()];
     let mut finished = vec![false; operators.len()];
@@ -45,7 +45,7 @@ fn finished(operators: &[OperatorProgress]) -> Vec<bool> {
         let is_finished = match (operator.finished, inputs_finished[position]) {
             (Some(own), inputs) => own && inputs.unwrap_or(true),
             (None, Some(inputs)) => inputs,
-            // A scan of memory never says that it has ended. Taken as open, it would be the suspect of every stall.
+            // A scan of memory never reports its end. If it counted as open, it would be the suspect of every stall.
             (None, None) => holds_rows(&operator.name),
         };
         finished[position] = is_finished;
@@ -60,7 +60,7 @@ fn keeps_rows(name: &str) -> bool {
     matches!(name, "ProjectionExec" | "WindowAggExec" | "BoundedWindowAggExec" | "CoalescePartitionsExec")
 }
 
-/// Sources that have no measurements only when they are tables in memory.
+/// Sources without measurements are tables in memory.
 fn holds_rows(name: &str) -> bool {
     matches!(name, "DataSourceExec" | "EmptyExec" | "PlaceholderRowExec" | "WorkTableExec")
 }

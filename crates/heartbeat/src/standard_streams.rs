@@ -1,7 +1,7 @@
-//! What a thread does with the standard streams of the process: whether it waits until somebody reads what it writes there.
+//! What a thread does with the standard streams of the process: whether it is blocked until its output is read.
 
-/// The output into which a thread is writing, and what is behind it, in words such as `standard output, a pipe`. `None` where it
-/// does something else, or writes into what needs no reader.
+/// The stream to which a thread is writing, and its target, as text such as `standard output, a pipe`. `None` if it does something
+/// else, or writes to something that needs no reader.
 #[cfg(target_os = "linux")]
 pub(crate) fn written_by(thread: u64) -> Option<String> {
     let line = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).ok()?;
@@ -14,7 +14,7 @@ pub(crate) fn written_by(_: u64) -> Option<String> {
     None
 }
 
-/// The numbers of the calls by which a thread writes: write, pwrite64, writev, sendfile, sendto and sendmsg.
+/// The numbers of the system calls for writing: write, pwrite64, writev, sendfile, sendto and sendmsg.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const WRITES: [u32; 6] = [1, 18, 20, 40, 44, 46];
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
@@ -22,7 +22,7 @@ const WRITES: [u32; 6] = [64, 68, 66, 71, 206, 211];
 #[cfg(all(target_os = "linux", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 const WRITES: [u32; 0] = [];
 
-/// Whether a thread reads standard input, which a program may do for as long as it runs.
+/// Whether a thread is reading standard input, which a program may do for its whole lifetime.
 #[cfg(target_os = "linux")]
 pub(crate) fn reads_input(thread: u64) -> bool {
     let line = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
@@ -34,7 +34,7 @@ pub(crate) fn reads_input(_: u64) -> bool {
     false
 }
 
-/// The numbers of the calls by which a thread reads: read, pread64, readv, recvfrom and recvmsg.
+/// The numbers of the system calls for reading: read, pread64, readv, recvfrom and recvmsg.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const READS: [u32; 5] = [0, 17, 19, 45, 47];
 #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
@@ -49,7 +49,7 @@ fn is_read_of_input(line: &str) -> bool {
     call.is_some_and(|call| READS.contains(&call)) && fields.next() == Some("0x0")
 }
 
-/// The output that a call is about: its number and its first argument, as in `1 0x1 0x7ffd 0x20 ...`.
+/// The stream of a system call, from its number and its first argument, as in `1 0x1 0x7ffd 0x20 ...`.
 #[cfg(target_os = "linux")]
 fn output_of(line: &str) -> Option<(&'static str, u32)> {
     let mut fields = line.split_ascii_whitespace();
@@ -84,7 +84,7 @@ mod tests {
         };
         check("1 0x1 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", Some(1));
         check("20 0x2 0x7f25285290f0 0x2 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", Some(2));
-        // A file of its own, and a read.
+        // Its own file, and a read.
         check("1 0x10 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", None);
         check("0 0x1 0x7f25285290f0 0x1fed 0x0 0x0 0x0 0x7f256fee7ff0 0x7f25760a038f", None);
         check("running", None);

@@ -14,16 +14,16 @@ use crate::{
     standard_streams::reads_input,
 };
 
-/// The share of the time between two samples that code must have used a processor for, to count as busy.
+/// The share of the time between two samples that code must have spent on a processor to count as busy.
 const BUSY_SHARE: f64 = 0.2;
 
-/// Threads that the evidence of a stall names.
+/// The maximum number of threads in the evidence of a stall.
 pub(crate) const MOST_THREADS: usize = 16;
 
-/// Threads of which it is asked in what they block: a runtime may have hundreds.
+/// The maximum number of threads that are inspected for where they block: a runtime may have hundreds.
 const MOST_LOOKED_AT: usize = 64;
 
-/// What is remembered of the sample before.
+/// The remembered part of the previous sample.
 #[derive(Debug)]
 pub(crate) struct LastSample {
     at: DateTime<Utc>,
@@ -46,7 +46,7 @@ impl LastSample {
     }
 }
 
-/// How processors were used, and what was read, since the sample before.
+/// How processors were used, and what was read, since the previous sample.
 pub(crate) struct ThreadUse<'u> {
     elapsed: TimeDelta,
     last: Option<&'u LastSample>,
@@ -55,7 +55,7 @@ pub(crate) struct ThreadUse<'u> {
 }
 
 impl<'u> ThreadUse<'u> {
-    /// What was `unseen` of the time does not count as elapsed.
+    /// The `unseen` part of the time does not count as elapsed.
     pub(crate) fn new(
         now: DateTime<Utc>,
         unseen: TimeDelta,
@@ -67,37 +67,37 @@ impl<'u> ThreadUse<'u> {
         Self { elapsed, last, threads, cpu_seconds }
     }
 
-    /// The time since the sample before.
+    /// The time since the previous sample.
     pub(crate) fn elapsed(&self) -> TimeDelta {
         self.elapsed
     }
 
-    /// Processor time of the process since the sample before.
+    /// Processor time of the process since the previous sample.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         Some((self.cpu_seconds? - self.last?.cpu_seconds?).max(0.0))
     }
 
-    /// Whether code with these polls ran on a processor for a good part of the time. `polled` is what those have taken that
-    /// have returned.
+    /// Whether code with these polls ran on a processor for a substantial part of the time. `polled` is the total duration of polls
+    /// that have returned.
     pub(crate) fn is_busy(&self, polls: &[Poll], polled: std::time::Duration) -> bool {
         self.has_elapsed()
             && (polled.as_secs_f64() >= self.enough() || polls.iter().any(|poll| self.computes(poll)))
     }
 
-    /// Whether the thread of a poll computes.
+    /// Whether the thread of a poll is computing.
     pub(crate) fn computes(&self, poll: &Poll) -> bool {
-        // On a machine that is overloaded a thread that computes has little of a processor, and waits for one.
+        // On an overloaded machine a computing thread gets little processor time, and is waiting for a processor.
         let runs = || self.thread(poll.thread).is_some_and(|thread| thread.state == RUNNABLE);
         self.has_elapsed() && (runs() || self.cpu_of(poll) >= self.enough())
     }
 
-    /// As [`ThreadUse::computes`], on a thread other than the first one of the process. That one belongs to the runtime only
-    /// where it is the only one of it.
+    /// Like [`ThreadUse::computes`], excluding the main thread of the process, which belongs to the runtime only if it is the only
+    /// thread of it.
     pub(crate) fn computes_beside_main(&self, poll: &Poll) -> bool {
         poll.thread != Some(u64::from(process::id())) && self.computes(poll)
     }
 
-    /// Whether a thread is held by one of these polls all the time, and has read something meanwhile.
+    /// Whether a thread was blocked by one of these polls the whole time, and has read something.
     pub(crate) fn has_read(&self, polls: &[Poll]) -> bool {
         polls.iter().filter(|poll| self.is_held(poll)).any(|poll| {
             let read = |number: u64| {
@@ -107,20 +107,20 @@ impl<'u> ThreadUse<'u> {
         })
     }
 
-    /// Whether a poll began before the sample before: all that its thread did since is its own.
+    /// Whether a poll began before the previous sample, so that everything its thread did since belongs to it.
     pub(crate) fn is_held(&self, poll: &Poll) -> bool {
         self.has_elapsed() && TimeDelta::from_std(poll.lasts).is_ok_and(|lasts| lasts >= self.elapsed)
     }
 
-    /// The threads of some polls, as evidence.
+    /// The threads of these polls, as evidence.
     pub(crate) fn evidence(&self, polls: &[Poll]) -> Vec<StalledThread> {
         let numbers: BTreeSet<u64> = polls.iter().filter_map(|poll| poll.thread).collect();
         let facts = self.threads.iter().filter(|thread| numbers.contains(&thread.number));
         facts.take(MOST_THREADS).map(ThreadFacts::stalled).collect()
     }
 
-    /// Threads of these names on which nothing is seen, and which have done nothing since the sample before: among them are
-    /// those that are made for calls that block.
+    /// Threads with these names that belong to no poll and have done nothing since the previous sample: these include the threads
+    /// for blocking calls.
     pub(crate) fn idle_beside(&self, names: &BTreeSet<String>, seen: &BTreeSet<u64>) -> Vec<StalledThread> {
         let Some(last) = self.last else { return Vec::new() };
         let stands = |thread: &&ThreadFacts| {
@@ -133,7 +133,7 @@ impl<'u> ThreadUse<'u> {
         candidates.filter(|thread| !reads_input(thread.number)).map(ThreadFacts::stalled).collect()
     }
 
-    /// The names of the threads of some polls, but for the first thread of the process.
+    /// The names of the threads of these polls, excluding the main thread.
     pub(crate) fn names<'p>(&self, polls: impl Iterator<Item = &'p Poll>) -> BTreeSet<String> {
         let numbers: BTreeSet<u64> = polls.filter_map(|poll| poll.thread).collect();
         let is_of_runtime = |thread: &&ThreadFacts| {
@@ -154,14 +154,14 @@ impl<'u> ThreadUse<'u> {
         self.threads.iter().find(|thread| Some(thread.number) == number)
     }
 
-    /// Processor time of the thread of a poll; where that is not known, of the process.
+    /// Processor time of the thread of a poll, or if unknown, of the process.
     fn cpu_of(&self, poll: &Poll) -> f64 {
         let Some(last) = self.last else { return 0.0 };
         let of_thread = poll.thread.and_then(|number| {
             let now = self.thread(Some(number))?.cpu_seconds;
             Some(now - last.thread_cpu.get(&number).copied().unwrap_or(0.0))
         });
-        // Where the system has no times of threads, those of the process: a stall that is seen late is better than none.
+        // Without times per thread, those of the process are used: detecting a stall late is better than never.
         of_thread.or_else(|| self.cpu_seconds()).unwrap_or(0.0).max(0.0)
     }
 }

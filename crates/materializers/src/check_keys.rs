@@ -1,4 +1,4 @@
-//! The keys of rows that were seen, to find out which are there twice.
+//! The keys of rows seen so far, for finding duplicates.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,13 +10,13 @@ use std::{
 
 use hashbrown::HashTable;
 
-/// Bytes of keys that one check may hold, of all partitions together.
+/// The maximum number of bytes of keys that one check may hold, over all partitions.
 pub const MAX_KEY_BYTES: usize = 64 << 20;
 
-/// What a key takes besides its bytes: its end, and its place in the table.
+/// The overhead of a key: its end, and its table entry.
 const BYTES_OF_KEY: usize = 32;
 
-/// The room that is left for keys. Clones share it.
+/// The remaining room for keys. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Room(Arc<AtomicUsize>);
 
@@ -43,7 +43,7 @@ pub(crate) struct Keys {
     room: Room,
 }
 
-/// What became of a key.
+/// The result of adding a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Added {
     New,
@@ -74,7 +74,7 @@ impl Keys {
         Added::New
     }
 
-    /// Adds the keys of another part of the rows, and returns how many of them were known.
+    /// Adds the keys of another part of the rows, and returns how many of them were already known.
     pub(crate) fn merge(&mut self, mut other: Self) -> u64 {
         if other.len() > self.len() {
             std::mem::swap(self, &mut other);
@@ -83,7 +83,7 @@ impl Keys {
         for index in 0..other.len() {
             let key = key_at(&other.bytes, &other.ends, index);
             let hash = self.hasher.hash_one(key);
-            // Its room was taken when it was added to the other.
+            // Its room was already taken when it was added to the other part.
             if self.knows(hash, key) { known += 1 } else { self.insert(hash, key) }
         }
         known

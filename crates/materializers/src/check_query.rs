@@ -1,4 +1,4 @@
-//! Checks of rows that no pass shows: those of a view or an external table, and keys of which there are too many.
+//! Checks for rows that cannot be seen in passing: those of a view or an external table, and for too many keys.
 
 use std::sync::Arc;
 
@@ -19,8 +19,7 @@ use futures::TryStreamExt;
 
 use crate::{check_keys::MAX_KEY_BYTES, check_result::Measured, check_tap::CheckTap, data_check::DataCheck};
 
-/// Computes checks by reading a table once, without the columns that none of them is about. Where reading it fails, no check
-/// holds.
+/// Computes checks by reading a table once, with only the columns that they need. If reading fails, every check fails.
 pub async fn check_table(
     checks: &Arc<[DataCheck]>,
     session: &SessionContext,
@@ -45,7 +44,7 @@ async fn measure(
     read.dedup();
     read.retain(|name| schema.index_of(name).is_ok());
     let columns: Vec<Expr> = match read.is_empty() {
-        // Rows are counted all the same.
+        // Rows are counted anyway.
         true => vec![lit(1).alias("row")],
         false => read.iter().map(ident).collect(),
     };
@@ -63,8 +62,8 @@ async fn measure(
 }
 
 impl Measured {
-    /// Decides those checks of keys that found more keys than are kept, by queries over the table that holds the rows. These
-    /// spill, where the session can.
+    /// Decides key checks that found more keys than are kept, by queries over the table with the rows. These can spill, if the
+    /// session supports it.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -84,7 +83,7 @@ impl Measured {
     }
 }
 
-/// Rows that repeat the values of another one in these columns, none of which is null.
+/// The number of rows that repeat the values of another row in these columns, where none is null.
 async fn repeated(frame: DataFrame, columns: &[String]) -> Result<u64, DataFusionError> {
     const ROWS: &str = "rows of the key";
     let known = columns.iter().map(|name| ident(name).is_not_null()).reduce(Expr::and);
@@ -98,7 +97,7 @@ async fn repeated(frame: DataFrame, columns: &[String]) -> Result<u64, DataFusio
     let found = surplus.collect().await?;
     let first = found.first().filter(|batch| batch.num_rows() > 0).map(RecordBatch::columns);
     let sum = first.and_then(|columns| columns.first()?.as_primitive_opt::<Int64Type>());
-    // The sum of nothing is null.
+    // The sum of no rows is null.
     let sum = sum.filter(|sum| sum.null_count() == 0).map_or(0, |sum| sum.value(0));
     Ok(u64::try_from(sum).unwrap_or(0))
 }
@@ -113,8 +112,8 @@ mod tests {
         data_check::CheckSeverity,
     };
 
-    /// The outcome of each check over the rows of a query, with the rows that break it: by reading the table, and as it passes
-    /// in three partitions.
+    /// The outcome of each check over the rows of a query, with the number of failing rows: by reading the table, and in passing in
+    /// three partitions.
     async fn outcomes(
         sql: &str,
         checks: &[&str],
@@ -226,7 +225,7 @@ mod tests {
     #[test]
     fn what_is_old_is_not_fresh() {
         let at = |at: &str| format!("SELECT {at} AS at UNION ALL SELECT NULL");
-        // It is the start of the 11th of January 1970.
+        // It is the start of 11 January 1970.
         for (column, text, outcome) in [
             ("TIMESTAMP '1970-01-09 12:00:00'", "freshness(at) < 2 days", CheckOutcome::Passed),
             ("TIMESTAMP '1970-01-09 00:00:00'", "freshness(at) < 2 days", CheckOutcome::Failed),

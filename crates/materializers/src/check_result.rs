@@ -1,4 +1,4 @@
-//! What became of the checks of a node.
+//! The results of the checks of a node.
 
 use std::{
     fmt,
@@ -10,10 +10,10 @@ use crate::{
     planned_check::Seen,
 };
 
-/// Says the bound of [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES).
+/// Mentions the limit [`MAX_KEY_BYTES`](crate::MAX_KEY_BYTES).
 const TOO_MANY_KEYS: &str = "there are more keys than fit into 64 MiB, and the output cannot be read again";
 
-/// What the rows of a node have shown of its checks.
+/// The measurements for the checks of a node.
 #[derive(Debug, Clone)]
 pub struct Measured(Vec<MeasuredCheck>);
 
@@ -26,11 +26,11 @@ struct MeasuredCheck {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum MeasuredValue {
-    /// The number of rows says it.
+    /// The number of rows is sufficient.
     Rows,
-    /// Rows that repeat the key of another one.
+    /// The number of rows that repeat the key of another one.
     Repeated(u64),
-    /// More keys than are kept, of which so many repeat another one.
+    /// There were more keys than are kept; this many of the kept ones repeat another one.
     TooManyKeys(u64),
     Failing(u64),
     FailingOrUnknown {
@@ -43,14 +43,14 @@ enum MeasuredValue {
     NotSeen(&'static str),
 }
 
-/// How a check ended.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// It holds.
+    /// It passed.
     Passed,
-    /// It does not.
+    /// It failed.
     Failed,
-    /// It is not known.
+    /// It is unknown.
     Undecided,
 }
 
@@ -65,37 +65,37 @@ impl CheckOutcome {
     }
 }
 
-/// A check and what became of it.
+/// A check and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CheckResult {
     /// The check.
     pub check: DataCheck,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: CheckOutcome,
-    /// Rows that it has looked at, where some were.
+    /// The number of inspected rows, if any.
     pub rows: Option<u64>,
-    /// Those of them that break it, where it is about single rows.
+    /// How many of them fail, if it is about individual rows.
     pub failing: Option<u64>,
-    /// Those for which a condition is unknown, because a value in it is null.
+    /// For how many of them a condition is unknown, because a value in it is null.
     pub unknown: u64,
-    /// What was found.
+    /// Details.
     pub found: Found,
 }
 
-/// What a check has found.
+/// Details of a check's result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
-    /// The counts say all.
+    /// The counts are sufficient.
     Counts,
-    /// How old the newest value is, at the end of the node; nothing for one that lies in the future. It is a value of the data.
+    /// The age of the newest value at the end of the node; zero if it is in the future. It is derived from the data.
     Age(Duration),
-    /// There is no value that could be fresh.
+    /// There is no value whose freshness could be judged.
     NoValue,
-    /// Why it is not decided.
+    /// Why it is undecided.
     Undecided(&'static str),
-    /// Why it could not be computed, with values of the data.
+    /// Why it could not be computed; contains values from the data.
     Error(String),
 }
 
@@ -116,7 +116,7 @@ impl Measured {
         Self(checks.iter().zip(seen).map(of).collect())
     }
 
-    /// Of checks whose rows were not seen, or not all of them.
+    /// For checks whose rows were not seen, or not all of them.
     pub fn not_seen(checks: &[DataCheck], why: &'static str) -> Self {
         let of = |check: &DataCheck| MeasuredCheck {
             check: check.clone(),
@@ -130,7 +130,7 @@ impl Measured {
         Self::not_seen(checks, "a panic in a check has lost rows")
     }
 
-    /// Of checks that could not be computed, for one reason.
+    /// For checks that could not be computed, all for the same reason.
     pub(crate) fn not_computed(checks: &[DataCheck], problem: &str) -> Self {
         let of = |check: &DataCheck| MeasuredCheck {
             check: check.clone(),
@@ -140,7 +140,7 @@ impl Measured {
         Self(checks.iter().map(of).collect())
     }
 
-    /// The checks of keys that found more keys than are kept, and none of them twice: by their columns.
+    /// The key checks that found more keys than are kept, and no duplicates among them, with their columns.
     pub(crate) fn undecided_keys(&self) -> impl Iterator<Item = (usize, &[String])> {
         self.0.iter().enumerate().filter_map(|(index, measured)| {
             match (&measured.value, &measured.check.rule) {
@@ -152,14 +152,14 @@ impl Measured {
         })
     }
 
-    /// A check of keys was decided by other means.
+    /// Sets the result of a key check that was decided by other means.
     pub(crate) fn decide_keys(&mut self, index: usize, repeated: u64) {
         if let Some(measured) = self.0.get_mut(index) {
             measured.value = MeasuredValue::Repeated(repeated);
         }
     }
 
-    /// Decides over each check. The freshness is that at the time `now`.
+    /// Judges each check. Freshness is relative to `now`.
     pub fn judged(self, now: SystemTime) -> Vec<CheckResult> {
         self.0.into_iter().map(|measured| measured.judged(now)).collect()
     }
@@ -205,12 +205,12 @@ impl MeasuredCheck {
 }
 
 impl CheckResult {
-    /// Whether the node fails by it.
+    /// Whether it makes the node fail.
     pub fn fails_the_node(&self) -> bool {
         self.outcome == CheckOutcome::Failed && self.check.severity() == CheckSeverity::Fail
     }
 
-    /// What was found, in words. It has counts, but no values of the data.
+    /// The details as text, with counts but without values from the data.
     pub fn in_words(&self) -> String {
         match &self.found {
             Found::Counts => self.counts_in_words(),
@@ -222,7 +222,7 @@ impl CheckResult {
         }
     }
 
-    /// What was found, in words, with the values in it.
+    /// The details as text, including values.
     pub fn in_full(&self) -> String {
         match &self.found {
             Found::Age(age) => format!("the newest value is {} old", age_in_words(*age)),
@@ -259,15 +259,15 @@ impl CheckResult {
     }
 }
 
-/// The failed check and what was found, in full: `data check failed: unique(id): 3 of 100 rows repeat a key`. The policy
-/// knows the shape of these words.
+/// The failed check and its details in full: `data check failed: unique(id): 3 of 100 rows repeat a key`. The policy recognises
+/// this format.
 impl fmt::Display for CheckResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "data check {}: {}: {}", self.outcome.name(), self.check.text(), self.in_full())
     }
 }
 
-/// Data checks that a node fails by. `Display` is about the first of them, and says values of the data.
+/// Data checks that make a node fail. `Display` describes the first of them, including values from the data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{first}")]
 #[non_exhaustive]
@@ -279,7 +279,7 @@ pub struct ChecksFailed {
 }
 
 impl ChecksFailed {
-    /// Those of the results that the node fails by, if there is one.
+    /// Those of the results that make the node fail, if any.
     pub fn of(results: &[CheckResult]) -> Option<Self> {
         let mut failed = results.iter().filter(|result| result.fails_the_node()).cloned();
         Some(Self { first: failed.next()?, others: failed.collect() })
@@ -292,7 +292,7 @@ fn age_in_words(age: Duration) -> String {
     for (seconds, unit) in [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")] {
         let count = left / seconds;
         left %= seconds;
-        // Behind a larger unit only the next one is said.
+        // After a larger unit only the next one is included.
         if count > 0 && parts.len() < 2 {
             parts.push(format!("{count} {unit}{}", if count == 1 { "" } else { "s" }));
         }
@@ -300,7 +300,7 @@ fn age_in_words(age: Duration) -> String {
     if parts.is_empty() { "less than a second".to_owned() } else { parts.join(" ") }
 }
 
-/// How long ago a time was; nothing for one that lies in the future.
+/// The age of a time; zero if it is in the future.
 fn age(microseconds: i64, now: SystemTime) -> Duration {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX);

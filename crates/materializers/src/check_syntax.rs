@@ -1,4 +1,4 @@
-//! Reading a check.
+//! Parsing a check.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,13 +11,13 @@ use datafusion::sql::sqlparser::{
 
 use crate::data_check::{CheckRule, DataCheck, RowsExpected};
 
-/// Why a text is not a check. `Display` and `Debug` repeat nothing of the text.
+/// Why a text is not a valid check. `Display` and `Debug` do not repeat the text.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct CheckSyntaxError {
-    /// What is wrong.
+    /// The problem.
     pub problem: CheckProblem,
-    /// Where, in characters from the start of the text.
+    /// The position, in characters from the start of the text.
     pub offset: usize,
 }
 
@@ -27,25 +27,25 @@ impl fmt::Debug for CheckSyntaxError {
     }
 }
 
-/// What is wrong with a check. `Display` repeats nothing of its text.
+/// The problem with a check. `Display` does not repeat its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckProblem {
-    /// There is none.
+    /// It is missing.
     #[error(
         "the check is missing: expected one such as `rows > 0`, `unique(id)`, `not_null(id)` or `amount >= 0`"
     )]
     Missing,
-    /// What stands behind `rows`.
+    /// The text after `rows`.
     #[error("the number of rows is compared with one number, as in `rows > 0` or `rows BETWEEN 1 AND 100`")]
     Rows,
-    /// What stands in the parentheses.
+    /// The text in the parentheses.
     #[error("`{function}` takes names of columns, as in `{function}(id)` or `{function}(day, \"Region\")`")]
     Columns {
         /// `unique` or `not_null`.
         function: &'static str,
     },
-    /// How old a column may be.
+    /// The maximum age of a column.
     #[error("a freshness is written `freshness(column) < 2 days`, in seconds, minutes, hours, days or weeks")]
     Freshness,
     /// A query in a condition.
@@ -57,12 +57,12 @@ pub enum CheckProblem {
     /// The condition is not an SQL expression.
     #[error("a check is `rows`, `unique`, `not_null`, `freshness` or an SQL condition, but this one is not")]
     Condition {
-        /// The parser's words, in which a part of the text may stand.
+        /// The message of the parser, which may contain a part of the text.
         message: String,
     },
 }
 
-/// In DataFusion's own dialect, with names in lower case unless they are quoted.
+/// In DataFusion's default dialect, with unquoted names in lower case.
 impl FromStr for DataCheck {
     type Err = CheckSyntaxError;
 
@@ -71,10 +71,10 @@ impl FromStr for DataCheck {
     }
 }
 
-/// Reads a check in a dialect of SQL. `normalizes` says whether names without quotes are turned into lower case.
+/// Parses a check in an SQL dialect. `normalizes` is whether unquoted names are converted to lower case.
 ///
 /// # Errors
-/// When the text is not a check.
+/// When the text is not a valid check.
 pub fn parse(text: &str, dialect: &dyn Dialect, normalizes: bool) -> Result<DataCheck, CheckSyntaxError> {
     let unreadable = |message: String, offset: usize| CheckSyntaxError {
         problem: CheckProblem::Condition { message },
@@ -115,13 +115,13 @@ fn condition(tokens: &[TokenWithSpan], dialect: &dyn Dialect) -> Result<(), Pars
     }
 }
 
-/// The column that the parser names at the end of its message.
+/// The column number at the end of a parser message.
 fn column_in(message: &str) -> Option<usize> {
     message.rsplit_once("Column: ")?.1.trim().parse().ok()
 }
 
-/// The rule that a condition may have been meant for which cannot be planned: `rows` alone, `row > 3`, `uniqe(id)`. They are conditions
-/// where there are such columns or functions.
+/// The rule that was probably meant by a condition that cannot be planned: `rows` alone, `row > 3`, `uniqe(id)`. They are valid
+/// conditions if such columns or functions exist.
 pub(crate) fn nearest_rule(condition: &str) -> Option<&'static str> {
     const CALLED: [(&str, &str); 3] =
         [("unique", "unique(id)"), ("not_null", "not_null(id)"), ("freshness", "freshness(day) < 2 days")];
@@ -141,12 +141,12 @@ struct Reading<'t> {
 }
 
 impl Reading<'_> {
-    /// The rule, where the text begins as one that has a name.
+    /// The rule, if the text begins like a named one.
     fn rule(&mut self) -> Result<Option<CheckRule>, CheckSyntaxError> {
         let (Some(word), Some(next)) = (self.bare_word(0), self.tokens.get(1)) else { return Ok(None) };
         let is_called = next.token == Token::LParen;
         match word.as_str() {
-            // A column of this name is written in quotes.
+            // A column with this name must be quoted.
             "rows" if !is_called && self.compares(1) => {
                 self.at = 1;
                 self.rows().map(Some)
@@ -208,7 +208,7 @@ impl Reading<'_> {
         Ok(columns)
     }
 
-    /// Names of columns up to the closing parenthesis, each once.
+    /// Names of columns up to the closing parenthesis, without duplicates.
     fn columns(&mut self, problem: &CheckProblem) -> Result<Vec<String>, CheckSyntaxError> {
         let mut columns: Vec<String> = Vec::new();
         loop {
@@ -281,7 +281,7 @@ impl Reading<'_> {
         Some(number)
     }
 
-    /// A word without quotes, in lower case.
+    /// An unquoted word, in lower case.
     fn bare_word(&self, index: usize) -> Option<String> {
         match &self.tokens.get(index)?.token {
             Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
@@ -302,7 +302,7 @@ impl Reading<'_> {
         CheckSyntaxError { problem, offset: self.offset_of(self.at) }
     }
 
-    /// Where a token starts; behind the last one, where that ends.
+    /// The start of a token; after the last one, its end.
     fn offset_of(&self, index: usize) -> usize {
         let place = match (self.tokens.get(index), self.tokens.last()) {
             (Some(token), _) => token.span.start,

@@ -1,4 +1,4 @@
-//! The tap that computes the checks of a node while its rows pass.
+//! A tap that evaluates the checks of a node while its rows pass.
 
 use std::{
     fmt,
@@ -19,16 +19,16 @@ use crate::{
     planned_check::{PlannedCheck, Seen},
 };
 
-/// Computes checks of each partition on the thread that runs it, and merges what was seen when partitions end.
+/// Evaluates the checks in each partition on the thread that runs it, and merges the results when partitions end.
 #[derive(Clone)]
 pub struct CheckTap {
     checks: Arc<[DataCheck]>,
-    /// What is computed for each, or why nothing is.
+    /// The plan for each check, or why it cannot be computed.
     planned: Arc<[Result<PlannedCheck, String>]>,
     merged: Arc<Mutex<Merged>>,
 }
 
-/// The partitions that have ended.
+/// The merged results of the partitions that have ended.
 #[derive(Default)]
 struct Merged {
     seen: Option<SeenRows>,
@@ -42,8 +42,7 @@ struct SeenRows {
 }
 
 impl CheckTap {
-    /// A tap for rows with these columns that has seen nothing. A check that does not fit them is not computed, which its
-    /// result says.
+    /// A tap for rows with these columns. A check that does not match them is not computed, and its result says so.
     pub fn new(checks: Arc<[DataCheck]>, session: &SessionState, schema: &Schema) -> Self {
         Self::with_key_bytes(checks, session, schema, MAX_KEY_BYTES)
     }
@@ -63,7 +62,7 @@ impl CheckTap {
         Self { checks, planned, merged: Arc::default() }
     }
 
-    /// What all partitions that have ended have shown, and nothing once it was taken. `None` where no partition was opened.
+    /// The results of all partitions that have ended; empty if already taken. `None` if no partition was opened.
     pub fn take(&self) -> Option<Measured> {
         let merged = std::mem::take(&mut *self.merged.lock().unwrap_or_else(PoisonError::into_inner));
         if merged.is_incomplete {
@@ -98,7 +97,7 @@ struct Partition {
 
 impl PartitionTap for Partition {
     fn batch(&mut self, batch: &RecordBatch) {
-        // It is put back only where nothing has panicked in it.
+        // It is put back only if nothing in it has panicked.
         let Some(mut seen) = self.seen.take() else { return };
         seen.rows += batch.num_rows() as u64;
         for (seen, planned) in seen.of.iter_mut().zip(&*self.tap.planned) {
@@ -113,7 +112,7 @@ impl PartitionTap for Partition {
 impl Drop for Partition {
     fn drop(&mut self) {
         let mut merged = self.tap.merged.lock().unwrap_or_else(PoisonError::into_inner);
-        // Set first and taken back at the end, so that it stays where something here panics.
+        // Set first and reset at the end, so that it stays set if something here panics.
         let was_incomplete = std::mem::replace(&mut merged.is_incomplete, true);
         let Some(own) = self.seen.take() else { return };
         match &mut merged.seen {
@@ -123,7 +122,7 @@ impl Drop for Partition {
             }
             None => merged.seen = Some(own),
         }
-        // Not reached where merging panics.
+        // Not reached if merging panics.
         merged.is_incomplete = was_incomplete;
     }
 }

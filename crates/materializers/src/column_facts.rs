@@ -1,15 +1,15 @@
-//! What the metadata of files prove of a column, and why they may not have been read.
+//! Facts about a column from file metadata, and why metadata may not have been read.
 
 use std::{fmt, time::Duration};
 
 use datafusion::common::ScalarValue;
 
-/// Files whose footers are read for one table. Of a table that has more, the columns are not described.
+/// The maximum number of files whose footers are read for one table. For a table with more, columns are not described.
 pub(crate) const MAX_FILES: usize = 1_000;
-/// How long footers are read: a table of many files is then described without its columns.
+/// The time limit for reading footers: beyond that, a table is described without its columns.
 pub(crate) const READING_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why the metadata of files were not read to their end.
+/// Why the file metadata was not read completely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unread {
@@ -17,9 +17,9 @@ pub enum Unread {
     TooManyFiles,
     /// It took longer than a second.
     TooSlow,
-    /// The table takes parts of files, whose metadata are of the whole.
+    /// The table contains parts of files, but the metadata covers whole files.
     PartsOfFiles,
-    /// A file cannot be read, which the scan will say.
+    /// A file cannot be read, which the scan will report.
     Unreadable,
 }
 
@@ -34,13 +34,13 @@ impl fmt::Display for Unread {
     }
 }
 
-/// A column as the metadata of its files describe it.
+/// A column according to the metadata of its files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnFacts {
-    /// Missing values, where known exactly.
+    /// The number of missing values, if known exactly.
     pub missing: Option<u64>,
-    /// The least value, where known exactly.
+    /// The minimum, if known exactly.
     pub min: Option<ScalarValue>,
-    /// The greatest value, where known exactly.
+    /// The maximum, if known exactly.
     pub max: Option<ScalarValue>,
 }

@@ -1,4 +1,4 @@
-//! The type of a column as people write it.
+//! The type of a column in the notation of users.
 
 use std::{fmt, str::FromStr};
 
@@ -10,10 +10,10 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-/// A type that a column is expected to have, written as SQL (`BIGINT`) or Arrow (`Int64`) calls it.
+/// The expected type of a column, in SQL notation (`BIGINT`) or Arrow notation (`Int64`).
 ///
-/// How values are laid out in memory does not matter: a text is a text, whether it is `Utf8`, `Utf8View` or a
-/// dictionary. A SQL `TIMESTAMP` may be of any unit.
+/// The memory layout does not matter: a text is a text, whether it is `Utf8`, `Utf8View` or a dictionary. An SQL `TIMESTAMP` may
+/// have any unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnType {
     text: String,
@@ -21,7 +21,7 @@ pub struct ColumnType {
     any_unit: bool,
 }
 
-/// A text that names no type.
+/// A text that is not a valid type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a type: use an SQL name such as BIGINT, or an Arrow name such as Int64")]
 pub struct UnknownType {
@@ -30,7 +30,7 @@ pub struct UnknownType {
 }
 
 impl ColumnType {
-    /// Whether a column of that Arrow type is as expected.
+    /// Whether a column with that Arrow type is as expected.
     pub fn matches(&self, found: &DataType) -> bool {
         match (&self.data_type, found) {
             (DataType::Timestamp(_, expected), DataType::Timestamp(_, found)) if self.any_unit => {
@@ -60,9 +60,9 @@ impl FromStr for ColumnType {
     }
 }
 
-/// The type of a cast to it.
+/// The result type of a cast to it.
 fn of_sql(text: &str) -> Option<DataType> {
-    // Without a zone a `TIMESTAMP WITH TIME ZONE` has none.
+    // Without a default zone, a `TIMESTAMP WITH TIME ZONE` would have none.
     let config = SessionConfig::new().set_str("datafusion.execution.time_zone", "UTC");
     let state = SessionStateBuilder::new().with_config(config).build();
     let schema = DFSchema::empty();

@@ -1,5 +1,5 @@
-//! A check of the rows of a node, as it is written: `rows > 0`, `unique(id)`, `not_null(a, b)`, `freshness(at) < 2 days`,
-//! or a condition that every row must meet.
+//! A check of the rows of a node in its written form: `rows > 0`, `unique(id)`, `not_null(a, b)`, `freshness(at) < 2 days`, or a
+//! condition that must hold for every row.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -19,10 +19,10 @@ pub struct DataCheck {
     pub(crate) rule: CheckRule,
 }
 
-/// What a check that fails does.
+/// The effect of a failed check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CheckSeverity {
-    /// It warns, and the node goes on.
+    /// A warning; the node is not affected.
     Warn,
     /// The node fails.
     #[default]
@@ -61,17 +61,17 @@ pub struct UnknownSeverity;
 pub(crate) enum CheckRule {
     /// The number of rows.
     Rows(RowsExpected),
-    /// No two rows have the same values in these columns. Rows with a null value there are not compared, as in SQL.
+    /// No two rows have the same values in these columns. As in SQL, rows with a null value in them are not compared.
     Unique(Vec<String>),
-    /// No row has a null value in one of these columns.
+    /// No row has a null value in any of these columns.
     NotNull(Vec<String>),
-    /// The newest value of the column is younger than that, or just as old where that is `included`.
+    /// The newest value of the column is younger than the limit, or equal to it if `included`.
     Freshness { column: String, limit: Duration, included: bool },
-    /// The condition is false for no row. One that is unknown, because a value in it is null, is not false.
+    /// The condition is false for no row. If it is unknown, because a value in it is null, it is not false.
     Condition,
 }
 
-/// How many rows are expected.
+/// The expected number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowsExpected {
     Within {
@@ -79,7 +79,7 @@ pub(crate) enum RowsExpected {
         most: u64,
     },
     Not(u64),
-    /// As `rows < 0`.
+    /// For conditions such as `rows < 0`.
     Never,
 }
 
@@ -98,18 +98,18 @@ impl DataCheck {
         Self { text: text.trim().to_owned(), severity: CheckSeverity::default(), rule }
     }
 
-    /// The same check with a severity.
+    /// The same check with another severity.
     #[must_use]
     pub fn with_severity(self, severity: CheckSeverity) -> Self {
         Self { severity, ..self }
     }
 
-    /// What a failure does.
+    /// The effect of a failure.
     pub fn severity(&self) -> CheckSeverity {
         self.severity
     }
 
-    /// The check as it was written, in which literals may stand.
+    /// The check as written, which may contain literals.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -125,7 +125,7 @@ impl DataCheck {
         }
     }
 
-    /// The columns that it names: none of the number of rows, and none of a condition, which is an expression.
+    /// The columns that it names; empty for the number of rows and for a condition, which is an expression.
     pub fn columns(&self) -> &[String] {
         match &self.rule {
             CheckRule::Unique(columns) | CheckRule::NotNull(columns) => columns,
@@ -135,7 +135,7 @@ impl DataCheck {
     }
 }
 
-/// `expect: rows > 0` or `expect(warn): rows > 0`, as a script says it.
+/// `expect: rows > 0` or `expect(warn): rows > 0`, as in a script.
 impl fmt::Display for DataCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.severity {

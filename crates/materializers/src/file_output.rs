@@ -1,4 +1,4 @@
-//! Outputs that are files.
+//! Outputs in files.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -28,7 +28,7 @@ use crate::{
     written::Written,
 };
 
-/// Characters that DataFusion puts before the number or ending of each file it makes in a folder.
+/// The length of the prefix that DataFusion generates for each file in a folder.
 const WRITE_ID_LENGTH: usize = 16;
 
 /// Parquet files.
@@ -39,7 +39,7 @@ pub struct Parquet;
 #[derive(Debug, Clone, Copy)]
 pub struct Csv;
 
-/// JSON files, one object a line.
+/// JSON files with one object per line.
 #[derive(Debug, Clone, Copy)]
 pub struct Ndjson;
 
@@ -50,7 +50,7 @@ pub struct Arrow;
 macro_rules! file_formats {
     ($($format:ident => $file_type:literal),*) => {$(
         impl $format {
-            /// One file where the location has an ending, otherwise a folder of files.
+            /// A single file if the location has an extension, otherwise a folder of files.
             pub fn to(location: impl Into<String>) -> FileOutput {
                 FileOutput::new($file_type, location.into())
             }
@@ -59,13 +59,13 @@ macro_rules! file_formats {
 }
 file_formats!(Parquet => "parquet", Csv => "csv", Ndjson => "json", Arrow => "arrow");
 
-/// Files of one format, written as `COPY ... TO` would.
+/// Files of one format, written like `COPY ... TO`.
 ///
-/// Each write replaces what the last one left. A folder belongs to its output: files there that no session wrote are
-/// never removed, the write is refused instead.
+/// Each write replaces the result of the previous one. A folder must belong to its output: if it contains files that no session
+/// wrote, they are never removed, and the write is rejected instead.
 #[derive(Debug, Clone)]
 pub struct FileOutput {
-    /// As DataFusion calls the format.
+    /// DataFusion's name of the format.
     file_type: &'static str,
     location: String,
     name: String,
@@ -79,22 +79,22 @@ impl FileOutput {
         Self { file_type, location, name, partition_by: Vec::new(), options: HashMap::new() }
     }
 
-    /// The external name, instead of the file's.
+    /// Sets an external name other than that of the file.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Splits the rows into folders `column=value`. The location is a folder then. Where a column holds nulls, DataFusion
-    /// writes them as empty text or zero.
+    /// Splits the rows into folders `column=value`. The location must then be a folder. Nulls in these columns are written by
+    /// DataFusion as empty text or zero.
     #[must_use]
     pub fn partitioned_by<C: Into<String>>(mut self, columns: impl IntoIterator<Item = C>) -> Self {
         self.partition_by = columns.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets an option of the format, as `COPY ... OPTIONS` would: `option("compression", "zstd(6)")`.
+    /// Sets an option of the format, like `COPY ... OPTIONS`: `option("compression", "zstd(6)")`.
     #[must_use]
     pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let name = name.into();
@@ -103,13 +103,13 @@ impl FileOutput {
         self
     }
 
-    /// One file, not a folder of them.
+    /// Whether it is a single file instead of a folder.
     fn is_single(&self) -> Result<bool> {
         let url = ListingTableUrl::parse(&self.location)?;
         Ok(self.partition_by.is_empty() && !url.is_collection() && url.file_extension().is_some())
     }
 
-    /// The location with a slash behind it where it is a folder, which need not exist yet.
+    /// The location, with a trailing slash if it is a folder, which need not exist yet.
     fn target(&self) -> Result<String> {
         let slash = if self.is_single()? || self.location.ends_with('/') { "" } else { "/" };
         Ok(format!("{}{slash}", self.location))
@@ -123,7 +123,7 @@ impl FileOutput {
         self.factory(session)?.create(&session.state(), &self.options)
     }
 
-    /// What the names of files that are made in a folder end with.
+    /// The suffix of generated file names in a folder.
     fn ending(&self, session: &SessionContext) -> Result<String> {
         let format = self.format(session)?;
         let compressed =
@@ -144,11 +144,11 @@ impl FileOutput {
         Ok(counts.iter().map(count_of).sum())
     }
 
-    /// The files of this output that lie in its folder.
+    /// The files of this output in its folder.
     async fn own_files(&self, session: &SessionContext, ending: &str) -> Result<StoredFiles> {
         let url = self.url()?;
         let all = StoredFiles::at(session, &self.target()?).await?;
-        // Other folders below are not partitions of this one, and the table does not see them.
+        // Other subfolders are not partitions of this output, and the table does not read them.
         let in_partitions = |path: &Path| {
             let mut folders: Vec<_> = path.parts().skip(url.prefix().parts_count()).collect();
             folders.pop();
@@ -165,13 +165,13 @@ impl FileOutput {
         Ok(of_format)
     }
 
-    /// Writes a file beside the old one, which it replaces when it is complete: a query that fails half way leaves a
-    /// file with the rows so far.
+    /// Writes a file next to the old one, which it replaces when complete: a query that fails half way leaves a file with the rows
+    /// so far.
     async fn replace_file(&self, session: &SessionContext, frame: DataFrame) -> Result<u64> {
         let target = self.target()?;
         let (stem, ending) = target.rsplit_once('.').unwrap_or((&target, ""));
-        // Beside the target, since a rename within one store is atomic, and with the same ending, since DataFusion
-        // chooses by it whether it writes a file or a folder.
+        // In the same folder, because a rename within one store is atomic, and with the same extension, because DataFusion uses
+        // that to decide between a file and a folder.
         let unfinished = format!("{stem}.unfinished.{ending}");
         let [from, to] = [&unfinished, &target].map(ListingTableUrl::parse);
         let (from, to) = (from?, to?);
@@ -179,13 +179,13 @@ impl FileOutput {
         let copied = self.copy(session, frame, unfinished).await;
         match &copied {
             Ok(_) => store.rename(from.prefix(), to.prefix()).await?,
-            // The reason to fail is the query's, also where nothing was left to be deleted.
+            // The error to report is that of the query, even if deleting fails, too.
             Err(_) => store.delete(from.prefix()).await.unwrap_or_default(),
         }
         copied
     }
 
-    /// Writes next to what lies in the folder, and then removes that; where writing fails, what it left.
+    /// Writes next to the existing files of the folder, and then removes those; if writing fails, it removes the new files instead.
     async fn replace_folder(&self, session: &SessionContext, frame: DataFrame) -> Result<u64> {
         let ending = self.ending(session)?;
         // Listed before the query runs: it may read the very files that it replaces.
@@ -193,7 +193,7 @@ impl FileOutput {
         let copied = self.copy(session, frame, self.target()?).await;
         let stale = match copied {
             Ok(_) => before,
-            // What a failed write has left goes, and what was there before stays.
+            // The files of a failed write are removed, and the earlier ones are kept.
             Err(_) => self.own_files(session, &ending).await?.since(&before),
         };
         let store = session.runtime_env().object_store(self.url()?.object_store())?;
@@ -221,7 +221,7 @@ impl FileOutput {
         let options = ListingOptions::new(self.format(session)?)
             .with_file_extension(ending)
             .with_table_partition_cols(partitions);
-        // Under its reference what the session remembers of the files is forgotten when the table is replaced.
+        // With the table reference, the session's cached facts about the files are dropped when the table is replaced.
         let url = self.url()?.with_table_ref(TableReference::from(self.name.as_str()));
         let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(file_schema);
         let remembered = session.runtime_env().cache_manager.get_file_statistic_cache();
@@ -255,12 +255,12 @@ impl Output for FileOutput {
     }
 }
 
-/// Whether DataFusion made up the name: letters and digits, a number where there are no partitions, the ending.
+/// Whether DataFusion generated the name: letters and digits, a number unless there are partitions, the extension.
 fn is_of_a_session(path: &Path, ending: &str) -> bool {
     let name = path.filename().and_then(|name| name.strip_suffix(ending)).unwrap_or_default();
     let (id, number) = name.split_once('_').unwrap_or((name, "0"));
-    // DataFusion calls the files of a write by an id of 16 letters and digits, and a number. Nothing else in the
-    // folder is ours to delete.
+    // DataFusion names the files of a write with an id of 16 letters and digits, and a number. Nothing else in the folder may be
+    // deleted.
     id.len() == WRITE_ID_LENGTH
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && !number.is_empty()

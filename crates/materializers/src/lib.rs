@@ -1,21 +1,21 @@
 //! Writes and registers the outputs of a pipeline, and summarises the data in the same pass.
 //!
-//! An [`Output`] takes a `DataFrame`, writes it through DataFusion's own sinks, registers it under a stable external
-//! name, and says what it has [`Written`]. A [`ParamTable`] registers a named set of parameters. The [`Registry`] says
-//! what outputs there should be, and compares. A [`SummaryTap`] looks at the data while they pass, so that a
-//! [`DataSummary`](daglight_data_summary::DataSummary) costs no second read, and a [`CheckTap`] whether they are as expected.
+//! An [`Output`] takes a `DataFrame`, writes it with DataFusion's own sinks, registers it under a stable external name, and returns
+//! what was [`Written`]. A [`ParamTable`] registers a named set of parameters. The [`Registry`] declares the expected outputs, and
+//! compares. A [`SummaryTap`] inspects the data in passing, so that a [`DataSummary`](daglight_data_summary::DataSummary) needs no
+//! second read, and a [`CheckTap`] checks whether they are as expected.
 //!
-//! How columns are summarised belongs to `daglight-data-summary`, how queries are observed to `daglight-plan-diagnostics`; where artifacts and summaries are sent, to
-//! `daglight-run-session`.
+//! Summarising columns belongs to `daglight-data-summary`, observing queries to `daglight-plan-diagnostics`, and sending artifacts
+//! and summaries to `daglight-run-session`.
 
-// Outputs, and what they have written.
+// Outputs, and what was written.
 mod file_output;
 mod output;
 mod stored_files;
 mod summary_tap;
 mod written;
 
-// What must hold of the rows.
+// Checks of the rows.
 mod check_keys;
 mod check_query;
 mod check_result;
@@ -24,19 +24,19 @@ mod check_tap;
 mod data_check;
 mod planned_check;
 
-// What is known of data without reading its rows.
+// Facts about data without reading its rows.
 mod location;
 mod column_facts;
 mod parquet_facts;
 mod schema;
 mod source;
 
-// What a pipeline is given, and what is expected of it.
+// The inputs of a pipeline, and what is expected of it.
 mod column_type;
 mod param_table;
 mod registry;
 
-/// What an [`Output`] of one's own is implemented with.
+/// Needed for implementing a custom [`Output`].
 pub use async_trait::async_trait;
 pub use check_keys::MAX_KEY_BYTES;
 pub use check_query::check_table;

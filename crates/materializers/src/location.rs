@@ -1,4 +1,4 @@
-//! What the location of files says of their name.
+//! Deriving names from the locations of files.
 
 use std::path::is_separator;
 
@@ -7,11 +7,11 @@ use datafusion::datasource::listing::ListingTableUrl;
 
 const SLASHES: [char; 2] = ['/', '\\'];
 
-/// What stands behind the ending of a format where files are compressed.
+/// The extensions of compressed files, after that of the format.
 const COMPRESSIONS: [&str; 7] = ["bz2", "gz", "lz4", "snappy", "xz", "zst", "zstd"];
 
-/// The external name that files have by their location: that of the file or folder, without its ending. `sales.2024.csv` is
-/// `sales.2024`, since the rest distinguishes it from `sales.2025.csv`.
+/// The external name of files, derived from their location: the name of the file or folder without its extension. `sales.2024.csv`
+/// becomes `sales.2024`, because the rest distinguishes it from `sales.2025.csv`.
 pub fn name_of_files(location: &str) -> String {
     let part = naming_part(location);
     let is_compression = |ending: &str| COMPRESSIONS.iter().any(|known| ending.eq_ignore_ascii_case(known));
@@ -27,15 +27,15 @@ fn without_ending(name: &str, is_one: impl Fn(&str) -> bool) -> &str {
     }
 }
 
-/// The part of a location that names what is there: the last one that is not a partition, because the `Ann` of
-/// `sales/customer=Ann/` is a value, and names stand where values may not.
+/// The part of a location that names its content: the last one that is not a partition, because the `Ann` in `sales/customer=Ann/`
+/// is a value, and names are shown where values may not be.
 ///
-/// The user and the password of a URL are in no name, and neither is its query, which may hold a signature. Other credentials
-/// are replaced before the parts are told apart: a name in small letters, or without its ending, would not show what it was.
+/// The user and the password of a URL are not part of a name, nor is its query, which may contain a signature. Other credentials
+/// are replaced before the location is split: in lower case, or without the extension, they would no longer be recognisable.
 pub fn naming_part(location: &str) -> String {
     let location = without_query(location);
     let (part, shown) = (plain_naming_part(location), without_credentials(location));
-    // What is shown of it anyway, such as the host behind a password, names it best.
+    // The visible part, such as the host after a password, is the best name.
     let part = if shown.contains(part) { part } else { plain_naming_part(&shown) };
     without_credentials(part)
 }
@@ -46,31 +46,31 @@ fn plain_naming_part(location: &str) -> &str {
         return without_user(last_part(location).or_else(key).unwrap_or_default());
     };
     let (authority, path) = url.split_once('/').unwrap_or((url, ""));
-    // A password may hold an `@` itself.
+    // A password may contain an `@`.
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     last_part(path).map_or(host, without_user)
 }
 
-/// A part of a path without the user and the password that a URL has which was taken for one.
+/// A part of a path without user and password, for a URL that was treated as a path.
 fn without_user(part: &str) -> &str {
     host_of_path_part(part).unwrap_or(part)
 }
 
-/// The folder in front of a pattern, where a location is one for DataFusion because there is a `*`, `?` or `[` in it. `None` for any
-/// other location.
+/// The folder before a pattern, if DataFusion treats the location as one because it contains `*`, `?` or `[`. `None` for any other
+/// location.
 pub fn folder_of_pattern(location: &str) -> Option<&str> {
     ListingTableUrl::parse(location).ok()?.get_glob().as_ref()?;
     let pattern = location.find(['*', '?', '['])?;
-    // Where the engine separates paths: a backslash is a character like others elsewhere than on Windows.
+    // Split like the engine does: a backslash is an ordinary character except on Windows.
     Some(location[..pattern].rfind(is_separator).map_or("./", |slash| &location[..=slash]))
 }
 
-/// Where a `COPY` to this target writes: into the folder in front of a pattern, with files of other names, or else to the target.
+/// Where a `COPY` to this target writes: to the folder before a pattern, with other file names, or else to the target.
 pub fn place_of_copy(target: &str) -> &str {
     folder_of_pattern(target).unwrap_or(target)
 }
 
-/// A location without the query and the fragment that a URL may have. In a path, `?` and `#` are characters like others.
+/// A location without the query and the fragment of a URL. In a path, `?` and `#` are ordinary characters.
 pub fn without_query(location: &str) -> &str {
     match location.contains("://") {
         true => location.split(['?', '#']).next().unwrap_or_default(),
@@ -83,7 +83,7 @@ fn last_part(path: &str) -> Option<&str> {
     parts(path).find(|part| !part.contains('='))
 }
 
-/// The parts of a path, the last one first.
+/// The parts of a path, last one first.
 fn parts(path: &str) -> impl Iterator<Item = &str> {
     path.split(SLASHES).rev().filter(|part| !part.is_empty())
 }

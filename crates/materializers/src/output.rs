@@ -1,4 +1,4 @@
-//! Where the rows of a `DataFrame` can go: the trait, and what stays in the session.
+//! Destinations for the rows of a `DataFrame`: the trait, and those that stay in the session.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::{
     written::{Written, memory_bytes},
 };
 
-/// Takes the rows of a `DataFrame`, and makes them known to a session under a stable name.
+/// Takes the rows of a `DataFrame`, and registers them in a session under a stable name.
 ///
-/// Implement it for custom destinations: write through a plan of the session where possible, because then the
-/// data are summarised while they are written, and make the result known with [`register`].
+/// Implement it for custom destinations: if possible, write with a plan of the session, so that the data is summarised while it is
+/// written, and make the result available with [`register`].
 #[async_trait]
 pub trait Output: Send + Sync {
     /// The stable external name, such as `sales.monthly_revenue_v1`.
@@ -30,23 +30,23 @@ pub trait Output: Send + Sync {
     /// How it is kept.
     fn materialization(&self) -> Materialization;
 
-    /// Writes and registers the rows. What was known under the name before is replaced.
+    /// Writes and registers the rows. An existing registration with the name is replaced.
     async fn write(&self, session: &SessionContext, frame: DataFrame) -> Result<Written>;
 
-    /// The tags of the output's node in a DAG: `materialization`, `materialized_name`, and what the registry says.
+    /// The tags of the output's node in a DAG: `materialization`, `materialized_name`, and the registry's tags.
     fn tags(&self, registry: &Registry) -> BTreeMap<String, String> {
         registry.tags(self.name(), &self.materialization())
     }
 }
 
-/// A table in memory.
+/// An in-memory table.
 #[derive(Debug, Clone)]
 pub struct Table {
     name: String,
 }
 
 impl Table {
-    /// A table of that name.
+    /// A table with that name.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into() }
     }
@@ -83,7 +83,7 @@ pub struct View {
 }
 
 impl View {
-    /// A view of that name.
+    /// A view with that name.
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into() }
     }
@@ -106,11 +106,10 @@ impl Output for View {
     }
 }
 
-/// Makes a table known under a name as SQL would write it. It replaces the one that has the name, and a schema that
-/// is missing is created.
+/// Registers a table under a name in SQL notation. It replaces an existing one with that name, and creates a missing schema.
 ///
 /// # Errors
-/// When the catalog does not exist or takes no tables.
+/// When the catalog does not exist or does not support tables.
 pub fn register(session: &SessionContext, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
     let reference = TableReference::from(name);
     let options = session.copied_config().options().catalog.clone();

@@ -33,15 +33,15 @@ use crate::{
     written::{Written, memory_bytes},
 };
 
-/// Bytes of a file of parameters, 64 MiB: the rows are held in memory.
+/// The maximum size of a file of parameters, 64 MiB: the rows are held in memory.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// Rows of a set that are shown as an input.
+/// How many rows of a set are shown as an input.
 const ROWS_SHOWN: usize = 20;
 
-/// A named set of parameters, given inline or by a CSV, JSON or Parquet file, that queries read as a table.
+/// A named set of parameters, given inline or in a CSV, JSON or Parquet file, that queries read as a table.
 ///
-/// Its *signature* says whether two sets hold the same: SHA-256 of the columns' names and types and of all values in
-/// order, the first 16 hexadecimal characters. It does not depend on where the values come from.
+/// Its *signature* shows whether two sets have the same content: the first 16 hexadecimal characters of the SHA-256 over the
+/// columns' names and types and all values in order. It does not depend on the source of the values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParamTable {
     name: String,
@@ -66,13 +66,13 @@ enum FileFormat {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamTableError {
-    /// Neither rows nor file, or both.
+    /// Neither rows nor a file is given, or both.
     #[error("the parameter table {name:?} needs either `rows` or a `file`")]
     OneSource {
         /// The table.
         name: String,
     },
-    /// A file with another ending.
+    /// A file with an unsupported extension.
     #[error("the parameter table {name:?} cannot be read from {}: write a .csv, .json, .ndjson or .parquet file", path.display())]
     Format {
         /// The table.
@@ -91,7 +91,7 @@ pub enum ParamTableError {
         #[source]
         source: io::Error,
     },
-    /// Rows that make no table.
+    /// Rows that cannot become a table.
     #[error("the rows of the parameter table {name:?} do not fit together")]
     Rows {
         /// The table.
@@ -117,7 +117,7 @@ impl ParamTable {
         Self { name: name.into(), description: None, source: Source::Batch(rows) }
     }
 
-    /// A set with these rows, each with its values by column. The types are those that JSON has.
+    /// A set with these rows, each with its values by column. The types are those of JSON.
     ///
     /// # Errors
     /// When there are no rows, or a column has values of different types.
@@ -143,7 +143,7 @@ impl ParamTable {
     /// The set in a `.csv` file with a header, a `.json` or `.ndjson` file, or a `.parquet` file.
     ///
     /// # Errors
-    /// When the file has another ending.
+    /// When the file has another extension.
     pub fn of_file(name: impl Into<String>, path: impl Into<PathBuf>) -> Result<Self, ParamTableError> {
         let (name, path) = (name.into(), path.into());
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
@@ -156,38 +156,38 @@ impl ParamTable {
         Ok(Self { name, description: None, source: Source::File { path, format } })
     }
 
-    /// The set that a configuration declares.
+    /// The set in a configuration.
     ///
     /// # Errors
-    /// As the functions above, and when there are rows and a file, or neither.
+    /// Like the functions above, and when there are both rows and a file, or neither.
     pub fn of_settings(name: &str, settings: &ParamTableSettings) -> Result<Self, ParamTableError> {
         let table = match (&settings.file, settings.rows.as_slice()) {
             (Some(file), []) => Self::of_file(name, file),
             (None, rows @ [_, ..]) => Self::of_rows_in_order(name.to_owned(), rows, &settings.columns),
-            // Both or none.
+            // Both or neither.
             _ => Err(ParamTableError::OneSource { name: name.to_owned() }),
         }?;
         Ok(Self { description: settings.description.clone(), ..table })
     }
 
-    /// Says what the parameters are for.
+    /// Sets the description of the parameters.
     #[must_use]
     pub fn described(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// The name that queries know it by.
+    /// The name for queries.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the parameters are for.
+    /// The description of the parameters.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
     }
 
-    /// The set as an input of a run is shown: its first rows, an object each, or the name of its file.
+    /// The set in the form in which it is shown as an input of a run: its first rows, one object each, or the name of its file.
     pub fn as_input(&self) -> Value {
         match &self.source {
             Source::Batch(rows) => {
@@ -201,7 +201,7 @@ impl ParamTable {
                     .unwrap_or_else(|| format!("{} rows", rows.num_rows()).into())
             }
             Source::File { path, .. } => {
-                // Folders differ between machines, and an input that differs makes a run look changed.
+                // Folders differ between machines, and a different input makes a run look changed.
                 path.file_name().map(|name| name.to_string_lossy().into_owned()).into()
             }
         }
@@ -215,7 +215,7 @@ impl ParamTable {
     /// Reads the rows into memory and registers them.
     ///
     /// # Errors
-    /// When the file cannot be read, or the session takes no such table.
+    /// When the file cannot be read, or the session rejects the table.
     pub async fn register(&self, session: &SessionContext) -> Result<Written, ParamTableError> {
         let failed = |source| ParamTableError::Register { name: self.name.clone(), source };
         let (rows, location) = match &self.source {
@@ -226,7 +226,7 @@ impl ParamTable {
             }
         };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).map_err(failed)?;
-        // In memory, so that all queries of a run read the same rows, whatever becomes of the file.
+        // In memory, so that all queries of a run read the same rows, whatever happens to the file.
         register(session, &self.name, Arc::new(table)).map_err(failed)?;
         Ok(Written {
             location,
@@ -246,7 +246,7 @@ impl ParamTable {
         let failed = |source| ParamTableError::Register { name: self.name.clone(), source };
         let unreadable =
             |source| ParamTableError::File { name: self.name.clone(), path: path.to_owned(), source };
-        // DataFusion takes a path with nothing there for an empty folder.
+        // DataFusion treats a path to nothing as an empty folder.
         let is_folder = fs::metadata(path).map_err(unreadable)?.is_dir();
         if !is_folder {
             check_file(path).map_err(unreadable)?;
@@ -264,7 +264,7 @@ impl ParamTable {
                 session.read_parquet(&*location, options).await
             }
             FileFormat::Json => {
-                // Programs write either, under the same ending.
+                // Both forms are written with the same extension.
                 let is_array = !is_folder && starts_with_bracket(path).map_err(unreadable)?;
                 let options = JsonReadOptions {
                     file_extension: &extension,
@@ -281,7 +281,7 @@ impl ParamTable {
     }
 }
 
-/// The rows as a table whose first columns are these, as far as it has them.
+/// The rows as a table whose first columns are these, if it has them.
 fn batch_of(rows: &[Map<String, Value>], columns: &[String]) -> Result<RecordBatch, ArrowError> {
     let schema = infer_json_schema_from_iterator(rows.iter().cloned().map(|row| Ok(Value::Object(row))))?;
     let mut decoder = ReaderBuilder::new(Arc::new(schema)).with_batch_size(rows.len()).build_decoder()?;
@@ -289,12 +289,12 @@ fn batch_of(rows: &[Map<String, Value>], columns: &[String]) -> Result<RecordBat
     let batch = decoder.flush()?.ok_or_else(|| ArrowError::JsonError("there are no rows".to_owned()))?;
     let position = |field: &str| columns.iter().position(|column| column == field).unwrap_or(columns.len());
     let mut order: Vec<usize> = (0..batch.num_columns()).collect();
-    // The columns come sorted by name out of a JSON object; whoever wrote them had another order in mind.
+    // The columns of a JSON object are sorted by name; their author had another order in mind.
     order.sort_by_key(|index| position(batch.schema_ref().field(*index).name()));
     batch.project(&order)
 }
 
-/// Refuses what is not a file of parameters, before it is read as one.
+/// Rejects anything that is not a file of parameters, before it is parsed.
 fn check_file(path: &Path) -> io::Result<()> {
     let size_bytes = open_named(path)?.metadata()?.len();
     if size_bytes > MAX_FILE_BYTES {
@@ -304,7 +304,7 @@ fn check_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a JSON file holds one array rather than one object a line.
+/// Whether a JSON file contains one array instead of one object per line.
 fn starts_with_bracket(path: &Path) -> io::Result<bool> {
     let text = read_named(path, MAX_FILE_BYTES)?;
     Ok(text.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
@@ -314,13 +314,13 @@ fn signature(rows: &RecordBatch) -> Result<String, ArrowError> {
     let options = FormatOptions::default().with_null("\0");
     let mut hasher = Sha256::new();
     let mut field = |text: &str| {
-        // With its length, so that two fields never look like one that is cut elsewhere.
+        // Including the length, so that two fields are never confused with others that are split differently.
         hasher.update((text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());
     };
     for (column, values) in rows.schema().fields().iter().zip(rows.columns()) {
         field(column.name());
-        // The native type, because the same file is read as texts or as views of texts by different versions.
+        // The logical type, because different versions read the same file as texts or as views of texts.
         field(&NativeType::from(column.data_type()).to_string());
         let formatter = ArrayFormatter::try_new(values.as_ref(), &options)?;
         let mut text = String::new();

@@ -1,7 +1,7 @@
-//! What the footers of Parquet files prove of the columns of a table.
+//! What the footers of Parquet files prove about the columns of a table.
 //!
-//! The statistics that the engine merges over row groups take the bounds of those that have some for the bounds of all.
-//! Here each row group of each file has its say: one without statistics leaves a column without bounds.
+//! When the engine merges statistics over row groups, it ignores row groups without statistics. Here every row group of every file
+//! counts: one without statistics leaves a column without bounds.
 
 use std::{
     collections::BTreeMap,
@@ -31,21 +31,21 @@ use parquet::{
 
 use crate::column_facts::{ColumnFacts, MAX_FILES, Unread};
 
-/// Footers that are read at the same time. No more than these are in memory, besides those that the session remembers.
+/// How many footers are read at the same time. At most that many are in memory, in addition to those that the session caches.
 const AT_ONCE: usize = 8;
 
-/// What the footers of all files say.
+/// The combined content of the footers of all files.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FooterFacts {
     pub(crate) rows: u64,
-    /// In the order of the table's schema.
+    /// In the column order of the table.
     pub(crate) columns: Vec<ColumnFacts>,
 }
 
-/// Reads the footers of a scan's files one by one, or takes those that the session remembers.
+/// Reads the footers of a scan's files one by one, or uses those that the session has cached.
 ///
 /// # Errors
-/// When a footer cannot be read, there are too many, reading takes too long, or the scan takes parts of files.
+/// When a footer cannot be read, there are too many, reading takes too long, or the scan reads parts of files.
 pub(crate) async fn footer_facts(
     session: &SessionContext,
     scan: &FileScanConfig,
@@ -55,7 +55,7 @@ pub(crate) async fn footer_facts(
     let started = Instant::now();
     let mut files: BTreeMap<String, ObjectMeta> = BTreeMap::new();
     for file in scan.file_groups.iter().flat_map(|group| group.iter()) {
-        // The footer is that of the whole file, and the table has a part of it.
+        // The footer is that of the whole file, of which the table has only a part.
         if file.range.is_some() {
             return Err(Unread::PartsOfFiles);
         }
@@ -79,7 +79,7 @@ pub(crate) async fn footer_facts(
             }
         })
         .buffered(AT_ONCE);
-    // Their values stand in the paths.
+    // Their values are in the paths.
     let partitioned_by: Vec<String> =
         scan.table_partition_cols().iter().map(|field| field.name().clone()).collect();
     let mut table = Table::new(schema, &partitioned_by);
@@ -88,15 +88,14 @@ pub(crate) async fn footer_facts(
         if started.elapsed() > limit {
             return Err(Unread::TooSlow);
         }
-        // Parsing a footer takes the thread for milliseconds, and a hundred in a row would hold up every other task
-        // of it.
+        // Parsing a footer blocks the thread for milliseconds, and a hundred in a row would delay all other tasks on it.
         give_way().await;
     }
     Ok(table.finish())
 }
 
-/// Returns to whoever polls. Footers that the session remembers are there at once, however many they are: without this, no
-/// clock of the caller could end their reading.
+/// Yields once. Cached footers are available at once, however many there are: without this, no timeout of the caller could end
+/// reading them.
 async fn give_way() {
     let mut has_given_way = false;
     poll_fn(|context| {
@@ -109,7 +108,7 @@ async fn give_way() {
     .await;
 }
 
-/// The columns of a table, over the files that were added.
+/// The columns of a table, over the files added so far.
 struct Table {
     rows: u64,
     columns: Vec<Column>,
@@ -117,7 +116,7 @@ struct Table {
 
 struct Column {
     field: Arc<Field>,
-    /// `None` once a row group does not say it.
+    /// `None` once a row group does not provide it.
     missing: Option<u64>,
     bounds: Bounds,
 }
@@ -126,7 +125,7 @@ enum Bounds {
     /// No value so far.
     Empty,
     Between(ScalarValue, ScalarValue),
-    /// There is a value that no statistics speak of.
+    /// There is a value without statistics.
     Unknown,
 }
 
@@ -150,7 +149,7 @@ impl Table {
         let schema = parquet_to_arrow_schema(described.schema_descr(), described.key_value_metadata()).ok();
         for column in &mut self.columns {
             match &schema {
-                // A file without the column has a null in each row.
+                // In a file without the column, every row is null.
                 Some(schema) if schema.index_of(column.field.name()).is_err() => {
                     column.add_missing(Some(rows))
                 }

@@ -1,7 +1,6 @@
-//! The stacks of blocked threads on Linux: where the system says that a thread is, and what stands in the memory of the
-//! process.
+//! The stacks of blocked threads on Linux: from the registers in `/proc` and the memory of the process.
 //!
-//! No thread is stopped, and none gets a signal. A thread that goes on while its stack is read has none.
+//! No thread is stopped, and none gets a signal. A thread that continues while its stack is being read gets none.
 
 use std::{collections::BTreeMap, fs, time::Instant};
 
@@ -18,7 +17,7 @@ mod registers;
 mod symbols;
 mod unwind;
 
-/// Calls that are followed.
+/// The maximum depth of a stack.
 const MOST_CALLS: usize = 256;
 
 /// The stacks of those of these threads that are blocked, as far as they are found before the deadline.
@@ -26,7 +25,7 @@ pub(super) fn of_threads(numbers: &[u64], deadline: Instant) -> BTreeMap<u64, Th
     of_threads_within(numbers, deadline, deadline)
 }
 
-/// As [`of_threads`], with a deadline of its own for the names of functions.
+/// Like [`of_threads`], with a separate deadline for the names of functions.
 pub(super) fn of_threads_within(
     numbers: &[u64],
     deadline: Instant,
@@ -47,29 +46,29 @@ pub(super) fn of_threads_within(
         },
     };
     let stacks = chains.into_iter().map(|(number, chain)| (number, stack(chain)));
-    // Where the memory cannot be read, nothing is known of where the code is.
+    // If the memory cannot be read, the position in the code is unknown.
     stacks.filter(|(_, stack)| !stack.frames.is_empty()).collect()
 }
 
-/// The calls of a thread that is blocked.
+/// The call chain of a blocked thread.
 fn chain(memory: &Memory, objects: &[Object], number: u64) -> Option<Chain> {
     let before = Blocked::of(number)?;
     let chain = unwind::chain(memory, objects, before.code, before.stack, MOST_CALLS);
-    // What it does now is not what it did then.
+    // The thread must still be in the same place.
     (Blocked::of(number)? == before).then_some(chain)
 }
 
-/// Where a thread is blocked.
+/// The place where a thread is blocked.
 #[derive(Debug, PartialEq)]
 struct Blocked {
-    /// What the system says of it, with the arguments of its call.
+    /// The line from the system, including the arguments of the system call.
     line: String,
     code: u64,
     stack: u64,
 }
 
 impl Blocked {
-    /// `None` for a thread that runs, or has ended.
+    /// `None` for a thread that is running, or has ended.
     fn of(number: u64) -> Option<Self> {
         let line = fs::read_to_string(format!("/proc/self/task/{number}/syscall")).ok()?;
         let mut fields = line.split_ascii_whitespace().rev();
@@ -79,7 +78,7 @@ impl Blocked {
     }
 }
 
-/// What stands for each address of some chains: the name of its function, or the file and the place in it.
+/// The text for each address of these chains: the name of its function, or the file and the offset in it.
 fn names(objects: &[Object], chains: &[(u64, Chain)], deadline: Instant) -> BTreeMap<u64, String> {
     let mut names = BTreeMap::new();
     for object in objects {

@@ -10,7 +10,7 @@ use std::{
 
 use super::*;
 
-/// The stack of a thread that does this, once it has a frame of the function in it.
+/// Checks the stack of a thread that does this, once it contains a frame of the function.
 #[track_caller]
 fn check(function: &str, work: impl FnOnce() + Send + 'static) {
     let number = started(work);
@@ -91,7 +91,7 @@ fn a_thread_that_runs_and_one_that_has_ended_have_no_stack() {
         }
     });
     let numbers = [runs, number.recv().unwrap()];
-    // It may still be saying its number when it is looked at first.
+    // The thread may still be sending its number at the first look.
     let begun = Instant::now();
     while !stacks_of(&numbers, Instant::now() + Duration::from_secs(60)).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(20));
@@ -139,7 +139,7 @@ fn what_every_thread_has_is_left_out() {
     check(&["read", "shop::read", begin[0], begin[1], begin[2]], 2);
     let poll = ["<tokio::runtime::task::Core<T,S> as core::future::Future>::poll", "__rust_try"];
     check(&["read", "shop::read", poll[0], poll[1], begin[0], begin[1]], 2);
-    // What the program calls tokio for stays.
+    // The function of tokio that the program calls is kept.
     check(&["read", poll[0], "shop::main", begin[0]], 3);
     check(&[poll[0], poll[1], begin[0], begin[1]], 4);
     check(&["read", "shop::read"], 2);

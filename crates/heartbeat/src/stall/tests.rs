@@ -1,4 +1,4 @@
-//! Planted stalls, and what looks like one.
+//! Tests with planted stalls, and with situations that look like stalls.
 
 use super::*;
 use crate::{
@@ -26,7 +26,7 @@ fn full(workers: usize) -> Option<crate::RuntimeUse> {
     Some(crate::RuntimeUse { workers, busy_workers: Some(workers), queue_depth: 3 })
 }
 
-/// Observes the same query again and again, whose poll lasts on thread 7 and has used a share of its processor.
+/// Observes the same query repeatedly, whose poll blocks thread 7 and uses a share of a processor.
 #[track_caller]
 fn check_poll(cpu_share: f64, sample: impl Fn(Vec<QueryProgress>) -> Sample, expected: &[(i64, StallClass)]) {
     let mut detector = StallDetector::new(after(10));
@@ -65,8 +65,7 @@ fn a_runtime_of_which_all_threads_are_held_is_blocked() {
     check_poll(0.0, runtime(2), &[(10, StallClass::BlockedCall)]);
 }
 
-/// The class of a query that is held on a thread, on a runtime of two workers that are both busy, beside other polls, of which
-/// is said whether they compute.
+/// The class of a query that blocks a thread, on a runtime with two busy workers, next to other polls that compute or not.
 #[track_caller]
 fn check_beside(own: Poll, others: &[(Poll, bool)], expected: StallClass) {
     let mut detector = StallDetector::new(after(10));
@@ -100,7 +99,7 @@ fn a_runtime_is_not_blocked_while_one_of_its_threads_computes_or_where_a_call_ha
     check_beside(blocking(poll(7, 0)), &[(poll(8, 0), true)], StallClass::BlockedCall);
     check_beside(blocking(poll(7, 0)), &[(poll(8, 0), false)], StallClass::BlockedCall);
     check_beside(poll(7, 0), &[(blocking(poll(8, 0)), false)], StallClass::BlockedCall);
-    // The main thread is beside the two workers.
+    // The main thread is not one of the two workers.
     check_beside(poll(7, 0), &[(poll(main, 0), false), (poll(8, 0), true)], StallClass::BlockedCall);
     check_beside(poll(7, 0), &[(poll(main, 0), true), (poll(8, 0), false)], StallClass::BlockedRuntime);
 }
@@ -122,7 +121,7 @@ fn calls_that_began_one_after_the_other_block_a_runtime_together() {
     assert_eq!(classes.last().unwrap(), [StallClass::BlockedRuntime, StallClass::BlockedRuntime]);
 }
 
-/// Observes a query whose poll lasts, and whose thread reads a byte every `reads` seconds. The first stall begins then.
+/// Observes a query whose poll blocks, and whose thread reads a byte every `reads` seconds. Checks the start of the first stall.
 #[track_caller]
 fn check_reading(reads: Option<u64>, lasts: fn(u64) -> u64, expected: Option<u64>) {
     let mut detector = StallDetector::new(after(10));
@@ -142,11 +141,11 @@ fn bytes_that_arrive_at_the_thread_of_a_source_are_progress() {
     check_reading(Some(1), |second| second, None);
     check_reading(Some(8), |second| second, None);
     check_reading(None, |second| second, Some(10));
-    // What other code has read on the same thread is not of this query.
+    // Bytes that other code has read on the same thread do not count for this query.
     check_reading(Some(1), |_| 0, Some(10));
 }
 
-/// Observes a query that waits for rows beside one that moves, while so many of two workers are busy.
+/// Observes a query that waits for rows next to one that makes progress, while that many of two workers are busy.
 #[track_caller]
 fn check_crowded(busy_workers: usize, moves: bool, own: Option<Poll>, expected: Option<u64>) {
     let mut detector = StallDetector::new(after(10));
@@ -172,7 +171,7 @@ fn who_waits_for_a_worker_is_not_stalled_while_others_have_all_of_them() {
     check_crowded(2, true, None, None);
     check_crowded(1, true, None, Some(10));
     check_crowded(2, false, None, Some(10));
-    // A call that holds a thread of its own waits for no worker.
+    // A call with its own thread waits for no worker.
     check_crowded(2, true, Some(Poll { may_block: true, ..poll(7, 0) }), Some(10));
 }
 
@@ -212,7 +211,7 @@ fn polls_that_return_count_with_the_time_that_they_took() {
         detector.observe(at(second), &of(vec![query])).first().map(|stall| stall.since)
     };
     assert_eq!((0..60).find_map(|second| observe(second, second as u64 * 500)), None);
-    // A timer that wakes the code a little each second does not count as progress.
+    // A timer that wakes the code briefly each second does not count as progress.
     assert_eq!((60..90).find_map(|second| observe(second, 29_500 + (second as u64 - 59) * 2)), Some(at(59)));
 }
 
@@ -249,14 +248,14 @@ fn a_query_waits_for_its_source_or_for_who_reads_it() {
 fn a_query_that_waits_for_a_worker_of_a_cluster_names_it() {
     let task = || Some("worker a:9400, task 1 of stage 2".to_owned());
     check_class(|query| query.waits_for_worker = task(), StallClass::Worker, Some("StreamingTableExec"));
-    // Who reads it is nearer.
+    // The consumer is more directly responsible.
     let unread = |query: &mut QueryProgress| {
         query.waits_for_worker = task();
         query.is_asked = false;
     };
     check_class(unread, StallClass::Tasks, Some("StreamingTableExec"));
     let mut detector = StallDetector::new(StallAfter { busy: Duration::from_secs(60), ..after(10) });
-    // A worker computes, and nothing comes of it.
+    // A worker computes without a result.
     let mut observe = |second: i64| {
         let mut query = query(vec![operator("NetworkShuffleExec", None, Some(0), false)]);
         query.busy = Duration::from_secs(second as u64);
@@ -270,7 +269,7 @@ fn a_query_that_waits_for_a_worker_of_a_cluster_names_it() {
 
 #[test]
 fn a_call_that_holds_a_thread_for_a_source_is_the_wait_for_it() {
-    // Of a thread that is not there nobody knows in what it sleeps.
+    // It is unknown in what a missing thread sleeps.
     let held = |may_block| {
         move |query: &mut QueryProgress| {
             query.polls = vec![Poll { may_block, ..poll(7, 10) }];
@@ -413,7 +412,7 @@ fn a_stage_moves_while_nodes_within_it_do_and_a_statement_does_not() {
 fn a_node_that_waits_for_another_one_is_not_stalled() {
     let mut detector = StallDetector::new(after(10));
     for second in 0..60 {
-        // Also where tasks that it has spawned have called it.
+        // Also if tasks that it has spawned have called it.
         let tasks = usize::from(second > 20) * 2;
         let outer = crate::NodeProgress { name: "outer".into(), tasks, ..crate::NodeProgress::default() };
         let mut moving = query(vec![operator("FilterExec", None, Some(second as u64), false)]);
@@ -447,7 +446,7 @@ fn the_sleep_of_a_machine_is_not_a_stall() {
     };
     assert_eq!(observe(0, 0), None);
     assert_eq!(observe(5, 0), None);
-    // An hour later, and the clock was set back by two hours then.
+    // An hour later, after the clock was set back by two hours.
     assert_eq!(observe(3605, 3599), None);
     assert_eq!(observe(3608, 0), None);
     assert_eq!(observe(-3592, -7202), Some(at(-3603)));

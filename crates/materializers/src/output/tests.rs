@@ -1,4 +1,4 @@
-//! What the outputs write, register and say of it, with a real session.
+//! Tests of what outputs write, register and report, with a real session.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ const ROWS: &str = "SELECT * FROM (VALUES (1, 'a', DATE '2024-01-31', 0.5), (2, 
 const NO_ROWS: &str =
     "SELECT 1::BIGINT AS id, 'a' AS name, DATE '2024-01-31' AS day, 0.5 AS share WHERE false";
 
-/// The rows of a table in the order of its first column.
+/// The rows of a table, sorted by its first column.
 async fn rows(session: &SessionContext, table: &str) -> Vec<String> {
     let batches =
         session.sql(&format!("SELECT * FROM {table} ORDER BY 1")).await.unwrap().collect().await.unwrap();
@@ -38,7 +38,7 @@ fn files_below(dir: &Path) -> Vec<String> {
     found
 }
 
-/// Writes rows, other rows and none to an output, one after the other, and reads each back.
+/// Writes rows, other rows and no rows to an output in turn, and reads each back.
 async fn check_replaces(output: impl Output, materialization: &str) {
     let session = SessionContext::new();
     assert_eq!(output.materialization().name(), materialization);
@@ -55,7 +55,7 @@ async fn check_replaces(output: impl Output, materialization: &str) {
     assert_eq!(rows(&session, output.name()).await, [""; 0]);
 }
 
-/// Makes the output, how it is kept, and what its files end with.
+/// Creates the output, its format, and the suffix of its files.
 type Format = (fn(String) -> FileOutput, &'static str, &'static str);
 
 fn formats() -> [Format; 4] {
@@ -170,7 +170,7 @@ async fn files_of_others_are_never_removed() {
     fs::write(dir.path().join("notes.txt"), "x").unwrap();
     let output = Parquet::to(dir.path().display().to_string()).named("out");
     let session = SessionContext::new();
-    // What is not read as part of the table is left alone.
+    // Files that are not read as part of the table are not touched.
     write(&session, ROWS, &output).await.unwrap();
     assert_eq!(rows(&session, "out").await.len(), 2);
 
@@ -201,7 +201,7 @@ async fn a_schema_is_made_and_a_catalog_is_not() {
     assert!(error.contains("no catalog \"lake\""), "{error}");
 }
 
-/// A custom output: counts the rows, and keeps nothing.
+/// A custom output that counts the rows, and keeps nothing.
 struct Counted;
 
 #[async_trait]

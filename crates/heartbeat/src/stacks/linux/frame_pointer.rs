@@ -1,15 +1,15 @@
-//! The frame pointer of a function that is not known otherwise, from how the function begins.
+//! Recovers the unknown frame pointer of a function from its prologue.
 
 use super::{
     memory::Memory,
     objects::{Object, object_at},
 };
 
-/// Bytes at the begin of a function in which it makes its frame.
+/// How many bytes at the beginning of a function may set up its frame.
 const PROLOGUE_BYTES: usize = 64;
 
-/// The frame pointer of the function at an address that runs with this stack pointer. `None` where its code does not say how large its
-/// frame is, or no call has returned to it.
+/// The frame pointer of the function at an address that runs with this stack pointer. `None` if its code does not show the size of
+/// its frame, or the result is not a plausible frame.
 pub(super) fn recover(memory: &Memory, objects: &[Object], function: u64, stack_pointer: u64) -> Option<u64> {
     let code = memory.bytes(function, PROLOGUE_BYTES)?;
     let candidate = stack_pointer.checked_add(frame_bytes(&code)?)?;
@@ -18,7 +18,7 @@ pub(super) fn recover(memory: &Memory, objects: &[Object], function: u64, stack_
     is_behind_call(memory, returns_to).then_some(candidate)
 }
 
-/// Bytes between the stack pointer and the frame pointer of a function that begins with this code.
+/// The number of bytes between stack pointer and frame pointer in a function that begins with this code.
 #[cfg(target_arch = "x86_64")]
 fn frame_bytes(code: &[u8]) -> Option<u64> {
     const MARK: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
@@ -44,20 +44,20 @@ fn frame_bytes(code: &[u8]) -> Option<u64> {
     }
 }
 
-/// Functions of this processor keep the frame pointer in front of their first call.
+/// On this processor, the frame pointer is not lost before the first call.
 #[cfg(target_arch = "aarch64")]
 fn frame_bytes(_: &[u8]) -> Option<u64> {
     None
 }
 
-/// Whether the instruction in front of an address is a call.
+/// Whether the instruction before an address is a call.
 fn is_behind_call(memory: &Memory, address: u64) -> bool {
     let code = address.checked_sub(7).and_then(|from| memory.bytes(from, 7));
     code.is_some_and(|code| ends_with_call(&code))
 }
 
 fn ends_with_call(code: &[u8]) -> bool {
-    // A call of an address relative to it; or `ff` with a second byte that says call, of two to seven bytes.
+    // A relative call; or `ff` with a second byte that means call, with two to seven bytes.
     matches!(code, [_, _, 0xe8, ..])
         || code.windows(2).any(|pair| matches!(pair, [0xff, second] if second >> 3 & 7 == 2))
 }

@@ -1,8 +1,8 @@
-//! The memory of this process, read in a way that cannot fault.
+//! Reads the memory of this process without risking a fault.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-/// The memory of this process, through the system: an address at which nothing is gives an error and no fault.
+/// The memory of this process through the system: an unmapped address results in an error instead of a fault.
 #[derive(Debug)]
 pub(super) struct Memory(File);
 
@@ -11,7 +11,7 @@ impl Memory {
         File::open("/proc/self/mem").map(Self)
     }
 
-    /// Fills the buffer from an address. `None` where some of that cannot be read.
+    /// Fills the buffer from an address. `None` if part of it cannot be read.
     pub(super) fn fill(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
         self.0.read_exact_at(buffer, address).ok()
     }

@@ -1,4 +1,4 @@
-//! The program and the libraries that are loaded into this process, as they stand in its memory.
+//! The program and the libraries that are loaded into this process, as mapped in memory.
 
 use std::{fs, mem};
 
@@ -12,21 +12,21 @@ use super::memory::Memory;
 type Header = elf::FileHeader64<NativeEndian>;
 type Segment = elf::ProgramHeader64<NativeEndian>;
 
-/// Segments of an object, of which linkers make a dozen.
+/// The maximum number of segments of an object; linkers create about a dozen.
 const MOST_SEGMENTS: usize = 64;
 
 /// The program, or a library.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// Where its file is, as the system has it.
+    /// The path of its file, according to the system.
     pub(super) path: String,
-    /// Device and number of its file.
+    /// The device and inode number of its file.
     pub(super) file: (String, u64),
-    /// What its addresses in memory have added to those in its file.
+    /// The difference between its addresses in memory and in its file.
     pub(super) bias: u64,
-    /// Where the index of its unwind information is in memory.
+    /// The address of the index of its unwind information.
     pub(super) unwind_index: Option<u64>,
-    /// Addresses from which code may run.
+    /// The ranges of addresses with code.
     code: Vec<(u64, u64)>,
 }
 
@@ -35,22 +35,22 @@ impl Object {
         self.code.iter().any(|(from, until)| (*from..*until).contains(&address))
     }
 
-    /// The name of its file, without the folder.
+    /// The name of its file, without its folder.
     pub(super) fn name(&self) -> &str {
         let path = self.path.strip_suffix(DELETED).unwrap_or(&self.path);
         path.rsplit('/').next().unwrap_or(path)
     }
 }
 
-/// The object of which the code at an address is.
+/// The object that contains the code at an address.
 pub(super) fn object_at(objects: &[Object], address: u64) -> Option<&Object> {
     objects.iter().find(|object| object.has_code_at(address))
 }
 
-/// What the system appends to the path of a file that is there no more.
+/// The suffix that the system appends to the path of a deleted file.
 const DELETED: &str = " (deleted)";
 
-/// What is loaded now.
+/// The currently loaded objects.
 pub(super) fn loaded(memory: &Memory) -> Vec<Object> {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return Vec::new() };
     let mut objects: Vec<Object> = Vec::new();
@@ -60,7 +60,7 @@ pub(super) fn loaded(memory: &Memory) -> Vec<Object> {
         {
             objects.push(object);
         }
-        // The segments of an object follow each other.
+        // The segments of an object are adjacent.
         let object =
             objects.last_mut().filter(|object| object.file == mapping.file && object.path == mapping.path);
         if let Some(object) = object.filter(|_| mapping.is_code) {
@@ -102,7 +102,7 @@ impl Mapping {
 }
 
 impl Object {
-    /// The one that begins with a mapping. `None` where something else does.
+    /// The object that begins with a mapping. `None` if it is something else.
     fn at(mapping: &Mapping, memory: &Memory) -> Option<Self> {
         let bytes = memory.bytes(mapping.from, mem::size_of::<Header>())?;
         let (header, _) = pod::from_bytes::<Header>(&bytes).ok()?;
@@ -115,7 +115,7 @@ impl Object {
         let bytes = memory.bytes(at, count * mem::size_of::<Segment>())?;
         let (segments, _) = pod::slice_from_bytes::<Segment>(&bytes, count).ok()?;
         let first = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_LOAD)?;
-        // What is loaded begins with a page, and the address in the file may not.
+        // A mapping begins at a page boundary, which the address in the file may not do.
         let bias = mapping.from.wrapping_sub(first.p_vaddr(endian).wrapping_sub(first.p_offset(endian)));
         let index = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_GNU_EH_FRAME);
         Some(Self {

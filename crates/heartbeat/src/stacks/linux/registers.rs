@@ -1,4 +1,4 @@
-//! The registers by which a stack is followed, as DWARF numbers them for each processor.
+//! The registers needed for unwinding, with their DWARF numbers for each processor.
 
 use gimli::{Register, Vendor};
 
@@ -7,10 +7,10 @@ mod numbers {
     pub(super) const STACK_POINTER: u16 = 7;
     pub(super) const FRAME_POINTER: u16 = 6;
     pub(super) const RETURN_ADDRESS: u16 = 16;
-    /// Those that a function leaves as they were: rbx, rbp, r12 to r15.
+    /// The callee-saved registers: rbx, rbp, r12 to r15.
     pub(super) const KEPT: &[u16] = &[3, 6, 12, 13, 14, 15];
     pub(super) const VENDOR: gimli::Vendor = gimli::Vendor::Default;
-    /// Bits of an address of code that belong to it.
+    /// The bits of a code address that are significant.
     pub(super) const ADDRESS: u64 = u64::MAX;
 }
 
@@ -19,10 +19,10 @@ mod numbers {
     pub(super) const STACK_POINTER: u16 = 31;
     pub(super) const FRAME_POINTER: u16 = 29;
     pub(super) const RETURN_ADDRESS: u16 = 30;
-    /// Those that a function leaves as they were, and that of the return address.
+    /// The callee-saved registers, and that of the return address.
     pub(super) const KEPT: &[u16] = &[19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30];
     pub(super) const VENDOR: gimli::Vendor = gimli::Vendor::AArch64;
-    /// The bits above sign the address.
+    /// The upper bits contain a signature.
     pub(super) const ADDRESS: u64 = (1 << 48) - 1;
 }
 
@@ -30,7 +30,7 @@ pub(super) const FRAME_POINTER: Register = Register(numbers::FRAME_POINTER);
 pub(super) const RETURN_ADDRESS: Register = Register(numbers::RETURN_ADDRESS);
 pub(super) const VENDOR: Vendor = numbers::VENDOR;
 
-/// What is known of the registers of a frame: at first the stack pointer alone.
+/// The known registers of a frame: at first only the stack pointer.
 #[derive(Debug, Clone)]
 pub(super) struct Registers {
     pub(super) stack_pointer: u64,
@@ -60,7 +60,7 @@ impl Registers {
     }
 }
 
-/// An address of code without what else stands in its bits.
+/// A code address without the other content of its bits.
 pub(super) fn code_address(value: u64) -> u64 {
     value & numbers::ADDRESS
 }

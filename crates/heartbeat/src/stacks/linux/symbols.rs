@@ -1,4 +1,4 @@
-//! The names of functions, from the symbol tables of the files that are loaded.
+//! The names of functions, from the symbol tables of the loaded files.
 
 use std::{
     fs::{self, File, Metadata},
@@ -19,19 +19,19 @@ use super::objects::Object;
 type Header = elf::FileHeader64<NativeEndian>;
 type Symbol = elf::Sym64<NativeEndian>;
 
-/// A link to the file of the program.
+/// A link to the program file.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// Symbols that are looked at together: a table has a million of them, and is not kept in memory.
+/// How many symbols are read at a time: a table may have a million, and is not kept in memory.
 const SYMBOLS_AT_A_TIME: usize = 4096;
 
-/// Characters of a name. Those of generic functions may have thousands.
+/// The maximum length of a name in characters. Those of generic functions may have thousands.
 const MOST_NAME_CHARS: usize = 240;
 
-/// Bytes of a name as it stands in the file.
+/// The maximum length of a mangled name in bytes.
 const MOST_NAME_BYTES: usize = 4096;
 
-/// The names of the functions at some addresses of an object, as in its file; none behind the deadline.
+/// The names of the functions at some addresses of an object, from its file; none after the deadline.
 pub(super) fn names(object: &Object, addresses: &[u64], deadline: Instant) -> Vec<Option<String>> {
     let found = Tables::of(object).map(|tables| tables.find(addresses, deadline));
     found.unwrap_or_else(|| vec![None; addresses.len()])
@@ -43,7 +43,7 @@ struct Tables {
     tables: Vec<Table>,
 }
 
-/// A table of symbols, and where their names are.
+/// A symbol table, and the location of its names.
 struct Table {
     symbols: (u64, u64),
     names: (u64, u64),
@@ -83,7 +83,7 @@ impl Tables {
         names
     }
 
-    /// The positions of addresses that belong to symbols of a table, and where the names of these begin.
+    /// The positions of those addresses that belong to symbols of a table, and the offsets of the names.
     fn find_in(&self, table: &Table, addresses: &[u64], deadline: Instant) -> Vec<(usize, u32)> {
         let mut sorted: Vec<_> = addresses.iter().copied().zip(0..).collect();
         sorted.sort_unstable();
@@ -124,9 +124,9 @@ impl Tables {
     }
 }
 
-/// The file of an object, where it still is the one that was loaded.
+/// The file of an object, if it is still the one that was loaded.
 fn open(object: &Object) -> Option<File> {
-    // The link leads to the file of the program also where that was removed or replaced.
+    // The link refers to the program file even if that was removed or replaced.
     if fs::read_link(PROGRAM).is_ok_and(|program| program.to_str() == Some(&object.path)) {
         return File::open(PROGRAM).ok();
     }
@@ -134,7 +134,7 @@ fn open(object: &Object) -> Option<File> {
     fs::metadata(&object.path).is_ok_and(is_same).then(|| File::open(&object.path).ok())?
 }
 
-/// A name as a person writes it, without the hash that makes it unique.
+/// The demangled name, without the hash that makes it unique.
 fn readable(name: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(name));
     match name.char_indices().nth(MOST_NAME_CHARS) {

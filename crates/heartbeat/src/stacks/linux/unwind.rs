@@ -1,4 +1,4 @@
-//! The chain of calls of a thread, from where it is blocked to where it began.
+//! The call chain of a thread, from where it is blocked to where it started.
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameOffset, NativeEndian, RegisterRule, UnwindContext,
@@ -14,22 +14,22 @@ use super::{
 
 type Slice<'b> = gimli::EndianSlice<'b, NativeEndian>;
 
-/// Bytes of the unwind information of one function. That of a function of a thousand pushes is smaller.
+/// The maximum size of the unwind information of one function. Even for a function with a thousand pushes it is smaller.
 const MOST_ENTRY_BYTES: u32 = 1 << 16;
 
-/// The version and the encodings of the index that linkers make: a table of pairs of offsets from its start, sorted.
+/// The version and the encodings of the index that linkers create: a sorted table of pairs of offsets from its start.
 const INDEX: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 
 /// A chain of calls.
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// Addresses of the code in which its frames are, the innermost first.
+    /// The code addresses of its frames, innermost first.
     pub(super) frames: Vec<u64>,
-    /// Whether it goes back to where the thread began.
+    /// Whether it reaches the start of the thread.
     pub(super) is_complete: bool,
 }
 
-/// Follows the calls from a place in the code and in the stack, for no more than so many frames.
+/// Follows the calls from a code address and a stack pointer, for at most `most` frames.
 pub(super) fn chain(memory: &Memory, objects: &[Object], code: u64, stack: u64, most: usize) -> Chain {
     let mut chain = Chain::default();
     let mut frame = Frame { code, registers: Registers::new(stack), is_called: false };
@@ -50,19 +50,19 @@ pub(super) fn chain(memory: &Memory, objects: &[Object], code: u64, stack: u64, 
 struct Frame {
     code: u64,
     registers: Registers,
-    /// Whether the address is one to which a call returns: the call is in front of it.
+    /// Whether the address is a return address, so that the call is before it.
     is_called: bool,
 }
 
 enum Caller {
     Frame(Frame),
-    /// The thread begins here.
+    /// The start of the thread.
     None,
     Unknown,
 }
 
 impl Frame {
-    /// An address within the instruction at which the frame is. That behind a call may belong to the next function already.
+    /// An address within the current instruction of the frame. A return address may already belong to the next function.
     fn place(&self) -> u64 {
         self.code - u64::from(self.is_called)
     }
@@ -83,12 +83,12 @@ impl Frame {
         let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else { return None };
         let mut known = self.registers.clone();
         if register == FRAME_POINTER && known.get(register).is_none() {
-            // A blocked thread does not show it, and what was called since may not have kept it either.
+            // The registers of a blocked thread do not show it, and functions called since may not have saved it either.
             let begin = function.initial_address();
             known.set(register, frame_pointer::recover(memory, objects, begin, known.stack_pointer));
         }
         let frame_address = known.get(register)?.checked_add_signed(offset)?;
-        // A stack grows downwards: whatever does not is damaged, or was changed meanwhile.
+        // A stack grows downwards: otherwise it is damaged, or has changed in the meantime.
         if frame_address < self.registers.stack_pointer
             || (self.is_called && frame_address == self.registers.stack_pointer)
         {
@@ -98,7 +98,7 @@ impl Frame {
             Some(RegisterRule::Offset(offset)) => memory.word(frame_address.checked_add_signed(offset)?),
             Some(RegisterRule::ValOffset(offset)) => frame_address.checked_add_signed(offset),
             Some(RegisterRule::Register(other)) => known.get(other),
-            // Where nothing is said of a register that functions have to keep, it is kept.
+            // If a callee-saved register has no rule, it is unchanged.
             Some(RegisterRule::SameValue) | None => known.get(register),
             Some(_) => None,
         };
@@ -116,21 +116,21 @@ impl Frame {
     }
 }
 
-/// The unwind information of one function, with what it shares with others in front of it.
+/// The unwind information of one function, preceded by the part that it shares with others.
 struct Entry {
     bytes: Vec<u8>,
-    /// Where its own part begins.
+    /// The start of its own part.
     begin: usize,
-    /// The address at which the bytes would begin if they stood in memory like this.
+    /// The address at which the bytes would begin in memory with this layout.
     at: u64,
 }
 
 impl Entry {
-    /// That of the function at an address, by the sorted index of its object.
+    /// The entry of the function at an address, found with the sorted index of its object.
     fn of(memory: &Memory, index: u64, address: u64) -> Option<Self> {
         let at = function_entry(memory, index, address)?;
         let mut own = record(memory, at)?;
-        // The second word says how far in front of it the shared part begins.
+        // The second word is the distance back to the shared part.
         let back = u32::from_ne_bytes(own.get(4..8)?.try_into().ok()?);
         let mut bytes = record(memory, at.checked_add(4)?.checked_sub(u64::from(back))?)?;
         let begin = bytes.len();
@@ -152,7 +152,7 @@ fn record(memory: &Memory, at: u64) -> Option<Vec<u8>> {
     memory.bytes(at, len as usize + 4)
 }
 
-/// Where the unwind information of the function at an address begins, found by halves.
+/// The address of the unwind information of the function at an address, found by binary search.
 fn function_entry(memory: &Memory, index: u64, address: u64) -> Option<u64> {
     let head = memory.bytes(index, INDEX.len())?;
     if head != INDEX {
