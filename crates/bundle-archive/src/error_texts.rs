@@ -1,13 +1,13 @@
-//! Texts of errors and warnings, which quote the statement that failed, and what is left of them.
+//! Removes SQL from the texts of errors and warnings, which quote the failed statement.
 
 use daglight_semantic_conventions::key::WARNING_CODE;
 use serde_json::{Map, Value};
 
-/// What stands where a text was.
+/// The replacement for a text.
 const LEFT_OUT: &str = "left out";
-/// The least severity number of OpenTelemetry's WARN: from there on a record says what went wrong.
+/// The lowest severity number of OpenTelemetry's WARN: records from there on describe failures.
 const WARN: u64 = 13;
-/// Attributes of a record that say where it comes from and what it is about, without any text of the run's.
+/// Attributes of a record that identify its source and subject, without any text from the run.
 const CONTEXT: [&str; 9] = [
     "hamilton.",
     "daglight.",
@@ -20,10 +20,10 @@ const CONTEXT: [&str; 9] = [
     "run_id",
 ];
 
-/// Leaves the texts of errors, checks and warnings out of a manifest. Nodes, their ends and the codes of warnings stay.
+/// Removes the texts of errors, checks and warnings from a manifest. Nodes, their ends and the codes of warnings are kept.
 pub(crate) fn of_manifest(manifest: &mut Value) {
     leave_out(manifest, "error");
-    // A run that failed has its error as a tag too, for the server.
+    // A failed run also has its error as a tag, for the server.
     if let Some(tags) = manifest.pointer_mut("/identity/tags") {
         leave_out(tags, "error");
     }
@@ -37,8 +37,8 @@ pub(crate) fn of_manifest(manifest: &mut Value) {
     list(manifest, "warnings").for_each(|warning| leave_out(warning, "message"));
 }
 
-/// Leaves them out of whatever is in a line of OTLP/JSON: of spans the message of their status, of events what an exception or a
-/// check says, of records of the log all but what they are called.
+/// Removes them from a line of OTLP/JSON: from spans the message of the status, from events the texts of exceptions and checks, and
+/// from log records everything but their names.
 pub(crate) fn of_signals(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -57,7 +57,7 @@ pub(crate) fn of_signals(value: &mut Value) {
     }
 }
 
-/// A record of the log. What it is called stands in front of what it says of this run.
+/// Handles a log record. Its name comes before the text that is specific to the run.
 fn of_record(record: &mut Map<String, Value>) {
     let severity = record["severityNumber"].as_u64().unwrap_or(WARN);
     if severity < WARN {
@@ -83,15 +83,15 @@ fn of_record(record: &mut Map<String, Value>) {
     }
 }
 
-/// Whether an attribute of a span or an event holds what an exception or a check says.
+/// Whether an attribute of a span or an event contains the text of an exception or a check.
 fn is_error_text(attribute: &Value) -> bool {
     let key = attribute.get("key").and_then(Value::as_str).unwrap_or_default();
     let name = key.rsplit('.').next().unwrap_or_default();
-    // The last is the condition of a data check.
+    // The last one is the condition of a data check.
     ["message", "stacktrace", "error", "reason", "check", "text"].contains(&name)
 }
 
-/// Cuts what stands in quotes from the texts at any depth.
+/// Removes quoted parts from texts at any depth.
 fn without_quoted(value: &mut Value) {
     match value {
         Value::String(text) => *text = unquoted(text),
@@ -104,7 +104,7 @@ fn without_quoted(value: &mut Value) {
     }
 }
 
-/// A text without what stands in its quotes; where one does not end, without all that follows.
+/// A text without its quoted parts; if a quote is not closed, without everything after it.
 fn unquoted(text: &str) -> String {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(['\'', '"', '`']) {

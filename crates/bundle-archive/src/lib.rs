@@ -1,11 +1,11 @@
-//! A run bundle as one compressed file for a ticket, and back, also from someone who is not trusted.
+//! A run bundle as one compressed file for a ticket, and unpacking it again, even from an untrusted source.
 //!
-//! The archive is a `tar` under `gzip`, which every system opens: one folder named after the run, the manifest last, with the size
-//! and SHA-256 of every file as it was packed. What is read back is a bundle's files and nothing else: regular files with the names
-//! that a run gives, each once, within bounds. A path that leads elsewhere, a link, a device or a bomb is an error, and nothing of
-//! the archive is kept.
+//! The archive is a `tar` under `gzip`, which every system can open: one folder named after the run, the manifest last, with the
+//! size and SHA-256 of every file at the time of packing. Unpacking accepts only the files of a bundle: regular files with the
+//! names that a run uses, each once, within limits. A path that leads elsewhere, a link, a device or a decompression bomb is an
+//! error, and nothing of the archive is kept.
 //!
-//! What lies in a bundle, and whether it is whole, belongs to `daglight-run-bundle`.
+//! The files of a bundle, and whether it is intact, belong to `daglight-run-bundle`.
 
 mod error_texts;
 mod names;

@@ -1,13 +1,13 @@
-//! Names that the engine has made of expressions, such as those of columns without an alias, without the literals in them: as the
-//! policy of the profile `prod` shows them.
+//! Removes literals from names that the engine derives from expressions, such as those of columns without an alias, like the policy
+//! of the profile `prod`.
 
 use daglight_capture_policy::{Policy, Profile, Redactor, Types, without_typed_literals};
 use daglight_run_bundle::SQL_FIELDS;
 use serde_json::Value;
 
-/// Fields that hold such names, in plans and in artifacts.
+/// Fields with such names, in plans and in artifacts.
 const NAME_FIELDS: [&str; 6] = ["name", "table", "column", "type", "source_tables", "unresolved"];
-/// The field of an artifact that holds its columns. What the artifact itself is called is a name of the run.
+/// The field of an artifact with its columns. The name of the artifact itself is a name of the run.
 const SCHEMA: &str = "schema";
 
 /// Hides literals in names.
@@ -19,7 +19,7 @@ impl Names {
         Self(Policy::of_profile(Profile::Prod).redactor().clone())
     }
 
-    /// Hides them in a plan. What its SQL has for literals is hidden in other forms too, as long as it is there.
+    /// Hides them in a plan. As long as its SQL is there, literals in it are also hidden in other forms.
     pub(crate) fn of_plan(&self, plan: &mut Value) {
         self.learn(plan);
         self.hide(plan, false);
@@ -68,7 +68,7 @@ impl Names {
     }
 }
 
-/// Hides literals with their types, as plans write them, in the texts at any depth.
+/// Hides typed literals in plan notation, in texts at any depth.
 pub(crate) fn without_literals(value: &mut Value) {
     match value {
         Value::String(text) if text.contains('(') => {

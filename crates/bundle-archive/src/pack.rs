@@ -1,4 +1,4 @@
-//! Making an archive of a bundle.
+//! Creating an archive of a bundle.
 
 use std::{
     fs::File,
@@ -13,28 +13,28 @@ use tar::{Builder, EntryType, Header};
 
 use crate::without_sql;
 
-/// What is packed.
+/// What to pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackOptions {
-    /// Leave the text of SQL and plans out: of plan files the plans as text and the details of operators, of spans
-    /// `db.query.text`, and as a whole the tracker's outbox, which holds the code of nodes, the data summaries, which hold values
-    /// as the plans do, and the report, which can be made again. The texts of errors, warnings and checks are left out of the manifest,
-    /// spans and logs as well, since they quote the statement.
+    /// Leaves out SQL and plans: the plans as text and the details of operators in plan files, and `db.query.text` of spans.
+    /// Completely left out are the tracker's outbox, which contains the code of nodes, the data summaries, which contain values
+    /// like the plans do, and the report, which can be made again. The texts of errors, warnings and checks are also left out of
+    /// the manifest, spans and logs, because they quote the statement.
     pub without_sql: bool,
 }
 
-/// What was packed.
+/// The result of packing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Packed {
-    /// The files in the archive, in its order; the manifest, which is the last, is not among them.
+    /// The files in the archive, in order, without the manifest, which is the last one.
     pub files: Vec<FileEntry>,
-    /// Files that were left out: because there should be no SQL, or because they are not regular files.
+    /// Files that were left out: to exclude SQL, or because they are not regular files.
     pub left_out: Vec<String>,
-    /// Files that may not be read, with the cause. The archive lists them as missing.
+    /// Files that cannot be read, with the cause. The archive lists them as missing.
     pub unreadable: Vec<(String, io::Error)>,
-    /// What was wrong with the bundle. The archive has the same faults.
+    /// The faults of the bundle. The archive has the same faults.
     pub faults: Vec<Fault>,
 }
 
@@ -60,10 +60,10 @@ pub enum PackError {
         #[source]
         source: io::Error,
     },
-    /// Something is there already.
+    /// Something already exists at the path.
     #[error("{} already exists: expected the name of a new file", path.display())]
     Exists {
-        /// Where the archive was to be.
+        /// The path of the archive.
         path: PathBuf,
     },
     /// The archive cannot be written.
@@ -78,19 +78,19 @@ pub enum PackError {
 }
 
 impl PackOptions {
-    /// The same options, without SQL where that is asked for.
+    /// The same options, with or without SQL.
     #[must_use]
     pub fn without_sql(self, without_sql: bool) -> Self {
         Self { without_sql }
     }
 }
 
-/// Writes an archive of the bundle to a new file at `to`, which belongs to its user alone. Of files that grow, as those of a run
-/// that goes on, it has what was there when they were opened. Where it fails, no archive is left.
+/// Writes an archive of the bundle to a new file at `to`, which only its user can access. Growing files, such as those of a running
+/// run, are packed with their content at the time they are opened. If it fails, no archive is left.
 ///
 /// # Errors
 ///
-/// When the manifest or a file cannot be read, there is something at `to` already, or it cannot be written.
+/// When the manifest or a file cannot be read, something exists at `to`, or it cannot be written.
 pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, PackError> {
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let manifest = Manifest::read(bundle)
@@ -101,7 +101,7 @@ pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, 
     })?;
     let packed = write(bundle, manifest, BufWriter::new(archive), options, to);
     if packed.is_err() {
-        // The first error says why; that a part of an archive stays would be the lesser one.
+        // The first error is the reason; a leftover partial archive would be the lesser problem.
         let _ = std::fs::remove_file(to);
     }
     packed
@@ -109,8 +109,8 @@ pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, 
 
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    // `create_new`, so that a link that somebody has put at the name is not followed, and an archive that is there is
-    // never lost to a mistyped name.
+    // `create_new`, so that a link that someone has placed at the path is not followed, and an existing archive is never lost
+    // because of a mistyped name.
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -134,7 +134,7 @@ fn write(
         faults: bundle.verify(),
     };
     let mut files = bundle.files();
-    // The manifest is the last one of them, and written here anew.
+    // The manifest is the last one of them, and is rewritten here.
     let manifest_path = files.pop().unwrap_or_default();
     for path in files {
         if options.without_sql && without_sql::is_left_out(&path) {
@@ -143,7 +143,7 @@ fn write(
         }
         let unreadable = |source| PackError::Read { path: bundle.shown(&bundle.dir().join(&path)), source };
         let mut file = match FileBelow::new(bundle.dir(), &path).open() {
-            // A run that ends meanwhile takes it away.
+            // A run that ends in the meantime removes it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_transient(&path) => continue,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 packed.unreadable.push((path, error));
@@ -160,24 +160,24 @@ fn write(
         }
         let size = file.metadata().map_err(unreadable)?.len();
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        // Read twice, for the hash and for the archive: the header of an entry is in front of its content, and a file
-        // of gigabytes is not kept in memory for it.
+        // Read twice, for the hash and for the archive: the header of an entry precedes its content, and a file of gigabytes is not
+        // kept in memory for it.
         (sha256, size_bytes) = sha256_of((&mut file).take(size)).map_err(unreadable)?;
         file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
         append(&mut archive, &format!("{folder}/{path}"), file.take(size_bytes), size_bytes)
             .map_err(failed)?;
         packed.files.push(FileEntry { path, size_bytes, sha256: Some(sha256) });
     }
-    // The bundle's own list has hashes from the end of the run. Without SQL, or after `sync`, the files are others,
-    // and whoever unpacks them would see damage where nothing is wrong.
+    // The bundle's own list has the hashes from the end of the run. Without SQL, or after `sync`, the files differ, and their
+    // recipient would see damage although nothing is wrong.
     manifest.files = listed(&manifest, &packed);
     if options.without_sql {
         manifest = without_sql::strip_manifest(&manifest).map_err(io::Error::from).map_err(failed)?;
     }
     let text = manifest.to_copy(bundle).map_err(io::Error::from).map_err(failed)?;
     append(&mut archive, &format!("{folder}/{manifest_path}"), &*text, text.len() as u64).map_err(failed)?;
-    // Finished by hand and not by dropping: a drop has no way to report that the last block did not fit on the disk,
-    // and the archive would be cut without a word.
+    // Finished explicitly instead of by dropping: a drop cannot report that the last block did not fit on the disk, and the archive
+    // would be truncated silently.
     let mut archive = archive.into_inner().and_then(GzEncoder::finish).map_err(failed)?;
     archive.flush().map_err(failed)?;
     Ok(packed)
@@ -190,7 +190,7 @@ fn listed(manifest: &Manifest, packed: &Packed) -> Vec<FileEntry> {
     let was = |path: &str| manifest.files.iter().find(|entry| entry.path == path).cloned();
     let of_files = packed.files.iter().filter_map(|entry| match is_damaged(&entry.path) {
         true => was(&entry.path),
-        // Closing the run removes them, and nothing is missing then.
+        // Closing the run removes them, so nothing is missing.
         false if is_transient(&entry.path) => None,
         false => Some(entry.clone()),
     });
@@ -207,7 +207,7 @@ fn is_transient(path: &str) -> bool {
     entry.file_use() == FileUse::Transient
 }
 
-/// The same bundle makes the same archive: no times and no users.
+/// The same bundle results in the same archive: no times and no users.
 fn append(archive: &mut Builder<impl Write>, path: &str, content: impl Read, size: u64) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_entry_type(EntryType::Regular);

@@ -1,4 +1,4 @@
-//! The folders that archives are unpacked into for as long as a command looks at them.
+//! The temporary folders into which archives are unpacked while a command reads them.
 
 use std::{
     fs, io,
@@ -17,33 +17,32 @@ use signal_hook::{
 };
 use tempfile::TempDir;
 
-/// A folder into which somebody still writes is not empty behind the first look at it.
+/// The folder may not be empty after the first attempt if something is still writing to it.
 const ATTEMPTS: usize = 100;
 
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static IS_WANTED: AtomicBool = AtomicBool::new(false);
 static LISTENS: Once = Once::new();
 
-/// A folder of the user alone for one archive. It is removed when it is dropped, and by a signal where [`remove_on_signals`] was
-/// called.
+/// A private folder for one archive. It is removed when it is dropped, and on a signal if [`remove_on_signals`] was called.
 ///
 /// # Errors
 ///
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn temporary_folder() -> io::Result<TempDir> {
     if IS_WANTED.load(Ordering::SeqCst) {
-        // Where nobody listens, signals end the process as before, and leave the folder.
+        // Without the handler, signals end the process as before, and leave the folder.
         LISTENS.call_once(|| drop(listen()));
     }
-    // Locked first: a signal finds the folder in the list, or keeps it from being made.
+    // Locked first: a signal either finds the folder in the list, or prevents it from being created.
     let mut folders = folders();
     let folder = tempfile::tempdir()?;
     folders.push(folder.path().to_owned());
     Ok(folder)
 }
 
-/// Has SIGINT and SIGTERM remove the folders before they end the process, which would drop nothing. It is for programs that do
-/// not answer these signals themselves. Nothing is changed of how signals are answered before there is a folder.
+/// Makes SIGINT and SIGTERM remove the folders before they end the process, which would drop nothing. For programs that do not
+/// handle these signals themselves. Signal handling is unchanged until there is a folder.
 pub fn remove_on_signals() {
     IS_WANTED.store(true, Ordering::SeqCst);
 }
@@ -52,10 +51,10 @@ fn listen() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::Builder::new().name("daglight-unpacked".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            // Locked until the process is gone, so that no folder is made any more.
+            // Locked until the process ends, so that no more folders are created.
             let folders = folders();
             folders.iter().for_each(|folder| remove(folder));
-            // Where it fails, the next signal tries it again.
+            // If it fails, the next signal tries again.
             let _ = low_level::emulate_default_handler(signal);
         }
     })?;

@@ -1,4 +1,4 @@
-//! Reading an archive that anyone may have made.
+//! Reading an archive from an untrusted source.
 
 use std::{
     collections::HashSet,
@@ -12,28 +12,28 @@ use daglight_run_bundle::Bundle;
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-/// How the archives are called that `bundle pack` and people make.
+/// The file extensions of archives from `bundle pack` and from users.
 const ENDINGS: [&str; 2] = [".tar.gz", ".tgz"];
-/// The first bytes of a file under gzip.
+/// The first bytes of a gzip file.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Bytes of a path: longer ones have an entry of their own in front, which is read into memory.
+/// The maximum length of a path in bytes: longer ones are stored in an entry before the file, which is read into memory.
 const MAX_PATH_BYTES: u64 = 1_024;
 
-/// How many times its size an archive may hold: files of runs have a fifth to a fiftieth of it, and only what was made to fill
-/// disks has more than this.
+/// The maximum compression ratio: the files of runs are compressed to between a fifth and a fiftieth, and only files made to fill
+/// disks exceed this.
 const MAX_RATIO: u64 = 200;
-/// Bytes up to which a ratio says nothing: 64 MiB.
+/// The size up to which the ratio is not checked: 64 MiB.
 const FREE_BYTES: u64 = 64 << 20;
 
-/// Bytes in which the name of the first file is found.
+/// How many bytes are read to find the name of the first file.
 const FIRST_BYTES: u64 = 4_096;
 
-/// How much an archive may hold.
+/// The limits for the content of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in all, unpacked: 8 GiB.
+    /// The total unpacked size in bytes: 8 GiB.
     pub bytes: u64,
-    /// Files: 100,000.
+    /// The number of files: 100,000.
     pub files: u64,
 }
 
@@ -65,7 +65,7 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
-    /// It holds something that is not a file of a run.
+    /// It contains something other than a file of a run.
     #[error("{} holds {name:?}, which is not a file of a run: it was not packed by daglight bundle pack", path.display())]
     Foreign {
         /// The archive.
@@ -73,7 +73,7 @@ pub enum UnpackError {
         /// The name of the entry.
         name: String,
     },
-    /// It holds more than it may.
+    /// It exceeds the limits.
     #[error("{} holds more than {} files or {} bytes", path.display(), limits.files, limits.bytes)]
     TooLarge {
         /// The archive.
@@ -81,13 +81,13 @@ pub enum UnpackError {
         /// The limits.
         limits: Limits,
     },
-    /// It holds many times more than its size, as no bundle does.
+    /// Its compression ratio is higher than that of any bundle.
     #[error("{} holds more than {} times its size, as no packed bundle does", path.display(), MAX_RATIO)]
     Ratio {
         /// The archive.
         path: PathBuf,
     },
-    /// It holds no bundle.
+    /// It contains no bundle.
     #[error("{} holds no run bundle: it has no manifest of a run", path.display())]
     NoBundle {
         /// The archive.
@@ -95,18 +95,18 @@ pub enum UnpackError {
     },
 }
 
-/// Whether a file is compressed as a packed bundle is.
+/// Whether a file is compressed like a packed bundle.
 pub fn is_archive(path: &Path) -> bool {
     let mut beginning = [0; MAGIC.len()];
-    // Asked first, because reading from a FIFO waits for somebody to write into it.
+    // Checked first, because reading from a FIFO waits for a writer.
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     is_file
         && File::open(path).and_then(|mut file| file.read_exact(&mut beginning)).is_ok()
         && beginning == MAGIC
 }
 
-/// Why a file that is called as an archive of `bundle pack` cannot be opened, so that nobody knows whether it is one. `None` for every
-/// other file.
+/// Why a file with the name of an archive from `bundle pack` cannot be opened, so that it is unknown whether it is one. `None` for
+/// every other file.
 pub fn unopened_archive(path: &Path) -> Option<UnpackError> {
     let name = path.file_name()?.to_string_lossy();
     if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
@@ -116,41 +116,40 @@ pub fn unopened_archive(path: &Path) -> Option<UnpackError> {
     Some(UnpackError::Read { path: path.to_owned(), source })
 }
 
-/// The folder that a packed bundle holds, which is named after its run, by the first of its files. `None` where a file is not a packed
-/// bundle; whether all of it is whole is for [`unpack`] to say.
+/// The folder in a packed bundle, which is named after its run, according to the first file. `None` if the file is not a packed
+/// bundle; whether it is intact is checked by [`unpack`].
 pub fn packed_folder(path: &Path) -> Option<String> {
     if !is_archive(path) {
         return None;
     }
     let file = File::open(path).ok()?;
     let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(FIRST_BYTES));
-    // Raw, as `unpack` reads them.
+    // Raw, as in `unpack`.
     let first = archive.entries().ok()?.raw(true).next()?.ok()?;
     let name = String::from_utf8_lossy(&first.path_bytes()).into_owned();
     let (folder, below) = name.split_once('/')?;
     (Bundle::is_file_of_a_run(below) && !matches!(folder, "" | "." | "..")).then(|| folder.to_owned())
 }
 
-/// Unpacks an archive into a folder, which is empty and its user's alone. Where it fails, the folder holds a part of it, and is to
-/// be thrown away.
+/// Unpacks an archive into a folder, which must be empty and private. If it fails, the folder contains a part of it, and must be
+/// discarded.
 ///
 /// # Errors
 ///
-/// When the archive cannot be read, holds anything but the files of one run, or more than the limits, or a file cannot be
-/// written.
+/// When the archive cannot be read, contains anything but the files of one run, or exceeds the limits, or a file cannot be written.
 pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, UnpackError> {
     let unreadable = |source| UnpackError::Read { path: path.to_owned(), source };
     let foreign = |name: &str| UnpackError::Foreign { path: path.to_owned(), name: name.to_owned() };
     let too_large = || UnpackError::TooLarge { path: path.to_owned(), limits };
     let file = File::open(path).map_err(unreadable)?;
-    // What the archive says of sizes is not believed: no more than this is ever decompressed. Headers are 512 bytes a file.
+    // The sizes in the archive are not trusted: no more than this is ever decompressed. Headers take 512 bytes per file.
     let expected = file.metadata().map_err(unreadable)?.len().saturating_mul(MAX_RATIO).max(FREE_BYTES);
     let most = limits.bytes.min(expected).saturating_add(limits.files.saturating_mul(4_096));
     let mut archive = Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
     let mut folder: Option<String> = None;
     let mut long_path: Option<String> = None;
     let (mut files, mut bytes, mut seen) = (0, 0_u64, HashSet::new());
-    // Raw: otherwise a long path is read into memory, however long it says it is.
+    // Raw: otherwise a long path would be read into memory, with any length that it claims.
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
         let size = entry.size();
@@ -170,8 +169,8 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         }
         files += 1;
         bytes = bytes.saturating_add(size);
-        // By the sizes in the headers, before a byte of the content is written. Headers that lie about them are caught
-        // by the limit on what is decompressed, and by `written` below.
+        // According to the sizes in the headers, before any content is written. False headers are caught by the limit on
+        // decompression, and by `written` below.
         if files > limits.files || bytes > limits.bytes {
             return Err(too_large());
         }
@@ -180,11 +179,11 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
         }
         let below = name.split_once('/').filter(|(first, below)| {
             let is_first = folder.get_or_insert_with(|| (*first).to_owned()) == first;
-            // The folder is not among the paths that are written, but its name shows what was meant.
+            // The folder itself is not written, but its name shows the intention.
             is_first && !matches!(*first, "" | "." | "..") && Bundle::is_file_of_a_run(below)
         });
-        // A second entry of one name would replace the first after it was checked, which is how archives hide what
-        // they install.
+        // A second entry with the same name would replace the first one after it was checked: a way to hide what an archive
+        // installs.
         let Some((_, below)) = below.filter(|(_, below)| seen.insert((*below).to_owned())) else {
             return Err(foreign(&name));
         };
@@ -198,13 +197,13 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
             return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
         }
     }
-    // To its very end, where the checksum of the compression is: an archive that was cut there is not whole.
+    // To the very end, where the checksum of the compression is: otherwise truncation there would go unnoticed.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(unreadable)?;
     let bundle = Bundle::open(into).map_err(|_| UnpackError::NoBundle { path: path.to_owned() })?;
     Ok(bundle.unpacked_from(path))
 }
 
-/// The content of a file in the archive, and whether the archive broke off in it.
+/// The content of a file in the archive, and whether the archive was truncated in it.
 struct Content<R> {
     entry: R,
     is_broken: bool,

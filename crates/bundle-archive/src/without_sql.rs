@@ -1,4 +1,4 @@
-//! What of a bundle is SQL, and the bundle without it.
+//! Which parts of a bundle are SQL, and the bundle without them.
 
 use std::io::{self, BufWriter, Read, Write};
 
@@ -13,10 +13,10 @@ use crate::{
     names::{Names, without_literals},
 };
 
-/// What stands for a line that cannot be read. It cannot be read either.
+/// The replacement for an unreadable line, which is unreadable, too.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
 
-/// Whether a file is left out: it holds code, plans or values of the data in places that cannot be distinguished.
+/// Whether a file is left out: it contains code, plans or values from the data in places that cannot be separated.
 pub(crate) fn is_left_out(path: &str) -> bool {
     matches!(
         BundlePart::of(path),
@@ -24,9 +24,9 @@ pub(crate) fn is_left_out(path: &str) -> bool {
     )
 }
 
-/// Whether a file is packed without a part of it.
+/// Whether a file is packed without some of its content.
 pub(crate) fn is_changed(path: &str) -> bool {
-    // Records of the log quote statements, and columns are named after expressions.
+    // Log records quote statements, and columns are named after expressions.
     matches!(
         BundlePart::of(path),
         BundlePart::Plan | BundlePart::Traces | BundlePart::Logs | BundlePart::Artifacts
@@ -47,7 +47,7 @@ pub(crate) fn strip(path: &str, from: impl Read, to: impl Write) -> io::Result<(
     };
     let mut text = Vec::new();
     from.take(MAX_PLAN_BYTES).read_to_end(&mut text)?;
-    // What cannot be parsed is left out as a whole: the half of a plan that a crash has left may be all SQL.
+    // If it cannot be parsed, it is left out completely: half a plan from a crash may be all SQL.
     if let Ok(mut document) = serde_json::from_slice(&text) {
         strip_document(&mut document);
         serde_json::to_writer(&mut to, &document)?;
@@ -80,12 +80,12 @@ pub(crate) fn strip_manifest(manifest: &Manifest) -> serde_json::Result<Manifest
     serde_json::from_value(fields)
 }
 
-/// What the tags of parameters begin with.
+/// The prefix of the tags for parameters.
 const PARAMETERS: &str = "param.";
-/// What stands for the value of a parameter, as for a literal.
+/// The replacement for the value of a parameter, the same as for a literal.
 const PARAMETER: &str = "?";
 
-/// The values of parameters stand in a script where literals do. Their names stay.
+/// The values of parameters take the place of literals in a script. Their names are kept.
 fn strip_parameters(manifest: &mut Value) {
     let tags = manifest.pointer_mut("/identity/tags").and_then(Value::as_object_mut);
     for (name, value) in tags.into_iter().flatten() {
@@ -98,7 +98,7 @@ fn strip_parameters(manifest: &mut Value) {
 fn strip_plan(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            // By the name of the field at any depth, so that one that moves within the format stays hidden.
+            // By the name of the field at any depth, so that a field that moves within the format stays hidden.
             fields.retain(|name, _| !SQL_FIELDS.contains(&name.as_str()));
             fields.values_mut().for_each(strip_plan);
         }
@@ -111,8 +111,8 @@ fn strip_attributes(value: &mut Value) {
     match value {
         Value::Object(fields) => fields.values_mut().for_each(strip_attributes),
         Value::Array(items) => {
-            // An attribute of OTLP/JSON is `{"key": ..., "value": ...}` in a list, wherever it stands: on spans,
-            // events, links and resources alike.
+            // An attribute of OTLP/JSON is `{"key": ..., "value": ...}` in a list, wherever it occurs: in spans, events, links and
+            // resources alike.
             items.retain(|item| item.get("key").and_then(Value::as_str) != Some(DB_QUERY_TEXT));
             items.iter_mut().for_each(strip_attributes);
         }

@@ -1,4 +1,4 @@
-//! How long the list of 1,000 runs takes: the first time, again, and when one of them is new.
+//! How long the list of 1,000 runs takes: the first time, again, and with one new run.
 //!
 //! ```text
 //! cargo xtask bench serve
@@ -21,9 +21,9 @@ use daglight_run_identity::RunId;
 
 const TARGET: Duration = Duration::from_secs(1);
 const RUNS: i64 = 1_000;
-/// Nodes of each run, with a plan and an artifact: about what the manifest of a pipeline has.
+/// The number of nodes of each run, with a plan and an artifact: about as in the manifest of a real pipeline.
 const NODES: usize = 30;
-/// Longer than the server rests between two looks for bundles that are new, which is four times as long as a look took.
+/// Longer than the server's pause between two searches for new bundles, which is four times as long as a search.
 const BETWEEN: Duration = Duration::from_secs(10);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Asks for the list, and says how long that took.
+/// Requests the list, and prints how long that took.
 fn listed(address: SocketAddr, what: &str, expected: i64) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address)?;

@@ -1,4 +1,4 @@
-//! Connections: a limited number at the same time, each of which is closed if it stays silent for too long.
+//! Connections: a limited number at the same time, each of which is closed if it stays idle for too long.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use tokio::{
     time::sleep,
 };
 
-/// Connections at the same time: each is an open file, of which a process may have few. A browser opens six.
+/// The maximum number of simultaneous connections: each is an open file, whose number is limited per process. A browser opens six.
 const MAX_CONNECTIONS: usize = 32;
-/// How long the head of a request may take, and how long a connection may wait for the next one.
+/// The timeout for the head of a request, and for waiting for the next one on a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// The pause after a connection that cannot be accepted, as where no file can be opened.
+/// The pause after a connection that cannot be accepted, for example because no file can be opened.
 const AFTER_REFUSAL: Duration = Duration::from_millis(200);
 
-/// How much connections may cost.
+/// The limits for connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
     pub(crate) at_once: usize,
@@ -35,7 +35,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Answers by a router until `until` is ready, and then what was asked before.
+/// Serves a router until `until` is ready, and then completes pending requests.
 pub(crate) async fn answer(
     listener: TcpListener,
     router: Router,
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     let mut connections = JoinSet::new();
     let mut until = pin!(until);
     loop {
-        // First a place, so that those who wait for one are the system's, and cost no file.
+        // First a free slot, so that waiting connections stay in the queue of the system, and take up no file.
         let accepted = async {
             let place = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
             Ok::<_, io::Error>((listener.accept().await?.0, place))
@@ -58,10 +58,10 @@ pub(crate) async fn answer(
                 Ok((stream, place)) => {
                     connections.spawn(converse(stream, place, router.clone(), limits, is_closing.clone()));
                 }
-                // Of one connection, or of too many open files: those that end make room.
+                // An error of one connection, or too many open files: connections that end make room.
                 Err(_) => sleep(AFTER_REFUSAL).await,
             },
-            // So that those which ended are not kept.
+            // Removes connections that have ended.
             Some(_) = connections.join_next() => {}
         }
     }
@@ -81,10 +81,10 @@ async fn converse(
     server.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_within);
     let mut connection =
         pin!(server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    // What becomes of one connection is nobody else's concern: a browser goes away at any moment.
+    // Errors of one connection are ignored: a browser may disconnect at any moment.
     tokio::select! {
         _ = connection.as_mut() => {}
-        // The sender is dropped, and says nothing before.
+        // Closing is signalled by dropping the sender, which sends no value.
         _ = is_closing.changed() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
@@ -108,7 +108,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Does something beside a server, and ends it.
+    /// Runs something while a server is running, and then stops it.
     fn beside(limits: ConnectionLimits, work: impl FnOnce(SocketAddr)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();

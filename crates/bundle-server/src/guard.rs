@@ -1,7 +1,7 @@
-//! Who may ask: programs and pages of this machine, with the token where one is wanted.
+//! Access control: only programs and pages of this machine, with a token if required.
 //!
-//! A browser lets any page in the world send requests to this machine. So a request that names another host is refused, which
-//! is one by a name that was made to lead here (DNS rebinding), and so is one that another page has caused.
+//! A browser lets any page send requests to this machine. So a request for another host name is rejected, because that name may
+//! have been made to resolve to this machine (DNS rebinding), and so is a request that was caused by another page.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-/// The cookie that keeps the token of a browser.
+/// The cookie for the token of a browser.
 const COOKIE: &str = "daglight_token";
-/// The parameter of an address that brings it.
+/// The query parameter for the token.
 const PARAMETER: &str = "token";
-/// Characters of a token, at least.
+/// The minimum length of a token.
 const MIN_CHARS: usize = 8;
 
-/// The secret that a request has to present.
+/// The secret that a request has to contain.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 
@@ -30,10 +30,10 @@ impl Token {
         (is_plain && text.len() >= MIN_CHARS).then(|| Self(text.into()))
     }
 
-    /// Whether a text is the token. How long that takes does not depend on where they differ.
+    /// Whether a text is the token. The time is independent of where they differ.
     fn is(&self, text: &str) -> bool {
         let (own, other) = (self.0.as_bytes(), text.as_bytes());
-        // All bytes are compared, so that the time does not say how many of them were right.
+        // All bytes are compared, so that the time does not reveal how many were right.
         let differing = own.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b));
         own.len() == other.len() && differing == 0
     }
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Lets a request through that may be answered, and gives every answer the headers that keep it here.
+/// Passes on requests that are allowed, and adds headers to every response that keep it on this machine.
 pub(crate) async fn guarded(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
     let mut response = match refusal(&request, token.as_ref()) {
         Some(refused) => refused,
@@ -72,9 +72,8 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
             (StatusCode::METHOD_NOT_ALLOWED, allowed, "these pages can only be read\n").into_response(),
         );
     }
-    // The name that was asked for. A page of another site can make its own name lead to this machine, and its name
-    // is then here.
-    // A request that has the whole address in its first line is one for that host, whatever the header says (RFC 9112, 3.2.2).
+    // The requested host name. A page of another site can make its own name resolve to this machine, which then appears here. If
+    // the request line contains an absolute URL, its host takes precedence over the header (RFC 9112, 3.2.2).
     let of_line = request.uri().authority().map(|host| host.as_str());
     let of_header = text(headers, &header::HOST);
     let is_own = of_line.into_iter().chain(of_header).all(is_loopback);
@@ -82,17 +81,17 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
         let why = "these pages are for this machine alone: ask for 127.0.0.1 or localhost\n";
         return Some((StatusCode::FORBIDDEN, why).into_response());
     };
-    // Browsers send requests of any page to any address. What they say about its origin is the only evidence.
+    // Browsers send requests from any page to any address. Their statement about the origin is the only evidence.
     if is_of_another_page(headers, host) {
         return Some((StatusCode::FORBIDDEN, "another page has asked for this\n").into_response());
     }
-    // After the two checks above, which hold without a token as well.
+    // After the two checks above, which also apply without a token.
     let token = token?;
     let query = request.uri().query().unwrap_or_default();
     let mut named = query.split('&').filter_map(|pair| pair.split_once('='));
     if let Some((_, given)) = named.find(|(name, _)| *name == PARAMETER) {
         return Some(match token.is(&decoded(given)) {
-            // The address with the token is not to stay in the history.
+            // The address with the token must not stay in the history.
             true => keep_token(request.uri().path(), &token.0),
             false => unauthorized(),
         });
@@ -106,13 +105,13 @@ fn refusal(request: &Request, token: Option<&Token>) -> Option<Response> {
     (!is_known).then(unauthorized)
 }
 
-/// What a header of this scheme has; the name of a scheme is the same in capitals (RFC 9110, 11.1).
+/// The value of a bearer header; schemes are case-insensitive (RFC 9110, 11.1).
 fn of_bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
-/// A value of a query without its percent-encoding: `%2D` is `-`. What encodes no character of a token stays.
+/// A query value with percent-encoding decoded: `%2D` is `-`. Encodings of characters that are not in tokens are unchanged.
 fn decoded(value: &str) -> String {
     let mut parts = value.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -127,10 +126,10 @@ fn decoded(value: &str) -> String {
 }
 
 fn keep_token(path: &str, token: &str) -> Response {
-    // `SameSite=Strict`, so that a link on another page does not carry it; `HttpOnly`, so that a script that were to
-    // get into a page could not read it.
+    // `SameSite=Strict`, so that links on other pages do not carry it; `HttpOnly`, so that a script injected into a page could not
+    // read it.
     let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict");
-    // One slash: two of them would name another host.
+    // One slash: with two, it would be another host.
     let path = format!("/{}", path.trim_start_matches('/'));
     (StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, path)]).into_response()
 }
@@ -144,28 +143,28 @@ fn unauthorized() -> Response {
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
-    // Two of them, and nobody knows which one counts.
+    // With two of them, it is unclear which one counts.
     if values.next().is_some() { None } else { first.to_str().ok() }
 }
 
-/// Whether a host is this machine, by a name that nobody can make lead elsewhere. The port may be another where it is forwarded.
+/// Whether a host is this machine, by a name that cannot be made to resolve elsewhere. The port may differ if it is forwarded.
 fn is_loopback(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address, port.strip_prefix(':').or_else(|| port.is_empty().then_some("0"))),
         None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
     };
     let is_port = port.is_some_and(|port| port.parse::<u16>().is_ok());
-    // No other name, not even one that resolves to this machine now: whoever owns it can let it resolve to another one
-    // for the browser's next request.
+    // No other name, even if it currently resolves to this machine: its owner can make it resolve to another one for the browser's
+    // next request.
     let is_known = name.eq_ignore_ascii_case("localhost") || ["127.0.0.1", "::1"].contains(&name);
     is_port && is_known
 }
 
-/// Whether a page of another origin has caused a request, as browsers say.
+/// Whether a page from another origin has caused a request, according to the browser.
 fn is_of_another_page(headers: &HeaderMap, host: &str) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    // `none` is an address that was typed or opened from outside. Browsers set the header by themselves, and no script
-    // can (https://www.w3.org/TR/fetch-metadata/).
+    // `none` is an address that was typed or opened from outside. Browsers set the header, and scripts cannot
+    // (https://www.w3.org/TR/fetch-metadata/).
     let is_foreign_site = site.is_some_and(|site| site != b"same-origin" && site != b"none");
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     let own = format!("http://{host}");

@@ -1,8 +1,8 @@
-//! Local pages over a folder of run bundles: the runs with search and trend, the report of each, the comparison of any two,
-//! and runs that go on, updated without reloading.
+//! Local pages for a folder of run bundles: the runs with search and trend, the report of each, the comparison of any two, and
+//! running runs, updated without reloading.
 //!
-//! Nothing is written, and bundles of other processes, also of dead ones, are read as they are. What a bundle holds belongs to
-//! `daglight-run-bundle`, and what is said of a run to `daglight-bundle-report`.
+//! Nothing is written, and bundles of other processes, even dead ones, are read as they are. The content of a bundle belongs to
+//! `daglight-run-bundle`, the content of a report to `daglight-bundle-report`.
 //!
 //! ```text
 //! GET /                           the runs                    pages.rs

@@ -1,4 +1,4 @@
-//! The runs of a folder. Files that have not changed are not read again.
+//! The runs in a folder. Unchanged files are not read again.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,10 @@ use daglight_run_bundle::{
 use daglight_run_identity::RunId;
 use serde::Serialize;
 
-/// A run of the list.
+/// A run in the list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct ListedRun {
-    /// The name of its folder, which names it in addresses.
+    /// The name of its folder, which identifies it in addresses.
     pub(crate) id: String,
     /// The pipeline.
     pub(crate) dag_name: Option<String>,
@@ -30,9 +30,9 @@ pub(crate) struct ListedRun {
     pub(crate) nodes: u64,
     pub(crate) nodes_succeeded: u64,
     pub(crate) nodes_failed: u64,
-    /// Rows that it has written to files and put into tables.
+    /// The rows that it has written to files and tables.
     pub(crate) rows: u64,
-    /// What of a run that goes on stands still, and why.
+    /// What is stalled in a running run, and why.
     pub(crate) stalled: Option<String>,
     /// Why it failed.
     pub(crate) error: Option<String>,
@@ -40,9 +40,9 @@ pub(crate) struct ListedRun {
     pub(crate) problem: Option<String>,
 }
 
-/// The shortest time after which it is looked for bundles that are new.
+/// The minimum pause between two searches for new bundles.
 const RESCAN_AFTER: Duration = Duration::from_secs(1);
-/// What looking for them may cost, as a part of the time of one core.
+/// The maximum cost of searching, as a share of one core.
 const COST_OF_SCAN: f64 = 0.25;
 
 /// How far the clock of the machine of a run may be ahead of this one.
@@ -52,26 +52,26 @@ const AHEAD: TimeDelta = TimeDelta::days(366);
 #[derive(Debug)]
 pub(crate) struct Listing {
     folder: PathBuf,
-    /// Bundles that are elsewhere.
+    /// Bundles that are located elsewhere.
     unpacked: Vec<Bundle>,
     known: Vec<Known>,
-    /// When it was last looked for bundles, and how long that took.
+    /// The time and the duration of the last search for bundles.
     scanned: Option<(Instant, Duration)>,
 }
 
-/// A bundle as it was read last.
+/// A bundle as last read.
 #[derive(Debug)]
 struct Known {
     bundle: Bundle,
     stamp: Stamp,
-    /// `None` where the manifest cannot be read.
+    /// `None` if the manifest cannot be read.
     run_id: Option<RunId>,
     run: ListedRun,
-    /// Of a run that its manifest says goes on.
+    /// For a run that is going according to its manifest.
     ended: Option<EndedNodes>,
 }
 
-/// What differs if a manifest has changed.
+/// The properties by which a changed manifest is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -89,18 +89,18 @@ impl Listing {
         &self.folder
     }
 
-    /// The runs, the newest first.
+    /// The runs, newest first.
     pub(crate) fn runs(&mut self) -> Result<Vec<ListedRun>, BundleError> {
         self.scan()?;
         let mut runs = Vec::with_capacity(self.known.len());
         for known in &mut self.known {
             let stamp = Stamp::of(&known.bundle);
-            // A folder of a thousand runs is listed with each look at it, and their manifests do not change.
+            // A folder of a thousand runs is listed on every request, and their manifests rarely change.
             if stamp != known.stamp {
                 *known = Known::read(&known.bundle);
             }
             let mut run = known.run.clone();
-            // Whether its process lives is in no manifest.
+            // No manifest shows whether the process is alive.
             if run.status == ReportStatus::Running {
                 let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
                 let now = now();
@@ -108,7 +108,7 @@ impl Listing {
                 run.status = ReportStatus::of(RunStatus::Running, || goes_on);
                 let is_running = run.status == ReportStatus::Running;
                 run.stalled = evidence.as_ref().filter(|_| is_running).and_then(stalled);
-                // A clock that is wrong has seen it at no time.
+                // A time that is too far in the future is ignored.
                 let seen = evidence.map(|evidence| evidence.seen_at()).filter(|seen| *seen <= now + AHEAD);
                 let since_start = |seen| {
                     run.started_at
@@ -123,14 +123,14 @@ impl Listing {
             }
             runs.push(run);
         }
-        // By the id where the times are equal or missing, so that the list does not jump with every refresh.
+        // By id if the times are equal or missing, so that the order is stable between refreshes.
         runs.sort_by(|a, b| b.started_at.cmp(&a.started_at).then_with(|| b.id.cmp(&a.id)));
         Ok(runs)
     }
 
-    /// The bundle of a run of the list.
+    /// The bundle of a run in the list.
     pub(crate) fn bundle(&mut self, id: &str) -> Option<Bundle> {
-        // Names are looked for among those that are there: no text of an address becomes a path.
+        // Names are compared with existing ones: no text of an address becomes a path.
         let find = |known: &[Known]| {
             let known = known.iter().find(|known| known.run.id == id)?;
             Bundle::open(known.bundle.dir()).ok()?;
@@ -142,11 +142,11 @@ impl Listing {
         })
     }
 
-    /// Looks for bundles that are new, and for those that are gone, where that is not long ago.
+    /// Searches for new and deleted bundles, unless the last search was recent.
     fn scan(&mut self) -> Result<(), BundleError> {
         if let Some((at, took)) = self.scanned
-            // In proportion to what the last scan took: on a network share with thousands of runs each costs seconds,
-            // and several open pages ask once a second.
+            // In proportion to the duration of the last search: on a network share with thousands of runs each takes seconds, and
+            // several open pages ask once a second.
             && at.elapsed() < took.div_f64(COST_OF_SCAN).max(RESCAN_AFTER)
         {
             return Ok(());
@@ -156,13 +156,13 @@ impl Listing {
             self.known.drain(..).map(|known| (known.bundle.dir().to_owned(), known)).collect();
         let run_of = |dir: &Path| {
             let known = before.get(dir)?;
-            // What has the manifest that it had is the bundle that it was.
+            // If its manifest is unchanged, it is the same bundle.
             known.run_id.filter(|_| Stamp::of(&known.bundle) == known.stamp)
         };
         let mut bundles = match Bundle::find_all_but(&self.folder, run_of) {
-            // The first run makes it.
+            // The first run creates it.
             Err(_) if !self.folder.exists() => Vec::new(),
-            // It is one packed bundle.
+            // It is a single packed bundle.
             Err(_) if self.folder.is_file() => Vec::new(),
             found => found?,
         };
@@ -190,8 +190,7 @@ fn id_of(bundle: &Bundle) -> String {
 
 impl Stamp {
     fn of(bundle: &Bundle) -> Self {
-        // Of the link itself, where it is one: the reader refuses it, and its target must not be looked at for its
-        // times either.
+        // For the link itself, if it is one: the reader rejects links, and their targets must not be accessed even for their times.
         let metadata = fs::symlink_metadata(bundle.manifest()).ok();
         Self {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
@@ -203,13 +202,13 @@ impl Stamp {
 
 impl Known {
     fn read(bundle: &Bundle) -> Self {
-        // Before it is read: one that is replaced meanwhile is read again the next time.
+        // Before it is read: if it is replaced in between, it is read again the next time.
         let stamp = Stamp::of(bundle);
         let read = Manifest::read_with_damages(bundle);
         let manifest = read.as_ref().ok().map(|(manifest, _)| manifest);
         let run_id = manifest.map(|manifest| manifest.identity.run_id);
         let goes_on = manifest.filter(|manifest| manifest.status == RunStatus::Running);
-        // Only where no file says it of the nodes themselves.
+        // Only if no file has the ends of the nodes.
         let ended = goes_on.filter(|_| stamp.progress_bytes.is_none()).map(EndedNodes::new);
         Self { bundle: bundle.clone(), stamp, run_id, run: listed(bundle, read), ended }
     }
@@ -239,7 +238,7 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
     let with_status = |status| manifest.nodes.iter().filter(|node| node.status == status).count() as u64;
     ListedRun {
         id: manifest.identity.run_id.to_string(),
-        // As its manifest says. Whether its process lives is asked with each look.
+        // According to its manifest. Whether its process is alive is checked on every request.
         status: ReportStatus::of(manifest.status, || Liveness::Alive),
         started_at: Some(manifest.started_at),
         duration_ms: manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),
@@ -258,7 +257,7 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
     }
 }
 
-/// What stands still at the last beat.
+/// What is stalled according to the last beat.
 fn stalled(evidence: &ProcessEvidence) -> Option<String> {
     let episode = evidence.stalls.episodes.iter().rev().find(|episode| episode.ended.is_none())?;
     let stall = &episode.stall;
@@ -268,7 +267,7 @@ fn stalled(evidence: &ProcessEvidence) -> Option<String> {
     Some(format!("{what} makes no progress{why}"))
 }
 
-/// The rows that a run has written to files and put into tables, as its report and its history count them.
+/// The rows that a run has written to files and tables, counted like in its report and its history.
 fn kept_rows(bundle: &Bundle) -> u64 {
     let artifacts = ArtifactCatalog::read(bundle).map(|catalog| catalog.artifacts).unwrap_or_default();
     let kept = artifacts.iter().filter(|artifact| artifact.materialization != Materialization::ParamTable);
@@ -320,7 +319,7 @@ mod tests {
         }
         fs::write(bundles[0].manifest(), "{").unwrap();
         fs::write(bundles[0].traces(), "").unwrap();
-        // That one is new is found out in time, and that it changed at once.
+        // A new bundle is noticed after a while, and a change at once.
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);

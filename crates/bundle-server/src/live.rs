@@ -1,4 +1,4 @@
-//! A run that goes on: its nodes, what its queries have returned and how fast, and what stands still.
+//! A running run: its nodes, the results and rates of its queries, and stalls.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use daglight_bundle_report::{NodeReport, Report, ReportError, ReportOptions, Rep
 use daglight_run_bundle::{Bundle, NodeStatus, PlanBundle};
 use serde::Serialize;
 
-/// Queries of a run that are shown.
+/// The maximum number of queries shown for a run.
 const MAX_QUERIES: usize = 50;
-/// Operators of each.
+/// The maximum number of operators shown for each.
 const MAX_OPERATORS: usize = 100;
-/// How long the first look at a query may be behind its start for its rate since then to be the one that it has now.
+/// If a query is first seen at most this long after its start, its average rate counts as its current one.
 const YOUNG_MS: f64 = 1_000.0;
-/// Nodes that are shown: those that started last, then those that have not started.
+/// The maximum number of nodes shown: those that started last, then those that have not started.
 const MAX_NODES: usize = 200;
 
-/// What goes on.
+/// The state of a running run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LiveRun {
     pub(crate) dag_name: Option<String>,
@@ -27,15 +27,15 @@ pub(crate) struct LiveRun {
     pub(crate) nodes_failed: u64,
     /// When the process was last seen.
     pub(crate) last_beat_at: Option<DateTime<Utc>>,
-    /// For how long the heartbeat has said nothing, where that is too long.
+    /// For how long the heartbeat has been silent, if that is too long.
     pub(crate) silent_seconds: Option<f64>,
     pub(crate) cpu_seconds: Option<f64>,
     pub(crate) resident_bytes: Option<u64>,
-    /// What ran at the last beat.
+    /// What was running at the last beat.
     pub(crate) active: Vec<ActiveNode>,
     pub(crate) shown_nodes: Vec<LiveNode>,
     pub(crate) queries: Vec<LiveQuery>,
-    /// What stands still now, and what did.
+    /// The current stalls, and the earlier ones.
     pub(crate) stalls: Vec<LiveStall>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct LiveNode {
     pub(crate) error: Option<String>,
 }
 
-/// A query that runs.
+/// A running query.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LiveQuery {
     pub(crate) query_id: String,
@@ -71,8 +71,8 @@ pub(crate) struct LiveOperator {
     pub(crate) name: String,
     pub(crate) rows: Option<u64>,
     pub(crate) estimated_rows: Option<u64>,
-    /// Between the last two beats that were looked at, 0 where its query stands still. `None` at the first look at a query that has
-    /// run for longer than a second: what it does now is known at the second.
+    /// Between the last two beats that were read, or 0 if its query is stalled. `None` when a query is first seen that has been
+    /// running for longer than a second: its current rate is known the second time.
     pub(crate) rows_per_second: Option<f64>,
     pub(crate) compute_ms: Option<f64>,
     pub(crate) memory_bytes: Option<u64>,
@@ -88,11 +88,11 @@ pub(crate) struct LiveStall {
     pub(crate) remedy: Option<String>,
 }
 
-/// The rows of the operators of the queries that run, as they were seen last.
+/// The row counts of the operators of running queries, as last seen.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(HashMap<String, [Seen; 2]>);
 
-/// What a query had done at a moment of it.
+/// The progress of a query at a point in time.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Seen {
     wall_ms: f64,
@@ -100,7 +100,7 @@ struct Seen {
 }
 
 impl Progress {
-    /// Takes in what a query has done by now, and returns by how many rows a second each operator has grown.
+    /// Records the current progress of a query, and returns the growth of each operator in rows per second.
     fn rates(&mut self, plan: &PlanBundle) -> Vec<Option<f64>> {
         let now = Seen {
             wall_ms: plan.metrics.wall_ms,
@@ -108,9 +108,9 @@ impl Progress {
         };
         let start = || if now.wall_ms <= YOUNG_MS { Seen::default() } else { now.clone() };
         let [before, last] = self.0.entry(plan.query_id.clone()).or_insert_with(|| [start(), now.clone()]);
-        // A file that was not written anew says nothing new: the rates stay as they were.
+        // If the file was not rewritten, there is nothing new: the rates are unchanged.
         if *last != now {
-            // Otherwise it is another execution of the plan, and its counts began anew.
+            // Otherwise it is another execution of the plan, whose counts started again.
             let is_later = last.wall_ms < now.wall_ms && last.rows.len() == now.rows.len();
             *before = if is_later { std::mem::take(last) } else { start() };
             *last = now;
@@ -129,14 +129,14 @@ impl Progress {
     }
 }
 
-/// What goes on in the run of a bundle.
+/// The state of the run of a bundle.
 pub(crate) fn live_run(
     bundle: &Bundle,
     options: &ReportOptions,
     progress: &mut Progress,
 ) -> Result<LiveRun, ReportError> {
     let mut queries = Vec::new();
-    // It is made anew each second, and what changed since the last run is asked when this one has ended.
+    // It is made every second; the comparison with the previous run is needed only after the end.
     let report = Report::made(bundle, &options.clone().alone(), |plan| {
         if !plan.running.is_empty() && queries.len() < MAX_QUERIES {
             queries.push(live_query(plan, progress));
@@ -167,16 +167,16 @@ pub(crate) fn live_run(
     })
 }
 
-/// The nodes that have started, the last one first, and behind them those that have not.
+/// The nodes that have started, last one first, followed by those that have not.
 fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
     let (mut started, waiting): (Vec<&NodeReport>, Vec<&NodeReport>) =
         nodes.iter().partition(|node| node.start_ms.is_some());
-    // The newest first: what runs is looked for, and not what ended an hour ago.
+    // Newest first: running nodes are of more interest than those that ended an hour ago.
     started.sort_by(|a, b| b.start_ms.unwrap_or(0.0).total_cmp(&a.start_ms.unwrap_or(0.0)));
     let shown = started.into_iter().chain(waiting).take(MAX_NODES).map(|node| LiveNode {
         name: node.name.clone(),
         status: match node.status {
-            // One that has started and not ended, of a run that goes on.
+            // A node of a running run that has started and not ended.
             NodeStatus::Unfinished if run_goes_on => "running",
             NodeStatus::Unfinished => "unfinished",
             NodeStatus::Success => "success",
@@ -217,7 +217,7 @@ fn live_query(plan: &PlanBundle, progress: &mut Progress) -> LiveQuery {
     }
 }
 
-/// Nothing has changed in the queries that stall, whatever their rate was before.
+/// Sets the rates of stalled queries to 0, whatever they were before.
 fn stand_still(queries: &mut [LiveQuery], stalls: &[StallReport]) {
     let stalls = |query: &LiveQuery| {
         let mut of_query = stalls.iter().filter(|stall| stall.stall.query_id == query.query_id);
@@ -271,12 +271,12 @@ mod tests {
         assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
         assert_eq!(rates(3_000.0, &[Some(50), None]), [Some(20.0), None]);
         assert_eq!(rates(4_000.0, &[Some(50), Some(3)]), [Some(0.0), Some(3.0)]);
-        // Of one that has run for long, the first look does not say what it does now.
+        // For a query that has been running for long, the first sample does not show its current rate.
         assert_eq!(progress.rates(&plan("8", 9_000.0, &[Some(90)])), [None]);
         assert_eq!(progress.rates(&plan("8", 9_000.0, &[Some(90)])), [None]);
         assert_eq!(progress.rates(&plan("8", 11_000.0, &[Some(90)])), [Some(0.0)]);
         let mut rates = |wall_ms, rows: &[Option<u64>]| progress.rates(&plan("7", wall_ms, rows));
-        // Another execution of the plan begins anew.
+        // Another execution of the plan starts again.
         assert_eq!(rates(500.0, &[Some(5), Some(0)]), [Some(10.0), Some(0.0)]);
         progress.keep_only(&[]);
         assert!(progress.0.is_empty());

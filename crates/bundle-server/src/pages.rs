@@ -1,13 +1,13 @@
-//! The pages: the list of runs, and a run that goes on. Both are filled by their script, which asks again and again.
+//! The pages: the list of runs, and a running run. Their scripts fill both, and poll for updates.
 
 use axum::http::{HeaderName, header};
 use daglight_bundle_report::{PAGE_SCRIPT, PAGE_STYLE, page_policy};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// The scripts of a page, in their order.
+/// The scripts of a page, in order.
 const SCRIPTS: [&str; 2] = [PAGE_SCRIPT, include_str!("pages.js")];
 
-/// What a browser may do with a page of this server.
+/// The headers that restrict what a browser may do with a page of this server.
 pub(crate) fn headers() -> [(HeaderName, String); 2] {
     let policy = page_policy(PAGE_STYLE, &SCRIPTS);
     [
@@ -40,7 +40,7 @@ pub(crate) fn list(folder: &str) -> String {
     )
 }
 
-/// A run that goes on.
+/// A running run.
 pub(crate) fn live(dag_name: &str) -> String {
     page(
         dag_name,
@@ -62,7 +62,7 @@ pub(crate) fn live(dag_name: &str) -> String {
     )
 }
 
-/// An empty table. The names of columns of numbers begin with `#`.
+/// An empty table. The names of numeric columns begin with `#`.
 fn table(id: &str, columns: &[&str]) -> Markup {
     html! {
         div.scroll {

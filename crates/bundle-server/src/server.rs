@@ -1,4 +1,4 @@
-//! The server: which address returns what.
+//! The server: the responses for each address.
 
 use std::{
     collections::HashMap,
@@ -30,18 +30,18 @@ use crate::{
     pages,
 };
 
-/// Reports that are made at the same time: each may read gigabytes of signals.
+/// How many reports are made at the same time: each may read gigabytes of signals.
 const REPORTS_AT_ONCE: usize = 2;
-/// What a run that goes on may cost, as a part of the time of one core: reading it again waits for that.
+/// The maximum cost of a running run, as a share of one core: it determines the pause before it is read again.
 const COST_OF_LIVE: f64 = 0.2;
-/// The shortest time after which a run that goes on is read again.
+/// The minimum pause before a running run is read again.
 const LIVE_AFTER: Duration = Duration::from_millis(500);
-/// How long ago the look before may be for the rates since then to be those of now.
+/// How old the previous state may be for rates relative to it to count as current.
 const RATES_WITHIN: Duration = Duration::from_secs(10);
-/// Runs that go on whose last state is kept.
+/// For how many running runs the last state is kept.
 const MAX_LIVE: usize = 32;
 
-/// A server over a folder of bundles. It writes nothing.
+/// A server for a folder of bundles. It writes nothing.
 #[derive(Debug, Clone)]
 pub struct Server {
     folder: PathBuf,
@@ -58,7 +58,7 @@ struct Shared {
     options: ReportOptions,
 }
 
-/// A run that goes on, as it was read last.
+/// A running run as last read.
 #[derive(Debug, Default)]
 struct Followed {
     progress: Progress,
@@ -68,7 +68,7 @@ struct Followed {
 /// The address of a comparison.
 const COMPARE: &str = "/compare?before=RUN&run=RUN";
 
-/// Why a request is refused.
+/// Why a request is rejected.
 #[derive(Debug)]
 enum Refusal {
     Asked(String),
@@ -78,18 +78,18 @@ enum Refusal {
 }
 
 impl Server {
-    /// A server over the bundles below a folder, or over one bundle.
+    /// A server for the bundles below a folder, or for a single bundle.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), unpacked: Vec::new(), token: None, options: ReportOptions::default() }
     }
 
-    /// Also shows these bundles, which are elsewhere: packed ones that were unpacked for as long as they are served.
+    /// Also shows these bundles, which are located elsewhere: packed ones that are unpacked while they are served.
     #[must_use]
     pub fn with_unpacked(self, unpacked: Vec<Bundle>) -> Self {
         Self { unpacked, ..self }
     }
 
-    /// Wants a token of everyone who asks.
+    /// Requires a token with every request.
     #[must_use]
     pub fn token(self, token: Token) -> Self {
         Self { token: Some(token), ..self }
@@ -101,9 +101,9 @@ impl Server {
         Self { options, ..self }
     }
 
-    /// Answers until `until` is ready, to 32 connections at the same time, of which each has ten seconds for the head of its next
-    /// request. Only requests to this machine's own names are answered, so that `listener` is best bound
-    /// to loopback.
+    /// Serves requests until `until` is ready, with up to 32 connections at the same time, each of which has ten seconds for the
+    /// head of its next request. Only requests for this machine's own names are answered, so `listener` should be bound to
+    /// loopback.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Server {
     }
 }
 
-/// The address of a run, from text that may be anything.
+/// The address of a run, from arbitrary text.
 fn address(id: &str) -> String {
     let plain: String = id.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
     format!("/runs/{plain}")
@@ -158,7 +158,7 @@ async fn runs(State(shared): State<Arc<Shared>>) -> Result<Response, Refusal> {
     runs.map(|runs| Json(runs).into_response()).map_err(|error| Refusal::Work(error.to_string()))
 }
 
-/// What there is, for an address that leads nowhere.
+/// The error for an unknown address, with the known ones.
 async fn nothing_there(asked: Uri) -> Refusal {
     let addresses = [
         ("/", "the runs"),
@@ -174,10 +174,10 @@ async fn nothing_there(asked: Uri) -> Refusal {
     Refusal::NoRun(format!("there is no page {:?} here; there are\n{}", asked.path(), lines.concat()))
 }
 
-/// The report of a run that has ended, or the page of one that goes on.
+/// The report of a run that has ended, or the page of a running one.
 async fn run(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Refusal> {
     let bundle = bundle(&shared, id).await?;
-    // One whose process is gone has said all that it will.
+    // If its process is gone, its bundle does not change any more.
     let goes_on = |manifest: &Manifest| bundle.state(manifest) == RunState::Running;
     match Manifest::read(&bundle).ok().filter(goes_on) {
         Some(manifest) => Ok((pages::headers(), pages::live(&manifest.identity.dag_name)).into_response()),
@@ -218,7 +218,7 @@ async fn live(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Resu
 }
 
 impl Followed {
-    /// The run as it is, or as it was a moment ago where reading it takes long.
+    /// The current state of the run, or a recent one if reading it takes long.
     fn now(&mut self, bundle: &Bundle, options: &ReportOptions) -> Result<LiveRun, ReportError> {
         if let Some((at, took, run)) = &self.last
             && at.elapsed() < took.div_f64(COST_OF_LIVE).max(LIVE_AFTER)
@@ -237,7 +237,7 @@ impl Followed {
     }
 }
 
-/// Whether the rates since a look that took that long are still those of now. Where it takes long, nobody can look again sooner.
+/// Whether rates since the previous state are current. If reading takes long, it cannot be more recent.
 fn is_recent(since: Duration, took: Duration) -> bool {
     since <= took.div_f64(COST_OF_LIVE).saturating_mul(2).max(RATES_WITHIN)
 }
@@ -249,7 +249,7 @@ async fn plan(
     let bundle = bundle(&shared, id).await?;
     let plan = made(&shared, move |_| {
         let mut found = None;
-        // The name is looked for among those that are there.
+        // The name is compared with existing ones.
         PlanBundle::read_all(&bundle, |name, plan| {
             if name == file {
                 found = Some(plan);
@@ -283,7 +283,7 @@ async fn compare(
         let page = ComparisonPage::default().of_runs_at("./");
         Ok(Comparison::new(&[before], &after)
             .map(|mut comparison| {
-                // Whoever has opened the page looks at all times side by side, also at those that are much the same.
+                // The user of the page looks at all times side by side, including those with little difference.
                 comparison.named_from_share = 0.0;
                 comparison.named_from_ms = 0.0;
                 comparison.to_html_of(&page)
@@ -293,7 +293,7 @@ async fn compare(
     Ok((html_headers(), page.await?).into_response())
 }
 
-/// Pages of the report bring their policy with them.
+/// Pages of the report contain their own policy.
 fn html_headers() -> [(header::HeaderName, &'static str); 2] {
     [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -311,7 +311,7 @@ fn made_of(bundle: &Bundle, options: &ReportOptions) -> Result<Report, ReportErr
     Report::made(bundle, options, |_| ())
 }
 
-/// What is made of a bundle, a few at a time.
+/// Computes something from a bundle, with limited concurrency.
 async fn made<T: Send + 'static>(
     shared: &Arc<Shared>,
     make: impl FnOnce(&ReportOptions) -> Result<T, ReportError> + Send + 'static,
@@ -321,7 +321,7 @@ async fn made<T: Send + 'static>(
     off_thread(move || make(&options)).await?.map_err(Refusal::Report)
 }
 
-/// Reading files holds up no other request.
+/// Reading files must not block other requests.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     spawn_blocking(work).await.map_err(|error| Refusal::Work(error.to_string()))
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-/// A column, and what its values are.
+/// A column with the type of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// A text; of what has parts, JSON.
+    /// A text; structured values are JSON.
     Text(&'static str),
     /// A count.
     Count(&'static str),
     /// A number with a fraction, such as milliseconds.
     Real(&'static str),
-    /// A moment in UTC.
+    /// A point in time in UTC.
     Time(&'static str),
     Flag(&'static str),
 }
@@ -31,11 +31,11 @@ impl Column {
     }
 }
 
-/// The schema of a table: those of its rows behind the ones that all tables have, by which they are joined.
+/// The schema of a table: the columns that all tables have, which are used for joins, followed by its own.
 pub(crate) fn schema(own: &[Column]) -> SchemaRef {
     let fields = OF_ALL.iter().chain(own).map(|column| column.field());
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// In front of the columns of every table.
+/// The first columns of every table.
 const OF_ALL: [Column; 2] = [Column::Text("run_id"), Column::Text("dag_name")];

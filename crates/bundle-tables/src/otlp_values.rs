@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// An `AnyValue` of OTLP/JSON. A 64-bit integer, which stands in a text there, is a number.
+/// Converts an `AnyValue` of OTLP/JSON. A 64-bit integer, which is a string there, becomes a number.
 pub(crate) fn plain(value: &Value) -> Value {
     let Some((kind, value)) = value.as_object().and_then(|value| value.iter().next()) else {
         return Value::Null;
@@ -34,7 +34,7 @@ fn number(value: &Value) -> Option<Value> {
     }
 }
 
-/// A moment of OTLP/JSON, which is nanoseconds since the Unix epoch in a text or a number. `None` for 0, which is no moment.
+/// A timestamp of OTLP/JSON: nanoseconds since the Unix epoch, as a string or a number. `None` for 0, which means not set.
 pub(crate) fn nanoseconds(value: &Value) -> Option<i64> {
     let nanoseconds = match value {
         Value::String(text) => text.parse().ok(),

@@ -1,4 +1,4 @@
-//! The rows that the files of a bundle have for each table.
+//! The rows from the files of a bundle, for each table.
 
 use std::{collections::BTreeSet, error::Error, io, path::Path};
 
@@ -16,7 +16,7 @@ use crate::{
     sink::RowSink,
 };
 
-/// A larger report is not one that Daglight writes: 256 MiB.
+/// The maximum size of a report, 256 MiB: Daglight does not write larger ones.
 const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 pub(crate) fn run(manifest: &Manifest, bundle: &Bundle, to: &mut RowSink<'_>) {
@@ -129,14 +129,14 @@ fn plans(bundle: &Bundle, to: &mut RowSink<'_>, mut row: impl FnMut(String, Plan
     }
 }
 
-/// The spans that have ended, and of a run that goes on or was killed those that have not.
+/// The spans that have ended, and for a running or killed run also the open ones.
 pub(crate) fn spans(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut RowSink<'_>) {
     let key = |key: Key| key_of(manifest, key);
     let own = OwnRun::of(bundle, manifest);
     let (stage, node) = (key(Key::Stage), key(Key::Node));
     let open_file = SignalFiles::in_folder(bundle.dir()).open_spans();
     let levels = ["resourceSpans", "scopeSpans", "spans"];
-    // A span stands there until the file is written anew, also when it has ended since.
+    // A span stays in that file until it is rewritten, even if it has ended since.
     let mut open = BTreeSet::new();
     records(&open_file, levels, &own, to, |span, _| _ = open.insert(span["spanId"].to_string()));
     let ended = &mut BTreeSet::new();
@@ -207,7 +207,7 @@ fn key_of(manifest: Option<&Manifest>, key: Key) -> String {
     format!("{namespace}.{}", key.suffix())
 }
 
-/// The run of a bundle, and the attribute of a resource that names it: lines of another run got into the file later.
+/// The run of a bundle, and the resource attribute with its id: the file may contain later lines of another run.
 struct OwnRun {
     run: Option<String>,
     key: String,
@@ -231,7 +231,7 @@ impl OwnRun {
     }
 }
 
-/// The records of a file of OTLP/JSON, which stand three levels deep in each line.
+/// The records of an OTLP/JSON file, which are nested three levels deep in each line.
 fn records(
     file: &Path,
     [resources, scopes, items]: [&str; 3],
@@ -239,7 +239,7 @@ fn records(
     to: &mut RowSink<'_>,
     mut take: impl FnMut(&Value, &mut RowSink<'_>),
 ) {
-    // A run without open spans has no file of them, and one that has just begun has none at all.
+    // A run without open spans has no such file, and one that has just started has none of them.
     if is_missing(file) {
         return;
     }
@@ -315,7 +315,7 @@ pub(crate) fn summaries(bundle: &Bundle, to: &mut RowSink<'_>) {
     }
 }
 
-/// Those of the report that the run has written. A run that goes on has none yet.
+/// From the report that the run has written. A running run has none yet.
 pub(crate) fn findings(bundle: &Bundle, to: &mut RowSink<'_>) {
     let path = bundle.report_json();
     if is_missing(&path) {
@@ -345,7 +345,7 @@ pub(crate) fn findings(bundle: &Bundle, to: &mut RowSink<'_>) {
     }
 }
 
-/// Why a file cannot be read. What names the file stands in front of it.
+/// Why a file cannot be read, without the file's name, which is shown before it.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -354,12 +354,12 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// A text that is not empty.
+/// A non-empty text.
 fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
 
-/// A value of any type in a column of texts: a text as it is, everything else as JSON.
+/// A value of any type for a text column: a text unchanged, everything else as JSON.
 fn as_text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -376,7 +376,7 @@ fn moment(nanoseconds: i64) -> String {
     time(DateTime::from_timestamp_nanos(nanoseconds))
 }
 
-/// A moment in milliseconds since the Unix epoch; `None` where it was never set, or is beyond what a clock shows.
+/// Milliseconds since the Unix epoch as a timestamp; `None` if never set, or out of range.
 fn since_epoch(milliseconds: f64) -> Option<String> {
     let since = TimeDelta::try_milliseconds(milliseconds as i64).filter(|since| !since.is_zero())?;
     DateTime::UNIX_EPOCH.checked_add_signed(since).map(time)

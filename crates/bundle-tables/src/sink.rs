@@ -1,4 +1,4 @@
-//! Rows on their way into batches.
+//! Converting rows to batches.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::damage::Damage;
 
-/// Rows of a batch.
+/// The number of rows in a batch.
 const BATCH_ROWS: usize = 4096;
 
-/// The rows of a bundle cannot be made into a table.
+/// The rows of a bundle cannot be converted to a table.
 #[derive(Debug, thiserror::Error)]
 #[error("the table {table} of {bundle} cannot be made")]
 pub struct TableError {
@@ -32,11 +32,11 @@ impl TableError {
     }
 }
 
-/// Takes rows as JSON, and gives batches of them to `take`, which says whether it wants more.
+/// Takes rows as JSON, and passes batches of them to `take`, which returns whether it wants more.
 pub(crate) struct RowSink<'t> {
     decoder: Decoder,
     waiting: Vec<Value>,
-    /// The columns that all rows of a bundle have.
+    /// The values of the columns that are the same for all rows of a bundle.
     of_all: Map<String, Value>,
     take: &'t mut dyn FnMut(RecordBatch) -> bool,
     wants_more: bool,
@@ -50,14 +50,14 @@ impl<'t> RowSink<'t> {
         of_all: Map<String, Value>,
         take: &'t mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<Self, ArrowError> {
-        // A row with a field that is not a column is a fault of ours, and not left out in silence.
+        // A row with a field that is not a column is a bug of ours, and must not be ignored silently.
         let decoder =
             ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS).with_strict_mode(true).build_decoder()?;
         let damages = Vec::new();
         Ok(Self { decoder, waiting: Vec::new(), of_all, take, wants_more: true, failed: None, damages })
     }
 
-    /// Whether rows are still wanted: the reader may have seen enough, or an error has ended the table.
+    /// Whether more rows are wanted: the reader may have seen enough, or an error has ended the table.
     pub(crate) fn wants_more(&self) -> bool {
         self.wants_more
     }

@@ -14,31 +14,31 @@ use crate::{
     sink::{RowSink, TableError},
 };
 
-/// A table that bundles have rows for.
+/// A table with rows from bundles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BundleTable {
-    /// One row for each run.
+    /// One row per run.
     Runs,
-    /// One row for each node of the DAG of each run.
+    /// One row per node of the DAG of each run.
     Nodes,
-    /// One row for each distinct plan of a node: sums over the queries that executed it, and what was measured of the slowest.
+    /// One row per distinct plan of a node: sums over the queries that executed it, and the measurements of the slowest.
     Queries,
-    /// One row for each operator of those plans.
+    /// One row per operator of those plans.
     Operators,
-    /// One row for each span.
+    /// One row per span.
     Spans,
-    /// One row for each log record.
+    /// One row per log record.
     Logs,
-    /// One row for each thing that a run has written.
+    /// One row per output that a run has written.
     Artifacts,
-    /// One row for each column of the data of a node.
+    /// One row per column of the data of a node.
     Summaries,
-    /// One row for each finding of the report of a run.
+    /// One row per finding in the report of a run.
     Findings,
 }
 
 impl BundleTable {
-    /// All of them.
+    /// All tables.
     pub const ALL: [Self; 9] = [
         Self::Runs,
         Self::Nodes,
@@ -66,12 +66,12 @@ impl BundleTable {
         }
     }
 
-    /// Its columns. All may be null.
+    /// Its columns. All are nullable.
     pub fn schema(self) -> SchemaRef {
         schema(self.columns())
     }
 
-    /// Whether a file of a bundle, by its path in it, has rows of the table.
+    /// Whether a file of a bundle, by its path in the bundle, contains rows of the table.
     fn reads(self, path: &str) -> bool {
         match self {
             Self::Runs | Self::Nodes => false,
@@ -221,12 +221,12 @@ impl BundleTable {
         }
     }
 
-    /// Gives the rows that a bundle has for the table to `take`, in batches, until that returns false. Returns what could not
-    /// be read.
+    /// Passes the rows that a bundle has for the table to `take`, in batches, until that returns false. Returns what could not be
+    /// read.
     ///
     /// # Errors
     ///
-    /// When values of the bundle do not fit the columns.
+    /// When values of the bundle do not match the columns.
     pub fn read(
         self,
         bundle: &Bundle,
@@ -239,7 +239,7 @@ impl BundleTable {
             of_all.insert("run_id".to_owned(), Value::String(identity.run_id.to_string()));
             of_all.insert("dag_name".to_owned(), Value::String(identity.dag_name.clone()));
         } else if let Some(run) = bundle.run_id() {
-            // By its folder.
+            // From the name of its folder.
             of_all.insert("run_id".to_owned(), Value::String(run.to_string()));
         }
         let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
@@ -257,7 +257,7 @@ impl BundleTable {
         };
         for FileEntry { path, size_bytes, .. } in manifest.iter().flat_map(|manifest| &manifest.files) {
             let file = bundle.dir().join(path);
-            // What a run has not written is not listed.
+            // Files that a run has not written are not listed.
             let size = file.symlink_metadata().map_or(0, |file| file.len());
             if self.reads(path) && size < *size_bytes {
                 let what = if size == 0 { "it is empty or missing" } else { "its end is missing" };

@@ -136,7 +136,7 @@ fn rows(table: BundleTable, bundle: &Bundle) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// JSON in a text, whose names may have any order.
+/// JSON in a text, with its names in any order.
 fn parsed(value: &Value) -> Value {
     let within = value.as_str().filter(|text| text.starts_with(['{', '[']));
     within.map_or_else(|| value.clone(), |text| serde_json::from_str(text).unwrap())
@@ -191,7 +191,7 @@ fn the_status_of_a_run_that_was_not_closed_is_what_became_of_its_process() {
     let status = |bundle: &Bundle| rows(BundleTable::Runs, bundle)[0]["status"].clone();
     assert_eq!(status(&bundle), "running");
     assert_eq!(status(&bundle.clone().unpacked_from("a.tar.gz")), "unknown");
-    // A process that has let go of its outbox.
+    // A process that no longer holds its outbox.
     fs::write(bundle.tracker_dir().join("outbox.jsonl"), "").unwrap();
     assert_eq!(status(&bundle), "process_ended");
 }
@@ -311,7 +311,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_there() {
         assert_eq!((damages.len(), seen), (1, rows), "{table:?}: {damages:?}");
         assert_eq!(damages[0].file, file);
     }
-    // A run that has just begun, or has left nothing but its folder.
+    // A run that has just started, or has left nothing but its folder.
     fs::remove_file(bundle.manifest()).unwrap();
     let mut seen = Vec::new();
     let damages = BundleTable::Logs

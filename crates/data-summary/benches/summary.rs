@@ -1,7 +1,7 @@
-//! The time that a data summary takes: one million rows of seven columns on one core and on two.
+//! The time for a data summary: one million rows with seven columns on one core and on two.
 //!
-//! With the path of a Python that has `apache-hamilton-sdk` and `polars` in the variable `PYTHON`, the SDK summarises the
-//! same rows, and the ratio is printed: `PYTHON=venv/bin/python cargo bench -p daglight-data-summary`.
+//! If `PYTHON` is the path of a Python with `apache-hamilton-sdk` and `polars`, the SDK summarises the same rows, and the ratio is
+//! printed: `PYTHON=venv/bin/python cargo bench -p daglight-data-summary`.
 
 #![expect(
     clippy::disallowed_methods,

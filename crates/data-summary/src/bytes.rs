@@ -1,4 +1,4 @@
-//! The summary of a column of texts or of binary values.
+//! The summary of a text or binary column.
 
 use super::{
     chunks::CHUNK,
@@ -14,22 +14,22 @@ use super::{
 pub(super) struct ByteStrings {
     content: Content,
     extremes: Extremes,
-    /// The values and their counts, until they are too many.
+    /// The values and their counts, until there are too many.
     domain: Option<Domain>,
-    /// What was seen after that, and then also what had been in the domain.
+    /// Values after that, and then also those that were in the domain.
     lengths: LengthSums,
-    /// As for the lengths.
+    /// The same values as for the lengths.
     distinct: DistinctSketch,
 }
 
-/// What the bytes are.
+/// The type of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// Texts.
     Text,
-    /// Texts out of a dictionary, which are a category unless they are too many.
+    /// Texts from a dictionary, which are a category unless there are too many.
     Dictionary,
-    /// Anything.
+    /// Arbitrary bytes.
     Binary,
 }
 
@@ -45,9 +45,9 @@ impl ByteStrings {
         }
     }
 
-    /// Adds values, which may be known to be ASCII.
+    /// Adds values. `are_ascii` is whether they are known to be ASCII.
     pub(super) fn update<'a>(&mut self, mut values: impl Iterator<Item = &'a [u8]>, are_ascii: bool) {
-        // The first value that found no room. The iterator stands behind it.
+        // The first value without room. The iterator is after it.
         if let Some(beyond) = self.count_in_domain(&mut values) {
             self.look_at_each(std::iter::once(beyond), are_ascii);
         }
@@ -56,12 +56,12 @@ impl ByteStrings {
         }
     }
 
-    /// Counts values in the domain until it is full; gives back the one that it had no place for.
+    /// Counts values in the domain until it is full; returns the first one without room.
     fn count_in_domain<'a>(&mut self, values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
         let domain = self.domain.as_mut()?;
         for value in values {
             match domain.add(digest(value).hash, value, 1) {
-                // The usual case of a category: it is between the extremes as the first time.
+                // The usual case for a category: it was compared with the extremes the first time.
                 Added::Known => {}
                 Added::New => self.extremes.add(value),
                 Added::Full => {
@@ -86,14 +86,14 @@ impl ByteStrings {
             }
             self.distinct.add_all(hashes[..count].iter().copied());
             self.lengths.add_all(&lengths[..count]);
-            // The values are at their end.
+            // There are no more values.
             if count < CHUNK {
                 return;
             }
         }
     }
 
-    /// Adds one value that occurs several times.
+    /// Adds one value several times.
     pub(super) fn update_repeated(&mut self, value: &[u8], times: u64) {
         let digest = digest(value);
         let added = self.domain.as_mut().map(|domain| domain.add(digest.hash, value, times));
@@ -143,7 +143,7 @@ impl ByteStrings {
                 domain.add_lengths(&mut lengths);
                 domain.len() as u64
             }
-            // An estimate may come out above the number of values.
+            // An estimate may exceed the number of values.
             None => self.distinct.estimate().min(lengths.count()),
         };
         let count = lengths.count();
@@ -168,7 +168,7 @@ impl ByteStrings {
                 distinct_estimate,
                 top_values: domain
                     .iter()
-                    // Of values that occur once each, none is more frequent than another.
+                    // If every value occurs once, none is the most frequent.
                     .filter(|domain| domain.greatest_count() > 1)
                     .flat_map(|domain| domain.most_frequent(options.top_values))
                     .collect(),
@@ -177,19 +177,19 @@ impl ByteStrings {
     }
 
     fn is_category(&self, domain: &Domain, count: u64, options: &SummaryOptions) -> bool {
-        // A dictionary implies that values repeat. In other columns each value must occur twice on average; otherwise the
-        // values are names and not categories.
+        // A dictionary implies that values repeat. In other columns each value must occur twice on average; otherwise the values
+        // are names and not categories.
         let repeats = self.content == Content::Dictionary || 2 * domain.len() as u64 <= count;
         (1..=options.domain_limit).contains(&domain.len()) && repeats
     }
 }
 
-/// The first and the last value in the order of bytes, cut where they are long.
+/// The first and the last value in byte order, cut if they are long.
 #[derive(Debug, Clone)]
 struct Extremes {
     is_wanted: bool,
     ends: Option<[End; 2]>,
-    /// Values with a prefix from `inner_from` on, by less than `inner_width`, are between both ends.
+    /// Values whose prefix is less than `inner_width` above `inner_from` are between both extremes.
     inner_from: u128,
     inner_width: u128,
 }
@@ -208,7 +208,7 @@ impl Extremes {
     #[inline]
     fn add(&mut self, value: &[u8]) {
         let prefix = prefix(value);
-        // One comparison for nearly all values: between the extremes by their first bytes.
+        // A single comparison for nearly all values: between the extremes by their first bytes.
         if prefix.wrapping_sub(self.inner_from) >= self.inner_width {
             self.add_outer(prefix, value);
         }
@@ -247,12 +247,12 @@ impl Extremes {
 
 impl End {
     fn new(value: &[u8]) -> Self {
-        // One byte more than is shown, so that the cut shows too.
+        // One byte more than is shown, so that the cut is visible.
         Self { prefix: prefix(value), value: value.get(..=VALUE_BYTES).unwrap_or(value).into() }
     }
 }
 
-/// The first 16 bytes as a number with their order, as if zeros followed a shorter value.
+/// The first 16 bytes as a number with the same order, padded with zeros.
 #[inline]
 fn prefix(value: &[u8]) -> u128 {
     if let Some(first) = value.first_chunk() {

@@ -1,11 +1,11 @@
-//! Cuts the values of an array into chunks without nulls.
+//! Splits the values of an array into chunks without nulls.
 
 use arrow::buffer::NullBuffer;
 
-/// Values that are looked at together: few enough that they stay in the nearest cache.
+/// The number of values that are processed together: few enough to stay in the L1 cache.
 pub(super) const CHUNK: usize = 1024;
 
-/// Hands over the valid values, at most [`CHUNK`] at a time.
+/// Passes on the valid values, at most [`CHUNK`] at a time.
 pub(super) fn for_each_chunk<T: Copy + Default>(
     values: &[T],
     nulls: Option<&NullBuffer>,
@@ -21,7 +21,7 @@ pub(super) fn for_each_chunk<T: Copy + Default>(
         let mut length = 0;
         for (values, mut word) in part.chunks(64).zip(&mut words) {
             for value in values {
-                // Writing always and advancing sometimes leaves the processor no branch to guess.
+                // Writing always and advancing conditionally avoids a branch.
                 chunk[length] = *value;
                 length += (word & 1) as usize;
                 word >>= 1;
@@ -31,7 +31,7 @@ pub(super) fn for_each_chunk<T: Copy + Default>(
     }
 }
 
-/// Hands over a chunk with its values converted.
+/// Passes on a chunk with its values converted.
 pub(super) fn with_converted<T: Copy, U: Copy + Default>(
     chunk: &[T],
     convert: impl Fn(T) -> U,

@@ -24,7 +24,7 @@ pub(super) struct Column {
     pub(super) values: Values,
 }
 
-/// Accumulates the values of one column that are not null.
+/// Accumulates the non-null values of one column.
 #[derive(Debug, Clone)]
 pub(super) enum Values {
     Integers(Integers),
@@ -73,10 +73,10 @@ impl Values {
         match data_type {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => integers(Scale::Integer),
             DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => integers(Scale::Integer),
-            // The only ones that do not all fit into an `i64`.
+            // The only ones that may not fit into an `i64`.
             DataType::UInt64 => Self::Integers(Integers::unsigned(room)),
             DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Floats(Floats::new(room)),
-            // Whole numbers with a point that is put in at the end.
+            // Integers with a decimal point that is inserted at the end.
             DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => {
                 integers(Scale::Decimal { scale: *scale })
             }
@@ -95,7 +95,7 @@ impl Values {
             | DataType::LargeBinary
             | DataType::BinaryView
             | DataType::FixedSizeBinary(_) => Self::Bytes(ByteStrings::new(Content::Binary, options)),
-            // Its values are looked at once per batch, and not once per row.
+            // Its values are processed once per batch instead of once per row.
             DataType::Dictionary(_, values) if values.is_string() => {
                 Self::Bytes(ByteStrings::new(Content::Dictionary, options))
             }
@@ -128,7 +128,7 @@ impl Values {
             }
             (Self::Bytes(values), Self::Bytes(others)) => values.merge(others),
             (Self::Shapes(values), Self::Shapes(others)) => values.merge(others),
-            // Two columns of one field have values of one kind.
+            // Two accumulators for the same field have the same variant.
             _ => {}
         }
     }
@@ -156,7 +156,7 @@ impl Values {
     }
 }
 
-/// Whether the values of a column have an order that its summary is about, for which they are kept.
+/// Whether the summary of a column depends on the order of its values, which are kept for that.
 pub(super) fn is_ordered(data_type: &DataType) -> bool {
     let data_type = logical_type(data_type);
     data_type.is_numeric()
@@ -171,7 +171,7 @@ pub(super) fn is_ordered(data_type: &DataType) -> bool {
         )
 }
 
-/// The type of the values, however they are encoded.
+/// The type of the values, independent of their encoding.
 fn logical_type(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, values) => logical_type(values),

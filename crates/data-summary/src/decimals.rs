@@ -1,4 +1,4 @@
-//! The distribution of a column of decimals of 128 or 256 bits.
+//! The distribution of a column of 128-bit or 256-bit decimals.
 
 use super::{
     chunks::CHUNK,
@@ -17,7 +17,7 @@ pub(super) struct Decimals<T> {
     integers: Width<T>,
 }
 
-/// Nearly all columns get along with 64 bits, however many their type has.
+/// Nearly all columns fit into 64 bits, whatever the width of their type.
 #[derive(Debug, Clone)]
 enum Width<T> {
     Narrow(Integers),

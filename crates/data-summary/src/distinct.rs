@@ -1,21 +1,21 @@
-//! Hashes that are the same on every machine, and an estimate of how many different ones were seen.
+//! Hashes that are the same on every machine, and an estimate of the number of distinct ones.
 //!
 //! HyperLogLog with 2^12 registers (Flajolet et al., 2007) and the estimator of Ertl ("New cardinality estimation
 //! algorithms for HyperLogLog sketches", 2017): a standard error of 1.6 %, without bias for small numbers.
 
 const PRECISION: u32 = 12;
 const REGISTERS: usize = 1 << PRECISION;
-/// The greatest rank: the hash's other bits are all zero.
+/// The maximum rank: all other bits of the hash are zero.
 const MAX_RANK: usize = 64 - PRECISION as usize + 1;
 
-/// Hashes of values after which the registers' minimum is looked up anew.
+/// After how many hashes the minimum of the registers is recomputed.
 const MINIMUM_INTERVAL: u32 = 1 << 14;
 
-/// Estimates the number of different hashes.
+/// Estimates the number of distinct hashes.
 #[derive(Debug, Clone)]
 pub(super) struct DistinctSketch {
     registers: Box<[u8; REGISTERS]>,
-    /// A hash whose rank bits are at or above this cannot raise any register.
+    /// A hash whose rank bits are at least this cannot raise any register.
     threshold: u64,
     until_minimum: u32,
 }
@@ -27,8 +27,8 @@ impl DistinctSketch {
 
     pub(super) fn add_all(&mut self, hashes: impl ExactSizeIterator<Item = u64>) {
         let count = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
-        // A hash whose rank is below the lowest register changes nothing. Once registers fill up, which is soon,
-        // nearly all are passed over by one comparison.
+        // A hash whose rank is below the lowest register changes nothing. When registers fill up, which is soon, a single
+        // comparison skips nearly all hashes.
         let threshold = self.threshold;
         for hash in hashes {
             if hash << PRECISION <= threshold {
@@ -61,7 +61,7 @@ impl DistinctSketch {
     }
 
     pub(super) fn estimate(&self) -> u64 {
-        // Counted in lanes, because most registers may have the same rank and would wait for each other.
+        // Counted in lanes, because most registers may have the same rank, so that increments would wait for each other.
         let mut lanes = [[0_u16; MAX_RANK + 1]; 4];
         for quad in self.registers.as_chunks::<4>().0 {
             for (lane, rank) in lanes.iter_mut().zip(quad) {
@@ -115,10 +115,10 @@ fn tau(fraction: f64) -> f64 {
     }
 }
 
-/// Odd numbers with no pattern in their bits: the fractional digits of square roots of primes, as in SHA-512.
+/// Odd numbers without a pattern: the fractional digits of square roots of primes, as in SHA-512.
 const SEEDS: [u64; 3] = [0x6A09_E667_F3BC_C909, 0xBB67_AE85_84CA_A73B, 0x3C6E_F372_FE94_F82B];
 
-/// The hash of a fixed-width value. Its upper bits are the good ones.
+/// The hash of a fixed-width value. Its upper bits are the best ones.
 #[inline]
 pub(super) fn hash_bits(bits: u64) -> u64 {
     let spread = (bits ^ bits >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -131,7 +131,7 @@ pub(super) fn hash_wide(low: u64, high: u64) -> u64 {
     fold(fold(low ^ SEEDS[0], high ^ SEEDS[1]) ^ SEEDS[2], SEEDS[0])
 }
 
-/// What one pass over some bytes shows.
+/// The results of a single pass over some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Digest {
     pub(super) hash: u64,
@@ -144,10 +144,9 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     let length = bytes.len();
     let mut state = SEEDS[2];
     let mut all_bits = 0;
-    // By length, as short texts are most of a table: up to 16 bytes are read in two words that may overlap, with no
-    // loop and no copy.
+    // By length, because most texts are short: up to 16 bytes are read as two words that may overlap, without a loop or a copy.
     let (a, b) = if length > 16 {
-        // The last 16 bytes come after, and may overlap.
+        // The last 16 bytes are read separately, and may overlap.
         for words in bytes[..length - 1].as_chunks::<16>().0 {
             let (a, b) = halves(words);
             all_bits |= a | b;

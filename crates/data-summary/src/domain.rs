@@ -1,28 +1,28 @@
-//! Exact counts of the different values of a column, as long as they are few.
+//! Exact counts of the distinct values of a column, as long as there are few.
 
 use super::{model::ValueCount, moments::LengthSums};
 
-/// Different values that are counted before it is given up.
+/// How many distinct values are counted before giving up.
 const DIFFERENT_VALUES: usize = 1024;
-/// Bytes kept of a value.
+/// How many bytes of a value are kept.
 pub(super) const VALUE_BYTES: usize = 256;
-/// Places for entries, so many that the next free one is near.
+/// The number of slots, large enough that the next free one is near.
 const PLACES: usize = 2 * DIFFERENT_VALUES;
 
 /// Counts values by their hashes.
 #[derive(Debug, Clone)]
 pub(super) struct Domain {
     keeps_values: bool,
-    /// In the order in which they were seen first.
+    /// In the order in which they were first seen.
     entries: Vec<Entry>,
-    /// The hashes and counts of the entries, each at the place that its hash says or the next free one.
+    /// The hashes and counts of the entries, each in the slot of its hash or the next free one.
     places: Vec<Place>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
     hash: u64,
-    /// Zero where the place is free.
+    /// Zero if the slot is free.
     count: u64,
 }
 
@@ -34,24 +34,24 @@ struct Entry {
     length: u64,
 }
 
-/// Whether a domain can go on.
+/// The result of adding a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Added {
     /// The value was known.
     Known,
     /// The value is new.
     New,
-    /// The value would be one too many; it is not counted.
+    /// There is no room for the value; it is not counted.
     Full,
 }
 
 impl Domain {
-    /// An empty domain. Where values may not be shown it does not keep them either.
+    /// An empty domain. If values may not be shown, they are not kept either.
     pub(super) fn new(keeps_values: bool) -> Self {
         Self { keeps_values, entries: Vec::new(), places: vec![Place::default(); PLACES] }
     }
 
-    /// Counts a value by the hash that it has.
+    /// Counts a value, given its hash.
     #[inline]
     pub(super) fn add(&mut self, hash: u64, value: &[u8], times: u64) -> Added {
         match self.count(hash, times) {
@@ -66,7 +66,7 @@ impl Domain {
         self.insert(index, place, text, characters(value) as u64)
     }
 
-    /// Counts a known value; of others, the place that they would get.
+    /// Counts a known value; for others, returns the slot that they would get.
     #[inline]
     fn count(&mut self, hash: u64, times: u64) -> Result<(), usize> {
         let mut index = hash as usize % PLACES;
@@ -92,7 +92,7 @@ impl Domain {
         Added::New
     }
 
-    /// Both together, unless those are too many values.
+    /// The combination of both, unless that has too many values.
     pub(super) fn merged(&self, other: &Self) -> Option<Self> {
         let mut merged = self.clone();
         for entry in &other.entries {
@@ -110,7 +110,7 @@ impl Domain {
         self.places[usize::from(entry.place)]
     }
 
-    /// Adds the lengths of all values, as often as they were counted.
+    /// Adds the lengths of all values, weighted with their counts.
     pub(super) fn add_lengths(&self, sums: &mut LengthSums) {
         self.entries.iter().for_each(|entry| sums.add(entry.length, self.place_of(entry).count));
     }
@@ -127,7 +127,7 @@ impl Domain {
         self.places.iter().map(|place| place.count).max().unwrap_or(0)
     }
 
-    /// The most frequent values, those of equal frequency in their own order.
+    /// The most frequent values; those with equal counts in their own order.
     pub(super) fn most_frequent(&self, limit: usize) -> Vec<ValueCount> {
         let mut counts: Vec<ValueCount> = self
             .entries
@@ -145,12 +145,12 @@ impl Domain {
     }
 }
 
-/// The characters of a text, that is all bytes but those that continue one.
+/// The number of characters in a text: all bytes except continuation bytes.
 pub(super) fn characters(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
-/// The text of some bytes, cut where it is long.
+/// The text of some bytes, cut if it is long.
 pub(super) fn cut_text(bytes: &[u8]) -> Box<str> {
     if bytes.len() <= VALUE_BYTES {
         return String::from_utf8_lossy(bytes).into();

@@ -12,12 +12,12 @@ use super::{
 /// Accumulates floats.
 #[derive(Debug, Clone)]
 pub(super) struct Floats {
-    /// Of finite values.
+    /// The number of finite values.
     count: u64,
     nans: u64,
-    /// Values that are negative infinity.
+    /// The number of values that are negative infinity.
     least_infinities: u64,
-    /// Values that are positive infinity.
+    /// The number of values that are positive infinity.
     greatest_infinities: u64,
     zeros: u64,
     min: f64,
@@ -49,8 +49,7 @@ impl Floats {
     /// Adds at most [`CHUNK`] values.
     pub(super) fn update(&mut self, values: &[f64]) {
         let sum = sum_of(values, |value| value);
-        // One sum says for all of them that none is infinite or not a number: the slow way is for the few batches
-        // that have one.
+        // A single sum shows whether all of them are finite: only the few batches with other values take the slow path.
         if sum.is_finite() {
             self.add_finite(values, sum);
             return;
@@ -59,7 +58,7 @@ impl Floats {
         let mut length = 0;
         for value in values {
             chunk[length] = *value;
-            // Without a branch: the place is written to again unless the value counts.
+            // Without a branch: the slot is overwritten unless the value counts.
             length += usize::from(value.is_finite());
             self.nans += u64::from(value.is_nan());
             self.least_infinities += u64::from(*value == f64::NEG_INFINITY);
@@ -72,8 +71,7 @@ impl Floats {
     fn add_finite(&mut self, values: &[f64], sum: f64) {
         let Some(first) = values.first() else { return };
         if self.count == 0 {
-            // Distances from a value of the column keep their digits where the values themselves are large and close
-            // together.
+            // Distances from a value of the column keep their precision if the values are large and close together.
             self.origin = *first;
         }
         self.count += values.len() as u64;
@@ -81,12 +79,12 @@ impl Floats {
         self.min = self.min.min(least(values));
         self.max = self.max.max(greatest(values));
         self.sum.add(sum);
-        // The best guess at the mean so far, which keeps the squares small.
+        // The best estimate of the mean so far, which keeps the squares small.
         let center = self.origin + self.deviations.mean;
         let deviations = sum_of(values, |value| value - center);
         let squares = sum_of(values, |value| (value - center) * (value - center));
         self.deviations.add(values.len(), center - self.origin, deviations, squares);
-        // Adding zero turns the negative zero into the positive one.
+        // Adding zero turns negative zero into positive zero.
         self.order.update(values, order_key, |value| hash_bits((value + 0.0).to_bits()));
     }
 
@@ -110,9 +108,9 @@ impl Floats {
         let ranks = self.order.ranks();
         let has_values = self.count > 0;
         let mean = has_values.then(|| self.sum.get() / self.count as f64).and_then(finite);
-        // The sum of the greatest floats overflows; their distances from the first one may not.
+        // The sum of the largest floats overflows; their distances from the first one may not.
         let from_origin = || finite(self.origin + self.deviations.mean).filter(|_| has_values);
-        // Rounding may carry the mean of equal values past them.
+        // Rounding may move the mean of equal values past them.
         let mean = mean.or_else(from_origin).map(|mean| mean.clamp(self.min, self.max));
         let (has_least, has_greatest) = (self.least_infinities > 0, self.greatest_infinities > 0);
         let finite_values = has_values.then(|| FiniteValues {
@@ -154,7 +152,7 @@ impl Floats {
                 let edge = histogram_edge(self.min, self.max, position);
                 (order_key(edge).into(), float(edge))
             }),
-            // One value has no other rank.
+            // A single distinct value has only one rank.
             rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),
         }
@@ -166,32 +164,32 @@ pub(super) fn float(value: f64) -> Point {
     Point::Float(value + 0.0)
 }
 
-/// An integer with the order of the float (IEEE 754 total order).
+/// An integer with the same order as the float (IEEE 754 total order).
 pub(super) fn order_key(value: f64) -> i64 {
-    // Adding zero turns the negative zero into the positive one.
+    // Adding zero turns negative zero into positive zero.
     swap_order((value + 0.0).to_bits() as i64)
 }
 
-/// The float of an integer with its order.
+/// The float for an integer with its order.
 pub(super) fn from_order_key(key: i64) -> f64 {
     f64::from_bits(swap_order(key) as u64)
 }
 
-/// Negative floats grow downward as integers.
+/// As integers, negative floats are in reverse order.
 fn swap_order(bits: i64) -> i64 {
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
-/// A float between two, without overflow on the way.
+/// A float between two others, without overflow in between.
 pub(super) fn between(below: f64, above: f64, part: f64) -> f64 {
-    // Not by their difference, which overflows between the least and the greatest.
+    // Not with their difference, which overflows for the extremes of the type.
     if part == 0.0 || below == above { below } else { below * (1.0 - part) + above * part }
 }
 
 /// The edge of a histogram at a position between the least value (0) and the greatest (1).
 pub(super) fn histogram_edge(min: f64, max: f64, position: f64) -> f64 {
     let edge = if min == max {
-        // One value has no width: the bars stand around it.
+        // A single value has no range: the bins are placed around it.
         min + (min.abs() / 1000.0).max(0.5) * (2.0 * position.max(0.0) - 1.0)
     } else if position == 1.0 {
         max

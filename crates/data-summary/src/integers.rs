@@ -1,4 +1,4 @@
-//! The distribution of a column whose values are 64-bit integers on some scale.
+//! The distribution of a column of 64-bit integers on some scale.
 
 use super::{
     chunks::CHUNK,
@@ -14,13 +14,13 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Integers {
     scale: Scale,
-    /// What is added to a stored integer to get the value: not 0 for unsigned integers only.
+    /// Added to a stored integer to get the value: not 0 only for unsigned integers.
     bias: i128,
     pub(super) count: u64,
     pub(super) zeros: u64,
     pub(super) min: i64,
     pub(super) max: i64,
-    /// Of the values, bias not added.
+    /// The sum of the values, without the bias.
     pub(super) sum: i128,
     /// The first value. Deviations are taken from here, so that they stay exact where values are large and close.
     pub(super) origin: i64,
@@ -44,7 +44,7 @@ impl Integers {
         }
     }
 
-    /// For unsigned integers, which [`biased`] maps to signed ones in the same order.
+    /// For unsigned integers, which [`biased`] maps to signed ones with the same order.
     pub(super) fn unsigned(room: Room) -> Self {
         Self { bias: 1 << 63, ..Self::new(Scale::Integer, room) }
     }
@@ -57,8 +57,7 @@ impl Integers {
         }
         let guess = self.deviations.mean;
         let zero = -self.bias as i64;
-        // Values of a column are mostly near each other: then floats are exact, and a processor does several at
-        // once.
+        // Values of a column are usually close to each other: then floats are exact, and can be vectorised.
         let sweep = Sweep::of_near(values, self.origin, zero, guess)
             .unwrap_or_else(|| Sweep::of_any(values, self.origin, zero, guess));
         self.min = self.min.min(sweep.min);
@@ -75,7 +74,7 @@ impl Integers {
             return;
         }
         if self.count == 0 {
-            // With its origin, which is a value of the column.
+            // Including its origin, which is a value of the column.
             *self = other;
             return;
         }
@@ -84,7 +83,7 @@ impl Integers {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.sum += other.sum;
-        // In more bits, because two of them may be further apart than one reaches.
+        // With more bits, because their distance may not fit into 64.
         let shift = (i128::from(other.origin) - i128::from(self.origin)) as f64;
         self.deviations.merge(other.deviations, shift);
         self.order.merge(other.order);
@@ -96,7 +95,7 @@ impl Integers {
         }
         let ranks = self.order.ranks();
         let count = i128::from(self.count);
-        // Whole part and rest apart: a float has not the digits of both for large numbers.
+        // Integer and fractional part separately: for large numbers a float does not have the digits for both.
         let mean_part = self.sum.rem_euclid(count) as f64 / self.count as f64;
         Distribution {
             zeros: self.zeros,
@@ -112,13 +111,13 @@ impl Integers {
                 self.point(whole, part)
             }),
             histogram: histogram(&ranks, self.count, self.min < self.max, |position| self.edge(position)),
-            // One value has no other rank.
+            // A single distinct value has only one rank.
             rank_error: self.order.rank_error().filter(|_| self.min != self.max),
             distinct_estimate: self.order.distinct_estimate(self.count),
         }
     }
 
-    /// A mean of numbers is a float also where it happens to be an integer.
+    /// A mean of numbers is a float even if it happens to be an integer.
     fn mean(&self, whole: i128, part: f64) -> Option<Point> {
         match self.point(whole, part) {
             point @ Point::Text(_) if !matches!(self.scale, Scale::Decimal { .. }) => Some(point),
@@ -130,9 +129,9 @@ impl Integers {
         self.scale.point(whole + self.bias, part)
     }
 
-    /// The integer below a position between two integers, and the part that is left.
+    /// The integer below a position between two integers, and the remaining fraction.
     fn at(&self, from: i64, to: i64, position: f64) -> (i128, f64) {
-        // Exactly: a distance that went through a float would miss it.
+        // Exact: a distance computed as a float would miss it.
         if position == 1.0 {
             return (to.into(), 0.0);
         }
@@ -153,7 +152,7 @@ impl Integers {
     }
 }
 
-/// What one pass over at most [`CHUNK`] values shows.
+/// The results of a single pass over at most [`CHUNK`] values.
 struct Sweep {
     min: i64,
     max: i64,
@@ -164,9 +163,9 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// Of values whose distances from the origin are exact as floats; nothing where one is not.
+    /// For values whose distances from the origin are exact as floats; `None` if one is not.
     fn of_near(values: &[i64], origin: i64, zero: i64, guess: f64) -> Option<Self> {
-        /// Distances below this are near.
+        /// Distances below this are exact.
         const NEAR: i64 = 1 << 51;
         const RANGE: i64 = 2 * NEAR;
         let mut distances = [0.0; CHUNK];
@@ -176,8 +175,7 @@ impl Sweep {
             let position = value.wrapping_sub(origin).wrapping_add(NEAR);
             bits |= position;
             sum += position & (RANGE - 1);
-            // In the lower bits of the float 2^52 a position counts whole numbers. Unlike a conversion, this is done
-            // to vectors by every processor.
+            // The lower bits of the float 2^52 count integers. Unlike a conversion, every processor can vectorise this.
             *slot =
                 f64::from_bits((position | (RANGE as f64).to_bits() as i64) as u64) - (RANGE + NEAR) as f64;
         }
@@ -187,7 +185,7 @@ impl Sweep {
         let sum = sum - NEAR * values.len() as i64;
         let zero = (i128::from(zero) - i128::from(origin)) as f64;
         Some(Self {
-            // Past the ends of 64 bits a distance wraps, and may look near.
+            // A distance that overflows 64 bits wraps, and may look small.
             min: origin.checked_add(least(distances) as i64)?,
             max: origin.checked_add(greatest(distances) as i64)?,
             zeros: occurrences(distances, zero),
@@ -213,7 +211,7 @@ impl Sweep {
     }
 }
 
-/// Maps unsigned integers to signed ones in the same order.
+/// Maps unsigned integers to signed ones with the same order.
 pub(super) fn biased(value: u64) -> i64 {
     (value ^ 1 << 63) as i64
 }

@@ -1,19 +1,19 @@
-//! The values of a column that are all kept, so that ranks among them are exact, in room that its partitions share.
+//! The values of a column if all are kept, so that ranks among them are exact, within a memory limit that its partitions share.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Values of a column that are kept at most.
+/// The maximum number of values of a column that are kept.
 pub(super) const MAX_VALUES: usize = 1_000_000;
-/// Bytes for the kept values of all columns of an output.
+/// The maximum number of bytes for the kept values of all columns of an output.
 const OUTPUT_BYTES: usize = 32 << 20;
-/// Values that are allocated at once.
+/// The number of values that are allocated at once.
 pub(super) const SEGMENT_VALUES: usize = 16_384;
 const SEGMENT_BYTES: usize = SEGMENT_VALUES * size_of::<i64>();
 
-/// The room for the values of one column of an output. Clones share it: the partitions of an output together keep no more
+/// The memory limit for the values of one column of an output. Clones share it: all partitions of an output together keep no more
 /// values than one would. The first segment of each partition is free.
 #[derive(Debug, Clone)]
 pub(super) struct Room {
@@ -22,10 +22,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The share of one of so many columns. It depends on nothing else, so that the same data are exact or not on every
-    /// machine.
+    /// The share of one column among this many. It depends on nothing else, so that results for the same data are exact or not on
+    /// every machine alike.
     pub(super) fn of_one_in(columns: usize) -> Self {
-        // The columns of one output share its room, so that a wide table takes no more memory than a narrow one.
+        // The columns of one output share the limit, so that a wide table takes no more memory than a narrow one.
         let segments = OUTPUT_BYTES / SEGMENT_BYTES / columns.max(1);
         Self {
             max_values: (segments * SEGMENT_VALUES).clamp(SEGMENT_VALUES, MAX_VALUES),
@@ -38,15 +38,15 @@ impl Room {
         self.segments.fetch_update(Ordering::AcqRel, Ordering::Acquire, left).is_ok()
     }
 
-    /// Other partitions need not keep values that are exact no more once they are merged.
+    /// Tells other partitions to stop keeping values, which are no longer exact once they are merged.
     fn close(&self) {
-        // The partitions of a column are merged in the end: where one had to give up keeping values, the others keep
-        // theirs for nothing.
+        // The partitions of a column are merged in the end: if one had to stop keeping values, the others would keep theirs for
+        // nothing.
         self.segments.store(0, Ordering::Release);
     }
 }
 
-/// All values of a column, or of a partition of it, by their keys.
+/// All values of a column, or of a partition of it, as keys.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     room: Room,
@@ -59,7 +59,7 @@ impl Kept {
         Self { room, segments: Vec::new(), count: 0 }
     }
 
-    /// Adds values by their keys. False where there is no room for them: then it has none of them.
+    /// Adds values as keys. Returns false if there is no room for them, in which case none is added.
     pub(super) fn add<T: Copy>(&mut self, values: &[T], key: impl Fn(T) -> i64) -> bool {
         let free = SEGMENT_VALUES.saturating_sub(self.segments.last().map_or(0, Vec::len));
         let more = values.len().saturating_sub(free).div_ceil(SEGMENT_VALUES);
@@ -74,10 +74,10 @@ impl Kept {
                 self.segments.push(Vec::new());
             }
             let Some(segment) = self.segments.last_mut() else { break };
-            // Into the last segment as far as it goes.
+            // Fills up the last segment first.
             let (now, later) = values.split_at(values.len().min(SEGMENT_VALUES - segment.len()));
             if segment.capacity() - segment.len() < now.len() {
-                // Short columns have short segments; a vector left to itself would grow past a segment.
+                // Short columns have short segments; a vector growing by itself would exceed a segment.
                 let capacity = (segment.len() + now.len()).max(2 * segment.len()).min(SEGMENT_VALUES);
                 segment.reserve_exact(capacity - segment.len());
             }
@@ -87,27 +87,27 @@ impl Kept {
         true
     }
 
-    /// Takes in the values of another partition.
+    /// Adds the values of another partition.
     ///
     /// # Errors
-    /// With those values, where both together are too many.
+    /// Returns those values, if both together are too many.
     pub(super) fn merge(&mut self, other: Self) -> Result<(), Self> {
         if self.count + other.count > self.room.max_values {
             return Err(other);
         }
         self.count += other.count;
-        // Moved, and not copied: their order says nothing, as they are sorted when they are looked at.
+        // Moved instead of copied: their order is irrelevant, because they are sorted when needed.
         self.segments.extend(other.segments);
         Ok(())
     }
 
-    /// The values, which are not kept any longer.
+    /// The values, which are then no longer kept.
     pub(super) fn give_up(self) -> Vec<Vec<i64>> {
         self.room.close();
         self.segments
     }
 
-    /// Replaces every key. The order must stay.
+    /// Replaces every key. The conversion must preserve the order.
     pub(super) fn convert_keys(&mut self, convert: impl Fn(i64) -> i64) {
         self.segments.iter_mut().flatten().for_each(|key| *key = convert(*key));
     }
@@ -133,7 +133,7 @@ mod tests {
         let values = |columns| Room::of_one_in(columns).max_values;
         assert_eq!((values(0), values(1), values(4)), (MAX_VALUES, MAX_VALUES, MAX_VALUES));
         assert_eq!((values(5), values(8)), (51 * SEGMENT_VALUES, 32 * SEGMENT_VALUES));
-        // As many as are always kept.
+        // The number that is always kept.
         assert_eq!((values(256), values(10_000)), (SEGMENT_VALUES, SEGMENT_VALUES));
     }
 
@@ -143,7 +143,7 @@ mod tests {
             let room = Room::of_one_in(8);
             let mut kept: Vec<Kept> = (0..partitions).map(|_| Kept::new(room.clone())).collect();
             let mut count = 0;
-            // Batches of any length go to one partition after the other.
+            // Batches of different lengths go to the partitions in turn.
             for (batch, length) in [1, 8_192, 1_000, 20_000].into_iter().cycle().take(10_000).enumerate() {
                 let partition = &mut kept[batch % partitions];
                 if !partition.add(&vec![0_i64; length], |key| key) {

@@ -1,12 +1,12 @@
-//! Data summaries: what a table or stream holds, in one pass and bounded memory.
+//! Data summaries: the content of a table or stream, in one pass and bounded memory.
 //!
-//! A [`Summarizer`] takes record batches, one of each partition, and their results are merged into one [`DataSummary`].
-//! Nothing here knows DataFusion: watching a query's data belongs to `daglight-materializers`, what of a summary may be shown to
+//! A [`Summarizer`] takes record batches, one for each partition, and their results are merged into one [`DataSummary`]. Nothing
+//! here depends on DataFusion: observing a query's data belongs to `daglight-materializers`, and what of a summary may be shown to
 //! `daglight-capture-policy`.
 //!
-//! Inside, each column of a batch is cut into chunks without nulls (`chunks.rs`), which the accumulator of the column's kind
-//! takes. Ordered kinds share two sketches (`order.rs`): one of ranks for quantiles and histogram, one of
-//! hashes for the number of different values.
+//! Internally, each column of a batch is split into chunks without nulls (`chunks.rs`), which the accumulator for the column's type
+//! processes. Ordered types share two sketches (`order.rs`): one of ranks for quantiles and histogram, one of hashes for the number
+//! of distinct values.
 
 mod model;
 mod options;

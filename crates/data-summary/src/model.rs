@@ -1,4 +1,4 @@
-//! What a data summary says, as it is serialised.
+//! The content of a data summary, as it is serialised.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// The summary of all rows of a table or a stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataSummary {
-    /// Rows seen.
+    /// The number of rows.
     pub rows: u64,
-    /// Bytes that the rows took in memory, estimated: buffers that batches share count for each of them.
+    /// The estimated size of the rows in memory: shared buffers count for each batch.
     pub bytes: u64,
-    /// Whether columns were summarised. If not, `columns` is empty because the policy says so.
+    /// Whether columns were summarised. If not, `columns` is empty because of the policy.
     pub statistics: bool,
     /// The columns, in the order of the schema.
     pub columns: Vec<ColumnSummary>,
@@ -26,14 +26,14 @@ pub struct ColumnSummary {
     pub data_type: String,
     /// Whether the schema allows missing values.
     pub nullable: bool,
-    /// Rows seen, those without a value among them.
+    /// The number of rows, including nulls.
     pub count: u64,
     /// Rows whose value is null.
     pub missing: u64,
-    /// Rows that could not be looked at because their type was not the schema's. They are in no other figure.
+    /// Rows that could not be processed because their type differs from the schema. They are not in any other figure.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unhandled_rows: u64,
-    /// What can be said of a column of this type.
+    /// The details for a column of this type.
     pub details: Details,
 }
 
@@ -41,51 +41,51 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// What is said of a column, depending on its type.
+/// The details of a column, depending on its type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Details {
     /// Integers, floats and decimals.
     Numeric(Distribution),
-    /// Dates and timestamps. Points are ISO 8601 texts, in UTC with a `Z` where the type has a time zone.
+    /// Dates and timestamps. Points are ISO 8601 texts, in UTC with a `Z` if the type has a time zone.
     Datetime(Distribution),
     /// Times of day. Points are texts such as `09:30:00`.
     Time(Distribution),
     /// Durations. Points are decimal texts in seconds.
     Duration(Distribution),
-    /// Truth values.
+    /// Booleans.
     Boolean {
         /// Rows that are true.
         true_count: u64,
         /// Rows that are false.
         false_count: u64,
     },
-    /// Texts, most of them different.
+    /// Texts, most of them distinct.
     Text(Text),
-    /// Texts that repeat, from a small domain.
+    /// Repeated texts from a small domain.
     Category(Category),
     /// Bytes.
     Binary {
         /// Lengths in bytes.
         lengths: Lengths,
-        /// About how many different values there are.
+        /// The approximate number of distinct values.
         distinct_estimate: u64,
     },
-    /// Nested values, by their shape.
+    /// Nested values, described by their shape.
     Nested(Shape),
-    /// Nothing but the counts.
+    /// Only the counts.
     Unhandled {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// How the values of an ordered type are distributed.
+/// The distribution of the values of an ordered type.
 ///
-/// NaN is counted and left out of everything else. Infinities are counted, are the least or greatest value and make the mean
-/// infinite; standard deviation, quantiles, histogram and the number of different values are of finite values. What is not
-/// known is absent: there is no mean without values nor with infinities of both signs, and no standard deviation of one value.
+/// NaN is counted and excluded from everything else. Infinities are counted, are the minimum or maximum and make the mean infinite;
+/// standard deviation, quantiles, histogram and the number of distinct values are those of finite values. Unknown values are
+/// absent: there is no mean without values or with infinities of both signs, and no standard deviation of a single value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// Values equal to zero; for dates and timestamps, to 1970-01-01T00:00:00.
@@ -94,36 +94,37 @@ pub struct Distribution {
     pub nans: u64,
     /// Values that are infinite, of either sign.
     pub infinities: u64,
-    /// The least value, exact.
+    /// The minimum, exact.
     pub min: Option<Point>,
-    /// The greatest value, exact.
+    /// The maximum, exact.
     pub max: Option<Point>,
     /// The mean.
     pub mean: Option<Point>,
-    /// Where some values are infinite: the others.
+    /// If some values are infinite: the finite ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finite: Option<FiniteValues>,
-    /// The standard deviation of a sample (divided by the count less one); in seconds for types of time.
+    /// The sample standard deviation (divided by the count minus one); in seconds for time types.
     pub std: Option<f64>,
     /// Quantiles 0.1, 0.25, 0.5, 0.75 and 0.9, interpolated between neighbours.
     pub quantiles: Vec<Quantile>,
     /// Ten bins of equal width, with the number of values in each.
     pub histogram: Vec<Bin>,
-    /// `None` where quantiles and histogram are exact, as they are of up to a million values in tables of up to four columns
-    /// of numbers and times. More columns share 4,194,304 values, each at least 16,384. Else they are estimates: the rank of a quantile, and the number of values up to an edge of the histogram, are off by at most this part of all
-    /// values (0.01, four standard deviations).
+    /// `None` if quantiles and histogram are exact, which is the case for up to a million values in tables with up to four columns
+    /// of numbers and times. More columns share 4,194,304 values, at least 16,384 each. Otherwise they are estimates: the rank of a
+    /// quantile, and the number of values up to an edge of the histogram, are off by at most this share of all values (0.01, four
+    /// standard deviations).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank_error: Option<f64>,
-    /// About how many different values there are.
+    /// The approximate number of distinct values.
     pub distinct_estimate: u64,
 }
 
-/// The finite ones among values of which some are infinite.
+/// The finite values if some are infinite.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FiniteValues {
-    /// The least of them, exact.
+    /// Their minimum, exact.
     pub min: Point,
-    /// The greatest of them, exact.
+    /// Their maximum, exact.
     pub max: Point,
     /// Their mean.
     pub mean: Option<Point>,
@@ -132,7 +133,7 @@ pub struct FiniteValues {
 /// A quantile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quantile {
-    /// The fraction of values that are at most this one.
+    /// The fraction of values that are less than or equal to this one.
     pub fraction: f64,
     /// The value.
     pub value: Point,
@@ -141,7 +142,7 @@ pub struct Quantile {
 /// A bin of a histogram: the values above `from`, up to and including `to`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
-    /// The lower edge, which belongs to the bin below.
+    /// The lower edge, which belongs to the previous bin.
     pub from: Point,
     /// The upper edge.
     pub to: Point,
@@ -155,21 +156,21 @@ pub struct Bin {
 pub enum Point {
     /// An integer.
     Integer(i64),
-    /// An integer beyond those.
+    /// An integer above the range of `i64`.
     Unsigned(u64),
     /// A float.
     Float(f64),
-    /// A decimal in all its digits, a date or time in ISO 8601, or `Infinity` or `-Infinity`, which JSON has no number for.
+    /// A decimal with all its digits, a date or time in ISO 8601, or `Infinity` or `-Infinity`, for which JSON has no number.
     Text(String),
 }
 
 impl Point {
-    /// Infinity: the negative one, or the positive.
+    /// Negative or positive infinity.
     pub(crate) fn infinite(is_negative: bool) -> Self {
         Self::Text(if is_negative { "-Infinity" } else { "Infinity" }.to_owned())
     }
 
-    /// The nearest float; nothing for dates and times.
+    /// The nearest float; `None` for dates and times.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Integer(value) => Some(*value as f64),
@@ -194,13 +195,13 @@ impl fmt::Display for Point {
 /// Lengths of texts (in characters), of binary values (in bytes) or of lists (in items).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
-    /// The least length.
+    /// The minimum length.
     pub min: Option<u64>,
-    /// The greatest length.
+    /// The maximum length.
     pub max: Option<u64>,
     /// The mean length.
     pub mean: Option<f64>,
-    /// The standard deviation of a sample of lengths.
+    /// The sample standard deviation of the lengths.
     pub std: Option<f64>,
     /// Values of length 0.
     pub empty: u64,
@@ -211,13 +212,13 @@ pub struct Lengths {
 pub struct Text {
     /// Lengths in characters.
     pub lengths: Lengths,
-    /// The first value in the order of bytes, where values may be shown; long ones are cut.
+    /// The first value in byte order, if values may be shown; long ones are cut.
     pub min: Option<String>,
-    /// The last value in the order of bytes, where values may be shown; long ones are cut.
+    /// The last value in byte order, if values may be shown; long ones are cut.
     pub max: Option<String>,
-    /// About how many different values there are.
+    /// The approximate number of distinct values.
     pub distinct_estimate: u64,
-    /// The most frequent values with exact counts, where values may be shown and not too many are different.
+    /// The most frequent values with exact counts, if values may be shown and there are not too many distinct ones.
     pub top_values: Vec<ValueCount>,
 }
 
@@ -226,15 +227,15 @@ pub struct Text {
 pub struct Category {
     /// Lengths in characters.
     pub lengths: Lengths,
-    /// The first value in the order of bytes, where values may be shown; long ones are cut.
+    /// The first value in byte order, if values may be shown; long ones are cut.
     pub min: Option<String>,
-    /// The last value in the order of bytes, where values may be shown; long ones are cut.
+    /// The last value in byte order, if values may be shown; long ones are cut.
     pub max: Option<String>,
-    /// How many different values there are, exact.
+    /// The exact number of distinct values.
     pub unique: u64,
     /// How often the most frequent value occurs.
     pub top_count: u64,
-    /// Every value with its count, most frequent first, where values may be shown.
+    /// Every value with its count, most frequent first, if values may be shown.
     pub domain: Vec<ValueCount>,
 }
 
@@ -256,7 +257,7 @@ pub enum Shape {
     List {
         /// The type of the items.
         item_type: String,
-        /// How many items the lists have.
+        /// The number of items in the lists.
         lengths: Lengths,
     },
     /// Maps.
@@ -265,7 +266,7 @@ pub enum Shape {
         key_type: String,
         /// The type of the values.
         value_type: String,
-        /// How many entries the maps have.
+        /// The number of entries in the maps.
         lengths: Lengths,
     },
     /// Structs.
@@ -298,6 +299,6 @@ pub struct VariantShape {
     pub name: String,
     /// The alternative's Arrow type.
     pub data_type: String,
-    /// Rows that take this alternative.
+    /// The number of rows with this alternative.
     pub count: u64,
 }

@@ -14,13 +14,12 @@ use super::{
 
 /// Accumulates the summary of a stream of batches in one pass.
 ///
-/// The memory is bounded: about 140 KB for a column of numbers or times, 400 KB for one of texts, where the table is long
-/// and the texts are, and 32 MiB in all for the values of numbers and times, which are kept as long as they are at most a
-/// million in a column and its share of that has room: so long, quantiles and histogram are exact. Finishing takes 8 MB
-/// more for a moment. Nothing that data can be makes it fail: what it cannot look at it counts. A stream of several
-/// partitions is summarised by one for each, clones of an empty one, which share that memory, merged in the order of the
-/// partitions. How rows are cut into batches does
-/// not change the result, but for the rounding of means and deviations.
+/// Memory is bounded: about 140 KB for a column of numbers or times, 400 KB for a text column, if the table and the texts are long,
+/// and 32 MiB in total for the values of numbers and times. These are kept as long as there are at most a million in a column and
+/// its share of that memory is sufficient: until then, quantiles and histogram are exact. Finishing temporarily takes 8 MB more. No
+/// data can make it fail: what it cannot process is counted. A stream with several partitions is summarised by one summarizer for
+/// each, clones of an empty one, which share that memory, merged in the order of the partitions. The way rows are split into
+/// batches does not change the result, except for the rounding of means and deviations.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,7 +46,7 @@ pub struct Summarizer {
 }
 
 impl Summarizer {
-    /// For batches of this schema.
+    /// Creates a summarizer for batches with this schema.
     pub fn new(schema: &Schema, options: SummaryOptions) -> Self {
         let ordered = schema.fields().iter().filter(|field| is_ordered(field.data_type())).count();
         let columns = if options.statistics {
@@ -66,8 +65,7 @@ impl Summarizer {
         for (index, column) in self.columns.iter_mut().enumerate() {
             match batch.columns().get(index) {
                 Some(array) => column.update(array),
-                // A batch that is not as its schema said. It is counted as not understood, because a summary must
-                // not fail a query.
+                // A batch that does not match its schema. It is counted as unhandled, because a summary must not make a query fail.
                 None => column.unhandled_rows += batch.num_rows() as u64,
             }
         }
@@ -86,7 +84,7 @@ impl Summarizer {
         }
     }
 
-    /// The summary of what was seen.
+    /// The summary of all rows so far.
     pub fn finish(&self) -> DataSummary {
         DataSummary {
             rows: self.rows,
@@ -97,7 +95,7 @@ impl Summarizer {
     }
 }
 
-/// The bytes of a slice's own values, which Arrow does not count for views.
+/// The size of a slice's own values, which Arrow does not compute for views.
 fn size_bytes(array: &impl AsRef<dyn Array>) -> u64 {
     let array = array.as_ref();
     let views = match array.data_type() {
@@ -110,8 +108,8 @@ fn size_bytes(array: &impl AsRef<dyn Array>) -> u64 {
     };
     const INLINE_BYTES: u64 = 12;
     let nulls = array.nulls().map_or(0, |nulls| nulls.len().div_ceil(8) as u64);
-    // By what the rows refer to, and not by the buffers, which many views share: sorting a table would otherwise
-    // make it several times as large.
+    // Based on what the rows refer to instead of the buffers, which many views share: otherwise sorting a table would seem to make
+    // it several times as large.
     views.iter().fold(nulls, |size, view| {
         let length = u64::from(*view as u32);
         size + 16 + if length > INLINE_BYTES { length } else { 0 }

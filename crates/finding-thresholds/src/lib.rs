@@ -1,14 +1,14 @@
-//! From where on something that a report finds is worth a word: every threshold, with its unit and the reason for it.
+//! The thresholds from which a report lists a finding: each with its unit and the reason for it.
 //!
-//! The rules that look at them belong to `daglight-bundle-report`, and `daglight-settings` has them as the section `findings`.
+//! The rules that use them belong to `daglight-bundle-report`, and `daglight-settings` has them as the section `findings`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a threshold may be.
+/// The type of a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThresholdKind {
-    /// A part of a whole, from 0 to 1.
+    /// A share, from 0 to 1.
     Part,
     /// A number, 0 or more.
     Number,
@@ -23,7 +23,7 @@ pub enum ThresholdKind {
 pub struct DeclaredThreshold {
     /// Its dotted path in the settings.
     pub key: &'static str,
-    /// What it may be.
+    /// Its type.
     pub kind: ThresholdKind,
 }
 

@@ -1,4 +1,4 @@
-//! What is written survives more or less.
+//! Which failures written data survives.
 
 use std::{fs::File, io};
 
@@ -17,7 +17,7 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// Makes what was written to a file as durable as this says.
+    /// Makes what was written to a file this durable.
     ///
     /// # Errors
     /// When the file cannot be synchronised with its disk.

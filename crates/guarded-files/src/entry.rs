@@ -1,17 +1,17 @@
-//! What is in a folder.
+//! The entries of a folder.
 
 use std::ffi::OsString;
 
-/// Something in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
     pub name: OsString,
-    /// What it is.
+    /// Its type.
     pub kind: EntryKind,
 }
 
-/// What is in a folder under a name.
+/// The type of a folder entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.

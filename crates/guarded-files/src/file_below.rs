@@ -1,4 +1,4 @@
-//! The door to the files of a bundle.
+//! The single entry point to the files of a bundle.
 
 use std::{
     fs::File,
@@ -13,10 +13,10 @@ use crate::{
     walk,
 };
 
-/// A file by the folder that it is below, and its path from there.
+/// A file, given by a folder and its path relative to that.
 ///
-/// Links that lead to the folder are followed, because a user has named it; from there on none is. A file that is created
-/// has mode 0600 and a folder 0700, whatever the umask.
+/// Links in the path of the folder are followed, because a user has given it; below the folder none is. A created file has mode
+/// 0600 and a folder 0700, regardless of the umask.
 ///
 /// ```
 /// use daglight_guarded_files::{Durability, FileBelow, create_private_folder};
@@ -36,23 +36,23 @@ pub struct FileBelow {
 }
 
 impl FileBelow {
-    /// The file `below` that folder. Its path has names only: `..` and absolute paths are errors when it is used.
+    /// The file `below` that folder. The path may only contain names: `..` and absolute paths result in errors when it is used.
     pub fn new(folder: impl Into<PathBuf>, below: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), below: below.into() }
     }
 
-    /// The file at a path whose folder is the one to stay in.
+    /// The file at a path, relative to its parent folder.
     pub fn at(path: &Path) -> Self {
         Self::deep(path, 1)
     }
 
-    /// The file at a path of which the last `names` are below the folder to stay in.
+    /// The file at a path whose last `names` components are relative to the folder.
     pub fn deep(path: &Path, names: usize) -> Self {
         let folder = path.ancestors().nth(names).unwrap_or(Path::new(""));
         Self::new(folder, path.strip_prefix(folder).unwrap_or(path))
     }
 
-    /// The whole path, for messages.
+    /// The full path, for messages.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.below)
     }
@@ -60,7 +60,7 @@ impl FileBelow {
     /// Opens the file for reading.
     ///
     /// # Errors
-    /// When it is not there, cannot be read, or is not a regular file ([`Unfit`]).
+    /// When it does not exist, cannot be read, or is not a regular file ([`Unfit`]).
     pub fn open(&self) -> io::Result<File> {
         walk::open(&self.folder, &self.below)
     }
@@ -68,51 +68,51 @@ impl FileBelow {
     /// Reads the whole file.
     ///
     /// # Errors
-    /// As [`FileBelow::open`], and when it has more than `max_bytes`.
+    /// Like [`FileBelow::open`], and when it has more than `max_bytes`.
     pub fn read(&self, max_bytes: u64) -> io::Result<Vec<u8>> {
         read_whole(self.open()?, max_bytes)
     }
 
-    /// Opens the file for reading and appending, and creates it where it is missing.
+    /// Opens the file for reading and appending, and creates it if it is missing.
     ///
     /// # Errors
-    /// When it cannot be written, is not a regular file, or has a second name somewhere else ([`Unfit`]).
+    /// When it cannot be written, is not a regular file, or has another hard link ([`Unfit`]).
     pub fn append(&self) -> io::Result<File> {
         walk::append(&self.folder, &self.below)
     }
 
-    /// Writes over the beginning of a file that is there, and leaves the rest: the way that needs no more space. A reader
-    /// may see a part of it. It is not synchronised with the disk.
+    /// Overwrites the beginning of an existing file, and leaves the rest: this needs no additional space. A reader may see a
+    /// partial write. It is not synchronised with the disk.
     ///
     /// # Errors
-    /// When the file is not there, cannot be written, is not a regular file, or has a second name somewhere else
-    /// ([`Unfit`]).
+    /// When the file does not exist, cannot be written, is not a regular file, or has another hard link ([`Unfit`]).
     pub fn overwrite(&self, content: &[u8]) -> io::Result<()> {
         walk::existing(&self.folder, &self.below)?.write_all(content)
     }
 
-    /// Writes beside and renames: a reader sees the old file or the new one, never a part, also when the process is
-    /// killed. With [`Durability::Disk`] the same holds after a loss of power, and it is the new one once this returns.
+    /// Writes a temporary file next to it and renames that: a reader sees either the old file or the new one, never a part, even if
+    /// the process is killed. With [`Durability::Disk`] the same holds after a power failure, and the new file is permanent once
+    /// this returns.
     ///
     /// # Errors
-    /// When it cannot be written, or not be synchronised with the disk.
+    /// When it cannot be written, or cannot be synchronised with the disk.
     pub fn replace(&self, content: &[u8], durability: Durability) -> io::Result<()> {
         walk::replace(&self.folder, &self.below, content, durability)
     }
 
-    /// Removes the file, or the link under its name.
+    /// Removes the file, or the link with its name.
     ///
     /// # Errors
-    /// When it is not there, or is a folder, or its folder cannot be written.
+    /// When it does not exist, or is a folder, or its folder cannot be written.
     pub fn remove(&self) -> io::Result<()> {
         walk::remove(&self.folder, &self.below)
     }
 }
 
-/// Makes a folder below another one, with mode 0700. False where it was there.
+/// Creates a folder below another one, with mode 0700. Returns false if it already exists.
 ///
 /// # Errors
-/// When it cannot be made, or its name is that of something else.
+/// When it cannot be created, or something other than a folder has its name.
 pub fn create_private_folder(folder: &Path, below: impl AsRef<Path>) -> io::Result<bool> {
     walk::create_folder(folder, below.as_ref())
 }
@@ -120,15 +120,15 @@ pub fn create_private_folder(folder: &Path, below: impl AsRef<Path>) -> io::Resu
 /// Removes an empty folder below another one.
 ///
 /// # Errors
-/// When it is not there, is not empty, or is a link.
+/// When it does not exist, is not empty, or is a link.
 pub fn remove_folder_below(folder: &Path, below: impl AsRef<Path>) -> io::Result<()> {
     walk::remove_folder(folder, below.as_ref())
 }
 
-/// What is in a folder below another one, in the order of the names. An empty path is the folder itself.
+/// The entries of a folder below another one, sorted by name. An empty path is the folder itself.
 ///
 /// # Errors
-/// When it cannot be listed, or a link is on the way.
+/// When it cannot be listed, or there is a link on the way.
 pub fn entries_below(folder: &Path, below: impl AsRef<Path>) -> io::Result<Vec<Entry>> {
     let mut entries = walk::entries(folder, below.as_ref())?;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -138,7 +138,7 @@ pub fn entries_below(folder: &Path, below: impl AsRef<Path>) -> io::Result<Vec<E
 pub(crate) fn read_whole(file: File, max_bytes: u64) -> io::Result<Vec<u8>> {
     check_size(&file.metadata()?, max_bytes)?;
     let mut content = Vec::new();
-    // It may grow meanwhile, and files of the kernel do not say their size.
+    // It may grow in the meantime, and files of the kernel do not report their size.
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
         return Err(Unfit::TooLarge { max_bytes }.into());
@@ -197,7 +197,7 @@ mod tests {
         check_unfit(FileBelow::new(at("bundle"), "../outside/secret").read(9), Unfit::Outside);
         check_unfit(FileBelow::new(at("bundle"), at("outside/secret")).read(9), Unfit::Outside);
 
-        // The link itself is replaced, and what it leads to stays.
+        // The link itself is replaced, and its target is unchanged.
         FileBelow::new(at("bundle"), "file").replace(b"mine", Durability::Process).unwrap();
         assert_eq!(fs::read(at("outside/secret")).unwrap(), b"1");
         assert_eq!(fs::read(at("bundle/file")).unwrap(), b"mine");

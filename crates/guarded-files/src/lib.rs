@@ -1,12 +1,12 @@
-//! Files that someone else may have prepared: a bundle from another machine, a path that a variable names.
+//! Files that someone else may have prepared: a bundle from another machine, a path in a variable.
 //!
-//! [`FileBelow`] is the door to every file of a bundle: it is opened below the bundle's folder and no link is followed on
-//! the way, new files are created exclusively and belong to their user alone, and a file is replaced as a whole.
-//! [`read_named`] reads a file that a user names, where links are followed. Both take regular files only, within a bound,
-//! so that a pipe, a device or an endless line neither hangs a command nor takes its memory. [`Lines`] reads the lines
-//! of such a file.
+//! [`FileBelow`] is the single entry point to the files of a bundle: a file is opened relative to the bundle's folder and no link
+//! is followed on the way, new files are created exclusively and only their user can access them, and a file is replaced as a
+//! whole. [`read_named`] reads a file that a user has named, where links are followed. Both accept only regular files, with a size
+//! limit, so that a pipe, a device or an endless line neither hangs a command nor uses up its memory. [`Lines`] reads the lines of
+//! such a file.
 //!
-//! What the files are called and what is in them belongs to the crates that write them.
+//! The names and contents of the files belong to the crates that write them.
 
 mod durability;
 mod entry;

@@ -1,15 +1,15 @@
-//! The lines of a file that may hold anything.
+//! The lines of an untrusted file.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
-/// Bytes of one overlong line that are passed over before the rest of a file is given up, 1 GiB: beyond that it is not a
-/// file of lines, and a sparse one has no end that is worth looking for.
+/// How many bytes of an overlong line are skipped before the rest of a file is given up, 1 GiB: beyond that it is not a file of
+/// lines, and it is not worth searching a sparse one for its end.
 pub const MAX_SKIPPED_BYTES: u64 = 1 << 30;
 
-/// Memory that is kept for the next line after a longer one.
+/// Memory that is kept for the next line after a long one.
 const KEPT_LINE_BYTES: usize = 1 << 20;
 
-/// Reads lines in memory that is bounded by the longest one allowed.
+/// Reads lines in memory that is bounded by the maximum line length.
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: BufReader<R>,
@@ -19,16 +19,16 @@ pub struct Lines<R> {
     gave_up: bool,
 }
 
-/// What comes next in a file of lines.
+/// The next item in a file of lines.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// A line with its line feed, which is not among the bytes.
+    /// A complete line, without its line feed.
     Whole(&'a [u8]),
-    /// The last line, which has no line feed: whoever wrote it died, or still writes.
+    /// The last line, without a line feed: its writer died, or is still writing.
     Torn(&'a [u8]),
-    /// A line that is longer than allowed.
+    /// A line that exceeds the limit.
     TooLong {
-        /// Its bytes that were passed over.
+        /// The number of skipped bytes.
         bytes: u64,
         /// Whether the next line was found. Otherwise the rest of the file is not read.
         ended: bool,
@@ -42,12 +42,12 @@ impl<R: Read> Lines<R> {
         Self { reader, max_line_bytes, line: Vec::new(), number: 0, gave_up: false }
     }
 
-    /// The number of the line that came last, from 1.
+    /// The number of the last line that was read, starting at 1.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next line. `None` at the end.
+    /// The next line. `None` at the end of the file.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -58,7 +58,7 @@ impl<R: Read> Lines<R> {
         }
         self.line.clear();
         self.line.shrink_to(KEPT_LINE_BYTES);
-        // One byte for the line feed: a line of exactly the limit is whole.
+        // One byte for the line feed: a line of exactly the maximum length is complete.
         let read = (&mut self.reader).take(self.max_line_bytes + 1).read_until(b'\n', &mut self.line)? as u64;
         if read == 0 {
             return Ok(None);
@@ -77,7 +77,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-/// Passes over the rest of a line, up to the bound.
+/// Skips the rest of a line, up to the limit.
 fn skip_line<R: Read>(reader: &mut BufReader<R>) -> io::Result<(u64, bool)> {
     let mut rest = reader.take(MAX_SKIPPED_BYTES);
     let mut skipped = 0;
@@ -86,7 +86,7 @@ fn skip_line<R: Read>(reader: &mut BufReader<R>) -> io::Result<(u64, bool)> {
         if bytes.is_empty() {
             return Ok((skipped, false));
         }
-        // Most of what is passed over has none, and this is far faster than the search for its place.
+        // Most skipped blocks have none, and this check is far faster than finding the position.
         let has_feed = bytes.contains(&b'\n');
         let feed = if has_feed { bytes.iter().position(|byte| *byte == b'\n') } else { None };
         let used = feed.map_or(bytes.len(), |feed| feed + 1);

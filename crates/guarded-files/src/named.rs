@@ -1,13 +1,13 @@
-//! Files that a user names: on the command line, in a setting or in a variable.
+//! Files that a user has named: on the command line, in a setting or in a variable.
 
 use std::{fs::File, io, path::Path};
 
 use crate::{file_below::read_whole, unfit::Unfit, walk};
 
-/// Opens a regular file for reading. Links are followed: a user may keep settings and certificates behind them.
+/// Opens a regular file for reading. Links are followed: settings and certificates are often links.
 ///
 /// # Errors
-/// When it is not there, cannot be read, or is not a regular file ([`Unfit`]): nobody waits for a pipe or a device.
+/// When it does not exist, cannot be read, or is not a regular file ([`Unfit`]): pipes and devices are never waited for.
 pub fn open_named(path: &Path) -> io::Result<File> {
     walk::open_named(path)
 }
@@ -15,7 +15,7 @@ pub fn open_named(path: &Path) -> io::Result<File> {
 /// Reads the whole file.
 ///
 /// # Errors
-/// As [`open_named`], and when it has more than `max_bytes`.
+/// Like [`open_named`], and when it has more than `max_bytes`.
 pub fn read_named(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     read_whole(open_named(path)?, max_bytes)
 }
@@ -23,7 +23,7 @@ pub fn read_named(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// Reads the whole file as text.
 ///
 /// # Errors
-/// As [`read_named`], and when it is not UTF-8.
+/// Like [`read_named`], and when it is not UTF-8.
 pub fn read_named_text(path: &Path, max_bytes: u64) -> io::Result<String> {
     String::from_utf8(read_named(path, max_bytes)?).map_err(|_| Unfit::NotText.into())
 }

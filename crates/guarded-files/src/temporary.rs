@@ -1,28 +1,28 @@
-//! The names of files that are about to replace another one.
+//! The names of temporary files that will replace another one.
 
 use std::ffi::{OsStr, OsString};
 
 use tempfile::Builder;
 
 const ENDING: &str = ".tmp";
-/// Letters and digits that are chosen at random between the name of the file and the ending.
+/// The number of random letters and digits between the name of the file and the suffix.
 const RANDOM_LENGTH: usize = 8;
 
-/// What stands before the random part of the temporary file beside `name`.
+/// The part before the random part in the name of the temporary file for `name`.
 pub(crate) fn beginning(name: &OsStr) -> OsString {
     let mut beginning = name.to_owned();
     beginning.push(".");
     beginning
 }
 
-/// Makes temporary files `<beginning><random><ending>`.
+/// Creates temporary files `<beginning><random><ending>`.
 pub(crate) fn builder(beginning: &OsStr) -> Builder<'_, 'static> {
     let mut builder = Builder::new();
     builder.prefix(beginning).rand_bytes(RANDOM_LENGTH).suffix(ENDING);
     builder
 }
 
-/// The name of the file that a temporary one was to replace, or the name itself where it is not that of a temporary file.
+/// The name of the file that a temporary one was going to replace; other names are returned unchanged.
 ///
 /// ```
 /// use daglight_guarded_files::without_temporary_ending;
@@ -33,8 +33,8 @@ pub(crate) fn builder(beginning: &OsStr) -> Builder<'_, 'static> {
 pub fn without_temporary_ending(name: &str) -> &str {
     let Some(name) = name.strip_suffix(ENDING) else { return name };
     match name.rsplit_once('.') {
-        // Only these forms. A file of the user's that ends with `.tmp` must not be taken for one of a run, because
-        // such files are deleted with it.
+        // Only these forms. A user's file that ends with `.tmp` must not be mistaken for one of a run, because such files are
+        // deleted with it.
         Some((before, part)) if is_random(part) || is_process(part) => before,
         _ => name,
     }
@@ -44,7 +44,7 @@ fn is_random(part: &str) -> bool {
     part.len() == RANDOM_LENGTH && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Earlier versions wrote `.<process>.tmp` or `.<process>-<n>.tmp`, and a process that was killed has left such files.
+/// Earlier versions wrote `.<process>.tmp` or `.<process>-<n>.tmp`, and killed processes have left such files.
 fn is_process(part: &str) -> bool {
     part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
 }

@@ -1,15 +1,15 @@
-//! Why a file is refused before it is read.
+//! Why a file is rejected before it is read.
 
 use std::{
     fs::{FileType, Metadata},
     io,
 };
 
-/// Why a file is not one to read or to write. It is the inner error of the [`io::Error`] that is returned.
+/// Why a file must not be read or written. It is the inner error of the returned [`io::Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// A symbolic link where none is followed.
+    /// A symbolic link where none may be followed.
     #[error("it is a symbolic link, and links in a bundle are not followed")]
     Link,
     /// A folder.
@@ -18,10 +18,10 @@ pub enum Unfit {
     /// A pipe, a socket or a device.
     #[error("it is a pipe, a socket or a device, expected a regular file")]
     Special,
-    /// A file that is to be written has another name elsewhere.
+    /// A file to be written has another hard link elsewhere.
     #[error("it has more than one hard link, so it is not written to")]
     SeveralNames,
-    /// More bytes than such a file has.
+    /// More bytes than such a file may have.
     #[error("it has more than {max_bytes} bytes, which is the limit for such a file")]
     TooLarge {
         /// The limit.
@@ -47,7 +47,7 @@ impl From<Unfit> for io::Error {
     }
 }
 
-/// Refuses what is not a regular file.
+/// Rejects everything but regular files.
 pub(crate) fn check_regular(kind: FileType) -> Result<(), Unfit> {
     match kind {
         kind if kind.is_file() => Ok(()),
@@ -57,7 +57,7 @@ pub(crate) fn check_regular(kind: FileType) -> Result<(), Unfit> {
     }
 }
 
-/// Refuses a file that cannot be read whole within the bound.
+/// Rejects a file that exceeds the size limit.
 pub(crate) fn check_size(metadata: &Metadata, max_bytes: u64) -> Result<(), Unfit> {
     if metadata.len() > max_bytes { Err(Unfit::TooLarge { max_bytes }) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! The way to a file below a folder, on systems without `openat`: every component is checked, and then the path is used.
+//! Opening a file below a folder on systems without `openat`: every component is checked, and then the path is used.
 
 use std::{
     fs::{self, File},
@@ -37,7 +37,7 @@ pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
     File::options().write(true).open(path)
 }
 
-/// The folder is not synchronised: what has no `openat` has no handle of a folder to do that by either.
+/// The folder is not synchronised: without `openat` there is no folder handle for that either.
 pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let path = checked(root, below)?;
     let beginning = temporary::beginning(path.file_name().unwrap_or_default());

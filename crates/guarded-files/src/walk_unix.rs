@@ -1,4 +1,4 @@
-//! The way to a file below a folder, one component at a time, on systems with `openat`.
+//! Opening a file below a folder, one component at a time, on systems with `openat`.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -26,60 +26,59 @@ use crate::{
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
-/// A folder that is held open, and a name in it.
+/// An open folder handle, and a name in that folder.
 struct Place {
     folder: OwnedFd,
     name: OsString,
 }
 
-/// Opens a regular file for reading, without waiting for whoever may be at the other end of a pipe.
+/// Opens a regular file for reading, without waiting for the other end of a pipe.
 pub(crate) fn open(root: &Path, below: &Path) -> io::Result<File> {
     let place = Place::of(root, below)?;
     place.check_kind()?;
-    // Checked again on what was opened: the name may mean something else by now.
+    // Checked again on the open file: the name may refer to something else by now.
     regular(place.open(OFlags::RDONLY)?)
 }
 
-/// Opens a regular file for reading and appending, and creates it where it is missing.
+/// Opens a regular file for reading and appending, and creates it if it is missing.
 pub(crate) fn append(root: &Path, below: &Path) -> io::Result<File> {
     let place = Place::of(root, below)?;
     match place.create(OFlags::RDWR | OFlags::APPEND) {
-        // Created exclusively first, because `O_CREAT` alone would follow a link that somebody put there in between.
+        // Created exclusively first, because `O_CREAT` alone would follow a link that someone placed there in between.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         created => return created,
     }
     only_one(&place, OFlags::RDWR | OFlags::APPEND)
 }
 
-/// Opens a regular file that is there for writing from its start.
+/// Opens an existing regular file for writing from its start.
 pub(crate) fn existing(root: &Path, below: &Path) -> io::Result<File> {
     only_one(&Place::of(root, below)?, OFlags::WRONLY)
 }
 
-/// Opens a regular file that has no second name.
+/// Opens a regular file without another hard link.
 fn only_one(place: &Place, flags: OFlags) -> io::Result<File> {
     place.check_kind()?;
     let file = regular(place.open(flags)?)?;
-    // A hard link is a file of somebody's under a name of ours: appending would change theirs, and no check of links
-    // sees it.
+    // A hard link is someone else's file under our name: appending would change theirs, and no check for symbolic links detects it.
     if file.metadata()?.nlink() > 1 {
         return Err(Unfit::SeveralNames.into());
     }
     Ok(file)
 }
 
-/// Writes a file beside and renames it.
+/// Writes a temporary file in the same folder and renames it.
 pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
     let Place { folder, name } = Place::of(root, below)?;
-    // Beside and not in a temporary folder: `rename` works within one file system only.
+    // In the same folder instead of a temporary one: `rename` works only within a file system.
     let (mut file, beside) = create_beside(&folder, &name)?;
     let written = file
         .write_all(content)
-        // Before the rename: otherwise a loss of power could leave the new name with an empty file.
+        // Before the rename: otherwise a power failure could leave the new name with an empty file.
         .and_then(|()| durability.make_durable(&file))
         .and_then(|()| Ok(renameat(&folder, &beside, &folder, &name)?));
     if written.is_err() {
-        // It may be in no state to be removed either, and what failed first is what counts.
+        // Removing it may fail as well, but the first error is the one to report.
         let _ = unlinkat(&folder, &beside, AtFlags::empty());
         return written;
     }
@@ -89,11 +88,11 @@ pub(crate) fn replace(root: &Path, below: &Path, content: &[u8], durability: Dur
     }
 }
 
-/// Creates a file beside the one that it is to replace.
+/// Creates a temporary file in the folder of the one that it will replace.
 ///
-/// `tempfile` chooses the name, and another one where that is taken. It cannot do more here: it creates, renames
-/// (`NamedTempFile::persist`) and cleans up by path, and whoever may write to a folder on that path could put a link in
-/// its place in between. So its path has no folder that counts, and everything else happens in the folder that is held open.
+/// `tempfile` chooses the name, and another one if that is taken. It cannot do more here: it creates, renames
+/// (`NamedTempFile::persist`) and cleans up by path, and anyone who may write to a folder on that path could replace it with a link
+/// in between. So it gets a path without a relevant folder, and everything else happens relative to the open folder handle.
 fn create_beside(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, OsString)> {
     let beginning = temporary::beginning(name);
     let made = temporary::builder(&beginning)
@@ -107,13 +106,13 @@ fn create_beside(folder: &OwnedFd, name: &OsStr) -> io::Result<(File, OsString)>
 /// Makes a rename durable, which is a change of the folder and not of the file.
 fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
     match fsync(folder) {
-        // The answer of file systems that cannot synchronise a folder, some of them on the network.
+        // The error of file systems that cannot synchronise a folder, such as some network file systems.
         Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
         synced => Ok(synced?),
     }
 }
 
-/// Removes a file, whatever it is, but not a folder.
+/// Removes anything but a folder.
 pub(crate) fn remove(root: &Path, below: &Path) -> io::Result<()> {
     Place::of(root, below)?.unlink(AtFlags::empty())
 }
@@ -123,24 +122,24 @@ pub(crate) fn remove_folder(root: &Path, below: &Path) -> io::Result<()> {
     Place::of(root, below)?.unlink(AtFlags::REMOVEDIR)
 }
 
-/// Makes a folder that is its user's alone, unless it is there.
+/// Creates a private folder, unless it exists.
 pub(crate) fn create_folder(root: &Path, below: &Path) -> io::Result<bool> {
     let place = Place::of(root, below)?;
     match mkdirat(&place.folder, &place.name, Mode::from(FOLDER_MODE)) {
         Ok(()) => {
-            // The umask may have taken bits from the owner. Some file systems have no modes to set.
+            // The umask may have removed bits of the owner. Some file systems do not support modes.
             let _ =
                 rustix::fs::chmodat(&place.folder, &place.name, Mode::from(FOLDER_MODE), AtFlags::empty());
             Ok(true)
         }
-        // Opened once to see what it is: a link or a file under the name must be an error here, not with the first
-        // file that is written below it.
+        // Opened once to check its type: a link or a file with the name must be an error here, instead of with the first file that
+        // is written below it.
         Err(Errno::EXIST) => open_folder(&place.folder, Path::new(&place.name)).map(|_| false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// What is in a folder, in no order. Links are listed as what they are.
+/// The entries of a folder, unsorted. Links are listed as such.
 pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
     let mut folder = open_root(root)?;
     for name in names(below)? {
@@ -153,7 +152,7 @@ pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        // It may be gone by now.
+        // It may have been deleted in the meantime.
         let Ok(stat) = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let kind = match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
             rustix::fs::FileType::RegularFile => {
@@ -167,9 +166,9 @@ pub(crate) fn entries(root: &Path, below: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Opens a file that a user names; links are followed.
+/// Opens a file that a user has named; links are followed.
 pub(crate) fn open_named(path: &Path) -> io::Result<File> {
-    // In front of opening, as below a folder: opening a tape rewinds it, and opening a FIFO may wake its writer.
+    // Before opening, as below a folder: opening a tape rewinds it, and opening a FIFO may wake its writer.
     check_regular(std::fs::metadata(path)?.file_type())?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     regular(rustix::fs::open(path, flags, Mode::empty())?.into())
@@ -181,14 +180,14 @@ impl Place {
         let name = names.pop().ok_or(Unfit::Outside)?;
         let mut folder = open_root(root)?;
         for name in names {
-            // One component at a time, each by the handle of the one before: a path that is checked and then used
-            // again can be changed in between.
+            // One component at a time, each relative to the handle of the previous one: a path that is checked and then used again
+            // can be changed in between.
             folder = open_folder(&folder, Path::new(&name))?;
         }
         Ok(Self { folder, name })
     }
 
-    /// Refuses what should not even be opened: opening some devices does something.
+    /// Rejects what must not even be opened: opening some devices has side effects.
     fn check_kind(&self) -> io::Result<()> {
         let stat = statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
@@ -200,7 +199,7 @@ impl Place {
     }
 
     fn open(&self, flags: OFlags) -> io::Result<File> {
-        // Without waiting, since opening a pipe for reading waits for a writer, and for writing waits for a reader.
+        // Non-blocking, because opening a pipe for reading waits for a writer, and for writing waits for a reader.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         Ok(openat(&self.folder, &self.name, flags, Mode::empty())?.into())
     }
@@ -214,7 +213,7 @@ impl Place {
     }
 }
 
-/// Creates a file that is its user's alone.
+/// Creates a private file.
 fn create_at(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file: File = openat(folder, name, flags, Mode::from(FILE_MODE))?.into();
@@ -223,9 +222,9 @@ fn create_at(folder: &OwnedFd, name: &OsStr, flags: OFlags) -> io::Result<File> 
     Ok(file)
 }
 
-/// The folder that everything is below. It is one that the user has named, so links on the way to it are followed.
+/// The folder to which everything is relative. A user has given it, so links on the way to it are followed.
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
-    // A relative path of one name has an empty parent, which `open` does not take for the working directory.
+    // A relative path with a single component has an empty parent, which `open` does not accept as the working directory.
     let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
     Ok(rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -233,7 +232,7 @@ fn open_root(root: &Path) -> io::Result<OwnedFd> {
 fn open_folder(folder: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(&folder, name, flags, Mode::empty()).map_err(|error| {
-        // Systems differ in what they say of a link here.
+        // Systems return different errors for a link here.
         let stat = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_mode);
         match stat.map(rustix::fs::FileType::from_raw_mode) {
             Ok(rustix::fs::FileType::Symlink) => Unfit::Link.into(),
@@ -247,13 +246,12 @@ fn names(below: &Path) -> io::Result<Vec<OsString>> {
         Component::Normal(name) => Ok(name.to_owned()),
         _ => Err(Unfit::Outside.into()),
     };
-    // `..` is refused and not resolved: what it leads to depends on links that may change before the path is used.
+    // `..` is rejected instead of resolved: its result depends on links that may change before the path is used.
     below.components().map(name).collect()
 }
 
 fn regular(file: File) -> io::Result<File> {
-    // Asked of the handle. The name may stand for something else since it was checked, and what was opened is what is
-    // read.
+    // Checked on the handle: the name may refer to something else since it was checked, but what was opened is what is read.
     let kind: FileType = file.metadata()?.file_type();
     check_regular(kind)?;
     Ok(file)

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-/// Pauses that double up to a limit. Each is shortened at random, by up to a half, so that processes that failed together
-/// do not come back together.
+/// Pauses that double up to a limit. Each is randomly shortened by up to a half, so that processes that failed together do not
+/// retry together.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,13 +30,13 @@ impl Backoff {
         Self { first, longest, failures: 0 }
     }
 
-    /// The pause after one more failure, at least as long as the server asks for.
+    /// The pause after another failure, at least as long as the server asks for.
     pub fn next_pause(&mut self, asked: Option<Duration>) -> Duration {
         let doublings = self.failures.min(31);
         let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let chance = (RandomState::new().hash_one(self.failures) % 1_000) as u32;
-        // Divided first: the longest duration must not overflow.
+        // Divided first, so that the longest duration does not overflow.
         let pause = pause / 2 + (pause / 2_000) * chance;
         asked.map_or(pause, |asked| asked.max(pause))
     }

@@ -1,8 +1,8 @@
-//! Answers of any length, read within bounds.
+//! Reading responses of any length with limits.
 
 use std::io::{self, Read};
 
-/// Why an answer could not be read as a whole.
+/// Why a response could not be read completely.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -12,30 +12,30 @@ pub enum BodyError {
         /// The cause.
         source: io::Error,
     },
-    /// It is longer than what is held in memory.
+    /// It exceeds the limit for memory.
     #[error("the answer has more than {most} bytes")]
     TooLong {
-        /// The bound, in bytes after decompression.
+        /// The limit, in bytes after decompression.
         most: u64,
     },
 }
 
-/// The whole body, however little of it was sent compressed.
+/// The whole body; the limit applies after decompression.
 ///
 /// # Errors
 /// When it cannot be read to its end, or has more than `most` bytes.
 pub fn whole_body(answer: impl Read, most: u64) -> Result<Vec<u8>, BodyError> {
     let mut body = Vec::new();
-    // One byte more, by which a body that is too long differs from one of just that length.
+    // One byte more, to distinguish a body that is too long from one of exactly that length.
     let mut bounded = answer.take(most.saturating_add(1));
     bounded.read_to_end(&mut body).map_err(|source| BodyError::CutOff { source })?;
     if body.len() as u64 > most { Err(BodyError::TooLong { most }) } else { Ok(body) }
 }
 
-/// The first `most` bytes, or what arrives of them: for bodies that only explain a status.
+/// The first `most` bytes, as far as they arrive: for bodies that only explain a status.
 pub fn beginning_of_body(answer: impl Read, most: u64) -> Vec<u8> {
     let mut body = Vec::new();
-    // What was read before an error is kept; whether the request was taken is in the head of the answer.
+    // Data before an error is kept; the head of the response shows whether the request was accepted.
     let _ = answer.take(most).read_to_end(&mut body);
     body
 }

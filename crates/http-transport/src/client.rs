@@ -13,11 +13,11 @@ use crate::{
     tls::{ClientIdentity, Trust},
 };
 
-/// What requests say that they come from.
+/// The `User-Agent` of requests.
 pub const USER_AGENT: &str = concat!("daglight/", env!("CARGO_PKG_VERSION"));
 
-/// A builder for a client that talks to the server of `url`. It follows no redirects, and asks no proxy for a server on
-/// this machine. Timeouts and headers are up to the caller.
+/// A builder for a client that talks to the server of `url`. It follows no redirects, and uses no proxy for a server on this
+/// machine. Timeouts and headers are up to the caller.
 ///
 /// # Errors
 /// When TLS cannot be set up.
@@ -28,39 +28,39 @@ pub fn client_builder(
 ) -> Result<ClientBuilder, TransportError> {
     let builder = ClientBuilder::new()
         .user_agent(USER_AGENT)
-        // Another server must not see the headers, and a POST would mostly arrive there as a GET.
+        // Another server must not see the headers, and a POST would usually be redirected as a GET.
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(trust.client_config(url.scheme(), identity)?);
-    // A proxy that the variables name would look for `localhost` on its own machine.
+    // A proxy from the variables would look for `localhost` on its own machine.
     Ok(if is_loopback(url) { builder.no_proxy() } else { builder })
 }
 
-/// The client of a builder. It must be built, used and dropped outside of asynchronous code: see [`on_own_thread`].
+/// The client of a builder. It must be built, used and dropped outside asynchronous code: see [`on_own_thread`].
 ///
 /// # Errors
 /// When it cannot be built.
 pub fn build(builder: ClientBuilder) -> Result<Client, TransportError> {
-    // The URL may have credentials in it, and the error is shown.
+    // The URL may contain credentials, and the error is shown.
     builder.build().map_err(|error| TransportError::Client { source: error.without_url().into() })
 }
 
-/// Sends a request, and bounds it as a whole: what arrives of its answer must be read within `limit`, too. The timeout of a
-/// client alone begins again with each piece of a body, so that a server that drips is never late.
+/// Sends a request with a total time limit: the response must also be read within `limit`. The timeout of a client alone restarts
+/// with each part of a body, so a server that sends slowly would never time out.
 ///
 /// # Errors
-/// As [`Client::execute`].
+/// Like [`Client::execute`].
 pub fn execute(client: &Client, mut request: Request, limit: Duration) -> reqwest::Result<Response> {
     *request.timeout_mut() = Some(limit);
     client.execute(request)
 }
 
-/// Whether the reading of an answer took too long.
+/// Whether reading a response timed out.
 pub fn took_too_long(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<reqwest::Error>());
     error.kind() == io::ErrorKind::TimedOut || cause.is_some_and(reqwest::Error::is_timeout)
 }
 
-/// Runs `work` on a thread of its own, because a blocking client cannot be built inside a runtime.
+/// Runs `work` on a separate thread, because a blocking client cannot be built inside a runtime.
 ///
 /// # Errors
 /// When the thread cannot be started, or panics.
@@ -74,10 +74,10 @@ pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Tran
     })
 }
 
-/// Whether the server of this URL is on this machine. A name that only begins like an address of it is not.
+/// Whether the server of this URL is on this machine. A name that merely begins like one of its addresses is not.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
-        // An IPv6 address has brackets in a URL, which are no part of it.
+        // An IPv6 address in a URL has brackets, which are not part of it.
         let host = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
     })

@@ -1,21 +1,21 @@
-//! Why a client cannot be made.
+//! Why a client cannot be created.
 
 use std::{error::Error, io, path::PathBuf};
 
-/// The cause of a [`TransportError`], whatever library it comes from.
+/// The cause of a [`TransportError`], from any library.
 type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// A file of certificates or of a key holds none, or could not be read.
+    /// A file of certificates or of a key contains none, or could not be read.
     #[error("cannot read the certificates for TLS")]
     Certificates {
         /// The cause.
         source: Cause,
     },
-    /// What a variable names cannot hold certificates.
+    /// The path in a variable cannot contain certificates.
     #[error("{variable} names {}, which cannot be read for the certificates of TLS", path.display())]
     Variable {
         /// The variable.

@@ -12,10 +12,10 @@ use reqwest::{
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue},
 };
 
-/// Smaller bodies are sent as they are.
+/// The minimum size for compression; smaller bodies are sent unchanged.
 const MIN_BYTES: usize = 16 << 10;
 
-/// The body, compressed fast rather than well: a run waits for what is sent at its end.
+/// The compressed body, optimised for speed rather than size: a run waits for what is sent at its end.
 ///
 /// # Errors
 /// When the encoder fails, for which there is no known reason.
@@ -25,10 +25,10 @@ pub fn gzipped(body: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Whether a server takes compressed requests.
+/// Whether a server supports compressed requests.
 ///
-/// It says so by an `Accept-Encoding` in any of its answers (RFC 9110, 12.5.3). The Hamilton UI never does, and refuses
-/// compressed requests; a gateway in front of it may.
+/// It declares this with an `Accept-Encoding` in any of its responses (RFC 9110, 12.5.3). The Hamilton UI never does, and rejects
+/// compressed requests; a gateway in front of it may support them.
 #[derive(Debug, Default)]
 pub struct GzipOffer(AtomicU8);
 
@@ -36,7 +36,7 @@ const TAKEN: u8 = 1;
 const REFUSED: u8 = 2;
 
 impl GzipOffer {
-    /// The same request with its body compressed, where that is wanted and worth while.
+    /// The same request with its body compressed, if supported and worthwhile.
     pub fn compress(&self, request: &Request) -> Option<Request> {
         // Below that the headers are most of the request.
         let body = request.body()?.as_bytes().filter(|body| body.len() >= MIN_BYTES)?;
@@ -50,16 +50,15 @@ impl GzipOffer {
         Some(request)
     }
 
-    /// Takes note of what an answer says.
+    /// Records what a response declares.
     pub fn learn(&self, answer: &HeaderMap) {
         if answer.get_all(ACCEPT_ENCODING).iter().any(names_gzip) {
-            // Once refused it stays refused: a gateway may offer for all that is behind it, and be wrong for this
-            // one.
+            // After a rejection it stays disabled: a gateway may declare it for all servers behind it, and be wrong about this one.
             let _ = self.0.compare_exchange(0, TAKEN, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Whether this answer refuses a compressed request, of which the server has done nothing. No more are sent then.
+    /// Whether this response rejects a compressed request, without the server having done anything. No more are sent then.
     pub fn is_refused(&self, answer: &Response) -> bool {
         let refused = matches!(answer.status(), StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE);
         if refused {

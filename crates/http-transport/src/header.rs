@@ -2,7 +2,7 @@
 
 use reqwest::header::HeaderValue;
 
-/// A value that does not show in `Debug`; `None` where it has characters that cannot be sent.
+/// A value that is hidden in `Debug`; `None` if it contains characters that cannot be sent.
 pub fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);

@@ -1,4 +1,4 @@
-//! HTTP as the clients of Daglight need it, once for all of them.
+//! HTTP for the clients of Daglight, in one place.
 //!
 //! | module | decides |
 //! |---|---|
@@ -9,10 +9,10 @@
 //! | [`gzipped`], [`GzipOffer`] | compressed requests |
 //! | [`shown_url`] | what of a URL may be shown |
 //!
-//! The HTTP client is that of `reqwest`, in public signatures too, because a client is what its users want. Errors and
-//! the types of TLS stay inside: [`TransportError`] has them as sources.
+//! The HTTP client is that of `reqwest`, even in public signatures, because a client is what users of this crate want. Errors and
+//! TLS types are not exposed: [`TransportError`] has them as sources.
 //!
-//! What is sent, and what an answer means, belongs to `daglight-tracker-client` and `daglight-otel-bridge`.
+//! What is sent, and the interpretation of responses, belongs to `daglight-tracker-client` and `daglight-otel-bridge`.
 
 mod client;
 mod tls;

@@ -1,4 +1,4 @@
-//! What a file of certificates or of a key holds, and what is wrong where it is not what was expected.
+//! The content of a file of certificates or of a key, and what is wrong if it is not as expected.
 
 use rustls::{
     RootCertStore,
@@ -10,17 +10,17 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// Bytes of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
+/// The maximum size of a file of certificates or of a key, 16 MiB: the certificates of all authorities take less than one.
 pub const MAX_CERTIFICATE_BYTES: u64 = 16 << 20;
 
 /// Why a file of certificates or of a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
-    /// It has no bytes.
+    /// It is empty.
     #[error("it is empty")]
     Empty,
-    /// It is not text, as DER is not.
+    /// It is not text; DER files are binary.
     #[error("it is binary, as DER is: expected PEM")]
     Binary,
     /// It has no certificate.
@@ -29,7 +29,7 @@ pub enum PemError {
     /// It has a key where a certificate is expected.
     #[error("it has a private key: expected a certificate")]
     KeyInstead,
-    /// A certificate in it cannot be read as one.
+    /// A certificate in it cannot be parsed.
     #[error("a certificate in it is damaged")]
     DamagedCertificate,
     /// It has no key.
@@ -38,13 +38,13 @@ pub enum PemError {
     /// It has a certificate where a key is expected.
     #[error("it has a certificate: expected a private key")]
     CertificateInstead,
-    /// The key has a passphrase.
+    /// The key is encrypted with a passphrase.
     #[error("its private key is encrypted: expected one without a passphrase")]
     EncryptedKey,
-    /// The key is of a kind that cannot be used, or damaged.
+    /// The type of the key is not supported, or it is damaged.
     #[error("its private key is damaged, or of a kind that is not known")]
     UnusableKey,
-    /// The key is that of another certificate.
+    /// The key belongs to another certificate.
     #[error("the private key belongs to another certificate")]
     Mismatch,
     /// A section is not complete.
@@ -55,7 +55,7 @@ pub enum PemError {
     Damaged,
 }
 
-/// The certificates in a PEM text, of which there is at least one.
+/// The certificates in a PEM text, at least one.
 pub(crate) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let sections = sections(text)?;
     let of_kind = |kind| sections.iter().filter(move |(found, _)| *found == kind);
@@ -90,23 +90,23 @@ pub(crate) fn key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     Ok(key)
 }
 
-/// Checks that a file, which a variable or a setting names, has certificates in PEM.
+/// Checks that a file, named in a variable or a setting, contains PEM certificates.
 ///
 /// # Errors
-/// When it has none, or one that is damaged.
+/// When it contains none, or a damaged one.
 pub fn check_certificates(text: &[u8]) -> Result<(), PemError> {
     certificates(text).map(drop)
 }
 
-/// Checks that a file has a private key in PEM.
+/// Checks that a file contains a PEM private key.
 ///
 /// # Errors
-/// When it has none, or one that cannot be used.
+/// When it contains none, or one that cannot be used.
 pub fn check_key(text: &[u8]) -> Result<(), PemError> {
     key(text).map(drop)
 }
 
-/// A chain of certificates with the key of its first one.
+/// A certificate chain with the key of its first certificate.
 pub(crate) fn pair(
     certificates_pem: &[u8],
     key_pem: &[u8],

@@ -1,18 +1,18 @@
-//! When a server wants to be asked again.
+//! The pause before a retry that a server asks for.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// The longest pause that a server can ask for: nothing waits a day because one header says so.
+/// The maximum pause that a server can ask for: nothing waits a day because of a header.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What `Retry-After` says, in seconds or as a date (RFC 9110, 10.2.3), and no more than [`MAX_RETRY_AFTER`]. `None` where
-/// it is missing or cannot be read. `now` is what dates are compared with.
+/// The value of `Retry-After`, in seconds or as a date (RFC 9110, 10.2.3), limited to [`MAX_RETRY_AFTER`]. `None` if it is missing
+/// or invalid. Dates are relative to `now`.
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let asked = match text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        // A number too large for the type asks for more than the limit all the same.
+        // A number that is too large for the type exceeds the limit anyway.
         true => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
         false => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
     };

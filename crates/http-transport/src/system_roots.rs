@@ -1,4 +1,4 @@
-//! What the variables of the system's certificates name, checked before a TLS library reads it.
+//! Checks the files in the system's certificate variables before a TLS library reads them.
 
 use std::{
     env,
@@ -18,12 +18,12 @@ use crate::{
 const FILE: &str = "SSL_CERT_FILE";
 const FOLDERS: &str = "SSL_CERT_DIR";
 
-/// Checks what `SSL_CERT_FILE` and `SSL_CERT_DIR` name. The library that reads it would wait for a pipe for ever, and take
-/// all memory for a device. Other certificates than the named ones are not trusted instead: who names some means those.
+/// Checks the paths in `SSL_CERT_FILE` and `SSL_CERT_DIR`. The library that reads them would wait forever for a pipe, and use up
+/// all memory for a device. There is no fallback to other certificates: a user who sets these variables means those.
 ///
 /// # Errors
-/// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`], and when `SSL_CERT_FILE` has no certificates,
-/// or is missing while `SSL_CERT_DIR` names no folder either.
+/// When it is not a regular file, or has more than [`MAX_CERTIFICATE_BYTES`], and when `SSL_CERT_FILE` contains no certificates, or
+/// does not exist while `SSL_CERT_DIR` contains no folder either.
 #[expect(
     clippy::disallowed_methods,
     reason = "checks what the TLS library reads from the variables of the process"
@@ -38,7 +38,7 @@ fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), Transp
         check_file(Path::new(file), has_folders)?;
     }
     for folder in env::split_paths(folders.as_deref().unwrap_or(OsStr::new(""))) {
-        // The library passes over what is not a regular file there.
+        // The library skips everything there that is not a regular file.
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| path.is_file()) {
             check_size(&path)?;
@@ -47,8 +47,7 @@ fn check(file: Option<OsString>, folders: Option<OsString>) -> Result<(), Transp
     Ok(())
 }
 
-/// Reads the file once. Of several certificates in it, the library leaves out those that are damaged; a file that is missing
-/// is nothing to it where there are folders.
+/// Reads the file once. The library skips damaged certificates in it, and ignores a missing file if there are folders.
 fn check_file(path: &Path, has_folders: bool) -> Result<(), TransportError> {
     let problem = match read_named(path, MAX_CERTIFICATE_BYTES) {
         Ok(text) => match check_certificates(&text) {
@@ -63,7 +62,7 @@ fn check_file(path: &Path, has_folders: bool) -> Result<(), TransportError> {
     Err(TransportError::Variable { variable: FILE, path: path.to_owned(), source: problem })
 }
 
-/// Checks a file of a folder, of which the library passes over what it cannot read. It reads each of them whole.
+/// Checks a file in a folder, where the library skips unreadable ones. It reads each of them completely.
 fn check_size(path: &Path) -> Result<(), TransportError> {
     let unfit = |source| TransportError::Variable { variable: FOLDERS, path: path.to_owned(), source };
     let bytes = match open_named(path).and_then(|file| file.metadata()) {

@@ -1,4 +1,4 @@
-//! Which servers are trusted, and what a client presents to them.
+//! Which servers are trusted, and the certificate of a client.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -20,18 +20,18 @@ use crate::{
 /// Which servers are trusted.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
-    /// Those that an authority of the system has signed.
+    /// Those with a certificate signed by an authority of the system.
     #[default]
     System,
-    /// Those, and what these authorities have signed.
+    /// Those, and servers with a certificate signed by these authorities.
     SystemAnd(Authorities),
-    /// What these authorities have signed, and nothing else.
+    /// Only servers with a certificate signed by these authorities.
     Only(Authorities),
-    /// Any server: everybody on the way can read and change what is sent.
+    /// Any server: anyone on the network path can read and change what is sent.
     Anyone,
 }
 
-/// Certificates of authorities, of which there is at least one.
+/// Certificates of authorities, at least one.
 #[derive(Clone)]
 pub struct Authorities {
     pem: Vec<u8>,
@@ -42,7 +42,7 @@ impl Authorities {
     /// The certificates in a PEM text.
     ///
     /// # Errors
-    /// When it has none, or one that cannot be read: it would refuse every server, and not say why.
+    /// When it contains none, or an invalid one: that would reject every server, without saying why.
     pub fn from_pem(pem: Vec<u8>) -> Result<Self, TransportError> {
         let certificates = pem::certificates(&pem).map_err(TransportError::certificates)?;
         Ok(Self { pem, certificates })
@@ -51,12 +51,12 @@ impl Authorities {
     /// The certificates in a PEM file.
     ///
     /// # Errors
-    /// When it cannot be read, has more than [`MAX_CERTIFICATE_BYTES`], or as [`Self::from_pem`].
+    /// When it cannot be read, has more than [`MAX_CERTIFICATE_BYTES`], or like [`Self::from_pem`].
     pub fn from_file(path: &Path) -> Result<Self, TransportError> {
         Self::from_pem(read_named(path, MAX_CERTIFICATE_BYTES).map_err(TransportError::certificates)?)
     }
 
-    /// The text that they were read from.
+    /// The text from which they were read.
     pub fn pem(&self) -> &[u8] {
         &self.pem
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// The certificates that a client presents, and the key that belongs to them, both as PEM. `Debug` shows neither.
+/// The certificates of a client with their key, both as PEM. `Debug` shows neither.
 #[derive(Clone)]
 pub struct ClientIdentity {
     certificates: Vec<u8>,
@@ -89,10 +89,10 @@ impl ClientIdentity {
         Self { certificates, key }
     }
 
-    /// Checks that the key is that of the certificates.
+    /// Checks that the key belongs to the certificates.
     ///
     /// # Errors
-    /// When one of the texts is not what it should be, or they do not belong together.
+    /// When one of the texts is invalid, or they do not belong together.
     pub fn check(&self) -> Result<(), PemError> {
         pem::pair(&self.certificates, &self.key).map(drop)
     }
@@ -115,13 +115,13 @@ impl fmt::Debug for ClientIdentity {
 }
 
 impl Trust {
-    /// The TLS of a client for URLs of this scheme.
+    /// The TLS configuration of a client for URLs with this scheme.
     pub(crate) fn client_config(
         &self,
         scheme: &str,
         identity: Option<&ClientIdentity>,
     ) -> Result<ClientConfig, TransportError> {
-        // Left alone, the client would look for a provider that the process has installed, and panic where it has none.
+        // By default, the client would look for a provider that the process has installed, and panic without one.
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -130,17 +130,16 @@ impl Trust {
             check_system_roots()?;
         }
         let builder = match self {
-            // Reading the system's certificates takes longer than all else at a start, so plain HTTP does without.
+            // Reading the system's certificates takes longer than everything else at startup, so it is skipped for plain HTTP.
             _ if scheme != "https" => builder.with_root_certificates(RootCertStore::empty()),
             Self::System => builder.with_platform_verifier().map_err(TransportError::tls)?,
-            // Added and not in place of the system's: a company's own authority signs its server, and a public one
-            // everything else.
+            // In addition to those of the system: a company's own authority signs its server, and a public one everything else.
             Self::SystemAnd(more) => {
                 let verifier = Verifier::new_with_extra_roots(more.certificates.iter().cloned(), provider);
                 let verifier = Arc::new(verifier.map_err(TransportError::tls)?);
                 builder.dangerous().with_custom_certificate_verifier(verifier)
             }
-            // As OpenTelemetry defines its variable: the file names whom to trust, and nobody else.
+            // As OpenTelemetry defines its variable: only the authorities in the file are trusted.
             Self::Only(authorities) => builder.with_root_certificates(authorities.roots()?),
             Self::Anyone => {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
@@ -153,7 +152,7 @@ impl Trust {
     }
 }
 
-/// Takes every certificate.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,10 +1,10 @@
-//! URLs that can be shown.
+//! URLs in a form that is safe to show.
 
 use daglight_capture_policy::without_credentials;
 use reqwest::Url;
 
-/// The URL without its user and password, and without other credentials that can be recognised, such as `?token=..`. It
-/// may be a text that is not a URL: then too much is left out rather than too little.
+/// The URL without its user and password, and without other recognisable credentials, such as `?token=..`. If the text is not a
+/// valid URL, too much is left out rather than too little.
 ///
 /// ```
 /// use daglight_http_transport::shown_url;
@@ -12,11 +12,11 @@ use reqwest::Url;
 /// assert_eq!(shown_url("https://me:hunter2@host/path?token=abc"), "https://host/path?token=[redacted]");
 /// ```
 pub fn shown_url(url: &str) -> String {
-    // Without a scheme, as in `me:hunter2@host:4318`, all in front of the host may be a credential.
-    // Further behind, as in `?next=https://host`, is another URL.
+    // Without a scheme, as in `me:hunter2@host:4318`, everything before the host may be a credential. A scheme further on, as in
+    // `?next=https://host`, belongs to another URL.
     let start = url.find("://").filter(|scheme| is_scheme(&url[..*scheme])).map_or(0, |scheme| scheme + 3);
     let rest = &url[start..];
-    // A password with a slash in it makes a text that is not a URL, in which an "@" may stand anywhere.
+    // A password with a slash makes the text an invalid URL, in which an "@" may be anywhere.
     let end = match Url::parse(url) {
         Ok(_) if start > 0 => rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()),
         _ => rest.len(),
@@ -47,7 +47,7 @@ mod tests {
         check("https://host/a@b?c=@d", "https://host/a@b?c=@d");
         check("https://token@host", "https://host");
         check("https://me:a@b@host/", "https://host/");
-        // A URL as well: what a parser adds to it is not needed.
+        // This is a URL as well: what a parser adds to it is not needed.
         check("https:me:hunter2@host/?next=http://other", "host/?next=http://other");
         check("https:me:hun'ter2@host/?next=http://other", "host/?next=http://other");
         check("me:hunter2@host/?next=http://other", "host/?next=http://other");

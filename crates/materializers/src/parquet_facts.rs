@@ -198,7 +198,7 @@ impl Column {
             }
             let missing = groups.missing(index);
             self.add_missing(missing);
-            // A row group of nulls has no bounds, and takes none away.
+            // A row group with only nulls has no bounds, and does not affect those of others.
             if missing == Some(rows) {
                 continue;
             }
@@ -249,7 +249,7 @@ impl Groups {
         };
         let converter =
             StatisticsConverter::try_new(name, schema, file.file_metadata().schema_descr()).ok()?;
-        // What a writer leaves out is not known.
+        // A count that a writer left out is unknown.
         let converter = converter.with_missing_null_counts_as_zero(false);
         let groups = file.row_groups();
         Some(Self {
@@ -264,13 +264,13 @@ impl Groups {
         self.nulls.is_valid(group).then(|| self.nulls.value(group))
     }
 
-    /// The bounds in the type of the table, which may be a wider one than that of the file.
+    /// The bounds in the type of the table, which may be wider than that of the file.
     fn bounds(&self, group: usize, data_type: &DataType) -> Option<(ScalarValue, ScalarValue)> {
         let in_table = |values: &ArrayRef| {
             let value =
                 ScalarValue::try_from_array(values, group).ok().filter(|value| !is_no_bound(value))?;
             let cast = value.cast_to(data_type).ok()?;
-            // There and back: a bound that does not fit into the table's type would be another value there.
+            // Converted back for comparison: a bound that does not fit the table's type would become another value.
             (cast.cast_to(&value.data_type()).ok()? == value).then_some(cast)
         };
         let (min, max) = (in_table(&self.mins)?, in_table(&self.maxes)?);
@@ -278,7 +278,7 @@ impl Groups {
     }
 }
 
-/// Durations out of the integers that they were read as; other values as they are.
+/// Converts integers to durations, as which they were written; other values are unchanged.
 fn of_type(values: ArrayRef, data_type: &DataType) -> Option<ArrayRef> {
     match data_type {
         DataType::Duration(_) => cast(&values, data_type).ok(),
@@ -286,20 +286,20 @@ fn of_type(values: ArrayRef, data_type: &DataType) -> Option<ArrayRef> {
     }
 }
 
-/// Whether the bounds are values of the column: not cut, and in the order that the type has. Writers of old files compared
-/// bytes and unsigned integers as if they had a sign.
+/// Whether the bounds are values of the column: not truncated, and in the order of the type. Writers of old files compared bytes
+/// and unsigned integers as signed.
 fn is_exact(statistics: &Statistics, data_type: &DataType) -> bool {
     let is_bytes =
         matches!(statistics.physical_type(), PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY);
     let is_deprecated = statistics.is_min_max_deprecated();
     match is_bytes {
-        // Only bytes can be cut, and not every writer says that it has not cut numbers.
+        // Only bytes can be truncated, and not every writer marks numbers as exact.
         true => !is_deprecated && statistics.min_is_exact() && statistics.max_is_exact(),
         false => !(is_deprecated && data_type.is_unsigned_integer()),
     }
 }
 
-/// NaN has no place in the order, so that bounds with it say nothing.
+/// NaN has no place in the order, so bounds that contain it prove nothing.
 fn is_no_bound(value: &ScalarValue) -> bool {
     match value {
         ScalarValue::Float16(Some(value)) => value.is_nan(),
@@ -328,7 +328,7 @@ mod tests {
 
     use super::*;
 
-    /// A file with a row group for each batch.
+    /// A file with one row group per batch.
     fn file(batches: &[RecordBatch]) -> ParquetMetaData {
         let mut written = tempfile::tempfile().unwrap();
         let mut writer = ArrowWriter::try_new(&mut written, batches[0].schema(), None).unwrap();
@@ -349,7 +349,7 @@ mod tests {
         batch(Arc::new(Int64Array::from_iter_values(from..=to)))
     }
 
-    /// The same file with other statistics of the column in one of its row groups.
+    /// The same file with other statistics for the column in one of its row groups.
     fn with_statistics(
         file: &ParquetMetaData,
         group: usize,
@@ -400,7 +400,7 @@ mod tests {
         let without = with_statistics(&whole, 1, None);
         check(DataType::Int64, std::slice::from_ref(&without), None, None);
         assert_eq!(facts(DataType::Int64, std::slice::from_ref(&without)).0, 2000);
-        // Nor has it in another file of the table.
+        // The same if it has none in another file of the table.
         check(DataType::Int64, &[without, whole.clone()], None, None);
         check(DataType::Int64, &[whole.clone(), file(&[integers(-5, 3)])], Some(0), Some((-5, 2000)));
     }

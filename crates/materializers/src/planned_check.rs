@@ -1,4 +1,4 @@
-//! A check as it is computed over the batches of a node.
+//! A check in the form in which it is evaluated on the batches of a node.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub enum CheckPlanError {
         /// The columns of the node.
         columns: Vec<String>,
     },
-    /// A freshness of something else.
+    /// A freshness check on something that is not a time.
     #[error("a freshness needs a date or a timestamp, but the column {column:?} is of the type {data_type}")]
     NotATime {
         /// The column.
@@ -53,19 +53,19 @@ pub enum CheckPlanError {
         /// Its type.
         data_type: DataType,
     },
-    /// A condition with a value that is neither true nor false.
+    /// A condition whose value is not a boolean.
     #[error("a condition is true or false, but this one is of the type {data_type}")]
     NotACondition {
         /// Its type.
         data_type: DataType,
     },
-    /// A condition about more than a row.
+    /// A condition that depends on more than one row.
     #[error("a condition applies to one row and cannot contain an aggregate, a window function or a query")]
     NotOfOneRow,
-    /// DataFusion does not plan the condition.
+    /// DataFusion cannot plan the condition.
     #[error("the condition cannot be planned{}", did_you_mean(*nearest))]
     Condition {
-        /// The rule with the most similar name, as it is written.
+        /// The rule with the most similar name, in its syntax.
         nearest: Option<&'static str>,
         /// Why.
         #[source]
@@ -83,7 +83,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map(|rule| format!("; did you mean `{rule}`?")).unwrap_or_default()
 }
 
-/// How many columns are named in an error.
+/// How many columns an error names.
 const NAMED_COLUMNS: usize = 20;
 
 fn of_columns(columns: &[String]) -> String {
@@ -96,7 +96,7 @@ fn of_columns(columns: &[String]) -> String {
     }
 }
 
-/// What is computed for a check.
+/// The plan of a check.
 #[derive(Debug, Clone)]
 pub(crate) enum PlannedCheck {
     Rows,
@@ -107,7 +107,7 @@ pub(crate) enum PlannedCheck {
 }
 
 impl DataCheck {
-    /// Finds out whether the check fits the columns of a node.
+    /// Checks whether the check matches the columns of a node.
     ///
     /// # Errors
     /// When it does not.
@@ -115,7 +115,7 @@ impl DataCheck {
         self.plan(session, schema, 0).map(|_| ())
     }
 
-    /// The columns that the check reads, where it fits the schema.
+    /// The columns that the check reads, if it matches the schema.
     pub(crate) fn columns_read(&self, session: &SessionState, schema: &Schema) -> Vec<String> {
         if self.rule != CheckRule::Condition {
             return self.columns().to_vec();
@@ -124,7 +124,7 @@ impl DataCheck {
         condition.column_refs().into_iter().map(|column| column.name.clone()).collect()
     }
 
-    /// Plans the check for rows with these columns. It may hold keys of so many bytes.
+    /// Plans the check for rows with these columns. It may hold keys with this many bytes.
     pub(crate) fn plan(
         &self,
         session: &SessionState,
@@ -202,7 +202,8 @@ impl DataCheck {
     }
 }
 
-/// The condition as the optimizer makes it: functions such as `coalesce` and `now` are not evaluated, but replaced by others.
+/// The condition after simplification by the optimizer: functions such as `coalesce` and `now` cannot be evaluated, and are
+/// replaced.
 fn simplified(session: &SessionState, condition: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
     let context = SimplifyContext::builder()
         .with_schema(Arc::new(schema.clone()))
@@ -230,7 +231,7 @@ fn column_of(schema: &Schema, index: usize) -> (String, DataType) {
     (field.name().clone(), field.data_type().clone())
 }
 
-/// What a check has seen of the rows of a partition.
+/// The state of a check for the rows of a partition.
 #[derive(Debug)]
 pub(crate) enum Seen {
     Rows,
@@ -250,7 +251,7 @@ pub(crate) enum Seen {
         failing: u64,
         unknown: u64,
     },
-    /// It could not be computed, for a reason in which values may stand.
+    /// It could not be computed, for a reason that may contain values.
     Failed(String),
 }
 
@@ -272,7 +273,7 @@ impl Seen {
         }
     }
 
-    /// Looks at a batch.
+    /// Evaluates the check on a batch.
     pub(crate) fn update(&mut self, planned: &PlannedCheck, batch: &RecordBatch) {
         if let Err(error) = self.look(planned, batch) {
             *self = Self::Failed(error.strip_backtrace());
@@ -284,7 +285,7 @@ impl Seen {
             (Self::Unique { converter: Some(converter), keys: keys @ Some(_), repeated }, planned) => {
                 let PlannedCheck::Unique { columns, .. } = planned else { return Ok(()) };
                 if !add_keys(converter, keys, repeated, columns, batch)? {
-                    // What was found twice so far stays true; more is not known.
+                    // Duplicates found so far remain valid; more are unknown.
                     *keys = None;
                 }
             }
@@ -310,7 +311,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Adds what was seen of another partition.
+    /// Merges the state of another partition.
     pub(crate) fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Failed(_), _) => {}
@@ -339,14 +340,14 @@ impl Seen {
     }
 }
 
-/// Where one of the columns is null.
+/// The rows in which any of the columns is null.
 fn nulls(columns: &[usize], batch: &RecordBatch) -> Option<NullBuffer> {
-    // Logical ones: the null values of a dictionary are in its values.
+    // Logical nulls: those of a dictionary are in its values.
     let nulls = columns.iter().map(|column| batch.column(*column).logical_nulls());
     nulls.reduce(|a, b| NullBuffer::union(a.as_ref(), b.as_ref())).flatten()
 }
 
-/// The column with 0.0 for -0.0: they are one value for `DISTINCT` and `GROUP BY`, and two for what makes keys of them.
+/// The column with -0.0 replaced by 0.0: they are equal for `DISTINCT` and `GROUP BY`, but different as keys.
 fn with_one_zero(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float32 => {
@@ -359,7 +360,7 @@ fn with_one_zero(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// False where there is no room for all of them.
+/// Returns false if there is no room for all of them.
 fn add_keys(
     converter: &RowConverter,
     keys: &mut Option<Keys>,
@@ -372,7 +373,7 @@ fn add_keys(
     let rows = converter.convert_columns(&values)?;
     let nulls = nulls(columns, batch);
     for (index, row) in rows.iter().enumerate() {
-        // Null is not equal to null, as in the unique constraints of SQL.
+        // Null is not equal to null, as in SQL's unique constraints.
         if nulls.as_ref().is_some_and(|nulls| nulls.is_null(index)) {
             continue;
         }

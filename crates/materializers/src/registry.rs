@@ -1,4 +1,4 @@
-//! The semantic registry: what is said of outputs, and expected of them.
+//! The semantic registry: descriptions of outputs, and expectations about them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,31 +14,31 @@ use crate::{
     written::Written,
 };
 
-/// The tag of an output's node that says how the output is kept: [`Materialization::name`].
+/// The tag of an output's node with the way in which the output is kept: [`Materialization::name`].
 pub const MATERIALIZATION_TAG: &str = "materialization";
 
-/// The outputs that are expected, by external name. One without entries is not declared, and expects nothing.
+/// The expected outputs, by external name. A registry without entries counts as not declared, and expects nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Registry {
     entries: BTreeMap<String, Entry>,
 }
 
-/// What the registry says of an output.
+/// The registry's entry for an output.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
     /// Who is responsible for it.
     pub owner: Option<String>,
-    /// What it is.
+    /// Its description.
     pub description: Option<String>,
     /// Labels.
     pub tags: BTreeMap<String, String>,
-    /// The columns that it must have. None: any will do.
+    /// The columns that it must have. Empty: any columns are accepted.
     pub columns: BTreeMap<String, ColumnType>,
-    /// The DAG that produces it. `None`: every run is expected to.
+    /// The DAG that produces it. `None`: every run must produce it.
     pub dag: Option<String>,
 }
 
-/// A type in the registry that is not known.
+/// An invalid type in the registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("outputs.{output:?}: the type of the column {column:?}")]
 pub struct RegistryError {
@@ -46,27 +46,27 @@ pub struct RegistryError {
     pub output: String,
     /// The column.
     pub column: String,
-    /// What is wrong with its type.
+    /// The problem with its type.
     #[source]
     pub source: UnknownType,
 }
 
 impl Registry {
-    /// The registry of a configuration.
+    /// Creates the registry from a configuration.
     ///
     /// # Errors
-    /// When the type of a column is not known.
+    /// When the type of a column is invalid.
     pub fn new(settings: &BTreeMap<String, OutputSettings>) -> Result<Self, RegistryError> {
         let entries = settings.iter().map(|(name, output)| Ok((name.clone(), Entry::new(name, output)?)));
         Ok(Self { entries: entries.collect::<Result<_, _>>()? })
     }
 
-    /// Whether anything is expected at all.
+    /// Whether there are any expectations.
     pub fn is_declared(&self) -> bool {
         !self.entries.is_empty()
     }
 
-    /// What is said of the output of that name.
+    /// The entry for the output with that name.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
@@ -78,20 +78,20 @@ impl Registry {
             tags.extend(entry.tags.clone());
             tags.extend(entry.owner.iter().map(|owner| ("owner".to_owned(), owner.clone())));
         }
-        // After those of the registry, which must not say otherwise than what happened.
+        // After those of the registry, which must not contradict the facts.
         tags.insert(MATERIALIZATION_TAG.to_owned(), materialization.name().to_owned());
         tags.insert("materialized_name".to_owned(), name.to_owned());
         tags
     }
 
-    /// Compares what a run of a DAG has produced with what is expected, by name. `complete` says that it has produced
-    /// all that it will.
+    /// Compares what a run of a DAG has produced with the expectations, by name. `complete` is whether it has produced everything
+    /// that it will.
     pub fn check(&self, dag: &str, produced: &[Produced], complete: bool) -> Vec<Finding> {
         if !self.is_declared() {
             return Vec::new();
         }
         let mut findings: Vec<Finding> = Vec::new();
-        // The findings so far by the name of the output, which may be made many times.
+        // The findings so far by output name, because an output may be written several times.
         let mut of_name: HashMap<&str, Vec<Finding>> = HashMap::new();
         for Produced { written, for_others } in produced {
             let finding = match self.entry(&written.name) {
@@ -108,7 +108,7 @@ impl Registry {
                 findings.push(finding);
             }
         }
-        // Only of a run that came to its end: one that failed has not made what it would have.
+        // Only for a complete run: one that failed has not produced everything.
         let missing = self.entries.iter().filter(|(name, entry)| {
             complete
                 && entry.dag.as_deref().is_none_or(|of| of == dag)
@@ -135,16 +135,16 @@ impl Entry {
     }
 }
 
-/// An output of a run, as it is compared with the registry.
+/// An output of a run, for comparison with the registry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Produced {
     /// The output.
     pub written: Written,
-    /// Whether it is there for others than the run's own nodes. Only those must be in the registry.
+    /// Whether it is also available to others than the run's own nodes. Only those must be in the registry.
     pub for_others: bool,
 }
 
-/// Something that is not as the registry says.
+/// A deviation from the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
@@ -159,7 +159,7 @@ pub enum Finding {
     Drifted {
         /// The output.
         name: String,
-        /// What has changed, sorted by column.
+        /// The differences, sorted by column.
         columns: Vec<ColumnDrift>,
     },
     /// An entry without an output.
@@ -192,9 +192,9 @@ impl fmt::Display for Finding {
 pub struct ColumnDrift {
     /// The column.
     pub column: String,
-    /// The expected type; `None` where the registry does not know the column.
+    /// The expected type; `None` if the registry does not have the column.
     pub expected: Option<String>,
-    /// The type that it has; `None` where it is missing.
+    /// The actual type; `None` if the column is missing.
     pub found: Option<String>,
 }
 
@@ -210,7 +210,7 @@ impl fmt::Display for ColumnDrift {
 }
 
 fn drift(entry: &Entry, schema: &SchemaRef) -> Option<Vec<ColumnDrift>> {
-    // An entry without columns says who owns an output, and nothing of its shape.
+    // An entry without columns has an owner, but no expectations about the shape of the output.
     if entry.columns.is_empty() {
         return None;
     }

@@ -1,11 +1,11 @@
-//! What makes two schemas the same.
+//! Comparing schemas.
 
 use std::fmt::Write as _;
 
 use arrow::datatypes::Schema;
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of names, types and nullability in order, the first 16 hexadecimal characters. Metadata do not count.
+/// The first 16 hexadecimal characters of the SHA-256 over names, types and nullability in order. Metadata is ignored.
 pub fn schema_hash(schema: &Schema) -> String {
     let mut hasher = Sha256::new();
     for field in schema.fields() {

@@ -1,4 +1,4 @@
-//! What is known of a table without reading its rows.
+//! Facts about a table that are available without reading its rows.
 
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -21,26 +21,26 @@ use crate::{
     stored_files::{StoredFiles, file_scan},
 };
 
-/// A table as its provider and its files' metadata describe it.
+/// A table according to its provider and the metadata of its files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceFacts {
     /// The columns.
     pub schema: SchemaRef,
-    /// Where its files lie, each with its pattern if it has one.
+    /// The locations of its files, each with its pattern, if any.
     pub locations: Vec<String>,
     /// The same without patterns: files and folders.
     pub places: Vec<String>,
-    /// The files that a scan of the whole table reads, where it is a table of files.
+    /// The files that a scan of the whole table reads, if it is a table of files.
     pub files: Option<StoredFiles>,
-    /// Its rows, where the files say so.
+    /// The number of its rows, if the files contain it.
     pub rows: Option<u64>,
-    /// What is proven of each column by the metadata of all files, in the order of the schema. Empty where nothing is.
+    /// What the metadata of all files proves about each column, in schema order. Empty if nothing is proven.
     pub columns: Vec<ColumnFacts>,
-    /// Why the metadata of its files were not read, where that is why rows and columns are not known.
+    /// Why the metadata of its files was not read, if rows and columns are unknown for that reason.
     pub unread: Option<Unread>,
 }
 
-/// Asks the provider of a registered table. Reads metadata of files, and no rows.
+/// Asks the provider of a registered table. Reads metadata of files, but no rows.
 ///
 /// # Errors
 /// When there is no such table, or its provider cannot plan a scan.
@@ -51,9 +51,9 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
     let locations: Vec<String> = urls.iter().map(location).collect();
     let places: Vec<String> = urls.iter().map(ToString::to_string).collect();
     let state = session.state();
-    // Planned and not executed: DataFusion collects the statistics that it has while it plans.
+    // Planned but not executed: DataFusion collects its statistics during planning.
     let scan = provider.scan(&state, None, &[], None).await?;
-    // Those of the scan and not those of the folder: pattern, ending, hidden files and subfolders decide what is read.
+    // From the scan instead of the folder: pattern, extension, hidden files and subfolders affect what is read.
     let files = listing.map(|_| StoredFiles::read_by(scan.as_ref()));
     let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new())?;
     let rows = exact(&statistics.num_rows).map(|rows| rows as u64);
@@ -79,7 +79,7 @@ pub async fn source_facts(session: &SessionContext, table: &str) -> Result<Sourc
     Ok(SourceFacts { schema, locations, places, files, rows, columns, unread: None })
 }
 
-/// Where a table's files lie, with the pattern that they are chosen by, which is not part of the URL.
+/// The location of a table's files, with their pattern, which is not part of the URL.
 fn location(url: &ListingTableUrl) -> String {
     let pattern = url.get_glob().as_ref().map_or("", |glob| glob.as_str());
     format!("{url}{pattern}")
@@ -113,7 +113,7 @@ mod tests {
 
     const FILES: usize = 20;
 
-    /// A table of several files, whose footers the session remembers.
+    /// A table with several files, whose footers the session has cached.
     async fn table() -> (tempfile::TempDir, SessionContext) {
         let dir = tempfile::tempdir().unwrap();
         let session = SessionContext::new();
@@ -128,7 +128,7 @@ mod tests {
         (dir, session)
     }
 
-    /// What a query finds in a table of files each of which has one row, its own name, is which files it reads.
+    /// Every file has one row, its own name, so the result of a query shows which files it reads.
     async fn check_files(session: &SessionContext, dir: &std::path::Path, table: &str, case: &str) -> usize {
         let query = session.sql(&format!("SELECT name FROM {table}")).await.unwrap();
         let rows = query.collect().await.unwrap();
@@ -227,7 +227,7 @@ mod tests {
                 session.sql(&create).await.unwrap();
                 files += check_files(&session, dir.path(), &format!("t{number}"), &case).await;
             }
-            // The ending of the format leaves out what has another one.
+            // The extension of the format excludes files with another one.
             for (table, place, ending) in
                 [("all", "", ".csv"), ("part", "sub/", ".csv"), ("texts", "", ".txt"), ("any", "sub/", "")]
             {

@@ -1,4 +1,4 @@
-//! The files that an output has at its location.
+//! The existing files at the location of an output.
 
 use std::collections::BTreeMap;
 
@@ -29,10 +29,10 @@ struct File {
 }
 
 impl StoredFiles {
-    /// Lists a file, a pattern, or a folder with all that is below it. Where nothing is there, the list is empty.
+    /// Lists a file, a pattern, or a folder with everything below it. Empty if nothing exists there.
     ///
     /// # Errors
-    /// When the location is not a path or URL, the session does not know its object store, or that does not answer.
+    /// When the location is not a path or URL, the session does not know its object store, or the store does not respond.
     pub async fn at(session: &SessionContext, location: &str) -> Result<Self> {
         let url = ListingTableUrl::parse(location)?;
         let store = session.runtime_env().object_store(url.object_store())?;
@@ -47,8 +47,8 @@ impl StoredFiles {
         Ok(Self::of(listed.into_iter().filter(|file| url.contains(&file.location, false))))
     }
 
-    /// The files that a planned scan reads, each once: as the engine has listed them, by the pattern of the location, the
-    /// ending of the format, and its rules for hidden files and subfolders.
+    /// The files that a planned scan reads, each once: as the engine has listed them, using the pattern of the location, the
+    /// extension of the format, and its rules for hidden files and subfolders.
     pub(crate) fn read_by(scan: &dyn ExecutionPlan) -> Self {
         let files =
             file_scan(scan).into_iter().flat_map(|scan| scan.file_groups.iter().flat_map(FileGroup::iter));
@@ -61,24 +61,24 @@ impl StoredFiles {
         Self { files: files.into_iter().map(entry).collect() }
     }
 
-    /// How many there are.
+    /// The number of files.
     pub fn count(&self) -> u64 {
         self.files.len() as u64
     }
 
-    /// Their size together.
+    /// Their total size.
     pub fn bytes(&self) -> u64 {
         self.files.values().map(|file| file.bytes).sum()
     }
 
-    /// Those that were not there, or not as they are now, when `earlier` was listed.
+    /// Those that did not exist, or differed, when `earlier` was listed.
     #[must_use]
     pub fn since(mut self, earlier: &Self) -> Self {
         self.files.retain(|path, file| earlier.files.get(path) != Some(file));
         self
     }
 
-    /// Those whose path says yes.
+    /// Those for whose path `keep` returns true.
     #[must_use]
     pub(crate) fn filter(mut self, keep: impl Fn(&Path) -> bool) -> Self {
         self.files.retain(|path, _| keep(path));
@@ -90,7 +90,7 @@ impl StoredFiles {
     }
 }
 
-/// What a plan reads of files, where it is the scan of a table of files.
+/// The file scan of a plan, if it is the scan of a table of files.
 pub(crate) fn file_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
     scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
 }

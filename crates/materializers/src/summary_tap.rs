@@ -1,4 +1,4 @@
-//! The tap that summarises the data of a query while they pass.
+//! The tap that summarises the data of a query in passing.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use daglight_plan_diagnostics::{DataTap, PartitionTap};
 #[derive(Clone)]
 pub struct SummaryTap {
     options: SummaryOptions,
-    /// What each partition begins with: clones share the memory for values.
+    /// The initial state of each partition: clones share the memory for values.
     empty: Arc<OnceLock<Summarizer>>,
     merged: Arc<Mutex<Merged>>,
     nanoseconds: Arc<AtomicU64>,
@@ -32,18 +32,18 @@ struct Merged {
 }
 
 impl SummaryTap {
-    /// A tap that has seen nothing.
+    /// A tap that has not seen any rows.
     pub fn new(options: SummaryOptions) -> Self {
         Self { options, empty: Arc::default(), merged: Arc::default(), nanoseconds: Arc::default() }
     }
 
-    /// The time that summarising took so far, summed over the threads that did it.
+    /// The time spent on summarising so far, summed over threads.
     pub fn time_taken(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
-    /// The summary of all partitions that have ended, and nothing once it was taken. `None` where no partition was
-    /// opened, or a panic has lost rows: a summary of the others would be a wrong one.
+    /// The summary of all partitions that have ended; empty if already taken. `None` if no partition was opened, or if a panic has
+    /// lost rows: a summary of the rest would be wrong.
     pub fn take(&self) -> Option<DataSummary> {
         let started = Instant::now();
         let merged = std::mem::take(&mut *self.merged.lock().unwrap_or_else(PoisonError::into_inner));
@@ -62,8 +62,7 @@ impl fmt::Debug for SummaryTap {
 
 impl DataTap for SummaryTap {
     fn open(&self, schema: &SchemaRef, _partition: usize) -> Box<dyn PartitionTap> {
-        // Made once and cloned for each partition: with hundreds of columns, making it is what a short query would
-        // wait for.
+        // Created once and cloned for each partition: with hundreds of columns, creating it would delay a short query noticeably.
         let empty = self.empty.get_or_init(|| Summarizer::new(schema, self.options.clone()));
         Box::new(Partition {
             summarizer: Some(empty.clone()),
@@ -87,7 +86,7 @@ fn add(nanoseconds: &AtomicU64, time: Duration) {
 
 impl PartitionTap for Partition {
     fn batch(&mut self, batch: &RecordBatch) {
-        // It is put back only where nothing has panicked in it.
+        // It is put back only if nothing in it has panicked.
         let Some(mut summarizer) = self.summarizer.take() else { return };
         let started = Instant::now();
         summarizer.update(batch);
@@ -100,16 +99,16 @@ impl Drop for Partition {
     fn drop(&mut self) {
         let started = Instant::now();
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
-        // Set first and taken back at the end, so that it stays where something here panics.
+        // Set first and reset at the end, so that it stays set if something here panics.
         let was_incomplete = std::mem::replace(&mut merged.is_incomplete, true);
         let Some(own) = self.summarizer.take() else { return };
         match &mut merged.summarizer {
             Some(merged) => merged.merge(own),
             None => merged.summarizer = Some(own),
         }
-        // Not reached where merging panics.
+        // Not reached if merging panics.
         merged.is_incomplete = was_incomplete;
-        // Added once a partition and not once a batch: all threads would write to the same counter, some thousand
+        // Added once per partition instead of once per batch: otherwise all threads would write to the same counter thousands of
         // times a second.
         add(&self.nanoseconds, self.taken + started.elapsed());
     }

@@ -1,4 +1,4 @@
-//! What an output says it has written.
+//! The description of a written output.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, Utc};
@@ -12,10 +12,10 @@ use datafusion::{
 
 use crate::stored_files::StoredFiles;
 
-/// An output that exists now.
+/// An existing output.
 ///
-/// One that is written by other means than an [`Output`](crate::Output) starts from [`Written::new`], and says what else
-/// is known: `Written::new("risk", Materialization::Table, schema).with_rows(12)`.
+/// An output that is written by other means than an [`Output`](crate::Output) starts with [`Written::new`], and adds what else is
+/// known: `Written::new("risk", Materialization::Table, schema).with_rows(12)`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Written {
@@ -23,24 +23,24 @@ pub struct Written {
     pub name: String,
     /// How it is kept.
     pub materialization: Materialization,
-    /// The path or URL of its files, as it was given.
+    /// The path or URL of its files, as given.
     pub location: Option<String>,
     /// Rows written; `None` for a view.
     pub rows: Option<u64>,
-    /// Bytes written: of files, or in memory. `None` where nobody says.
+    /// Bytes written: to files, or in memory. `None` if unknown.
     pub bytes: Option<u64>,
     /// How many files were written.
     pub file_count: Option<u64>,
     /// The columns.
     pub schema: SchemaRef,
-    /// What makes the rows of a parameter table the same: [`ParamTable`](crate::ParamTable) says how.
+    /// The signature of a parameter table: see [`ParamTable`](crate::ParamTable).
     pub signature: Option<String>,
     /// When it was complete.
     pub written_at: DateTime<Utc>,
 }
 
 impl Written {
-    /// Written just now, with nothing known but the columns.
+    /// Written just now; only the columns are known.
     #[expect(clippy::disallowed_methods, reason = "an output has the time at which it was complete")]
     pub fn new(name: impl Into<String>, materialization: Materialization, schema: SchemaRef) -> Self {
         Self {
@@ -56,35 +56,35 @@ impl Written {
         }
     }
 
-    /// Kept in another way than was found out.
+    /// Sets another way in which it is kept.
     #[must_use]
     pub fn kept_as(mut self, materialization: Materialization) -> Self {
         self.materialization = materialization;
         self
     }
 
-    /// With the path or URL of its files.
+    /// Sets the path or URL of its files.
     #[must_use]
     pub fn with_location(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
         self
     }
 
-    /// With the number of rows written.
+    /// Sets the number of rows written.
     #[must_use]
     pub fn with_rows(mut self, rows: u64) -> Self {
         self.rows = Some(rows);
         self
     }
 
-    /// With the bytes written.
+    /// Sets the number of bytes written.
     #[must_use]
     pub fn with_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
     }
 
-    /// With the files that hold it.
+    /// Sets the files that contain it.
     #[must_use]
     pub fn with_files(mut self, files: &StoredFiles) -> Self {
         self.bytes = Some(files.bytes());
@@ -92,8 +92,8 @@ impl Written {
         self
     }
 
-    /// A registered table as it is kept: in memory with the rows and bytes that are there, or at the location of its
-    /// files, of which only the format is looked at.
+    /// A registered table: either in memory, with its rows and bytes, or at the location of its files, of which only the format is
+    /// inspected.
     ///
     /// # Errors
     /// When there is no such table.
@@ -122,8 +122,8 @@ impl Written {
     }
 }
 
-/// What batches take of memory. Buffers that they share count once: a join may return thousands of batches whose columns are
-/// slices of one buffer.
+/// The memory used by batches. Shared buffers count once: a join may return thousands of batches whose columns are slices of one
+/// buffer.
 pub fn memory_bytes<'b>(batches: impl IntoIterator<Item = &'b RecordBatch>) -> u64 {
     let mut memory = RecordBatchMemoryCounter::new();
     for batch in batches {

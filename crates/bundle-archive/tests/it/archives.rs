@@ -36,7 +36,7 @@ impl Scratch {
         self.out.path().join(name)
     }
 
-    /// A bundle with a secret in every place where SQL is.
+    /// A bundle with a secret in every place with SQL.
     fn bundle(&self) -> Bundle {
         let run_id = RunId::new();
         let bundle = Bundle::create(self.out.path(), run_id).unwrap();
@@ -92,7 +92,7 @@ impl Scratch {
         bundle
     }
 
-    /// Unpacks into a folder of its own.
+    /// Unpacks into a new folder.
     fn unpack(&self, archive: &Path, limits: Limits) -> Result<Bundle, UnpackError> {
         let into = self.at("unpacked");
         fs::create_dir_all(&into).unwrap();
@@ -111,7 +111,7 @@ impl Scratch {
     }
 }
 
-/// A header whose name is written as it is: the builder's own refuses what is hostile.
+/// A header with an unmodified name: the builder's own method rejects hostile ones.
 fn header(kind: EntryType, name: &str, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -129,7 +129,7 @@ fn header(kind: EntryType, name: &str, size: u64) -> Header {
 fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     let scratch = Scratch::new();
     let bundle = scratch.bundle();
-    // Longer than a header has place for.
+    // Longer than the field in the header.
     let long = bundle.plan_file(Some(&"n".repeat(300)), "0123456789abcdef");
     fs::write(&long, r#"{"query_id":1}"#).unwrap();
     let archive = scratch.at("run.tar.gz");
@@ -138,7 +138,7 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
     let faults: Vec<String> = unpacked.verify().iter().map(Fault::to_string).collect();
     assert_eq!(faults, [""; 0]);
-    // The spans that were open are packed as well, and nobody misses them when the run is closed.
+    // Open spans are packed as well, but are not missed when the run is closed.
     let open = SignalFiles::from(&unpacked).open_spans();
     let listed = packed.files.iter().filter(|entry| entry.path != "otel_traces.open.json");
     assert_eq!(Manifest::read(&unpacked).unwrap().files, listed.cloned().collect::<Vec<_>>());
@@ -150,7 +150,7 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     }
     assert!(unpacked.dir().join("plans").join(long.file_name().unwrap()).exists());
     assert!(!unpacked.dir().join("manifest.lock").exists());
-    // The same again, and never over what is there.
+    // The same again, and never overwriting an existing file.
     let again = scratch.at("again.tar.gz");
     pack(&bundle, &again, PackOptions::default()).unwrap();
     assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
@@ -158,7 +158,7 @@ fn a_bundle_is_unpacked_as_it_was_packed_and_is_whole() {
     assert_eq!(fs::read(&archive).unwrap(), fs::read(&again).unwrap());
 }
 
-/// The faults by the file that they are about.
+/// The faults by file.
 fn damaged_files(bundle: &Bundle) -> BTreeSet<String> {
     bundle.verify().iter().filter_map(|fault| fault.path().map(str::to_owned)).collect()
 }
@@ -167,7 +167,7 @@ fn damaged_files(bundle: &Bundle) -> BTreeSet<String> {
 #[cfg(unix)]
 fn an_archive_that_cannot_be_opened_is_one_by_its_name() {
     let scratch = Scratch::new();
-    // It leads to itself: what nobody can open, whoever asks.
+    // It links to itself, so nobody can open it.
     for (name, is_named) in [("run.tar.gz", true), ("run.tgz", true), ("notes.txt", false)] {
         let path = scratch.at(name);
         std::os::unix::fs::symlink(&path, &path).unwrap();
@@ -311,7 +311,7 @@ fn check_refused(entries: &[(EntryType, &str, &[u8])]) {
     let archive = scratch.archive(entries);
     let refused = scratch.unpack(&archive, Limits::default()).unwrap_err();
     assert!(matches!(refused, UnpackError::Foreign { .. }), "{refused:?}");
-    // What came before it may be there, in the folder that is thrown away; nothing is outside of it.
+    // Files before it may exist in the folder that is discarded; nothing is outside of it.
     let mut outside: Vec<String> = fs::read_dir(scratch.out.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -423,7 +423,7 @@ fn what_is_not_a_whole_archive_is_an_error() {
         let error = unpack(&path, into.path(), Limits::default()).unwrap_err();
         assert!(error.to_string().contains("part.tar.gz"), "{length}: {error}");
     }
-    // One bit at a time: an error, or a bundle whose faults are found, and never a panic.
+    // One bit at a time: the result is an error, or a bundle whose faults are detected, and never a panic.
     for position in (0..whole.len()).step_by(13) {
         let mut changed = whole.clone();
         changed[position] ^= 1 << (position % 8);

@@ -1,4 +1,4 @@
-//! Archives of bundles, and archives that were made to do harm.
+//! Archives of bundles, and malicious archives.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
 

@@ -1,4 +1,4 @@
-//! What a signal leaves of an archive that is being looked at.
+//! What remains after a signal of an archive that is being read.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 use daglight_bundle_archive::{remove_on_signals, temporary_folder};
 
-/// What the program prints in front of the path of its folder.
+/// The text that the program prints before the path of its folder.
 const FOLDER: &str = "the folder: ";
 
 #[test]
