@@ -1,4 +1,4 @@
-//! What to do about an error that a setting of the command, or room on a disk, would have prevented.
+//! What to do about an error that an option of the command, or more disk space, would have prevented.
 
 use std::{error::Error, io, iter, path::Path};
 
@@ -16,7 +16,7 @@ pub(crate) fn advice(
     if args.memory_limit.is_some() && causes(error).any(is_exhausted) {
         return Some("raise --memory-limit, or take fewer --threads or --jobs".to_owned());
     }
-    // The engine's error names neither file nor folder.
+    // The engine's error contains neither file nor folder.
     causes(error).any(is_full).then(|| {
         let spill = spill_folder.map_or_else(String::new, |folder| {
             let folder = folder.display();

@@ -1,4 +1,4 @@
-//! A session of DataFusion whose tables are those of bundles.
+//! A DataFusion session with the tables of bundles.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +18,10 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-/// Batches that a thread reads ahead.
+/// The number of batches that a thread reads ahead.
 const READ_AHEAD: usize = 2;
 
-/// A session, and what its queries have found damaged.
+/// A session, and the damage that its queries have found.
 pub(crate) struct BundleSession {
     pub(crate) context: SessionContext,
     damages: Damages,
@@ -30,7 +30,7 @@ pub(crate) struct BundleSession {
 type Damages = Arc<Mutex<BTreeSet<Damage>>>;
 
 impl BundleSession {
-    /// Over these bundles. Their files are read when a query asks for them.
+    /// Creates a session for these bundles. Their files are read when a query needs them.
     pub(crate) fn new(bundles: &[Bundle]) -> Result<Self, DataFusionError> {
         let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
         let damages = Damages::default();
@@ -51,13 +51,13 @@ impl BundleSession {
         Ok(Self { context, damages })
     }
 
-    /// What could not be read so far, each once.
+    /// What could not be read so far, without duplicates.
     pub(crate) fn damages(&self) -> BTreeSet<Damage> {
         self.damages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A table of some of the bundles, one after the other.
+/// The table of some of the bundles, one after the other.
 #[derive(Debug)]
 struct Share {
     table: BundleTable,

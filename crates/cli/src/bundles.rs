@@ -1,4 +1,4 @@
-//! Finding the bundles that a command is about.
+//! Finding the bundles for a command.
 
 use std::{
     fs, io,
@@ -20,24 +20,24 @@ use tempfile::TempDir;
 
 use crate::{config::process_settings, failure::Failure, say::note};
 
-/// The folder in an output folder that has its runs.
+/// The subfolder of an output folder with its runs.
 const RUNS: &str = "run_bundle";
 
 static SOME_WERE_UNREADABLE: AtomicBool = AtomicBool::new(false);
 
-/// The folder that a command looks into: the one on the command line, or else the one of the settings.
+/// The folder for a command: from the command line, or else from the settings.
 pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
     named.map_or_else(|| Ok(process_settings()?.bundle.output_dir), |named| Ok(named.to_owned()))
 }
 
-/// A bundle that a command is about. A packed one is unpacked for as long as this lives.
+/// A bundle for a command. A packed one is unpacked for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct NamedBundle {
     bundle: Bundle,
     archive: Option<Unpacked>,
 }
 
-/// A packed bundle, and the folder that has it for now.
+/// A packed bundle, and its temporary folder.
 #[derive(Debug)]
 struct Unpacked {
     archive: PathBuf,
@@ -45,12 +45,12 @@ struct Unpacked {
 }
 
 impl NamedBundle {
-    /// The one file that it is, into which nothing is written.
+    /// The archive, if it is packed; nothing is written to it.
     pub(crate) fn archive(&self) -> Option<&Path> {
         self.archive.as_ref().map(|unpacked| &*unpacked.archive)
     }
 
-    /// What it is called: the archive, or its folder.
+    /// Its name for messages: the archive, or its folder.
     pub(crate) fn shown(&self) -> Display<'_> {
         self.archive().unwrap_or_else(|| self.bundle.dir()).display()
     }
@@ -70,11 +70,11 @@ impl Deref for NamedBundle {
     }
 }
 
-/// A bundle that was found, of which nothing is unpacked yet.
+/// A bundle that was found, but not unpacked yet.
 #[derive(Debug)]
 enum Found {
     Folder(Bundle),
-    /// The archives of one run: only one that can be unpacked is worth anything.
+    /// The archives of one run: any of them that can be unpacked will do.
     Packed(Vec<PathBuf>),
 }
 
@@ -87,9 +87,9 @@ impl Found {
     }
 }
 
-/// The bundle at a path, packed or not, or all of them below it, the oldest run first. An output folder that is empty has none, and
-/// neither has the one of the settings before the first run has made it; any other folder without bundles is not an output folder. A
-/// packed one of a folder that cannot be unpacked is named, and left out.
+/// The bundle at a path, packed or not, or all of them below it, the oldest run first. An empty output folder has none, and neither
+/// has that of the settings before the first run has created it; any other folder without bundles is an error. A packed bundle in a
+/// folder that cannot be unpacked is reported and skipped.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
     if is_archive(path) {
         return Ok(vec![unpacked(path)?]);
@@ -102,15 +102,15 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
         }
     }
     if bundles.is_empty() && !failures.is_empty() {
-        // That there were no runs yet would not be true.
+        // It would be wrong to report that there are no runs yet.
         return Err(failures.swap_remove(0));
     }
     failures.iter().for_each(left_out);
     Ok(bundles)
 }
 
-/// The bundle at a path, packed or not, or all of them below it that are not packed: for commands that change what they find, or say
-/// what these would do. What they did to a packed one they would do again the next time.
+/// The bundle at a path, packed or not, or all unpacked ones below it: for commands that change what they find, or report what
+/// these would do. Changes to a packed bundle are not permanent, so they would be repeated every time.
 pub(crate) fn unpacked_or_named(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
     if is_archive(path) {
         return Ok(vec![unpacked(path)?]);
@@ -118,7 +118,7 @@ pub(crate) fn unpacked_or_named(path: &Path) -> Result<Vec<NamedBundle>, Failure
     Ok(folders_at(path)?.into_iter().map(NamedBundle::from).collect())
 }
 
-/// The last of the bundles at a path, and the one before it that `is_wanted`.
+/// The last of the bundles at a path, and the one before it for which `is_wanted` is true.
 pub(crate) fn last_and_before(
     path: &Path,
     is_wanted: impl Fn(&Bundle, &Bundle) -> bool,
@@ -129,13 +129,13 @@ pub(crate) fn last_and_before(
     Ok(Some((last, before)))
 }
 
-/// The bundles at and below a path, and those that are packed in it, in the order of their runs. Of a run that is there in both ways
-/// the folder counts.
+/// The bundles at and below a path, and those that are packed in it, in the order of their runs. If a run exists in both forms, the
+/// folder is used.
 fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
     let mut packed = if Bundle::open(path).is_ok() { Vec::new() } else { packed_in(path) };
     let folders = match folders_at(path) {
         Err(failure) if !packed.is_empty() => {
-            // That there are no other runs is no fault, but that some may not be read is.
+            // It is fine if there are no other runs, but not if some cannot be read.
             if failure.code() == 1 {
                 left_out(&failure);
             }
@@ -156,17 +156,17 @@ fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// The packed bundles in an output folder or the folder of its runs, each run once with all its archives. One that may not be opened is
-/// named.
+/// The packed bundles in an output folder or the folder of its runs, each run once with all its archives. Those that cannot be
+/// opened are reported.
 fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
     let entries = [folder.to_owned(), folder.join(RUNS)];
     let entries = entries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    // Links are not followed, as nowhere below a folder of bundles.
+    // Links are not followed, as everywhere below a folder of bundles.
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
     let paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
     paths.iter().filter_map(|path| unopened_archive(path)).for_each(|error| left_out(&Failure::work(error)));
     let packed = paths.into_iter().filter_map(|path| {
-        // One that is called after a run as `bundle pack` does it, and whose beginning is damaged, is named when it is opened.
+        // If it is named after a run like those of `bundle pack`, but its beginning is damaged, it is reported when it is opened.
         let folder = packed_folder(&path).or_else(|| called_after(&path))?;
         Some((folder.parse().ok()?, path))
     });
@@ -178,16 +178,16 @@ fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
         .collect()
 }
 
-/// What a file under compression is called that is named as a packed bundle, without that ending.
+/// The name of a gzip file with the extension of a packed bundle, without that extension.
 fn called_after(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = name.strip_suffix(".tar.gz").or_else(|| name.strip_suffix(".tgz"))?;
     is_archive(path).then(|| folder.to_owned())
 }
 
-/// The bundle at a path, or all of them below it, none of them packed.
+/// The bundle at a path, or all of them below it, without packed ones.
 pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
-    // The folder of the settings is made by the first run; any other that is not there was misspelt.
+    // The folder of the settings is created by the first run; any other missing folder was misspelled.
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         if runs_come_to(path) {
             return Ok(Vec::new());
@@ -199,7 +199,7 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     }
     let not_one = match Bundle::open(path) {
         Ok(bundle) => return Ok(vec![bundle]),
-        // What may not be read may be a bundle.
+        // An unreadable folder may be a bundle.
         Err(error @ BundleError::Unreadable { .. }) => return Err(Failure::work(error)),
         Err(error) => error,
     };
@@ -207,7 +207,7 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Ok((bundles, mut unreadable)) if bundles.is_empty() && !unreadable.is_empty() => {
             Err(Failure::work(unreadable.swap_remove(0)))
         }
-        // A folder of something else: why it is not a bundle says more than that it holds no runs.
+        // A folder with other content: why it is not a bundle is more helpful than that it contains no runs.
         Ok((bundles, _)) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
         Ok((bundles, unreadable)) => {
             unreadable.into_iter().for_each(|error| left_out(&Failure::work(error)));
@@ -218,7 +218,7 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
     }
 }
 
-/// Whether bundles were left out because they may not be read: the command has not done all that it was to do.
+/// Whether bundles were skipped because they cannot be read, so that the command did not do everything.
 pub(crate) fn some_were_unreadable() -> bool {
     SOME_WERE_UNREADABLE.load(Ordering::Relaxed)
 }
@@ -228,19 +228,19 @@ fn left_out(failure: &Failure) {
     SOME_WERE_UNREADABLE.store(true, Ordering::Relaxed);
 }
 
-/// Whether it is the output folder of the settings. What is wrong with them is for the command to say, and once.
+/// Whether it is the output folder of the settings. Errors in those are reported by the command, once.
 fn runs_come_to(path: &Path) -> bool {
     SettingsLoader::from_process().resolve().is_ok_and(|resolved| resolved.settings.bundle.output_dir == path)
 }
 
-/// Whether runs may come to a folder that has none.
+/// Whether a folder without runs may be an output folder.
 fn may_be_output_folder(path: &Path) -> bool {
     let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     is_empty || path.join(RUNS).is_dir()
 }
 
-/// The one bundle that a command is about: by its folder or a file in it, packed as one file, by a folder above it, of which the last run
-/// counts, or by the id of its run in the output folder of the settings. `None` where the folder has no runs yet.
+/// The single bundle for a command: given by its folder or a file in it, as an archive, by a folder above it, of which the last run
+/// is used, or by the id of its run in the output folder of the settings. `None` if the folder has no runs yet.
 pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
     if let Some(run_id) = run_id(named) {
         let output_dir = process_settings()?.bundle.output_dir;
@@ -258,7 +258,7 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
     Ok(last)
 }
 
-/// The first of the archives of a run that can be unpacked. What is wrong with those before it is said.
+/// The first of the archives of a run that can be unpacked. Problems of earlier ones are reported.
 fn first_unpacked(archives: &[PathBuf]) -> Result<NamedBundle, Failure> {
     let mut failures = Vec::new();
     for archive in archives {
@@ -276,7 +276,7 @@ fn first_unpacked(archives: &[PathBuf]) -> Result<NamedBundle, Failure> {
 }
 
 fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
-    // A folder of the user alone, which is gone when the command ends.
+    // A private folder, which is removed when the command ends.
     let folder = temporary_folder().map_err(Failure::work)?;
     let bundle = unpack(archive, folder.path(), Limits::default()).map_err(Failure::work)?;
     Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), _folder: folder }) })
@@ -299,7 +299,7 @@ fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
     })
 }
 
-/// Whether a run is not closed: its process has not ended it, and may be gone.
+/// Whether a run is not closed: its process has not ended it, and may be dead.
 pub(crate) fn is_unclosed(bundle: &Bundle) -> bool {
     Manifest::read(bundle).is_ok_and(|manifest| manifest.status == RunStatus::Running)
 }
@@ -312,29 +312,29 @@ pub(crate) fn how_to_close(archive: &Path) -> String {
     )
 }
 
-/// Names what of a bundle, as it is called, could not be read, for a command that goes on with the rest.
+/// Reports which parts of a bundle could not be read, for a command that continues with the rest.
 pub(crate) fn warn_of_damages(called: Display<'_>, report: &Report) {
     for UnreadableFile { file, problem } in report.damages() {
         note!("warning: {called}: {file}: {problem}");
     }
 }
 
-/// As [`one_bundle`], with `output_dir` as the folder in which the id of a run is looked for.
+/// Like [`one_bundle`], but looks up the id of a run in `output_dir`.
 pub(crate) fn one_bundle_with(named: &Path, output_dir: &Path) -> Result<NamedBundle, Failure> {
     run_id(named).map_or_else(|| one_bundle(named), |run_id| with_id(run_id, output_dir))
 }
 
-/// As [`bundle_of`], for a command that has nothing to do without one.
+/// Like [`bundle_of`], for a command that cannot do anything without a bundle.
 pub(crate) fn one_bundle(named: &Path) -> Result<NamedBundle, Failure> {
     bundle_of(named)?.ok_or_else(|| Failure::input(no_runs(named)))
 }
 
-/// Says that a command has nothing to do.
+/// The message that a command has nothing to do.
 pub(crate) fn no_runs(path: &Path) -> String {
     format!("no runs yet in {}", path.display())
 }
 
-/// The id, unless something is there under its name.
+/// Parses an id, unless a file with that name exists.
 fn run_id(named: &Path) -> Option<RunId> {
     if named.exists() { None } else { named.to_str()?.parse().ok() }
 }

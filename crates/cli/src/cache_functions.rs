@@ -1,5 +1,5 @@
-//! The table functions that show what the session keeps of files: `metadata_cache()`, `statistics_cache()` and
-//! `list_files_cache()`, with the columns that `datafusion-cli` has.
+//! The table functions for the session's caches of files: `metadata_cache()`, `statistics_cache()` and `list_files_cache()`, with
+//! the same columns as in `datafusion-cli`.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl TableFunctionImpl for CacheFunction {
     }
 }
 
-/// A column with its name, and whether a value in it may be missing.
+/// A column with its name, and whether it is nullable.
 type Described = (&'static str, bool, ArrayRef);
 
 fn batch(columns: Vec<Described>) -> Result<RecordBatch> {
@@ -176,5 +176,5 @@ fn list_files_cache(caches: &CacheManager) -> Result<RecordBatch> {
     ])
 }
 
-/// Of files that were changed at a time.
+/// The type of modification times.
 const TIME: DataType = DataType::Timestamp(datafusion::arrow::datatypes::TimeUnit::Millisecond, None);

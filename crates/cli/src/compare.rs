@@ -1,4 +1,4 @@
-//! `daglight compare`: what changed between runs, and whether that fails a pipeline of CI.
+//! `daglight compare`: what changed between runs, and whether that should fail a CI pipeline.
 
 use std::{path::Path, process::ExitCode};
 
@@ -18,10 +18,10 @@ use crate::{
     say::{self, note, say},
 };
 
-/// Something that was not to happen has happened.
+/// The exit code if a criterion is met.
 const TRIPPED: u8 = 3;
 
-/// Milliseconds below which a difference meets no criterion, where no others are given.
+/// The default number of milliseconds below which a difference meets no criterion.
 const NOISE_MS: f64 = 100.0;
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
@@ -96,14 +96,14 @@ fn read(bundle: &NamedBundle, options: &ReportOptions) -> Result<ComparedRun, Fa
     Ok(run)
 }
 
-/// The last run below a folder, and the one before it of the same pipeline. `None` where the folder has no runs yet.
+/// The last run below a folder, and the previous one of the same pipeline. `None` if the folder has no runs yet.
 fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
     let is_of_pipeline = |before: &Bundle, last: &Bundle| dag_name(before) == dag_name(last);
     let Some((last, before)) = last_and_before(folder, is_of_pipeline)? else {
         return Ok(None);
     };
     let before = before.ok_or_else(|| match Manifest::read(&last) {
-        // Not another one in its place: whoever asks whether the newest run is good must not hear that of an older one.
+        // Without a fallback: a user who asks about the newest run must not get the result of an older one.
         Err(error) => Failure::work(format!(
             "the newest run of {}, {}, cannot be compared with another of its pipeline: {}",
             folder.display(),

@@ -32,7 +32,7 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
     }
     let resolved = loader.resolve()?;
     dag_name(&resolved)?;
-    // A run would refuse them.
+    // A run would reject them.
     outputs_and_tables(&resolved, &resolved.settings.policy())?;
     Ok(match args.json {
         true => format!("{:#}", resolved.to_json()),
@@ -40,7 +40,7 @@ fn settings(args: &ConfigArgs) -> Result<String, Failure> {
     })
 }
 
-/// The profile in force, the files that were read, and what was refused.
+/// The active profile, the files that were read, and what was refused.
 fn headline(resolved: &Resolved) -> String {
     let profile = printable(&resolved.settings.profile);
     let base = resolved.base.name();
@@ -57,21 +57,21 @@ fn headline(resolved: &Resolved) -> String {
     lines
 }
 
-/// The settings of this process. What they refuse is said.
+/// The settings of this process. Refused files and settings are reported.
 pub(crate) fn process_settings() -> Result<Settings, Failure> {
     let resolved = SettingsLoader::from_process().resolve()?;
     resolved.refused.iter().for_each(|refusal| note!("warning: {refusal}"));
     Ok(resolved.settings)
 }
 
-/// The policy of this process. Where the settings are wrong, which is not what the command is about, it shows no values.
+/// The policy of this process. If the settings are invalid, which is not the subject of the command, it shows no values.
 pub(crate) fn process_policy() -> Policy {
     let resolved = SettingsLoader::from_process().resolve();
     resolved.map_or_else(|_| Policy::of_profile(Profile::Prod), |resolved| resolved.settings.policy())
 }
 
-/// How reports are made by the settings of this process. Where these are wrong, which is said, by the defaults: who is on call
-/// needs the report now.
+/// The report options from the settings of this process. If these are invalid, which is reported, the defaults are used: a user on
+/// call needs the report now.
 pub(crate) fn report_options() -> ReportOptions {
     match SettingsLoader::from_process().resolve() {
         Ok(resolved) => ReportOptions::default().thresholds(resolved.settings.findings),
@@ -82,7 +82,7 @@ pub(crate) fn report_options() -> ReportOptions {
     }
 }
 
-/// The name that the settings give the DAG.
+/// The DAG name from the settings.
 pub(crate) fn dag_name(resolved: &Resolved) -> Result<Option<DagName>, Failure> {
     let Some(name) = &resolved.settings.dag_name else { return Ok(None) };
     name.parse().map(Some).map_err(|error: DagNameError| {

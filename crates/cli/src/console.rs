@@ -1,4 +1,4 @@
-//! What the user sees of the log, and where the log goes besides.
+//! How the log is shown to the user, and the other destinations of the log.
 
 use std::{
     cell::RefCell,
@@ -32,13 +32,13 @@ use tracing_subscriber::{
 
 use crate::say::{note, shown};
 
-/// What is logged at all, unless `RUST_LOG` says otherwise: the pipeline and its engine, not the plumbing of exporters.
+/// The default for `RUST_LOG`: the pipeline and its engine, but not the internals of exporters.
 const DEFAULT_FILTER: &str = "warn,daglight=info";
 
-/// How much of a message or value is shown.
+/// The maximum length shown of a message or value.
 const MESSAGE_COLUMNS: usize = 4_000;
 
-/// Sends warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
+/// Writes warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
 pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let chosen = chosen_filter();
     let by_choice = chosen.is_some();
@@ -52,7 +52,7 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let redactor = telemetry.policy().redactor().clone();
     let fields = debug_fn(move |writer, field, value| {
         let value = format!("{value:?}");
-        // `FormatFields` is given the fields and not the event, so the target comes by way of the thread.
+        // `FormatFields` gets the fields but not the event, so the target is passed in a thread-local.
         let value = ENGINE.with_borrow(|engine| match engine {
             Some(target) => engine_text(&redactor, target, &value),
             None => value,
@@ -60,10 +60,10 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
         let value = printable_message(&value, MESSAGE_COLUMNS);
         match field.name() {
             "message" => write!(writer, "{value}"),
-            // The place in the source that `tracing-log` adds to each record, and what the bundle groups warnings by:
-            // neither is for people.
+            // The source location that `tracing-log` adds to each record, and the code by which the bundle groups warnings: neither
+            // is for users.
             name if name.starts_with("log.") || name == "warning.code" => Ok(()),
-            // The sentence says it.
+            // The message already contains it.
             name if name.starts_with(STALL_FIELDS) && !by_choice => Ok(()),
             name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
         }
@@ -78,26 +78,26 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))
         .with(console)
         .with(telemetry.bridge().layer_with_filter(EnvFilter::new(recorded(telemetry.policy()))));
-    // Takes in the records of the `log` crate too, which the query engine writes.
-    // A subscriber that is there already is the program's, as in tests: the run goes on without the console's.
+    // This also captures the records of the `log` crate, which the query engine writes. If there already is a subscriber, it
+    // belongs to the program, as in tests: the run goes on without that of the console.
     if let Err(error) = subscriber.try_init() {
         note!("warning: the log is not captured in full: {error}");
     }
 }
 
 thread_local! {
-    /// The target of the record that is written on this thread, where it is one of the engine.
+    /// The target of the record that is being written on this thread, if it comes from the engine.
     static ENGINE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What the engine logs, as far as the policy shows it: it repeats values of the data. What is left out has the name of who
-/// said it instead.
+/// A text logged by the engine, as far as the policy allows: it repeats values from the data. Hidden parts are replaced by the name
+/// of the source.
 fn engine_text(redactor: &Redactor, target: &str, text: &str) -> String {
     let shown = redactor.error_text(text);
     if shown == text { shown } else { format!("{target}: {shown}") }
 }
 
-/// Lets the format of fields know whose record it is, which is not passed to it.
+/// Tells the field formatter whose record it is, which is not passed to it.
 struct ByTarget<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for ByTarget<F>
@@ -115,7 +115,7 @@ where
         // A record of the `log` crate has its target in a field.
         let mut target = Target(event.metadata().target().to_owned());
         event.record(&mut target);
-        // Set and taken back around the formatting of one event, which happens on one thread.
+        // Set and reset around the formatting of one event, which happens on one thread.
         ENGINE.set(Some(target.0).filter(|target| is_engine(target)));
         let written = self.0.format_event(context, writer, event);
         ENGINE.set(None);
@@ -135,7 +135,7 @@ impl Visit for Target {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-/// What `RUST_LOG` says.
+/// The filter from `RUST_LOG`.
 fn chosen_filter() -> Option<EnvFilter> {
     let directives =
         env::var(EnvFilter::DEFAULT_ENV).ok().filter(|directives| !directives.trim().is_empty())?;
@@ -148,8 +148,8 @@ fn chosen_filter() -> Option<EnvFilter> {
     }
 }
 
-/// What of that is in the bundle and exported too: all, unless the policy hides literals. In detail, libraries print plans
-/// and statements, in which literals have no shape by which they could be found.
+/// Which part of that is also recorded in the bundle and exported: all, unless the policy hides literals. At detailed levels,
+/// libraries log plans and statements in which literals cannot be recognised.
 fn recorded(policy: &Policy) -> &'static str {
     match policy.sql_text() {
         SqlText::Whole => "trace",
@@ -157,13 +157,13 @@ fn recorded(policy: &Policy) -> &'static str {
     }
 }
 
-/// Writes lines to standard error without tearing the progress display.
+/// Writes lines to standard error without disrupting the progress display.
 #[derive(Clone)]
 struct AboveProgress(MultiProgress);
 
 impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The subscriber would report a failure there, where it just failed, and panic.
+        // The subscriber would report an error to the same stream that just failed, and panic.
         let _ = self.0.suspend(|| io::stderr().write_all(shown(&String::from_utf8_lossy(bytes)).as_bytes()));
         Ok(bytes.len())
     }

@@ -16,7 +16,7 @@ pub(crate) fn doctor() -> Result<ExitCode, Failure> {
             Err(problem) => say!("  FAIL {kind:<14} {problem}"),
         }
     });
-    // What is wrong with the settings themselves has been said.
+    // Errors in the settings themselves are already reported.
     if let Ok(resolved) = loader.resolve() {
         match outputs_and_tables(&resolved, &resolved.settings.policy()) {
             Ok((_, tables)) => {

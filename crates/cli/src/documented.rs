@@ -1,4 +1,4 @@
-//! The command lines of the documentation, read by the program's own parser.
+//! A test that parses the command lines in the documentation with the program's own parser.
 
 use std::{
     ffi::OsStr,
@@ -12,16 +12,16 @@ use crate::args::Args;
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 
-/// A command line, with the file that it stands in.
+/// A command line, with the file that contains it.
 struct Line {
     file: String,
     command: String,
 }
 
-/// The command lines of a file: what is typed at a prompt in a page, and each line of another file that runs a command.
+/// The command lines of a file: those after a prompt in a page, and each line that runs a command in other files.
 fn command_lines(file: &Path) -> Vec<Line> {
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    // A line that ends in a backslash goes on in the next one.
+    // A line that ends with a backslash continues on the next one.
     let text = text.replace("\\\n", " ");
     let is_page = file.extension() == Some(OsStr::new("md"));
     let lines = text.lines().map(str::trim_start);
@@ -32,12 +32,12 @@ fn command_lines(file: &Path) -> Vec<Line> {
     lines.filter_map(line).collect()
 }
 
-/// What of a line the program is called with, beginning with its name.
+/// The part of a line that calls the program, beginning with its name.
 fn command_in(line: &str) -> Option<&str> {
     let name = "daglight ";
     let at = line.match_indices(name).map(|(at, _)| at).find(|at| {
         let rest = line[at + name.len()..].split(' ').next().unwrap_or_default();
-        // A path or a sentence may have the name as well.
+        // The name may also be part of a path or a sentence.
         line[..*at].chars().next_back().is_none_or(|before| " /\"'".contains(before))
             && Args::try_parse_from(["daglight", rest, "--help"]).is_err_and(|error| error.kind() == HELP)
     })?;
@@ -46,7 +46,7 @@ fn command_in(line: &str) -> Option<&str> {
 
 const HELP: clap::error::ErrorKind = clap::error::ErrorKind::DisplayHelp;
 
-/// The words of a command as a shell reads them, up to where another command or a redirection begins.
+/// The words of a command, split like in a shell, up to the next command or redirection.
 fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for character in command.chars() {

@@ -40,7 +40,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
     let mut to: Box<dyn Write> = match &args.to {
         Some(path) => {
-            // An export can be made again, and what stands there perhaps not.
+            // An export can be repeated, but the existing file perhaps not.
             let file = private_file::create_new(path).map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => {
                     Failure::input(format!("{} already exists: choose a new file", path.display()))
@@ -49,7 +49,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             })?;
             Box::new(BufWriter::new(PrintableOutput::new(file)))
         }
-        // Megabytes in one line help nobody, and were not meant.
+        // Megabytes in one line on a terminal are useless, and not intended.
         None if io::stdout().is_terminal() => {
             return Err(Failure::input(
                 "an export is not for a terminal: name a file by --to, or use a pipe",
@@ -58,11 +58,11 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
         None => Box::new(BufWriter::new(say::json_output())),
     };
     let exported = match write_export(&bundle, format, &mut *to) {
-        // Who reads may go away.
+        // The reader may disconnect.
         Err(error) if args.to.is_none() && error.is_broken_pipe() => return Ok(ExitCode::SUCCESS),
         written => written.map_err(|error| {
             if let Some(path) = &args.to {
-                // The first error says why; that a part of a file stays would be the lesser one.
+                // The first error is the reason; a leftover partial file would be the lesser problem.
                 let _ = fs::remove_file(path);
             }
             Failure::work(error)
@@ -86,7 +86,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The format of spans; `None` for that of tables.
+/// The format for spans; `None` for that of tables.
 fn format_of_spans(args: &ExportArgs) -> Option<ExportFormat> {
     Some(match args.format {
         FormatName::Perfetto => ExportFormat::Perfetto,

@@ -1,4 +1,4 @@
-//! `daglight export --format parquet`: the tables of bundles as files of Parquet.
+//! `daglight export --format parquet`: the tables of bundles as Parquet files.
 
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, process::ExitCode};
 
@@ -13,7 +13,7 @@ use crate::{
     say::note,
 };
 
-/// Writes a file for each table of the bundle, or of all below a folder, into a new folder.
+/// Writes one file for each table of the bundle, or of all bundles below a folder, to a new folder.
 pub(crate) fn export_tables(path: &Path, to: Option<&Path>) -> Result<ExitCode, Failure> {
     let to = to.ok_or_else(|| Failure::input("parquet is written to a new folder: name one by --to"))?;
     let bundles = bundles_at(path)?;
@@ -29,11 +29,11 @@ pub(crate) fn export_tables(path: &Path, to: Option<&Path>) -> Result<ExitCode, 
         }
         _ => Failure::work(format!("cannot make the folder {}: {error}", to.display())),
     })?;
-    // A manifest that cannot be read is met by each table.
+    // Every table encounters a manifest that cannot be read.
     let mut named = BTreeSet::new();
     let written = BundleTable::ALL.into_iter().try_for_each(|table| write(table, &bundles, to, &mut named));
     if let Err(failure) = written {
-        // A part of the tables would pass for all of them.
+        // An incomplete set of tables could be mistaken for all of them.
         let _ = fs::remove_dir_all(to);
         return Err(failure);
     }

@@ -1,4 +1,4 @@
-//! How a command says that it could not do its work.
+//! Reporting that a command failed.
 
 use std::{
     error::Error,
@@ -20,11 +20,11 @@ pub(crate) struct Failure {
     code: u8,
     error: Box<dyn Error + Send + Sync>,
     place: Option<Box<Place>>,
-    /// The error as the policy shows it, with the line that it is about.
+    /// The error as the policy allows, with the line to which it refers.
     shown: Option<String>,
-    /// Whether DataFusion or Arrow has made its causes, or itself where it has none.
+    /// Whether DataFusion or Arrow has created its causes, or the error itself if it has none.
     is_of_engine: bool,
-    /// The file that it is about, and the line in it, where there is no place.
+    /// The file to which it refers, and the line, if there is no place in a script.
     file: Option<(PathBuf, Option<usize>)>,
 }
 
@@ -33,18 +33,18 @@ pub(crate) fn at_place(error: ErrorReport, place: &Place) -> ErrorReport {
     error.in_file(Path::new(&place.path)).at(place.line, Some(place.column))
 }
 
-/// Prints an error as the only thing on standard output, where a command ended before it had anything else to print.
+/// Prints an error as the only output on standard output, if a command ended before it printed anything else.
 pub(crate) fn print_json(error: &ErrorReport) {
     say::document(&format!("{:#}", serde_json::json!({ "error": error })));
 }
 
 impl Failure {
-    /// The input was wrong.
+    /// Invalid input.
     pub(crate) fn input(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { code: 2, error: error.into(), place: None, shown: None, is_of_engine: false, file: None }
     }
 
-    /// The input was wrong, as DataFusion or Arrow says: their messages may repeat values.
+    /// Invalid input, according to DataFusion or Arrow: their messages may repeat values.
     pub(crate) fn of_engine(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { is_of_engine: true, ..Self::input(error) }
     }
@@ -54,12 +54,12 @@ impl Failure {
         Self { code: 1, error: error.into(), place: None, shown: None, is_of_engine: false, file: None }
     }
 
-    /// Says it in other words, which the policy allows.
+    /// Replaces the text by one that the policy allows.
     pub(crate) fn shown_as(self, text: String) -> Self {
         Self { shown: Some(text), ..self }
     }
 
-    /// Says which file it is about, with a line from 1 where that is known.
+    /// Sets the file to which it refers, and the line if known, starting at 1.
     pub(crate) fn in_file(self, file: &Path, line: Option<usize>) -> Self {
         Self { file: Some((file.to_owned(), line)), ..self }
     }
@@ -69,7 +69,7 @@ impl Failure {
         self.code
     }
 
-    /// Says why on standard error: the error, then its causes. With `json`, on standard output too.
+    /// Prints the error and its causes to standard error, and with `json` also to standard output.
     pub(crate) fn print(self, json: bool) -> ExitCode {
         let mut messages = self.messages().into_iter();
         say::error(&format!("error: {}", messages.next().unwrap_or_default()));
@@ -90,7 +90,7 @@ impl Failure {
             next = error.source();
             let is_of_engine = self.is_of_engine && (next.is_none() || !messages.is_empty());
             let message = if is_of_engine { say::shown_of_engine(&text) } else { text };
-            // Wrappers of the engine repeat what they wrap.
+            // Wrappers of the engine repeat the error that they wrap.
             if messages.last() != Some(&message) {
                 messages.push(message);
             }
@@ -98,7 +98,7 @@ impl Failure {
         messages
     }
 
-    /// The first line of each error, for the lines of a script that an error quotes are known by their place.
+    /// The first line of each error, because the script lines that an error quotes are available as its place.
     fn report(&self) -> ErrorReport {
         let messages = self.messages();
         let lines: Vec<&str> =

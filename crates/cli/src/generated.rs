@@ -1,4 +1,4 @@
-//! `daglight completions` and `daglight man`: what shells and `man` know of the command line.
+//! `daglight completions` and `daglight man`: the command line for shells and `man`.
 
 use std::{fs, io, path::Path, process::ExitCode};
 
@@ -30,11 +30,11 @@ pub(crate) fn man(args: &ManArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a page for the program and one for each command, and says how many there are.
+/// Writes a page for the program and one for each command, and returns their number.
 fn write_pages(folder: &Path) -> io::Result<usize> {
     fs::create_dir_all(folder)?;
     let mut program = Args::command().disable_help_subcommand(true);
-    // Before the commands are looked at, so that each has its whole name.
+    // Before the commands are accessed, so that each has its full name.
     program.build();
     let mut count = 0;
     let mut commands = vec![program];

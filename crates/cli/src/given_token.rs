@@ -1,4 +1,4 @@
-//! The token of `daglight serve`, as it was given.
+//! The token of `daglight serve` as given by the user.
 
 use std::{ffi::OsString, fmt};
 
@@ -6,7 +6,7 @@ use daglight_bundle_server::Token;
 
 use crate::failure::Failure;
 
-/// What was given as a token, which may be none. Nothing shows it, whatever is wrong with it.
+/// The given text, which may not be a valid token. It is never shown, whatever is wrong with it.
 #[derive(Clone)]
 pub(crate) struct GivenToken(OsString);
 
@@ -15,12 +15,12 @@ impl GivenToken {
         Self(given)
     }
 
-    /// The token. Where it was read from a file, the end of the line is no part of it.
+    /// The token. If it was read from a file, the line end is not part of it.
     pub(crate) fn token(&self) -> Result<Token, Failure> {
         let text = self.0.to_str().map(|text| text.strip_suffix('\n').unwrap_or(text));
         let token = text.and_then(|text| Token::new(text.strip_suffix('\r').unwrap_or(text)));
         token.ok_or_else(|| {
-            // No option is named: what stands behind its name would be taken for the token.
+            // The error contains no option name: text after one would be taken for the token.
             Failure::input(
                 "the given token cannot be one, and is not shown: expected at least eight letters, digits, `-`, `_` or `.`",
             )

@@ -44,7 +44,7 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
             match ComparedRun::read_with(bundle, &options) {
                 Ok(run) => {
                     warn_of_damages(bundle.shown(), &run.report);
-                    // The folder is named after the run where its manifest cannot be read.
+                    // If its manifest cannot be read, the folder is named after the run.
                     let id = bundle.recorded_run().map(|id| id.to_string());
                     runs.push(Listed { id, run });
                 }
@@ -65,19 +65,19 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The pipeline of a bundle, as far as its manifest can be read.
+/// The pipeline of a bundle, if its manifest can be read.
 pub(crate) fn dag_name(bundle: &Bundle) -> Option<String> {
     Manifest::read(bundle).ok().map(|manifest| manifest.identity.dag_name)
 }
 
-/// A run of a pipeline, with its id as far as that is known.
+/// A run of a pipeline, with its id if known.
 struct Listed {
     id: Option<String>,
     run: ComparedRun,
 }
 
 impl Listed {
-    /// The kinds of its findings, each once, the most important first.
+    /// The kinds of its findings, without duplicates, most important first.
     fn findings(&self) -> Vec<&'static str> {
         let mut kinds = Vec::new();
         for finding in &self.run.report.findings {
@@ -110,8 +110,8 @@ fn print(name: &str, runs: &[Listed], skipped: usize) {
     say!("");
 }
 
-/// For each run the one whose plans its own are compared with: the last before it that ended well, because one that did not has not
-/// planned everything; without such a one, the run before it.
+/// For each run the one with which its plans are compared: the last earlier run that succeeded, because a failed one has not
+/// planned everything; if there is none, the previous run.
 fn before(runs: &[Listed]) -> impl Iterator<Item = Option<&ComparedRun>> {
     let mut last: Option<&ComparedRun> = None;
     runs.iter().map(move |Listed { run, .. }| {

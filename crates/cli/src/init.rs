@@ -28,10 +28,10 @@ pub(crate) fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the template into a file that was not there, or, with `force`, in place of one.
+/// Writes the template to a new file, or with `force` replaces an existing one.
 fn write(folder: &Path, file: &Path, force: bool) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // Beside it first, so that one that was there is replaced as a whole or not at all.
+    // To a temporary file first, so that an existing one is replaced completely or not at all.
     let mut new = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
     new.write_all(settings_template().as_bytes())?;
     match force {
@@ -42,7 +42,7 @@ fn write(folder: &Path, file: &Path, force: bool) -> io::Result<()> {
     .map_err(|error| error.error)
 }
 
-/// It has no secrets, and a file that others may write does not count.
+/// It contains no secrets, and a file that others can write to would be ignored.
 fn readable() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }

@@ -1,7 +1,8 @@
 //! The `daglight` command: run SQL scripts as instrumented pipelines, report on bundles, deliver what waits.
 //!
-//! Exit codes: 0 when it worked, 1 when the pipeline or the command failed, 2 when the input was wrong, 3 when
-//! `daglight sync` has to be run again later or `daglight compare --fail-on` has found what it was to look for, and where a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129 (SIGHUP).
+//! Exit codes: 0 for success, 1 if the pipeline or the command failed, 2 for invalid input, 3 if `daglight sync` has to be repeated
+//! later or a criterion of `daglight compare --fail-on` is met, and if a signal ended the run, 130 (ctrl-c), 143 (SIGTERM) or 129
+//! (SIGHUP).
 
 mod advice;
 mod args;
@@ -80,7 +81,7 @@ fn command() -> ExitCode {
     };
     let json = args.command.prints_json();
     survive_file_size_limit();
-    // A run and the server end by signals in ways of their own.
+    // A run and the server have their own signal handling.
     if !matches!(args.command, Command::Run(_) | Command::Serve(_) | Command::Worker(_)) {
         daglight_bundle_archive::remove_on_signals();
     }
@@ -113,8 +114,8 @@ fn command() -> ExitCode {
     }
 }
 
-/// A limit on the size of files (`ulimit -f`) makes the write fail that meets it, which is a warning, and does not kill
-/// the process.
+/// With a limit on the size of files (`ulimit -f`), makes the write that exceeds it fail, which causes a warning, instead of
+/// killing the process.
 fn survive_file_size_limit() {
     #[cfg(unix)]
     if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()) {

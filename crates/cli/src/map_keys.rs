@@ -1,4 +1,4 @@
-//! Maps as JSON has them: with texts as keys.
+//! Maps in JSON, which requires text keys.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use datafusion::arrow::{
     error::ArrowError,
 };
 
-/// The batch with the keys of all maps in it as texts: arrow's writer refuses others.
+/// The batch with the keys of all maps converted to text: arrow's writer rejects others.
 pub(crate) fn with_text_keys(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
     let fields: Vec<FieldRef> = schema.fields().iter().map(text_keys_of).collect();

@@ -1,4 +1,4 @@
-//! A line about a node that runs.
+//! A line about a running node.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,14 +11,14 @@ use daglight::{
     policy::printable_within,
 };
 
-/// How much of a node's name is shown, and of what it stands still for.
+/// The maximum length shown of a node's name, and of the reason of a stall.
 const NAME_COLUMNS: usize = 60;
 const STALL_COLUMNS: usize = 200;
 
-/// The time over which speeds are taken.
+/// The period over which speeds are measured.
 const WINDOW: Duration = Duration::from_secs(3);
 
-/// The last counts of the nodes that run, for their speeds.
+/// The last counts of running nodes, for their speeds.
 #[derive(Default)]
 pub(crate) struct Speeds(HashMap<String, VecDeque<(Instant, Counts)>>);
 
@@ -36,9 +36,9 @@ pub(crate) struct Speed {
 }
 
 impl Speeds {
-    /// The speeds of the nodes that run now. Those that do not run any more are forgotten.
+    /// The speeds of the running nodes. Nodes that are no longer running are forgotten.
     pub(crate) fn of(&mut self, now: Instant, running: &[RunningNode]) -> Vec<Option<Speed>> {
-        // A node that runs again begins with no speed.
+        // A node that runs again starts without a speed.
         self.0.retain(|name, _| running.iter().any(|node| node.name == *name));
         running.iter().map(|node| self.of_node(now, node)).collect()
     }
@@ -47,7 +47,7 @@ impl Speeds {
         let counts = counts(node);
         let known = self.0.entry(node.name.clone()).or_default();
         known.push_back((now, counts));
-        // The first one is the last that is as old as the window.
+        // The first entry is the last one that is at least as old as the period.
         while known.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             known.pop_front();
         }
@@ -65,7 +65,7 @@ fn counts(node: &RunningNode) -> Counts {
     Counts { rows: node.rows_read + node.rows_written, bytes: node.bytes_read + node.bytes_written }
 }
 
-/// Name, time, rows, bytes, their speed, and how far it is; or why it stands still.
+/// Name, time, rows, bytes, their speed, and progress; or the reason of a stall.
 pub(crate) fn node_line(node: &RunningNode, speed: Option<Speed>) -> String {
     let name = printable_within(&node.name, NAME_COLUMNS);
     let mut parts = vec![format!("{name} {}", elapsed(node.elapsed))];
@@ -76,7 +76,7 @@ pub(crate) fn node_line(node: &RunningNode, speed: Option<Speed>) -> String {
     let sizes = [(node.bytes_read, "read"), (node.bytes_written, "written")];
     parts.extend(sizes.iter().filter(|(size, _)| *size > 0).map(|(size, what)| bytes(*size) + " " + what));
     if let Some(stall) = &node.stall {
-        // Its speed is that of before, and the time that is left means nothing now.
+        // Its speed is that from before the stall, and an estimate of the remaining time is meaningless.
         parts.push(format!("STALLED, {}", printable_within(stall, STALL_COLUMNS)));
         return parts.join(", ");
     }
@@ -85,7 +85,7 @@ pub(crate) fn node_line(node: &RunningNode, speed: Option<Speed>) -> String {
     let size = speed.filter(|speed| speed.bytes >= 1.0).map(|speed| bytes(speed.bytes as u64));
     parts.extend(per_second(rows).into_iter().chain(per_second(size)));
     if let Some(reading) = node.reading {
-        // Rounded down, so that nothing is at 100 % before it is.
+        // Rounded down, so that nothing shows 100 % too early.
         parts.push(format!("{:.0} % read", (reading.share * 100.0).floor()));
         parts.extend(reading.left.map(|left| format!("{} to read", elapsed(left))));
     }

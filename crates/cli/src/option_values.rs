@@ -1,4 +1,4 @@
-//! What the values of options may be.
+//! Parsing the values of options.
 
 use std::{num::NonZeroUsize, str::FromStr};
 
@@ -22,12 +22,12 @@ pub(crate) fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 0 or more".to_owned())
 }
 
-/// A number of bytes, which may have a unit.
+/// A number of bytes, optionally with a unit.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     byte_size(text).ok_or_else(|| "expected a number of bytes, such as 65536, 512KB or 4GB".to_owned())
 }
 
-/// As [`size`], for memory, of which there must be some.
+/// Like [`size`], for memory, which must not be zero.
 pub(crate) fn memory(text: &str) -> Result<usize, String> {
     let bytes = size(text)?;
     let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
@@ -43,7 +43,7 @@ pub(crate) fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.trim().parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
 }
 
-/// As many as a runtime can be asked for: each has a place in its memory, and a stack.
+/// At most as many as a runtime supports: each takes memory in the runtime, and a stack.
 pub(crate) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     const MOST: usize = 65_536;
     let threads = positive(text).ok().filter(|threads| threads.get() <= MOST);

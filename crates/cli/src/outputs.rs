@@ -1,4 +1,4 @@
-//! The outputs and parameter tables that the settings declare.
+//! The outputs and parameter tables in the settings.
 
 use std::error::Error as _;
 
@@ -23,7 +23,7 @@ pub(crate) fn outputs_and_tables(
     Ok((registry, param_tables.collect::<Result<_, _>>()?))
 }
 
-/// What is wrong with a parameter table, and where it stands.
+/// The error of a parameter table, with its origin.
 fn of_param_table(name: &str, error: ParamTableError, resolved: &Resolved) -> Failure {
     let of_table =
         |value: &&ResolvedValue| value.path.starts_with(&["param_tables".to_owned(), name.to_owned()]);
@@ -39,7 +39,7 @@ fn of_param_table(name: &str, error: ParamTableError, resolved: &Resolved) -> Fa
     file.into_iter().fold(failure, |failure, (file, line)| failure.in_file(&file, line))
 }
 
-/// The type of a column in the registry that there is not.
+/// The error of an invalid column type in the registry.
 fn wrong_type(error: &RegistryError, resolved: &Resolved, policy: &Policy) -> Failure {
     let RegistryError { output, column, source } = error;
     let values = resolved.values().iter();

@@ -1,5 +1,4 @@
-//! The table function `parquet_metadata('x.parquet')`: the columns of each row group of a Parquet file, as `datafusion-cli` shows
-//! them.
+//! The table function `parquet_metadata('x.parquet')`: the columns of each row group of a Parquet file, as in `datafusion-cli`.
 
 use std::{fs::File, sync::Arc};
 
@@ -56,7 +55,7 @@ struct Chunk<'m> {
     column: (usize, &'m ColumnChunkMetaData),
 }
 
-/// What is shown of it.
+/// How a value is extracted.
 enum Shown {
     Number(fn(&Chunk<'_>) -> Option<i64>),
     Text(fn(&Chunk<'_>) -> Option<String>),
@@ -64,7 +63,7 @@ enum Shown {
 
 use Shown::{Number, Text};
 
-/// The columns, by the names that `datafusion-cli` has; `filename` stands in front of them.
+/// The columns, with their names in `datafusion-cli`; `filename` precedes them.
 const COLUMNS: [(&str, Shown); 22] = [
     ("row_group_id", Number(|chunk| i64::try_from(chunk.row_group.0).ok())),
     ("row_group_num_rows", Number(|chunk| Some(chunk.row_group.1.num_rows()))),
@@ -147,7 +146,7 @@ fn max(chunk: &Chunk<'_>) -> Option<String> {
     }
 }
 
-/// Bytes that are a text as that text, and others in numbers.
+/// Bytes that are text as that text, and others as numbers.
 fn text_of(chunk: &Chunk<'_>, text: Option<&str>, bytes: &impl ToString) -> String {
     let is_text = chunk.column.1.column_descr().converted_type() == ConvertedType::UTF8;
     text.filter(|_| is_text).map_or_else(|| bytes.to_string(), str::to_owned)

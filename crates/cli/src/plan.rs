@@ -1,4 +1,4 @@
-//! `daglight plan`: the pipeline that scripts make, without running it.
+//! `daglight plan`: the pipeline of scripts, without running it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,9 +22,9 @@ use crate::{
     session_config::session_config,
 };
 
-/// How much of a node's name and of its type is shown in a line of the tree.
+/// The maximum length shown of a node's name and of its type in a line of the tree.
 const NAME_COLUMNS: usize = 120;
-/// How much of its data checks.
+/// The maximum length shown of its data checks.
 const CHECK_COLUMNS: usize = 240;
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
@@ -59,14 +59,14 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A data check of a node, as it is shown.
+/// A data check of a node in display form.
 struct ShownCheck {
     text: String,
     severity: CheckSeverity,
     line: usize,
 }
 
-/// The data checks of each node, by the name under which the node is shown.
+/// The data checks of each node, by its display name.
 type Checks = BTreeMap<String, Vec<ShownCheck>>;
 
 fn checks_by_node(pipeline: &Pipeline, shown: &Dag, policy: &Policy) -> Checks {
@@ -81,7 +81,7 @@ fn checks_by_node(pipeline: &Pipeline, shown: &Dag, policy: &Policy) -> Checks {
     by_node.collect()
 }
 
-/// A node in one line: what it is called, what it is, where its statement stands and what is expected of its rows.
+/// A node in one line: name, type, place of its statement, and data checks.
 fn line(node: &Node, checks: &Checks) -> String {
     let name = printable_within(&node.name, NAME_COLUMNS);
     let place = node.code.as_ref().map(|code| format!("  {}:{}", printable(&code.path), code.first_line));
@@ -97,7 +97,7 @@ fn line(node: &Node, checks: &Checks) -> String {
     format!("{name}  ({kind}, {output}){}{}", place.unwrap_or_default(), checks.unwrap_or_default())
 }
 
-/// The first characters of a hash, enough to distinguish versions.
+/// The first characters of a hash, enough to tell versions apart.
 fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }

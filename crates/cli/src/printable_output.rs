@@ -1,4 +1,4 @@
-//! JSON and rows on their way out, in which nothing acts on a terminal.
+//! JSON and rows for output, without characters that affect a terminal.
 
 use std::{
     io::{self, Write},
@@ -7,11 +7,11 @@ use std::{
 
 use daglight::policy::printable_lines;
 
-/// Writes out what a terminal would act on, as JSON has it: a JSON document stays the same document. What is written may come in
-/// any pieces.
+/// Escapes everything that would affect a terminal, in the notation of JSON: a JSON document stays the same document. The text may
+/// be written in arbitrary pieces.
 pub(crate) struct PrintableOutput<W> {
     to: W,
-    /// The beginning of a character whose other bytes come with the next piece.
+    /// The beginning of a character whose remaining bytes come with the next piece.
     begun: Vec<u8>,
 }
 
@@ -51,10 +51,10 @@ impl<W: Write> Write for PrintableOutput<W> {
     }
 }
 
-/// How many of the bytes are whole characters, or none: all but the beginning of one at the end.
+/// How many of the bytes form complete text: all except an incomplete character at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     match str::from_utf8(bytes) {
-        // What is not a character in the middle does not become one by what follows.
+        // Invalid bytes in the middle do not become valid with the next piece.
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         Err(_) => bytes.utf8_chunks().last().map_or(bytes.len(), |last| {
             let is_begun = str::from_utf8(last.invalid()).is_err_and(|error| error.error_len().is_none());

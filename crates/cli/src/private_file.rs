@@ -1,4 +1,4 @@
-//! Files that show what a run has recorded: they are their user's alone, as those of its bundle are.
+//! Files with recorded content of a run: private like those of its bundle.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
-/// Makes a file where there is none.
+/// Creates a new file.
 pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     private().create_new(true).open(path)
 }
 
-/// Makes a folder where there is none.
+/// Creates a new folder.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -19,12 +19,12 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Replaces what is in a file. One that was there keeps who may read it, as its user has set it. Where not all of it can be written, as on
-/// a full disk, no part of it stays behind.
+/// Replaces the content of a file. An existing one keeps its permissions. If it cannot be written completely, as on a full disk, no
+/// partial file is left.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = private().create(true).truncate(true).open(path)?;
     file.write_all(content).inspect_err(|_| {
-        // Not what is no file, such as a pipe, nor what a link leads to.
+        // Not anything other than a file, such as a pipe, nor the target of a link.
         if path.symlink_metadata().is_ok_and(|there| there.is_file()) {
             let _ = fs::remove_file(path);
         }

@@ -1,5 +1,5 @@
-//! The progress of a pipeline on standard error: on a terminal a bar, with a line for each node that runs; elsewhere a line for
-//! each node that has ended, and one with each beat.
+//! The progress of a pipeline on standard error: on a terminal a bar, with a line for each running node; otherwise a line for each
+//! node that has ended, and one with each beat.
 
 use std::{
     io::IsTerminal as _,
@@ -22,19 +22,19 @@ use crate::{
     say::{self, note},
 };
 
-/// How much of a node's name is shown, and of the names of all that run.
+/// The maximum length shown of a node's name, and of the names of all running nodes.
 const NAME_COLUMNS: usize = 120;
 const RUNNING_COLUMNS: usize = 400;
 
-/// Nodes with a line of their own on a terminal, and how long they must have run for one.
+/// The maximum number of nodes with their own line on a terminal, and how long they must have been running for one.
 const NODE_LINES: usize = 8;
 const LINE_AFTER: Duration = Duration::from_secs(1);
-/// How often these change.
+/// How often these lines are updated.
 const REFRESH: Duration = Duration::from_millis(500);
-/// Elsewhere, lines about what runs come no more often.
+/// The minimum pause between lines about running nodes without a terminal.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Shows which nodes run and which have ended.
+/// Shows which nodes are running and which have ended.
 pub(crate) struct Progress {
     lines: MultiProgress,
     bar: Option<ProgressBar>,
@@ -45,18 +45,18 @@ pub(crate) struct Progress {
 #[derive(Default)]
 struct Running {
     nodes: Vec<String>,
-    /// Those of them that have a line of their own, and the lines.
+    /// Those of them with their own line, and the lines.
     with_line: Vec<String>,
     lines: Vec<ProgressBar>,
     is_over: bool,
 }
 
-/// Progress is shown for as long as this lives.
+/// Progress is shown until this is dropped.
 pub(crate) struct Following {
     _stop: mpsc::Sender<()>,
 }
 
-/// What is shown where.
+/// What to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Show {
     /// Nodes as they end.
@@ -67,7 +67,7 @@ pub(crate) struct Show {
 
 impl Progress {
     pub(crate) fn new(lines: MultiProgress, nodes: u64, show: Show) -> Self {
-        // A bar in a log file is thousands of lines of itself.
+        // A bar in a log file would be thousands of lines.
         let bar = (show.nodes && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}")
                 .expect("the template is well formed")
@@ -79,20 +79,20 @@ impl Progress {
         Self { lines, bar, running: Mutex::default(), show }
     }
 
-    /// Shows how far the nodes of a run are while they run, where nodes are shown, and says where its heartbeat stands still.
-    /// `interval` is the time between two beats.
+    /// Shows the progress of running nodes, if nodes are shown, and reports when the heartbeat is blocked. `interval` is the time
+    /// between two beats.
     pub(crate) fn follow(self: &Arc<Self>, run: RunWatch, interval: Duration) -> Following {
         let (stop, stopped) = mpsc::channel();
         let progress = Arc::clone(self);
         let pause = match self.bar {
-            // Lines that replace each other may come often, and lines in a log stay.
+            // Lines that replace each other may come often, but lines in a log stay.
             Some(_) => REFRESH,
             None => interval.max(LEAST_PAUSE),
         };
         let show = move || {
             let mut speeds = Speeds::default();
             while stopped.recv_timeout(pause) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // First: what holds the heart up may hold up the rest as well.
+                // First: what blocks the heartbeat may block the rest as well.
                 if let Some(silence) = run.silence() {
                     progress.line_of_running(&format!("warning: {silence}"));
                 }
@@ -104,12 +104,12 @@ impl Progress {
                 }
             }
         };
-        // Without it, nodes are shown when they end.
+        // Without the thread, nodes are shown only when they end.
         let _ = thread::Builder::new().name("daglight-progress".into()).spawn(show);
         Following { _stop: stop }
     }
 
-    /// Under the lock, so that no such line comes behind what is said at the end.
+    /// Under the lock, so that no such line comes after the final output.
     fn line_of_running(&self, line: &str) {
         let running = self.running();
         if !running.is_over {
@@ -137,7 +137,7 @@ impl Progress {
         if running.is_over {
             return;
         }
-        // Lines are taken over by other nodes, so that the bar stays where it is.
+        // Lines are reused for other nodes, so that the bar stays in its place.
         while running.lines.len() > lines.len() {
             running.lines.pop().into_iter().for_each(|line| line.finish_and_clear());
         }
@@ -183,8 +183,8 @@ impl Progress {
             let title = node.map(|node| format!("{}:\n", printable_within(node, NAME_COLUMNS)));
             let title = title.unwrap_or_default();
             let rows = say::table(rows);
-            // Only where both are on a terminal is the bar in the way. A reader that stops to read, as `less` does, then
-            // holds up no other line.
+            // The bar is in the way only if both are on a terminal. Otherwise a reader that pauses, such as `less`, must not block
+            // other lines.
             match self.bar.is_some() && std::io::stdout().is_terminal() {
                 true => self.lines.suspend(|| say::document(&format!("{title}{rows}"))),
                 false => say::document(&format!("{title}{rows}")),
@@ -192,14 +192,14 @@ impl Progress {
         }
     }
 
-    /// Says that something happens to the whole run.
+    /// Prints a line about the whole run.
     pub(crate) fn announce(&self, line: &str) {
         self.line(line);
     }
 
     pub(crate) fn clear(&self) {
         let mut running = self.running();
-        // Under the lock: the thread that follows the run looks at it before it draws a line again.
+        // Under the lock: the thread that follows the run checks it before it draws a line again.
         running.is_over = true;
         let lines = std::mem::take(&mut running.lines);
         drop(running);
@@ -214,7 +214,7 @@ impl Progress {
     }
 
     fn change_running(&self, change: impl FnOnce(&mut Vec<String>)) {
-        // Held while the bar is told, so that no older message comes last. The bar calls nobody.
+        // Held while the bar is updated, so that no older message comes last. The bar calls no other code.
         let mut running = self.running();
         change(&mut running.nodes);
         if let Some(bar) = &self.bar {
@@ -227,13 +227,13 @@ impl Progress {
     }
 
     fn line(&self, line: &str) {
-        // With the bar out of the way: written past it, the line would end in the middle of it.
+        // With the bar suspended: otherwise the line would end in the middle of it.
         self.lines.suspend(|| note!("{}", line.trim_end()));
     }
 }
 
 impl Running {
-    /// The names of the nodes without a line of their own.
+    /// The names of the nodes without their own line.
     fn others(&self) -> String {
         let others = self.nodes.iter().filter(|node| !self.with_line.contains(node));
         printable_within(&others.map(String::as_str).collect::<Vec<_>>().join(", "), RUNNING_COLUMNS)

@@ -49,7 +49,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
             (bundle, status)
         })
         .collect();
-    // A bundle without a start sorts behind all others, as the limits on number and size expect it.
+    // A bundle without a start is sorted last, as the limits on number and size require.
     found.sort_by_key(|(_, status)| std::cmp::Reverse(status.started_at));
     let has_server = settings.tracker.enabled && settings.tracker.api_url.is_some();
     let candidates: Vec<_> = found.iter().map(|(_, status)| status.candidate(has_server)).collect();
@@ -59,7 +59,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
         match candidates[over].kept_because(args.even_waiting) {
             Some(kept) => {
                 say!("kept     {}: {}", status.dir.display(), reason(kept, status));
-                // They are why it is kept, or why more of it is not known.
+                // They are the reason why it is kept, or why its state is unknown.
                 status.problems.iter().for_each(|problem| say!("  {problem}"));
             }
             None => going.push((bundle, status)),
@@ -88,7 +88,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What became of a bundle, or would.
+/// Prints the result of deleting a bundle, or of a dry run.
 fn say_deleted(bundle: &Bundle, deleted: Deleted, dry_run: bool) {
     let dir = bundle.dir().display();
     let (wholly, partly) = match dry_run {
@@ -109,12 +109,12 @@ fn say_deleted(bundle: &Bundle, deleted: Deleted, dry_run: bool) {
     }
 }
 
-/// Refuses places in which nobody means to delete.
+/// Rejects folders in which nobody intends to delete.
 fn check_folder(dir: &Path) -> Result<(), Failure> {
     let refused = |why: &str| {
         Err(Failure::input(format!("nothing is deleted in {}: {why}; name an output folder", dir.display())))
     };
-    // Without the slash at its end, which would follow a link.
+    // Without a trailing slash, which would follow a link.
     let itself: std::path::PathBuf = dir.components().collect();
     if itself.is_symlink() && Bundle::open(&itself).is_ok() {
         return refused("it is a link to a bundle");
@@ -128,7 +128,7 @@ fn check_folder(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Asks who sits at a terminal. A script has said what it wants.
+/// Asks for confirmation on a terminal. A script has already made its choice.
 fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return true;
@@ -139,7 +139,7 @@ fn is_confirmed(going: &[(&Bundle, &BundleStatus)], bytes: u64) -> bool {
     answer.is_some_and(|answer| matches!(&*answer, "y" | "Y" | "yes"))
 }
 
-/// What bundles are deleted for: an option goes before its setting. `None` where there is no limit at all.
+/// The limits: an option takes precedence over its setting. `None` if there is no limit.
 fn limits(args: &PruneArgs, settings: &BundleSettings) -> Option<Limits> {
     let limits = Limits {
         max_age: args.older_than.or(settings.keep_days.map(|days| TimeDelta::days(days.into()))),

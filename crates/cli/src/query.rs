@@ -24,7 +24,7 @@ use crate::{
     threads,
 };
 
-/// Longer texts are not what somebody asks.
+/// The maximum size of a query.
 const MAX_QUERY_BYTES: u64 = 1 << 20;
 
 pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
@@ -73,7 +73,7 @@ fn sql(args: &QueryArgs) -> Result<Option<String>, Failure> {
     }
 }
 
-/// What has been recorded is not changed by questions.
+/// Queries must not change what was recorded.
 fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
@@ -91,7 +91,7 @@ fn tables() -> String {
     text
 }
 
-/// The type as SQL has it.
+/// The name of the type in SQL.
 fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 => "VARCHAR".to_owned(),

@@ -1,5 +1,4 @@
-//! A command line that cannot be read. What was written on it is shown as far as errors of the configuration may repeat
-//! values.
+//! Errors in the command line. Its text is shown only as far as errors of the configuration may repeat values.
 
 use std::{env, error::Error as _};
 
@@ -18,33 +17,33 @@ use crate::{
     say::{self, note},
 };
 
-/// Where clap keeps what the user has written.
+/// The context entries of clap with text from the user.
 const WRITTEN: [ContextKind; 3] =
     [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand];
 
-/// Says what is wrong with the command line, or shows the help or the version that it asks for.
+/// Prints the error in the command line, or the requested help or version.
 pub(crate) fn refused(mut error: Error) {
     if !error.use_stderr() {
-        // There is nowhere left to say that it failed.
+        // An error in printing cannot be reported anywhere.
         let _ = error.print();
         return;
     }
     let arguments: Vec<String> =
         env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    // Looked for by ourselves: clap says that an argument is not valid, and not which.
+    // Searched for separately: clap reports that an argument is invalid, but not which one.
     let unreadable = env::args_os().find(|argument| argument.to_str().is_none());
     let shows_values = disclosure(&arguments) == Disclosure::Values;
     let text = text(&mut error, &arguments, shows_values);
     say::usage(text.trim_end());
     if let Some(argument) = unreadable.filter(|_| error.kind() == ErrorKind::InvalidUtf8) {
-        // What follows may be secret.
+        // The rest may be secret.
         let argument = argument.to_string_lossy();
         let argument = argument.split_once('=').map_or(&*argument, |(name, _)| name);
         let argument = shown_argument(argument, &arguments, shows_values);
         note!("the argument that starts with {argument:?} is not valid UTF-8, as only a path may be");
     }
     if arguments.iter().any(|argument| argument == "--json") {
-        // The first paragraph is the error, the others say how the command is used.
+        // The first paragraph is the error, the others are usage information.
         let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
         let message = message.join(" ");
         let message = say::shown(message.strip_prefix("error: ").unwrap_or(&message));
@@ -57,20 +56,20 @@ pub(crate) fn exit_code(error: &Error) -> u8 {
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
-/// How much may be shown under the profile that these arguments, or else the configuration, choose.
+/// How much may be shown under the profile in these arguments, or else in the configuration.
 fn disclosure(arguments: &[String]) -> Disclosure {
     let behind = arguments.windows(2).filter(|pair| pair[0] == "--profile").map(|pair| pair[1].as_str());
     let of_one = arguments.iter().filter_map(|argument| argument.strip_prefix("--profile="));
     behind.chain(of_one).fold(SettingsLoader::from_process().disclosure(), |disclosure, profile| {
         let chosen = SettingsLoader::from_process().with_value("option --profile", "profile", profile);
-        // Where it is given twice, nobody knows which one is meant.
+        // If it is given twice, it is unclear which one is meant.
         disclosure.min(chosen.disclosure())
     })
 }
 
-/// The text of the error, which brings no line of the user's.
+/// The text of the error, without lines from the user.
 fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
-    // For a wrong value, the argument is the name of an option of ours.
+    // For an invalid value, the argument is the name of one of our options.
     let is_value_wrong = error.get(ContextKind::InvalidValue).is_some();
     let mut values = Vec::new();
     for kind in WRITTEN {
@@ -83,7 +82,7 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
         }
         let written = written.clone();
         let shown = shown_argument(&written, arguments, shows_values);
-        // No file is the name of a command.
+        // Files are not suggested as commands.
         if error.remove(ContextKind::Suggested).is_some()
             && kind != ContextKind::InvalidSubcommand
             && let Some(tip) = tip(&written, arguments, shows_values)
@@ -103,8 +102,7 @@ fn text(error: &mut Error, arguments: &[String], shows_values: bool) -> String {
     error.render().to_string()
 }
 
-/// How a value is written that begins with a dash. That of clap speaks of passing something, which is also the name of a
-/// credential.
+/// How to write a value that begins with a dash. Clap's own text contains a word that is also the name of a credential.
 fn tip(written: &str, arguments: &[String], shows_values: bool) -> Option<String> {
     let place = arguments.iter().position(|argument| argument.starts_with(written))?;
     let argument = &arguments[place];
@@ -118,7 +116,7 @@ fn tip(written: &str, arguments: &[String], shows_values: bool) -> Option<String
     }
 }
 
-/// Whether a text is the name of an option, and no number.
+/// Whether a text is the name of an option, as opposed to a number.
 fn is_option(text: &str) -> bool {
     let name = text.trim_start_matches('-');
     name.len() < text.len()
@@ -126,14 +124,14 @@ fn is_option(text: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether a text has the value in it, as it is or as messages quote it.
+/// Whether a text contains the value, unchanged or as messages quote it.
 fn is_repeated(value: &str, text: &str) -> bool {
     let quoted = [value.escape_debug().to_string(), printable(value).into_owned()];
     !value.is_empty() && (text.contains(value) || quoted.iter().any(|quoted| text.contains(quoted)))
 }
 
-/// An argument in one line. What is not shown is called by its place behind the name of the command. Names of options are
-/// not values.
+/// An argument in one line. If it must not be shown, its position after the name of the command is used instead. Names of options
+/// are not values.
 fn shown_argument(written: &str, arguments: &[String], shows_values: bool) -> String {
     if shows_values || is_option(written) {
         return printable(written).into_owned();

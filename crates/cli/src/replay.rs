@@ -31,14 +31,14 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
     let files = SignalFiles::from(&*bundle);
     let mut variables = otel::BridgeConfig::new("daglight").environment;
     if let Some(endpoint) = &args.endpoint {
-        // Who names an endpoint wants everything there, whatever the variables say of exporting.
+        // A user who gives an endpoint wants everything sent there, regardless of the export variables.
         variables.retain(|name, _| {
             !name.ends_with("_ENDPOINT") && !name.ends_with("_EXPORTER") && name != "OTEL_SDK_DISABLED"
         });
         variables.insert("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), endpoint.clone());
     }
     if let Some(protocol) = &args.protocol {
-        // Those of single signals as well, which would win over the general one that the option sets.
+        // Including those of single signals, which would take precedence over the general one that the option sets.
         variables.retain(|name, _| !name.ends_with("_PROTOCOL"));
         variables.insert("OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(), protocol.clone());
     }

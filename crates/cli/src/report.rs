@@ -26,7 +26,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     };
     let mut is_done = true;
     match bundle.archive() {
-        // Closing it would close a copy that is gone when the command ends, and say so every time.
+        // Closing it would close a temporary copy, and print a message every time.
         Some(archive) if is_unclosed(&bundle) => note!("{}", how_to_close(archive)),
         Some(_) => {}
         None => is_done &= close(&bundle),
@@ -46,7 +46,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     }
     match report.write(&bundle) {
         Ok(()) => note!("written: {}", bundle.report_html().display()),
-        // It was printed, which is what was asked for. That there is no space for it may be mended.
+        // The report was printed as requested. The lack of space for the file may be temporary.
         Err(error) => {
             is_done &= !has_no_space(&error);
             note!("warning: the report is not written: {}", in_one_line(&error));
@@ -55,12 +55,12 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether that is done, or was not to be done.
+/// Closes the run if necessary, and returns whether that succeeded.
 fn close(bundle: &Bundle) -> bool {
     match daglight::close_dead_run(bundle) {
         Ok(true) => note!("the run's process had ended: closed as FAILURE"),
         Ok(false) => {}
-        // The report says itself what is wrong with the manifest.
+        // The report itself contains the problem with the manifest.
         Err(CloseError::Read(_)) => {}
         Err(error) => {
             note!("warning: the run is not closed: {}", in_one_line(&error));

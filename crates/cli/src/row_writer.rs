@@ -19,7 +19,7 @@ use datafusion::arrow::{
 
 use crate::{args::RowFormat, map_keys::with_text_keys, say};
 
-/// Writes the rows of one query after the other. What the values are is not changed, unless standard output is a terminal.
+/// Writes the rows of one query after the other. Values are unchanged, unless standard output is a terminal.
 pub(crate) struct RowWriter {
     format: RowFormat,
     query: Mutex<Option<Query>>,
@@ -42,7 +42,7 @@ impl RowWriter {
     pub(crate) fn start(&self, schema: &SchemaRef) {
         let mut query = match self.format {
             RowFormat::Table => return,
-            // Empty lines would say nothing.
+            // Empty lines would be useless.
             RowFormat::Csv if schema.fields().is_empty() => return,
             RowFormat::Csv => {
                 Query::Csv(Box::new(WriterBuilder::new().with_header(true).build(say::rows_output(false))))
@@ -50,7 +50,7 @@ impl RowWriter {
             RowFormat::Json => Query::Json(json_options().build(say::rows_output(true))),
             RowFormat::Ndjson => Query::Ndjson(json_options().build(say::rows_output(true))),
         };
-        // A query without rows has names all the same.
+        // A query without rows still has column names.
         if let Query::Csv(_) = query {
             let schema = Schema::clone(schema);
             say_what_failed(query.write(&RecordBatch::new_empty(schema.into())));
@@ -76,7 +76,7 @@ impl RowWriter {
     }
 }
 
-/// Every object has every name, also of a value that is missing.
+/// Every object has every name, even if the value is null.
 fn json_options() -> JsonWriterBuilder {
     JsonWriterBuilder::new().with_explicit_nulls(true)
 }
@@ -95,7 +95,7 @@ impl Query {
             Self::Csv(_) => Ok(()),
             Self::Json(mut writer) => {
                 writer.finish()?;
-                // The array ends without one, and the next query would begin in its line.
+                // The array ends without a line feed, and the next query would continue on its line.
                 writer.into_inner().write_all(b"\n")?;
                 Ok(())
             }
@@ -104,7 +104,7 @@ impl Query {
     }
 }
 
-/// The batch with lists, structs and maps as the texts that a table shows of them: CSV has no values in values.
+/// The batch with lists, structs and maps converted to text as in tables: CSV has no nested values.
 fn with_flat_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let schema = batch.schema();
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
@@ -125,7 +125,7 @@ fn with_flat_columns(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
 }
 
-/// A value that a format cannot hold. The run is not failed by how its rows are shown.
+/// Reports a value that a format cannot represent. The run does not fail because of how its rows are shown.
 fn say_what_failed(written: Result<(), ArrowError>) {
     if let Err(error) = written {
         say::incomplete(&say::shown_of_engine(&error.to_string()));

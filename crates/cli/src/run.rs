@@ -47,14 +47,14 @@ use crate::{
     summary, threads,
 };
 
-/// The variable that names the output folder.
+/// The variable for the output folder.
 const OUTPUT_DIR_VARIABLE: &str = "DAGLIGHT_OUTPUT_DIR";
 
-/// Tags of a run of a part of its pipeline.
+/// Tags of a run of only a part of its pipeline.
 const SELECT_TAG: &str = "select";
 const EXCLUDE_TAG: &str = "exclude";
 
-/// Tags of how a run was started: options that decide how fast it is, and its parameters, each by its name.
+/// Tags for how a run was started: options that affect its speed, and its parameters by name.
 const JOBS_TAG: &str = "option.jobs";
 const THREADS_TAG: &str = "option.threads";
 const MEMORY_LIMIT_TAG: &str = "option.memory_limit";
@@ -62,20 +62,20 @@ const PARAMETER_TAGS: &str = "param.";
 
 /// How long a scheduler may take to hear of the queries that were given up.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// How long the removal of the tables of a run may take.
+/// The time limit for removing the tables of a run.
 const REMOVE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Rows of each query that a table shows.
+/// The maximum number of rows of each query in a table.
 pub(crate) const TABLE_ROWS: usize = 20;
 
-/// Those who hold most of the memory, named in an error of too little.
+/// How many of the largest memory consumers are named in an out-of-memory error.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(5).expect("5 is not 0");
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let looking = threads::look_for_room(args.threads, make_functions);
     let resolved = settings(&args)?;
     let policy = resolved.settings.policy();
-    // As early as there is a policy: an error of what follows may quote the script.
+    // As soon as there is a policy: later errors may quote the script.
     say::hide_with(policy.redactor());
     hide_credentials(policy.redactor());
     let config = session_config(&policy)?.with_information_schema(true);
@@ -98,9 +98,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let Some(cluster) = &cluster {
         runtime.block_on(cluster.check()).map_err(no_cluster)?;
     }
-    // The last one: it makes a folder, which only a run deletes.
+    // Last: it creates a folder, which only a run deletes.
     let runtime_env = runtime_env(args.memory_limit, args.spill_dir.as_deref())?;
-    // Behind everything that can refuse to start: until here no bundle, span or request says that there was a run.
+    // After everything that can prevent the start: until here no bundle, span or request shows that there was a run.
     let telemetry = Telemetry::of_resolved_with(resolved, policy.clone());
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
@@ -132,7 +132,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         }
         ended
     });
-    // Before the console is cleared: a thread that still draws would put its line back.
+    // Before the console is cleared: a thread that is still drawing would restore its line.
     drop((following, notifying));
     progress.clear();
     if let Ended::Failed(failure) = &ended {
@@ -144,11 +144,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         }
     }
     let report = runtime.block_on(run.finish());
-    // What a query left running on the runtime's threads is not waited for.
+    // Remaining work of queries on the runtime's threads is not waited for.
     runtime.shutdown_background();
 
     let error = match &ended {
-        // Of a run that a signal has ended, that is the reason, whatever failed by it.
+        // If a signal has ended the run, that is the reason, whatever failed as a result.
         Ended::Failed(failure) if report.status != RunStatus::Interrupted => {
             Some(error_of(&failure.error, &policy))
         }
@@ -159,25 +159,25 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
         Ended::Done | Ended::Failed(_) => report.exit_code(),
     };
     let document = document(&report, error, args.json)?;
-    // Before the exports are ended, which may take seconds. A second signal may have been faster, and ends the process.
+    // Before the exports are shut down, which may take seconds. A second signal may be faster, and end the process.
     let exit_code = ending::end_with(exit_code, || print(&report, document.as_deref(), args.quiet));
     spill::remove();
     telemetry.shutdown();
     Ok(exit_code)
 }
 
-/// Makes DataFusion's functions, which all sessions of a process share, while settings and scripts are read.
+/// Creates DataFusion's functions, which all sessions of a process share, while settings and scripts are being read.
 fn make_functions() {
     drop(SessionStateBuilder::new_with_default_features());
 }
 
-/// The error of a statement with its place, its message as the policy shows it.
+/// The error of a statement with its place and its message, as the policy allows.
 fn error_of(error: &SourceError, policy: &Policy) -> ErrorReport {
     let message = policy.capture(error.message_shown_by(policy.redactor())).to_text();
     at_place(ErrorReport::new(message).of_node(error.node.clone()), &error.place)
 }
 
-/// What is printed with `--json`.
+/// The output of `--json`.
 fn document(
     report: &FinishReport,
     error: Option<ErrorReport>,
@@ -200,8 +200,8 @@ fn print(report: &FinishReport, document: Option<&str>, quiet: bool) {
     }
 }
 
-/// What asks for just this output folder, on the command line or in the environment: nothing runs without it. That of a
-/// file, which other machines may share, and the default are missed with a warning.
+/// The source of an explicit request for this output folder, on the command line or in the environment: nothing runs without it. If
+/// it comes from a file, which other machines may share, or is the default, there is only a warning.
 fn output_dir_asked_by(args: &RunArgs) -> Option<&'static str> {
     let is_given = |variable: &str| {
         env::var_os(variable).is_some_and(|value| !value.to_string_lossy().trim().is_empty())
@@ -223,7 +223,7 @@ fn settings(args: &RunArgs) -> Result<Resolved, Failure> {
     Ok(loader.resolve()?)
 }
 
-/// The tags of the run: those that are given, and what part of the pipeline it is.
+/// The tags of the run: the given ones, and which part of the pipeline it is.
 fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, String>, Failure> {
     let mut tags = named_once("--tag", &args.tags)?;
     let all =
@@ -245,7 +245,7 @@ fn tags(args: &RunArgs, retries: Option<RunId>) -> Result<BTreeMap<String, Strin
     Ok(tags)
 }
 
-/// The values of the parameters, as the policy shows those of inputs.
+/// The values of the parameters, as the policy allows for inputs.
 fn parameter_tags(pipeline: &Pipeline, policy: &Policy) -> BTreeMap<String, String> {
     let named = pipeline.parameters().iter();
     named
@@ -256,13 +256,13 @@ fn parameter_tags(pipeline: &Pipeline, policy: &Policy) -> BTreeMap<String, Stri
         .collect()
 }
 
-/// The folder of a run for tables that the machines of a cluster read.
+/// The folder for tables of a run that the machines of a cluster read.
 fn scratch(settings: &Settings, run: &Run) -> Option<String> {
     let folder = settings.cluster.scratch.as_deref()?;
     Some(format!("{}/{}/", folder.trim_end_matches('/'), run.id()))
 }
 
-/// Removes the tables of a run. What cannot be removed is said, and fails nothing.
+/// Removes the tables of a run. Failures are reported, but do not make the run fail.
 async fn remove(session: &SessionContext, scratch: &str) {
     let problem = match timeout(REMOVE_WITHIN, remove_scratch(session, scratch)).await {
         Ok(Ok(())) => return,
@@ -278,14 +278,14 @@ fn no_cluster(missing: Vec<Unreachable>) -> Failure {
     Failure::input(named.join("; "))
 }
 
-/// What queries compute in: the memory that they may take, and where they write what does not fit.
+/// The resources for queries: the memory limit, and the folder for what does not fit.
 pub(crate) fn runtime_env(
     memory_limit: Option<usize>,
     spill_dir: Option<&Path>,
 ) -> Result<Arc<RuntimeEnv>, Failure> {
     let mut builder = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<ObjectStores>::default());
     if let Some(bytes) = memory_limit {
-        // An error then names those who hold most of it.
+        // Errors then name the largest consumers.
         let pool = TrackConsumersPool::new(GreedyMemoryPool::new(bytes), NAMED_CONSUMERS);
         builder = builder.with_memory_pool(Arc::new(pool));
     }
@@ -296,7 +296,7 @@ pub(crate) fn runtime_env(
                 Failure::input(format!("cannot write to --spill-dir {}: {error}", dir.display()))
             })?)
         }
-        // Most runs write nothing there: what fails is said by the query that needs it.
+        // Most runs write nothing there: errors are reported by the query that needs it.
         None => spill::make(None).ok(),
     };
     if let Some(dir) = made {
@@ -305,11 +305,11 @@ pub(crate) fn runtime_env(
     builder.build_arc().map_err(Failure::of_engine)
 }
 
-/// What a `RESET` goes back to: the settings that options of the command line stand for, and the folder that goes with the run.
+/// The values that a `RESET` restores: settings from command line options, and the temporary folder of the run.
 fn reset_values(args: &RunArgs) -> BTreeMap<String, String> {
     let of_options = [
         ("datafusion.execution.target_partitions", args.threads.map(|threads| threads.to_string())),
-        // The smallest unit that DataFusion reads.
+        // The smallest unit that DataFusion accepts.
         (
             "datafusion.runtime.memory_limit",
             args.memory_limit.map(|bytes| format!("{}K", bytes as f64 / 1024.0)),
@@ -319,7 +319,7 @@ fn reset_values(args: &RunArgs) -> BTreeMap<String, String> {
     of_options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// How the run answers to a signal.
+/// How the run reacts to a signal.
 fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
     let (announcing, clearing) = (Arc::clone(progress), Arc::clone(progress));
     let (json, quiet) = (args.json, args.quiet);
@@ -333,7 +333,7 @@ fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
         // Last: a disk may take longer than there is time.
         spill::remove();
         if report.status == RunStatus::Success {
-            // The work was done, and what was printed says so. The signals have only ended the wait for servers.
+            // The work was done, and the output says so. The signals have only ended the wait for servers.
             low_level::exit(0);
         }
     })

@@ -1,8 +1,8 @@
-//! What the command says, on standard output and standard error. Who reads may go away at any time, as in
-//! `daglight run pipeline.sql | head`: that ends no run.
+//! The output of the command, on standard output and standard error. Readers may disconnect at any time, as in `daglight run
+//! pipeline.sql | head`: that does not end a run.
 //!
-//! This is the one door to the console. Nothing that is printed moves a terminal's cursor, hides or reorders text. `say!`
-//! and `note!` print one line, whatever is in it; what has lines of ours says so by `document`, `error` and `usage`.
+//! All console output goes through this module. Nothing that is printed moves a terminal's cursor, hides or reorders text. `say!`
+//! and `note!` print a single line, whatever it contains; multi-line output of ours uses `document`, `error` and `usage`.
 
 use std::{
     borrow::Cow,
@@ -21,17 +21,17 @@ use daglight::{
 
 use crate::printable_output::PrintableOutput;
 
-/// What hides in every line on standard error what the policy hides.
+/// Redacts every line on standard error according to the policy.
 static REDACTOR: OnceLock<Redactor> = OnceLock::new();
 
-/// From here on, nothing that the policy hides is printed on standard error. The rows that a query returns are on standard
+/// From here on, everything on standard error is redacted according to the policy. The rows that a query returns are on standard
 /// output, and their values are what the user has asked for.
 pub(crate) fn hide_with(redactor: &Redactor) {
-    // A command has one policy.
+    // A command has a single policy.
     let _ = REDACTOR.set(redactor.clone());
 }
 
-/// The rows as a table, whose headings and messages hide what the policy hides.
+/// The rows as a table with redacted headings and messages.
 pub(crate) fn table(rows: &ShownRows) -> String {
     match REDACTOR.get() {
         Some(redactor) => rows.shown_by(redactor),
@@ -39,17 +39,17 @@ pub(crate) fn table(rows: &ShownRows) -> String {
     }
 }
 
-/// The text as it may be printed. Before there is a policy, credentials are hidden.
+/// The text in printable form. Before there is a policy, credentials are hidden.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     redactor().console_text(text).into()
 }
 
-/// The message of an error that DataFusion or Arrow has made, which may repeat values.
+/// The message of a DataFusion or Arrow error, which may repeat values.
 pub(crate) fn shown_of_engine(text: &str) -> String {
     redactor().console_error(text)
 }
 
-/// What hides what the policy hides. Before there is a policy, that is credentials.
+/// The redactor of the policy, or before there is one, a redactor for credentials.
 pub(crate) fn redactor() -> &'static Redactor {
     static WITHOUT_POLICY: LazyLock<Redactor> = LazyLock::new(|| Redactor::new::<&str>([]));
     REDACTOR.get().unwrap_or(&WITHOUT_POLICY)
@@ -73,14 +73,13 @@ pub(crate) fn to_output(line: fmt::Arguments<'_>) {
     write_output(&printable(&line.to_string()));
 }
 
-/// Writes a text to standard output whose lines are ours: a table, or a document that its format keeps apart from what is
-/// in it.
+/// Writes a multi-line text of ours to standard output: a table, or a document whose format separates it from its content.
 pub(crate) fn document(text: &str) {
     write_output(&printable_lines(text));
 }
 
-/// Standard output for the rows of a query in a format for programs. JSON has what a terminal would act on written out, and is
-/// the same document; CSV has no such form, and is as it is unless it goes to a terminal.
+/// Standard output for query rows in a machine-readable format. In JSON, characters that affect a terminal are escaped, which
+/// results in the same document; CSV has no escapes, and is unchanged unless it goes to a terminal.
 pub(crate) fn rows_output(is_json: bool) -> Box<dyn Write + Send> {
     match is_json || stdout().is_terminal() {
         true => Box::new(PrintableOutput::new(CheckedOutput)),
@@ -88,7 +87,7 @@ pub(crate) fn rows_output(is_json: bool) -> Box<dyn Write + Send> {
     }
 }
 
-/// Standard output, of which it is said once that it cannot be written.
+/// Standard output, for which a write error is reported once.
 struct CheckedOutput;
 
 impl Write for CheckedOutput {
@@ -102,26 +101,26 @@ impl Write for CheckedOutput {
     }
 }
 
-/// Says that some of what was asked for cannot be written to standard output.
+/// Reports that some of the requested output could not be written to standard output.
 pub(crate) fn incomplete(why: &str) {
     if !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed) {
         note!("error: cannot write these rows to standard output: {why}");
     }
 }
 
-/// Standard output for a document in JSON, of any length.
+/// Standard output for a JSON document of any length.
 pub(crate) fn json_output() -> impl Write {
     PrintableOutput::new(stdout().lock())
 }
 
 fn write_output(text: &str) {
-    // `println!` panics where nobody reads, as behind `| head`.
+    // `println!` panics if nobody reads, for example after `| head`.
     check_output(writeln!(stdout(), "{text}"));
 }
 
 fn check_output(written: io::Result<()>) {
     if let Err(error) = written
-        // A reader that has read enough is not a failure. A full disk behind a redirection is one, said once and by the exit
+        // A reader that has read enough is not a failure. A full disk behind a redirection is one, reported once and by the exit
         // code.
         && error.kind() != ErrorKind::BrokenPipe
         && !OUTPUT_IS_INCOMPLETE.swap(true, Ordering::Relaxed)
@@ -131,21 +130,21 @@ fn check_output(written: io::Result<()>) {
 }
 
 pub(crate) fn to_error(line: fmt::Arguments<'_>) {
-    // There is nowhere left to say that it failed.
+    // An error here cannot be reported anywhere.
     let _ = writeln!(stderr(), "{}", printable(&shown(&line.to_string())));
 }
 
-/// Writes an error to standard error, which may quote lines of a script.
+/// Writes an error to standard error. It may quote lines of a script.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(stderr(), "{}", printable_error(&shown(text)));
 }
 
-/// Writes to standard error how the command is used. The lines are those of the parser of the command line.
+/// Writes usage information to standard error. The lines come from the command line parser.
 pub(crate) fn usage(text: &str) {
     let _ = writeln!(stderr(), "{}", printable_lines(&shown(text)));
 }
 
-/// Asks something on the terminal. `None` where nobody answers.
+/// Asks a question on the terminal. `None` if there is no answer.
 pub(crate) fn ask(question: fmt::Arguments<'_>) -> Option<String> {
     let mut console = stderr();
     let mut answer = String::new();
@@ -155,7 +154,7 @@ pub(crate) fn ask(question: fmt::Arguments<'_>) -> Option<String> {
     Some(answer.trim().to_owned())
 }
 
-/// Whether some of the output is lost to a reader who is still there, such as a file on a full disk.
+/// Whether some output was lost although its destination still exists, such as a file on a full disk.
 pub(crate) fn output_is_incomplete() -> bool {
     OUTPUT_IS_INCOMPLETE.load(Ordering::Relaxed)
 }
