@@ -1,11 +1,11 @@
-//! What a run on 1,000 workers with 100,000 tasks means for the bundle and its report: bytes, time, and memory at its peak.
+//! The cost of a run on 1,000 workers with 100,000 tasks for the bundle and its report: bytes, time, and peak memory.
 //!
 //! ```text
 //! cargo xtask bench cluster
 //! ```
 //!
-//! Two runs with as many tasks: one of 100 queries, and one whose only query has all of them, which is the worst that a plan file sees.
-//! Each report is made in a process of its own, so that the memory is that of the report alone.
+//! Two runs with the same number of tasks: one with 100 queries, and one with a single query that has all of them, which is the
+//! worst case for a plan file. Each report is made in a separate process, so that the memory is that of the report alone.
 
 mod alone;
 
@@ -32,7 +32,7 @@ const STAGES: u64 = 4;
 const START_NANOSECONDS: i64 = 1_795_237_787_000_000_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Cargo runs benches as tests, too; those have no time for it.
+    // Cargo also runs benches as tests, which have no time for it.
     if env::args().any(|argument| argument == "--test") {
         return Ok(());
     }

@@ -1,13 +1,13 @@
-//! How long the page of a large run takes to open in Chromium, how smoothly it scrolls and zooms, and whether its timeline is
-//! empty where something ran.
+//! How long the page of a large run takes to open in Chromium, how smoothly it scrolls and zooms, and whether its timeline is empty
+//! at times when something ran.
 //!
 //! ```text
 //! cargo xtask bench page
 //! ```
 //!
-//! The run has 10,000 nodes and 100,000 spans. The page is served on this machine with one more script, which measures; its
-//! policy, which would refuse that script, is left out. `chromium` has to be on the `PATH`; a name or path as argument takes its place. With
-//! `DAGLIGHT_BENCH_PAGE` the page is kept under that path.
+//! The run has 10,000 nodes and 100,000 spans. The page is served locally with an additional script for the measurements, and
+//! without its policy, which would block that script. `chromium` must be on the `PATH`; an argument can give another name or path.
+//! With `DAGLIGHT_BENCH_PAGE` the page is saved at that path.
 
 use std::{
     env,
@@ -28,9 +28,9 @@ use daglight_run_identity::RunId;
 use serde_json::Value;
 
 const NODES: u64 = 10_000;
-/// A stage, a query and eight operators of each node.
+/// The number of spans of a node: a stage, a query and eight operators.
 const SPANS_OF_A_NODE: u64 = 10;
-/// Nodes that run at the same time.
+/// The number of nodes that run at the same time.
 const AT_ONCE: u64 = 8;
 const NODE_NANOSECONDS: u64 = 50_000_000;
 const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
@@ -79,7 +79,7 @@ fn say(measured: &Value) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The page with the script that measures it.
+/// The page with the script for the measurements.
 fn measuring(page: &str) -> Result<String, Box<dyn Error>> {
     let policy = page.find("<meta http-equiv").ok_or("the page has no policy")?;
     let end = policy + page[policy..].find('>').ok_or("the policy does not end")? + 1;
@@ -87,7 +87,7 @@ fn measuring(page: &str) -> Result<String, Box<dyn Error>> {
     Ok([&page[..policy], &page[end..body], "<script>", SCRIPT, "</script>", &page[body..]].concat())
 }
 
-/// Serves the page until it sends what it has measured.
+/// Serves the page until it sends its measurements.
 fn serve(listener: &TcpListener, page: &str) -> Result<Value, Box<dyn Error>> {
     loop {
         let (mut stream, _) = listener.accept()?;
@@ -133,7 +133,7 @@ fn answer(stream: &mut TcpStream, body: &str) -> io::Result<()> {
     )
 }
 
-/// A headless Chromium, which ends when this is dropped.
+/// A headless Chromium, which is stopped when this is dropped.
 struct Browser(Child);
 
 impl Browser {
@@ -157,7 +157,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may already have ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -194,7 +194,7 @@ fn record(out: &Path) -> Result<Bundle, Box<dyn Error>> {
     Ok(bundle)
 }
 
-/// Nanoseconds from the start of the run. After every thousandth node nothing runs for a while.
+/// Nanoseconds from the start of the run. There is a pause after every thousandth node.
 fn begins(node: u64) -> u64 {
     node / AT_ONCE * NODE_NANOSECONDS + node / 1_000 * 20 * NODE_NANOSECONDS
 }
@@ -210,7 +210,7 @@ fn spans(node: u64) -> String {
             1 => ("datafusion.execute", first, "query_id", node.to_string(), 1_000_000, NODE_NANOSECONDS / 2),
             _ => {
                 let from = 2_000_000 + position * 2_000_000;
-                // Of very different lengths, as those of joins and projections are.
+                // With very different lengths, like those of joins and projections.
                 (
                     "datafusion.operator",
                     first + 1,

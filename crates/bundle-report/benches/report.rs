@@ -1,11 +1,11 @@
-//! What a report of 1,000,000 spans takes: time, and memory at its peak.
+//! The cost of a report for 1,000,000 spans: time, and peak memory.
 //!
 //! ```text
 //! cargo xtask bench report
 //! ```
 //!
-//! The bundle is written first: 1,000 nodes with a query each, operators of several partitions below it, and log records. The
-//! report is made in a process of its own, so that the memory is that of the report alone.
+//! The bundle is written first: 1,000 nodes with one query each, operators with several partitions below it, and log records. The
+//! report is made in a separate process, so that the memory is that of the report alone.
 
 mod alone;
 
@@ -26,7 +26,7 @@ use daglight_run_identity::RunId;
 
 const SPANS: u64 = 1_000_000;
 const NODES: u64 = 1_000;
-/// Spans on a line, as the exporter writes them.
+/// The number of spans per line, as in the exporter.
 const SPANS_IN_A_LINE: u64 = 512;
 const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
 const TARGET: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ fn record(out: &Path) -> Result<Bundle, Box<dyn Error>> {
     Ok(bundle)
 }
 
-/// A node has a query, and the rest of its spans are those of operators, in partitions that run side by side.
+/// A node has a query, and its other spans are those of operators, in partitions that run in parallel.
 fn spans(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
     let mut file = BufWriter::new(File::create(bundle.traces())?);
     let of_node = SPANS / NODES;

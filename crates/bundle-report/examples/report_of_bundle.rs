@@ -1,4 +1,4 @@
-//! The report alone, of a bundle that some run has left.
+//! Only the report, for an existing bundle.
 //!
 //! `cargo run -p daglight-bundle-report --example report_of_bundle -- out/run_bundle/RUN_ID`
 

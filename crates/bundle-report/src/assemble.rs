@@ -1,4 +1,4 @@
-//! Making the report of what was read of a bundle. No file is opened here, and no clock is read.
+//! Assembling the report from what was read of a bundle. It opens no files, and does not read the clock.
 
 use std::{collections::HashMap, path::Path};
 
@@ -31,7 +31,7 @@ use crate::{
 /// The kind of nodes whose values are given.
 const INPUT: &str = "input";
 
-/// The report of a bundle, of which `inputs` was read at `now` and whose plans came to `plans`.
+/// The report of a bundle, from the `inputs` that were read at `now` and the judged `plans`.
 pub(crate) fn report(
     inputs: Inputs,
     plans: JudgedPlans,
@@ -53,7 +53,7 @@ pub(crate) fn report(
         unreadable,
     } = inputs;
     let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, statements, .. } = plans;
-    // First, because the end of the run, and with it every duration below, depends on it.
+    // First, because the end of the run depends on it, and so do all durations below.
     let status = status(manifest.as_ref(), signals.root, goes_on);
     let beats = evidence.as_ref().map(|evidence| (evidence.started_at, evidence.seen_at()));
     let beats = beats.filter(|(started, seen)| times.has(*started) && times.has(*seen));
@@ -88,7 +88,7 @@ pub(crate) fn report(
     let planned_totals = planned.totals;
     let summed = sums.into_summed();
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);
-    // By the spans where they say it: plans are kept of some queries alone, spans of all.
+    // From the spans if they contain it: plans are kept only for some queries, spans for all.
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
     let problems = with_warnings(signals.problems, manifest.as_ref());
     let totals = Totals {
@@ -98,10 +98,9 @@ pub(crate) fn report(
         nodes_interrupted: with_status(&nodes, NodeStatus::Interrupted),
         nodes_unfinished: with_status(&nodes, NodeStatus::Unfinished),
         nodes_not_run: with_status(&nodes, NodeStatus::NotRun),
-        // The greater of the two: a killed process had written some of its spans, and the plans of queries that
-        // still ran.
+        // The greater of the two: a killed process had written some of its spans, and the plans of queries that were still running.
         queries: signals.query_count.max(planned_totals.queries),
-        // Of queries that have not ended there is no span, and their nodes have it from their plans.
+        // Queries that have not ended have no span, but their nodes have the rows from the plans.
         rows_read: reads.rows_read.max(saturating_sum(nodes.iter().filter_map(|node| node.rows_in))),
         bytes_read: summed.bytes_read(reads.bytes_read),
         bytes_spilled: reads.bytes_spilled,
@@ -113,7 +112,7 @@ pub(crate) fn report(
     };
     let delivery = delivery(manifest.as_ref(), &dir, deliverable, status);
     let own_time = manifest.as_ref().and_then(|manifest| manifest.own_time.clone());
-    // Bundles of older versions say it in the spans alone.
+    // In bundles of older versions only the spans contain it.
     let process_ended = manifest.as_ref().is_some_and(|manifest| manifest.process_ended_at.is_some())
         || signals.root_is_closed_for_it;
     let (data, data_left_out) = data.into_reports();
@@ -203,7 +202,7 @@ pub(crate) fn report(
         files: signals.files,
         unreadable,
     };
-    // The findings are about everything else that the report says, and the sentences about both.
+    // The findings are based on everything else in the report, and the headline on both.
     let findings = findings::findings(&report, plan_findings, thresholds);
     let report = Report { findings, ..report };
     Report { headline: headline::headline(&report), ..report }
@@ -213,12 +212,12 @@ fn status(manifest: Option<&Manifest>, root: Option<SeenSpan>, goes_on: Liveness
     let recorded = manifest.map(|manifest| manifest.status);
     match (recorded, root) {
         (Some(status), _) if status != RunStatus::Running => ReportStatus::of(status, || goes_on),
-        // The manifest goes on, or cannot be read, and the root span has ended: it is written before the last
-        // manifest, so the run ended and its process died while it waited for servers.
+        // According to the manifest the run is going, or it cannot be read, but the root span has ended: it is written before the
+        // last manifest, so the run ended and its process died while it waited for servers.
         (_, Some(root)) if root.failed => ReportStatus::Failure,
         (None, Some(_)) => ReportStatus::Success,
         (Some(status), _) => ReportStatus::of(status, || goes_on),
-        // That it was running is not known either.
+        // It is not even known whether it was running.
         (None, None) if goes_on == Liveness::Gone => ReportStatus::ProcessEnded,
         (None, None) => ReportStatus::Unknown,
     }
@@ -238,13 +237,12 @@ fn extent(
         .or(beats.map(|(started, _)| started));
     let last_span = spans.and_then(|(_, end)| moment(end));
     let last_beat = beats.map(|(_, seen)| seen);
-    // A run that goes on lasts until now. One that was killed lasts until it was last seen, whenever that is looked
-    // at.
+    // A running run lasts until now. A killed run lasts until it was last seen, independent of the time of the report.
     let ended_at = match status {
         ReportStatus::Running => Some(now),
         _ => manifest.and_then(|manifest| manifest.ended_at).or(last_span.max(last_beat)),
     };
-    // What was seen before the start is of another clock, and says nothing of an end.
+    // A last sign before the start comes from another clock, and does not show the end.
     (started_at, ended_at.filter(|ended| started_at.is_none_or(|started| started <= *ended)))
 }
 
@@ -267,7 +265,7 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
     problems
 }
 
-/// What the artifacts add to the totals. A parameter table is what the run was given, and nothing that it has written.
+/// What the artifacts add to the totals. A parameter table is an input of the run, not an output.
 fn written(artifacts: &[Artifact]) -> Totals {
     let mut totals = Totals::default();
     for artifact in
@@ -295,7 +293,7 @@ fn delivery(
         destination: LedgerDestination::Hamilton,
         ledger,
     });
-    // The tracker's events of a run that was killed are in its outbox, counted or not.
+    // The tracker events of a killed run are in its outbox, whether counted or not.
     let tracker_waits = tracker.as_ref().is_some_and(|account| account.ledger.waiting > 0)
         || (status == ReportStatus::ProcessEnded && manifest.tracking != Tracking::Off);
     let backend_missed = manifest.delivery.signals.iter().any(|account| {
@@ -314,12 +312,12 @@ fn delivery(
     let command = |name| display::command(name, dir);
     DeliveryReport {
         is_final: manifest.status != RunStatus::Running,
-        // Without a server the outbox waits by design, and a report must not call that a fault.
+        // Without a server the outbox is expected to wait, and a report must not present that as a fault.
         waiting: saturating_sum(ledgers.iter().filter(is_expected).map(|account| account.ledger.waiting)),
         dropped: saturating_sum(ledgers.iter().map(|account| account.ledger.dropped_total())),
         ledgers,
         tracking: manifest.tracking,
-        // A bundle that was packed without SQL has no events any more, and nothing can be delivered of it.
+        // A bundle that was packed without SQL no longer contains the events, so they cannot be delivered.
         sync_command: (tracker_waits && deliverable.has_outbox || lineage_waits && deliverable.has_lineage)
             .then(|| command("sync")),
         replay_command: backend_missed.then(|| command("replay")),
@@ -347,14 +345,14 @@ fn stages(seen: HashMap<String, SeenStage>) -> Vec<StageReport> {
     stages
 }
 
-/// The process. `silence` is how long nothing was seen of it, of a run that goes on.
+/// The process. `silence` is how long a running run has not been seen.
 fn heartbeat(
     evidence: &ProcessEvidence,
     liveness: Option<Liveness>,
     silence: Option<TimeDelta>,
     thresholds: &FindingThresholds,
 ) -> HeartbeatReport {
-    // Only of a process that is known to live: a bundle that was copied looks the same.
+    // Only for a process that is known to be alive: a copied bundle looks the same.
     let silence =
         silence.filter(|_| liveness == Some(Liveness::Alive)).map(|silence| silence.as_seconds_f64());
     let is_long = |silent: &f64| is_long_pause(*silent, evidence.interval_seconds, thresholds);

@@ -1,4 +1,4 @@
-//! Numbers over the time of a run: processor, memory, storage and nodes at once.
+//! Values over the time of a run: processor, memory, storage and parallel nodes.
 
 use maud::{Markup, html};
 
@@ -8,23 +8,23 @@ use crate::{
     timeline::extent,
 };
 
-/// A chart of fewer points shows nothing.
+/// A chart with fewer points is not useful.
 const MIN_POINTS: usize = 3;
 /// The size of the drawing, which is stretched to its column.
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 
-/// A number over time.
+/// A value over time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Chart {
     pub(crate) title: &'static str,
-    /// Milliseconds from the start of the run, and the number.
+    /// Milliseconds from the start of the run, and the value.
     points: Vec<(f64, f64)>,
-    /// The largest, in words.
+    /// The maximum, as text.
     pub(crate) most: String,
 }
 
-/// The charts of which there is anything to see.
+/// The charts with something to see.
 pub(crate) fn charts(samples: &[ResourceSample], nodes: &[NodeReport], duration_ms: f64) -> Vec<Chart> {
     let bytes = |bytes: f64| display::bytes(bytes as u64);
     let per_second = |bytes: f64| format!("{} per second", display::bytes(bytes as u64));
@@ -45,25 +45,25 @@ pub(crate) fn charts(samples: &[ResourceSample], nodes: &[NodeReport], duration_
 
 fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> String) -> Option<Chart> {
     let most = points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-    // Two points are a line that says nothing, and neither does one along the bottom.
+    // A line with two points is not useful, nor is a flat one at the bottom.
     (points.len() >= MIN_POINTS && most > 0.0).then(|| Chart { title, points, most: words(most) })
 }
 
-/// How many nodes ran at once, over the time of the run: by when they began and ended, which says more than the moments at which
-/// the heart beat.
+/// How many nodes ran in parallel, over the time of the run: computed from their starts and ends, which is more precise than the
+/// samples of the heartbeat.
 fn at_once(nodes: &[NodeReport], duration_ms: f64) -> Vec<(f64, f64)> {
-    /// Parts of the run that are looked at; each has the most nodes that ran in it.
+    /// The number of intervals into which the run is divided; each has the maximum number of nodes in it.
     const PARTS: usize = 240;
     let mut changes: Vec<(f64, i64)> = nodes
         .iter()
         .filter_map(extent)
         .flat_map(|(start, duration)| [(start, 1), (start + duration, -1)])
         .collect();
-    // A pipeline of one node is that node.
+    // A pipeline with a single node is that node.
     if changes.len() < 4 || !(duration_ms > 0.0 && duration_ms.is_finite()) {
         return Vec::new();
     }
-    // At the same moment an end comes before a start, so that two nodes in a row are not two at once.
+    // At the same time an end sorts before a start, so that two consecutive nodes are not parallel.
     changes.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut changes = changes.into_iter().peekable();
     let (mut running, mut points) = (0_i64, Vec::with_capacity(PARTS));
@@ -83,20 +83,20 @@ fn levels(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<
     samples.iter().filter_map(|sample| Some((sample.at_ms, value(sample)? as f64))).collect()
 }
 
-/// What a count grew by in a second, between each two samples.
+/// The growth of a counter per second, between each two samples.
 fn rates(samples: &[ResourceSample], value: impl Fn(&ResourceSample) -> Option<f64>) -> Vec<(f64, f64)> {
     let pairs = samples.iter().zip(samples.iter().skip(1));
     let rates = pairs.filter_map(|(before, after)| {
         let seconds = (after.at_ms - before.at_ms) / 1e3;
         let grown = value(after)? - value(before)?;
-        // A counter that falls was set back, as by a run that was continued; it has not read less than nothing.
+        // A counter that decreases was reset, for example because a run was continued; a rate is never negative.
         (seconds > 0.0).then(|| (after.at_ms, (grown / seconds).max(0.0)))
     });
     rates.collect()
 }
 
 impl Chart {
-    /// The title and the largest number.
+    /// The title and the maximum.
     pub(crate) fn in_words(&self) -> String {
         format!("{}, up to {}", self.title, self.most)
     }

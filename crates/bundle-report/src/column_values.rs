@@ -1,12 +1,12 @@
-//! What a histogram says in texts, as numbers: the tracking server's page reads the edges out of them as well.
+//! Parsing the texts of a histogram: the tracking server's page also parses the edges from them.
 
 use chrono::{NaiveDate, NaiveDateTime};
 use serde_json::Value;
 
-/// Ranges of a histogram that are read.
+/// The maximum number of histogram ranges that are read.
 const MAX_RANGES: usize = 1_000;
 
-/// The ranges of a histogram in their order: from, to, and how many values. Empty where one of them is not understood.
+/// The ranges of a histogram in order: from, to, and the number of values. Empty if one of them is invalid.
 pub(crate) fn sorted_ranges(histogram: &Value) -> Vec<(f64, f64, u64)> {
     let ranges = histogram.as_object().into_iter().flatten().take(MAX_RANGES);
     let ranges = ranges.map(|(range, count)| {
@@ -18,7 +18,7 @@ pub(crate) fn sorted_ranges(histogram: &Value) -> Vec<(f64, f64, u64)> {
     ranges
 }
 
-/// The range that a line of a histogram is of: `(0.95, 5.90]`, of numbers or of times.
+/// The range in a line of a histogram: `(0.95, 5.90]`, with numbers or times.
 pub(crate) fn range_of(text: &str) -> Option<(f64, f64)> {
     let inner = text.strip_prefix(['(', '['])?.strip_suffix([')', ']'])?;
     let (from, to) = inner.split_once(", ")?;

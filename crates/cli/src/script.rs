@@ -1,4 +1,4 @@
-//! The pipeline that the command line names, and the part of it that is meant.
+//! The pipeline given on the command line, and the selected part of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,33 +22,33 @@ use crate::{
     outputs::outputs_and_tables, say::note, session::register_functions,
 };
 
-/// The name of a DAG whose script has none that could be used.
+/// The name of a DAG if no usable name can be derived from its script.
 const ANY_NAME: &str = "pipeline_v1";
 
-/// The tag of a run with the run that it goes on with.
+/// The tag of a run with the id of the run that it retries.
 pub(crate) const RETRY_TAG: &str = "retry_of";
 
 /// Bytes of a script, 64 MiB.
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;
 
-/// What stands for standard input in place of a file, and what its text is called.
+/// Represents standard input in place of a file, and the name of its text.
 const STDIN: &str = "-";
 const STDIN_NAME: &str = "stdin";
 
-/// What the texts of `--command` are called.
+/// The name of the texts of `--command`.
 const COMMAND_NAME: &str = "command";
 
 /// A pipeline whose nodes are known.
 #[derive(Debug)]
 pub(crate) struct NamedPipeline {
     pub(crate) pipeline: Pipeline,
-    /// What is run of it; all without.
+    /// The part to run; all if `None`.
     pub(crate) part: Option<Part>,
-    /// The run that is tried again.
+    /// The run that is retried.
     pub(crate) retries: Option<RunId>,
 }
 
-/// The loader of settings, with those that are given beside a script.
+/// The loader for settings, including those given together with a script.
 pub(crate) fn settings_loader(args: &ScriptArgs) -> SettingsLoader {
     let mut loader = SettingsLoader::from_process();
     if let Some(profile) = &args.profile {
@@ -76,14 +76,14 @@ pub(crate) fn pipeline(
     }
     let script = Script::parse_files(&texts, config.options())?;
     for check in script.statements().iter().flat_map(|statement| &statement.checks) {
-        // It is SQL in a comment, where nothing else is.
+        // It is SQL inside a comment, which otherwise contains none.
         policy.redactor().learn(check.check.text());
     }
     if script.statements().is_empty() {
-        // As `datafusion-cli`, which says nothing: a script that was generated may have nothing to do today.
+        // Not an error, as in `datafusion-cli`: a generated script may have nothing to do today.
         note!("note: {} has no statement, so there is nothing to run", script.path());
     }
-    // The script has a copy of its own.
+    // The script has its own copy.
     drop(texts);
     let warnings = script.warnings().to_vec();
     let parameters = named_once("--param", &args.parameters)?;
@@ -99,20 +99,20 @@ pub(crate) fn pipeline(
         PipelineOptions { dag_name, parameters, param_tables, registry, reads_files: true },
     );
     let pipeline = pipeline.and_then(|pipeline| {
-        // The session of the run is not there yet, and has no other tables than this one.
+        // The session of the run does not exist yet, and has the same tables as this one.
         let session = SessionContext::new_with_config(config.clone());
         register_functions(&session);
         pipeline.check_tables(&session)?;
         Ok(pipeline)
     });
     if warnings_wanted || pipeline.is_err() {
-        // No run will show them, and what is missing may stand in one of these comments.
+        // No run will show them, and the missing part may be in one of these comments.
         warnings.iter().for_each(|warning| note!("warning: {warning}"));
     }
     with_part(args, pipeline?, &settings.bundle.output_dir)
 }
 
-/// The texts of the script with what each is called.
+/// The texts of the script with their names.
 fn texts(args: &ScriptArgs) -> Result<Vec<(String, String)>, Failure> {
     let mut texts = Vec::new();
     for path in args.all_files() {
@@ -145,7 +145,7 @@ fn texts(args: &ScriptArgs) -> Result<Vec<(String, String)>, Failure> {
 
 fn text_of_stdin() -> Result<String, String> {
     let mut bytes = Vec::new();
-    // One byte more than is taken, by which a longer one is recognised.
+    // One byte more than the limit, to recognise a text that is too long.
     let read = std::io::stdin().lock().take(MAX_SCRIPT_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MAX_SCRIPT_BYTES {
@@ -164,7 +164,7 @@ fn with_part(args: &ScriptArgs, pipeline: Pipeline, output_dir: &Path) -> Result
     if let Some(named) = &args.retry {
         return retried(named, pipeline, output_dir);
     }
-    // An option that is given twice chooses what either does.
+    // An option that is given several times selects the union.
     let all = |selectors: &[NodeSelector]| selectors.iter().cloned().reduce(NodeSelector::or);
     let (select, exclude) = (all(&args.select), all(&args.exclude));
     let part = match (&select, &exclude) {
@@ -174,7 +174,7 @@ fn with_part(args: &ScriptArgs, pipeline: Pipeline, output_dir: &Path) -> Result
     Ok(NamedPipeline { pipeline, part, retries: None })
 }
 
-/// What a run has left undone.
+/// The part that a run has not completed.
 fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
     let bundle = one_bundle_with(named, output_dir)?;
     let manifest = Manifest::read(&bundle).map_err(Failure::input)?;
@@ -187,7 +187,7 @@ fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedP
             dag.name().as_str()
         )));
     }
-    // What has not ended may still succeed.
+    // A node that has not ended may still succeed.
     if manifest.status == RunStatus::Running {
         let dir = bundle.dir().display();
         return Err(Failure::input(match bundle.state(&manifest) {
@@ -216,24 +216,24 @@ fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedP
     Ok(NamedPipeline { pipeline, part: Some(part), retries: Some(run_id) })
 }
 
-/// What a retry does not run again.
+/// The nodes that a retry does not run again.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Done {
-    /// The nodes of the pipeline that have succeeded with the code that they have now.
+    /// The nodes of the pipeline that have succeeded with their current code.
     done: BTreeSet<String>,
-    /// Those that have succeeded with another code.
+    /// Those that have succeeded with different code.
     changed: Vec<String>,
 }
 
 impl Done {
-    /// By name and code. Statements without a name of their own are numbered, and have another number behind one that was added:
-    /// they are known by their code alone.
+    /// By name and code. Statements without an explicit name are numbered, and the number changes when another one is inserted
+    /// before them: they are recognised only by their code.
     fn of(dag: &Dag, mut succeeded: Vec<Succeeded>) -> Self {
         let mut found = Self::default();
         let mut others = Vec::new();
         for node in dag.nodes() {
             let code = node.code_hash();
-            // A bundle of an earlier version does not know the code.
+            // A bundle of an earlier version does not contain the code hash.
             let is_same = |known: &Option<String>| known.is_none() || code.is_none() || *known == code;
             match succeeded.iter().position(|known| known.name == node.name && is_same(&known.code)) {
                 Some(known) => {
@@ -262,7 +262,7 @@ struct Succeeded {
     code: Option<String>,
 }
 
-/// The nodes that have succeeded in a run, or, where it did not run them because it was itself a retry, in the run before.
+/// The nodes that have succeeded in a run, or, if it was itself a retry and did not run them, in the run before.
 fn succeeded(bundle: &Bundle, manifest: &Manifest) -> Vec<Succeeded> {
     let mut ended: BTreeMap<Succeeded, NodeStatus> = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -275,7 +275,7 @@ fn succeeded(bundle: &Bundle, manifest: &Manifest) -> Vec<Succeeded> {
         }
         seen.insert(manifest.identity.run_id);
         let earlier = manifest.identity.tags.get(RETRY_TAG).and_then(|run_id| run_id.parse::<RunId>().ok());
-        // Manifests can be edited, and two could name each other.
+        // Manifests can be edited, so two could refer to each other.
         next = earlier.filter(|run_id| !seen.contains(run_id)).and_then(|run_id| beside(bundle, run_id));
     }
     ended.into_iter().filter(|(_, status)| *status == NodeStatus::Success).map(|(node, _)| node).collect()
@@ -289,8 +289,7 @@ fn beside(bundle: &Bundle, run_id: RunId) -> Option<Manifest> {
     Manifest::read(found).ok()
 }
 
-/// The DAG's name by that of the script: where no DAG can have it, because it has a date in it for example, the nearest
-/// one that it can have.
+/// The DAG name for a script. If its name is invalid for a DAG, for example because it contains a date, the closest valid name.
 fn name_of_script(script: &str) -> DagName {
     let stem =
         Path::new(script).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let token = args.token.as_ref().map(GivenToken::token).transpose()?;
     let folder = runs_folder(args.dir.as_deref())?;
-    // What is packed is unpacked for as long as it is served.
+    // Packed bundles are unpacked while they are served.
     let bundles = bundles_at(&folder)?;
     let packed = bundles.iter().filter(|bundle| bundle.archive().is_some());
     let packed: Vec<Bundle> = packed.map(|bundle| Bundle::clone(bundle)).collect();
@@ -28,7 +28,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)?;
     runtime.block_on(async {
-        // No other machine is let in, whatever it knows: runs show data.
+        // No other machine has access, whatever its credentials: runs contain data.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
             Failure::work(format!(
                 "cannot listen at 127.0.0.1:{}: {error}; another port is given by --port",
@@ -38,16 +38,16 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
         let port = listener.local_addr().map_err(Failure::work)?.port();
         let runs = exact_plural(bundles.len() as u64, "run");
         note!("{}: {runs}; ctrl-c ends it", folder.display());
-        // Not the token itself, which would stay in the log of whatever has started this.
+        // Not the token itself, which would end up in the log of the parent process.
         let key = if args.token.is_some() { "?token=TOKEN" } else { "" };
-        // The address alone goes to standard output, for programs that read it.
+        // Only the address goes to standard output, for programs that read it.
         say!("http://127.0.0.1:{port}/{key}");
         server.serve(listener, told_to_end()).await.map_err(Failure::work)
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-c, or SIGTERM where there is one.
+/// Waits for ctrl-c, or SIGTERM if it exists.
 pub(crate) async fn told_to_end() {
     #[cfg(unix)]
     {
@@ -60,7 +60,7 @@ pub(crate) async fn told_to_end() {
             return;
         }
     }
-    // Where no signal can be waited for, the process is ended by it.
+    // If signals cannot be awaited, they end the process.
     if signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -1,6 +1,6 @@
-//! What a service manager such as systemd learns of a run, where it has given the process a socket for that
-//! (`NOTIFY_SOCKET`): that it has begun and ends, what it does, and with each beat that it moves. A run of which all that
-//! runs stands still sends no sign of life, so that the watchdog of its unit (`WatchdogSec`) takes effect.
+//! Notifies a service manager such as systemd of a run, if it has given the process a socket for that (`NOTIFY_SOCKET`): that it
+//! has started and ended, what it is doing, and with each beat that it makes progress. A completely stalled run sends no sign of
+//! life, so that the watchdog of its unit (`WatchdogSec`) takes effect.
 
 use std::{env, io, sync::mpsc, thread, time::Duration};
 
@@ -12,25 +12,25 @@ use crate::{
     say::{note, shown},
 };
 
-/// The variable that names the socket.
+/// The variable with the path of the socket.
 const SOCKET: &str = "NOTIFY_SOCKET";
-/// Nodes that the status names.
+/// How many nodes the status names.
 const NODES_IN_STATUS: usize = 3;
-/// Signs of life come no more often.
+/// The minimum pause between signs of life.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The service manager is kept informed for as long as this lives.
+/// The service manager is notified until this is dropped.
 pub(crate) struct Notifying {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Keeps the service manager informed of a run, where there is one. `interval` is the time between two beats; signs of life
-/// come twice in the time of the watchdog, where that is shorter.
+/// Notifies the service manager of a run, if there is one. `interval` is the time between two beats; signs of life are sent twice
+/// within the time of the watchdog, if that is shorter.
 pub(crate) fn notify(run: RunWatch, interval: Duration) -> Option<Notifying> {
     env::var_os(SOCKET)?;
     let watchdog = sd_notify::watchdog_enabled();
-    // Twice within the limit, as the manual of systemd asks, so that one late sign does not end the service.
+    // Twice within the limit, as the systemd manual recommends, so that one late sign does not end the service.
     let pause = watchdog.map_or(interval, |limit| interval.min(limit / 2)).max(LEAST_PAUSE);
     let (stop, stopped) = mpsc::channel();
     let mut manager = Manager { has_failed: false, status: String::new() };
@@ -51,7 +51,7 @@ pub(crate) fn notify(run: RunWatch, interval: Duration) -> Option<Notifying> {
 impl Drop for Notifying {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Sending to a socket of the machine takes no time, and what comes behind is the end of the run.
+        // Sending to a local socket takes no time, and only the end of the run follows.
         self.thread.take().into_iter().for_each(|thread| _ = thread.join());
     }
 }
@@ -68,7 +68,7 @@ impl Manager {
         if status != self.status {
             states.push(NotifyState::Status(&status));
         }
-        // A run that stands still gives no sign, and the manager then does what its unit says.
+        // A stalled run sends no sign of life, and the manager then acts according to its unit.
         if is_watched && state.is_moving {
             states.push(NotifyState::Watchdog);
         }
@@ -80,7 +80,7 @@ impl Manager {
 
     fn send(&mut self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states)
-            // Said once: what could not be sent now will not be sent in a second either.
+            // Reported only once: if sending fails now, it will also fail a second later.
             && !std::mem::replace(&mut self.has_failed, true)
         {
             say_that_it_fails(&error);
@@ -92,7 +92,7 @@ fn say_that_it_fails(error: &io::Error) {
     note!("warning: the service manager is not informed: {SOCKET}: {error}");
 }
 
-/// One line: which nodes run, and how far they are.
+/// One line: the running nodes, and their progress.
 fn status(state: &RunProgress) -> String {
     let all = state.completed + state.pending + state.running.len();
     let running = state.running.iter().take(NODES_IN_STATUS).map(|node| node_line(node, None));

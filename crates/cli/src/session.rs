@@ -1,4 +1,4 @@
-//! The session that scripts run in.
+//! The session in which scripts run.
 
 use std::{borrow::Cow, collections::BTreeSet, env, path::Path, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     stores::{STORES, is_in_store, with_store_options},
 };
 
-/// An observed session that reads files by their names, as `datafusion-cli` does: `SELECT * FROM 'orders.parquet'`.
+/// An observed session that reads files by name, like `datafusion-cli`: `SELECT * FROM 'orders.parquet'`.
 pub(crate) fn session(
     telemetry: &Telemetry,
     config: SessionConfig,
@@ -44,24 +44,25 @@ pub(crate) fn session(
         None => builder,
     };
     let session = telemetry.session(builder);
-    // What makes a table of a file asks the session for its options.
+    // The factory for tables of files gets its options from the session.
     files.factory.session_store().with_state(session.state_weak_ref());
     register_functions(&session);
     session
 }
 
-/// Registers the table functions that `datafusion-cli` has besides DataFusion's own.
+/// Registers the table functions that `datafusion-cli` has in addition to DataFusion's own.
 pub(crate) fn register_functions(session: &SessionContext) {
     session.register_udtf("parquet_metadata", Arc::new(ParquetMetadata));
     cache_functions::register(session);
 }
 
-/// Makes tables of files. If an object store has no such file, its answer becomes the error: DataFusion's own factory, which is
-/// not asked for these, would only report for every name that there is no such table (`datafusion` 55.2.0, `src/datasource/dynamic_file.rs`, line 87).
+/// Creates tables from files. If an object store has no such file, its response becomes the error: DataFusion's own factory, which
+/// is not used for these, would only report for every name that there is no such table (`datafusion` 55.2.0,
+/// `src/datasource/dynamic_file.rs`, line 87).
 #[derive(Debug, Default)]
 struct NamedFiles {
     factory: DynamicListTableFactory,
-    /// Names that are not looked for among the files, because the script makes tables of these names.
+    /// Names that are not treated as files, because the script creates tables with these names.
     tables: BTreeSet<String>,
 }
 
@@ -81,7 +82,7 @@ impl UrlTableFactory for NamedFiles {
         let Some(state) = self.session() else { return Ok(None) };
         let files = ListingTableConfig::new(ListingTableUrl::parse(name)?);
         let files = files.infer_options(&state).await.or_else(|error| match error {
-            // What it calls an empty place: a bug of its own.
+            // DataFusion reports a missing file as an internal error.
             DataFusionError::Internal(_) => plan_err!("there is no file at '{name}'"),
             error => Err(error),
         })?;
@@ -90,7 +91,7 @@ impl UrlTableFactory for NamedFiles {
     }
 }
 
-/// A name with the folder of the user, as `datafusion-cli` has it, for `~`.
+/// A name with `~` replaced by the home folder, as in `datafusion-cli`.
 fn with_home<'a>(name: &'a str, home: Option<&str>) -> Cow<'a, str> {
     match (name.strip_prefix("~/"), home.filter(|home| !home.is_empty())) {
         (Some(below), Some(home)) => format!("{home}/{below}").into(),
@@ -98,10 +99,10 @@ fn with_home<'a>(name: &'a str, home: Option<&str>) -> Cow<'a, str> {
     }
 }
 
-/// The endings by which DataFusion knows a format, some of them with one of a compression behind it.
+/// The file extensions by which DataFusion recognises a format, some of them followed by one for compression.
 const ENDINGS: &str = ".arrow, .avro, .csv, .json and .parquet";
 
-/// Why there is nothing of a name that can only be that of files; `Ok(None)` where it may be the name of a table as well.
+/// The error for a name that can only be that of files which do not exist; `Ok(None)` if it may also be the name of a table.
 fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
     const SUBFOLDERS: &str = "datafusion.execution.listing_table_ignore_subdirectory";
     match name.split_once("://") {
@@ -114,7 +115,7 @@ fn why_not_found(name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusio
         _ if name.find(['*', '?', '[']).is_some_and(|at| name[at..].contains('/')) => plan_err!(
             "no file matches the pattern '{name}': one with a folder in it needs SET {SUBFOLDERS} = false before the statement"
         ),
-        // A table may be called like a folder, but hardly like a file with an ending.
+        // A table may be called like a folder, but hardly like a file with an extension.
         _ if Path::new(name).is_file() && name.contains(['.', '/']) => plan_err!(
             "the ending of '{name}' is not that of a format: expected one of {ENDINGS}; CREATE EXTERNAL TABLE name STORED AS CSV \
              LOCATION '{name}' reads it whatever it is called"
@@ -130,8 +131,8 @@ impl NamedFiles {
     }
 }
 
-/// Catalogs in whose schemas a name without a table is that of a file. DataFusion's own, `DynamicFileCatalog`, does not pass
-/// on `DROP SCHEMA` (`datafusion-catalog` 55.2.0, `src/dynamic_file/catalog.rs`).
+/// Catalogs in whose schemas a name without a table refers to a file. DataFusion's own `DynamicFileCatalog` does not pass on `DROP
+/// SCHEMA` (`datafusion-catalog` 55.2.0, `src/dynamic_file/catalog.rs`).
 #[derive(Debug)]
 struct FileCatalogs {
     inner: MemoryCatalogProviderList,

@@ -1,4 +1,4 @@
-//! What the `DATAFUSION_*` variables say about sessions, and what `datafusion-cli` has where they say nothing.
+//! The session configuration from `DATAFUSION_*` variables, with the defaults of `datafusion-cli`.
 
 use std::env;
 
@@ -10,10 +10,10 @@ use datafusion::{
 
 use crate::failure::Failure;
 
-/// The variable that selects another format of plans than the default of `datafusion-cli`.
+/// The variable for the format of plans, if it should differ from the default of `datafusion-cli`.
 const EXPLAIN_FORMAT: &str = "DATAFUSION_EXPLAIN_FORMAT";
 
-/// The configuration of sessions by the variables of this process. The error names the variable.
+/// The session configuration from the variables of this process. Errors name the variable.
 pub(crate) fn session_config(policy: &Policy) -> Result<SessionConfig, Failure> {
     let config = SessionConfig::from_env().map(|mut config| {
         if env::var_os(EXPLAIN_FORMAT).is_none() {
@@ -30,7 +30,7 @@ pub(crate) fn session_config(policy: &Policy) -> Result<SessionConfig, Failure> 
     })
 }
 
-/// What is wrong with the first variable that DataFusion refuses.
+/// The error for the first variable that DataFusion rejects.
 fn wrong_variable(variables: impl Fn(&str) -> Option<String>, redactor: &Redactor) -> Option<String> {
     ConfigOptions::new().entries().into_iter().find_map(|entry| {
         let name = entry.key.to_uppercase().replace('.', "_");

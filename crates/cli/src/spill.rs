@@ -1,7 +1,7 @@
-//! Where queries write what does not fit into memory: a folder of the run, which goes with it.
+//! The folder in which queries write what does not fit into memory: it belongs to the run, and is removed with it.
 //!
-//! DataFusion deletes its files when the query is dropped. A query that a signal has left behind is not, so the folder is
-//! deleted by the program, whichever way it ends; a second signal ends it at once, and may leave the folder.
+//! DataFusion deletes its files when the query is dropped. A query that is interrupted by a signal is not dropped, so the program
+//! deletes the folder, however it ends; a second signal ends it at once, and may leave the folder.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 static FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
 
-/// Makes the folder, in that of the system for temporary files by default.
+/// Creates the folder, by default in the system's folder for temporary files.
 pub(crate) fn make(parent: Option<&Path>) -> io::Result<PathBuf> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("daglight-spill-");
@@ -23,14 +23,14 @@ pub(crate) fn make(parent: Option<&Path>) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The folder, where there is one.
+/// The folder, if there is one.
 pub(crate) fn folder() -> Option<PathBuf> {
     let folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
     folder.as_ref().map(|folder| folder.path().to_owned())
 }
 
-/// Deletes the folder with what queries have left in it. What cannot be deleted stays: the run is over.
+/// Deletes the folder with everything that queries have left in it. Failures are ignored: the run is over.
 pub(crate) fn remove() {
-    // Under the lock: whoever comes second may end the process, and waits until it is gone.
+    // Under the lock: a second caller may end the process, and must wait until the folder is gone.
     drop(FOLDER.lock().unwrap_or_else(PoisonError::into_inner).take());
 }

@@ -51,7 +51,7 @@ pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     }
     if let Some(archive) = bundles.iter().find_map(|bundle| bundle.archive().filter(|_| is_unclosed(bundle)))
     {
-        // It is the only one, and `sync` does nothing for it.
+        // It is the only one, and `sync` cannot do anything for it.
         say!("{}", how_to_close(archive));
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,4 +1,4 @@
-//! Tables whose rows are standard input, as `datafusion-cli` has them: `LOCATION '/dev/stdin'`.
+//! Tables whose rows come from standard input, as in `datafusion-cli`: `LOCATION '/dev/stdin'`.
 
 use std::{
     io::{IsTerminal as _, Read as _, stdin},
@@ -24,7 +24,7 @@ const LOCATIONS: [&str; 3] = ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 /// Marks the configuration of a session whose script was read from standard input.
 struct HasTheScript;
 
-/// The configuration, which knows whether standard input has the script.
+/// The configuration, with the information whether the script comes from standard input.
 pub(crate) fn with_use_of_stdin(config: SessionConfig, args: &ScriptArgs) -> SessionConfig {
     let is_stdin =
         |path: &Path| path.as_os_str() == "-" || LOCATIONS.iter().any(|name| path == Path::new(name));
@@ -34,9 +34,9 @@ pub(crate) fn with_use_of_stdin(config: SessionConfig, args: &ScriptArgs) -> Ses
     }
 }
 
-/// The table with the place that standard input was read to; `None` where it has another location.
+/// The table, with its location replaced by the data read from standard input; `None` if it has another location.
 ///
-/// A pipe can be read once, and from its beginning to its end, which is what no format of files does: it is read into memory.
+/// A pipe can be read only once and sequentially, which the file formats do not support, so it is read into memory.
 pub(crate) async fn with_stdin(
     session: &dyn Session,
     table: &CreateExternalTable,
@@ -76,7 +76,7 @@ async fn read_stdin(session: &dyn Session) -> Result<Vec<u8>> {
     if stdin().is_terminal() {
         return plan_err!("standard input is a terminal: give it rows by `< FILE` or a pipe");
     }
-    // A pipe may have its first byte in an hour.
+    // The first byte of a pipe may arrive in an hour.
     let read = tokio::task::spawn_blocking(|| {
         let mut bytes = Vec::new();
         stdin().lock().read_to_end(&mut bytes).map(|_| bytes)

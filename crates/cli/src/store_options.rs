@@ -1,4 +1,4 @@
-//! What the environment and the options of statements say about object stores.
+//! Settings for object stores from the environment and from the options of statements.
 
 use std::{collections::HashMap, env, ffi::OsString, hash::Hash, str::FromStr, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use object_store::{
 };
 use url::Url;
 
-/// Variables whose values no text may show.
+/// Variables whose values must never be shown.
 pub(crate) const CREDENTIALS: [&str; 5] = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -20,28 +20,28 @@ pub(crate) const CREDENTIALS: [&str; 5] = [
     "GOOGLE_SERVICE_ACCOUNT_KEY",
 ];
 
-/// How long a request is tried again. The default of `object_store` is three minutes, in which a run would seem to hang for
-/// want of credentials: without any, S3 asks the metadata service of a machine that may not be one of AWS.
+/// How long a request is retried. The default of `object_store` is three minutes, during which a run without credentials would seem
+/// to hang: S3 then asks the metadata service of the machine, which may not be on AWS.
 const RETRY_FOR: Duration = Duration::from_secs(30);
 const RETRIES: usize = 5;
 
 /// The settings of one store.
 #[derive(Debug)]
 pub(crate) enum StoreOptions {
-    /// Amazon S3, and what speaks its protocol.
+    /// Amazon S3, and compatible stores.
     S3(HashMap<AmazonS3ConfigKey, String>),
     /// Google Cloud Storage.
     Google(HashMap<GoogleConfigKey, String>),
-    /// Files behind a web server, which cannot be listed.
+    /// Files on a web server, which cannot be listed.
     Http,
 }
 
 impl StoreOptions {
-    /// What the environment says about the store of a URL: `AWS_*` and `GOOGLE_*`, as `object_store` calls them. `None` for a
-    /// URL of another kind.
+    /// The settings for the store of a URL from the environment: `AWS_*` and `GOOGLE_*`, with the names of `object_store`. `None`
+    /// for other URLs.
     pub(crate) fn of_environment(url: &Url) -> Option<Self> {
         fn of<K: FromStr + Eq + Hash>(prefix: &str) -> HashMap<K, String> {
-            // What is not text is the value of no setting.
+            // A value that is not text is not valid for any setting.
             let known = |(name, value): (OsString, OsString)| {
                 let name = name.into_string().ok().filter(|name| name.starts_with(prefix))?;
                 Some((name.to_lowercase().parse().ok()?, value.into_string().ok()?))
@@ -56,7 +56,7 @@ impl StoreOptions {
         }
     }
 
-    /// What the names of its options in a statement begin with.
+    /// The prefix of its options in a statement.
     const fn prefix(&self) -> Option<&'static str> {
         match self {
             Self::S3(_) => Some("aws."),
@@ -65,18 +65,18 @@ impl StoreOptions {
         }
     }
 
-    /// Whether an option of a statement is one of this store, and not of a format.
+    /// Whether an option of a statement is for this store, as opposed to a format.
     pub(crate) fn knows(&self, key: &str) -> bool {
         self.prefix().is_some_and(|prefix| key.starts_with(prefix))
     }
 
-    /// Sets what a statement says. Where it has a key or an endpoint of its own, nothing of another one in the environment is
-    /// left: half of each would be no credential, and the library prefers one of two endpoints whoever has set it.
+    /// Applies the options of a statement. If they contain a key or an endpoint, those from the environment are removed: a mixture
+    /// would not be a valid credential, and the library prefers one of two endpoints regardless of their source.
     pub(crate) fn replace_with(&mut self, given: HashMap<String, String>) -> Result<()> {
         let prefix = self.prefix().unwrap_or_default();
         let given = given.into_iter().map(|(key, value)| {
             let name = match key.strip_prefix(prefix).unwrap_or(&key) {
-                // As `datafusion-cli` calls them, too.
+                // Also supports the names of `datafusion-cli`.
                 "nosign" => "skip_signature".to_owned(),
                 "oss" | "cos" => "endpoint".to_owned(),
                 "application_credentials_path" => "application_credentials".to_owned(),
@@ -108,7 +108,7 @@ impl StoreOptions {
         Ok(())
     }
 
-    /// Asks where a bucket of AWS is, where nothing says so.
+    /// Determines the region of an AWS bucket, if it is not set.
     pub(crate) async fn resolve_region(&mut self, url: &Url) -> Result<()> {
         use AmazonS3ConfigKey::{DefaultRegion, Endpoint, Region, S3Endpoint};
         let (Self::S3(settings), Some(bucket)) = (self, url.host_str()) else { return Ok(()) };
@@ -153,7 +153,7 @@ impl StoreOptions {
     }
 }
 
-/// The client says "URL scheme is not allowed", and not what allows it.
+/// The client's own error, "URL scheme is not allowed", does not mention how to allow it.
 fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()> {
     use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
     let is_plain = [Endpoint, S3Endpoint]
@@ -173,7 +173,7 @@ fn refuse_plain_http(settings: &HashMap<AmazonS3ConfigKey, String>) -> Result<()
     Ok(())
 }
 
-/// Where one of the `alternatives` is given, takes out all of them, and what `belongs` to them.
+/// If one of the `alternatives` is given, removes all of them, and the settings in `belongs`.
 fn replace<K: Eq + Hash>(
     settings: &mut HashMap<K, String>,
     given: &HashMap<K, String>,
@@ -185,7 +185,7 @@ fn replace<K: Eq + Hash>(
     }
 }
 
-/// The settings that options are, by their key as it is written, its name, and the value.
+/// The settings for options, by their original key, with name and value.
 fn parsed<K: FromStr + Eq + Hash>(
     given: impl Iterator<Item = (String, String, String)>,
 ) -> Result<HashMap<K, String>> {
@@ -193,7 +193,7 @@ fn parsed<K: FromStr + Eq + Hash>(
     given.map(|(key, name, value)| Ok((name.parse().map_err(|_| unknown(key))?, value))).collect()
 }
 
-/// The error of a store, as one of the engine.
+/// The error of a store as an error of the engine.
 fn store_error(error: object_store::Error) -> DataFusionError {
     DataFusionError::ObjectStore(Box::new(error))
 }

@@ -1,7 +1,7 @@
-//! Object stores that a script names by URL, as in `datafusion-cli`: `s3://bucket`, `gs://bucket` and `http(s)://host`.
+//! Object stores in the URLs of a script, as in `datafusion-cli`: `s3://bucket`, `gs://bucket` and `http(s)://host`.
 //!
-//! A store is made when it is asked for the first time, of what the environment says. A statement with options for a store
-//! (`CREATE EXTERNAL TABLE`, `COPY`) makes it anew, of these and the environment.
+//! A store is created when it is first used, with the settings from the environment. A statement with options for a store (`CREATE
+//! EXTERNAL TABLE`, `COPY`) creates it again, from these and the environment.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -27,10 +27,10 @@ use crate::{
     store_options::{CREDENTIALS, StoreOptions},
 };
 
-/// What the URLs of these stores begin with.
+/// The URL prefixes of these stores.
 pub(crate) const STORES: &str = "s3://, gs://, http:// and https://";
 
-/// The stores of a session: those that are registered, and those that the environment suffices for.
+/// The stores of a session: registered ones, and those that can be created from the environment.
 #[derive(Debug, Default)]
 pub(crate) struct ObjectStores {
     registered: DefaultObjectStoreRegistry,
@@ -57,17 +57,17 @@ impl ObjectStoreRegistry for ObjectStores {
     }
 }
 
-/// Whether a name is the URL of something in an object store.
+/// Whether a name is the URL of an object in a store.
 pub(crate) fn is_in_store(name: &str) -> bool {
     Url::parse(name).is_ok_and(|url| StoreOptions::of_environment(&url).is_some())
 }
 
-/// Has no text of this process show the credentials that the environment holds for object stores.
+/// Makes the redactor hide the credentials for object stores in the environment.
 pub(crate) fn hide_credentials(redactor: &Redactor) {
     CREDENTIALS.iter().filter_map(|name| std::env::var(name).ok()).for_each(|value| redactor.hide(&value));
 }
 
-/// Lets the statements of a session have options for object stores.
+/// Allows the statements of a session to have options for object stores.
 pub(crate) fn with_store_options(mut builder: SessionStateBuilder) -> SessionStateBuilder {
     for factory in builder.table_factories().get_or_insert_default().values_mut() {
         *factory = Arc::new(StoredTables { inner: Arc::clone(factory) });
@@ -75,7 +75,7 @@ pub(crate) fn with_store_options(mut builder: SessionStateBuilder) -> SessionSta
     builder.with_query_planner(Arc::new(StoredCopies))
 }
 
-/// Makes external tables whose options may be for their store.
+/// Creates external tables whose options may be for their store.
 #[derive(Debug)]
 struct StoredTables {
     inner: Arc<dyn TableProviderFactory>,
@@ -103,7 +103,7 @@ impl TableProviderFactory for StoredTables {
     }
 }
 
-/// Plans `COPY` whose options may be for the store that it writes to.
+/// Plans `COPY` with options that may be for the target's store.
 #[derive(Debug)]
 struct StoredCopies;
 
@@ -133,16 +133,16 @@ async fn with_store(session: &dyn Session, plan: &LogicalPlan) -> Result<Option<
     })
 }
 
-/// Makes the store of a location anew where there are options for it, and returns the others, which are for the format.
+/// Creates the store of a location again if there are options for it, and returns the remaining options, which are for the format.
 async fn register(
     session: &dyn Session,
     location: &str,
     options: &HashMap<String, String>,
 ) -> Result<Option<HashMap<String, String>>> {
-    // What is not a URL is a path.
+    // Anything that is not a URL is a path.
     let Ok(url) = Url::parse(location) else { return Ok(None) };
     let Some(mut of_store) = StoreOptions::of_environment(&url) else {
-        // DataFusion calls this an error of its own.
+        // DataFusion reports this as an internal error.
         if location.contains("://") && session.runtime_env().object_store_registry.get_store(&url).is_err() {
             let scheme = url.scheme();
             return plan_err!(

@@ -13,7 +13,7 @@ use daglight::{
 
 use crate::say::note;
 
-/// Says how a run ended and where to look at it. Quiet, only where it failed.
+/// Prints how a run ended and where to look at it; if quiet, only if it failed.
 pub(crate) fn print(report: &FinishReport, quiet: bool) {
     let failed = report.status != RunStatus::Success;
     if quiet && !failed {
@@ -38,7 +38,7 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     }
 }
 
-/// The page of the run, or how there can be one.
+/// The page of the run, or how to get one.
 fn hamilton(report: &FinishReport) -> Option<String> {
     match report.tracking {
         Tracking::NoServer => Some(format!("not configured; to see runs there, set {SERVER_VARIABLES}")),
@@ -46,7 +46,7 @@ fn hamilton(report: &FinishReport) -> Option<String> {
     }
 }
 
-/// What the bundle lacks, because it could not be written.
+/// What is missing in the bundle, because it could not be written.
 fn missing(report: &FinishReport) -> Option<String> {
     report.bundle.as_ref()?;
     let mut missing = Vec::new();
@@ -110,7 +110,7 @@ fn headline(report: &FinishReport) -> String {
     }
 }
 
-/// How the checks of rows ended, where there are some: `; checks: 3 passed, 1 failed`.
+/// The results of row checks, if there are any: `; checks: 3 passed, 1 failed`.
 fn checks(report: &FinishReport) -> String {
     let checks = || report.nodes.iter().flat_map(|node| &node.checks);
     let outcomes = [RecordedOutcome::Passed, RecordedOutcome::Failed, RecordedOutcome::Undecided];
@@ -121,12 +121,12 @@ fn checks(report: &FinishReport) -> String {
     if words.is_empty() { words } else { format!("; checks: {words}") }
 }
 
-/// That records wait: `1 record waits`, `2 records wait`.
+/// The number of waiting records: `1 record waits`, `2 records wait`.
 pub(crate) fn waiting_records(count: u64) -> String {
     format!("{} {}", exact_plural(count, "record"), if count == 1 { "waits" } else { "wait" })
 }
 
-/// How many events of OpenLineage wait.
+/// The number of waiting OpenLineage events.
 pub(crate) fn waiting_events(count: u64) -> String {
     format!("{} {}", exact_plural(count, "lineage event"), if count == 1 { "waits" } else { "wait" })
 }

@@ -49,7 +49,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         let left = timeout.saturating_sub(begun.elapsed());
         let has_server = connection.is_some() || receiver.is_some();
         if let Some(archive) = bundle.archive().filter(|_| is_unclosed(bundle)) {
-            // Closing it would close a copy, and every command would do so, and ask the server, again.
+            // Closing it would close a temporary copy, and every command would do so, and ask the server, again.
             let why = how_to_close(archive);
             bar.suspend(|| say!("{}: not delivered: {why}", bundle.shown()));
             bar.inc(1);
@@ -107,19 +107,19 @@ fn receiver_missing(settings: &Settings) -> String {
     }
 }
 
-/// The exit code when everything is delivered, and the server has to be asked once more.
+/// The exit code if everything is delivered, but the server has to be asked again.
 const UNVERIFIED: u8 = 3;
 
 /// What is left to do for a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Synced {
-    /// Nothing: all is delivered, or nobody expects it to be, because the run never had a server.
+    /// Nothing: everything is delivered, or nobody expects it to be, because the run never had a server.
     Complete,
-    /// Everything is delivered. The server may still carry out a request late, and has to be asked once more after that.
+    /// Everything is delivered. The server may still carry out a request late, and has to be asked again after that.
     Unverified,
-    /// Some of it: the server does not answer, or an error said why.
+    /// Only some was delivered: the server does not respond, or there was an error.
     Incomplete,
-    /// Records wait for the server that the run had, and none is configured now.
+    /// Records are waiting for the server of the run, but none is configured now.
     NoServer,
 }
 
@@ -133,7 +133,7 @@ impl Synced {
     }
 }
 
-/// What to say of one bundle.
+/// Synchronises one bundle, and returns the message for it.
 fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration) -> (String, Synced) {
     let report = match sync_run(bundle, connection, timeout) {
         Ok(report) => report,
@@ -144,7 +144,7 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
         None if report.waiting == 0 => (vec!["not recorded for the tracker".to_owned()], Synced::Complete),
         None => {
             let waits = format!("{} for a tracking server", waiting_records(report.waiting));
-            // A manifest that cannot be read does not say that anybody waits for them.
+            // If the manifest cannot be read, it is unknown whether anyone expects the records.
             let had_server = report.tracking == Tracking::Server;
             (vec![waits], if had_server { Synced::NoServer } else { Synced::Complete })
         }
@@ -160,7 +160,7 @@ fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration)
     (said.join("; "), result)
 }
 
-/// What to say of the events of OpenLineage, and whether some still wait. `None` where the run has none.
+/// Sends the OpenLineage events, and returns the message and whether some are still waiting. `None` if the run has no events.
 fn send_lineage(bundle: &Bundle, receiver: &Target, timeout: Duration) -> Option<(String, bool)> {
     let synced = match sync_lineage_of(bundle, receiver, timeout) {
         Ok(synced) => synced?,
@@ -176,13 +176,13 @@ fn send_lineage(bundle: &Bundle, receiver: &Target, timeout: Duration) -> Option
     Some((said.join("; "), ledger.waiting > 0))
 }
 
-/// What to say of events that wait while no receiver is configured. `None` where none wait.
+/// The message for events that are waiting without a configured receiver. `None` if none are waiting.
 fn waiting_lineage(bundle: &Bundle) -> Option<(String, bool)> {
     let waiting = BundleStatus::of(bundle).waiting_lineage();
     (waiting > 0).then(|| (format!("{} for a receiver of OpenLineage", waiting_events(waiting)), true))
 }
 
-/// As the server has it, where it has it.
+/// According to the server, if it has the run.
 fn ended_well(report: &SyncReport) -> bool {
     match report.outcome.as_ref().and_then(|outcome| outcome.status) {
         Some(outcome) => outcome == Outcome::Success,
@@ -190,7 +190,7 @@ fn ended_well(report: &SyncReport) -> bool {
     }
 }
 
-/// How many items of a kind were delivered, and what the others wait for.
+/// How many items of a kind were delivered, and what the others are waiting for.
 fn progress(delivered: u64, ledger: &DeliveryCounts, item: &str) -> Vec<String> {
     let delivered = exact_plural(delivered, item);
     match ledger.waiting {

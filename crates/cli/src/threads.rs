@@ -1,5 +1,5 @@
-//! How many threads a run can have, found out before it starts: a runtime that cannot start one of its threads panics,
-//! and one without a thread for blocking work waits for ever.
+//! Determines how many threads a run can have, before it starts: a runtime that cannot start one of its threads panics, and one
+//! without a thread for blocking work waits forever.
 
 use std::{
     io, iter,
@@ -13,50 +13,49 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{failure::Failure, say::note, stack::address_space_limit};
 
-/// Stacks of the runtime's threads, the first that there is room for. They evaluate expressions as deep as those that
-/// were planned. The system gives memory to the part of a stack that is used, so a large one costs nothing, unless the
-/// address space is limited.
+/// Stack sizes for the runtime's threads; the first one that fits is used. They evaluate expressions as deep as those that were
+/// planned. The system allocates only the used part of a stack, so a large one costs nothing, unless the address space is limited.
 const STACKS_BYTES: [usize; 4] = [256 << 20, 64 << 20, 16 << 20, 4 << 20];
 
-/// Threads of Daglight itself and of exporters, with the stack that threads have by default.
+/// The number of threads of Daglight itself and of exporters, with the default stack size.
 const OWN_THREADS: usize = 16;
 const OWN_STACK_BYTES: usize = 2 << 20;
 
-/// Threads of the runtime for blocking work, such as reading files, that can be started at the least.
+/// The minimum number of threads for blocking work, such as reading files.
 const BLOCKING_THREADS: usize = 2;
 
-/// Files that the runtime has open before it does anything, with a pair of sockets that it cannot go on without.
+/// The number of files that the runtime opens at its start, including an essential pair of sockets.
 #[cfg(unix)]
 const RUNTIME_FILES: usize = 7;
 
-/// Address space that must be left beside all stacks: for data, and for what the allocator reserves for each thread.
+/// Address space that must remain in addition to all stacks: for data, and for what the allocator reserves for each thread.
 const LEAST_DATA_BYTES: usize = 512 << 20;
 
-/// One that has nothing to do stays, so that blocking work always finds one.
+/// An idle thread is kept, so that there is always one for blocking work.
 const KEEP_ALIVE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The environment variable that sets tokio's number of workers, which is otherwise the number of processors.
+/// The environment variable for tokio's number of workers, which is otherwise the number of processors.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
-/// Workers that there is room for, and the stack of each.
+/// The number of workers for which there is room, and the stack size of each.
 type Room = io::Result<(usize, usize)>;
 
-/// What is found out while something else is done.
+/// The result, which is determined in the background.
 pub(crate) struct Looking {
     wanted: usize,
     found: Option<JoinHandle<Room>>,
 }
 
-/// Finds out, beside the caller, how many workers a runtime can have, by default as many as there are processors. `first` is
-/// done there before that.
+/// Determines in the background how many workers a runtime can have, by default as many as there are processors. `first` is called
+/// there before that.
 pub(crate) fn look_for_room(threads: Option<NonZero<usize>>, first: fn()) -> Looking {
     let wanted = threads.map_or_else(wanted_workers, NonZero::get);
     let look = move || {
         first();
-        // This one's place is free afterwards.
+        // The slot of this thread becomes free afterwards.
         room(wanted, OWN_THREADS - 1)
     };
-    // All of the room is taken for a moment. Where the address space is limited, nobody else could allocate anything then.
+    // All of the room is taken for a moment. If the address space is limited, no other thread could allocate anything then.
     let found = address_space_limit()
         .is_none()
         .then(|| thread::Builder::new().name("daglight-ahead".into()).spawn(look));
@@ -75,8 +74,8 @@ fn room(wanted: usize, own_threads: usize) -> Room {
         let stacks = [(workers + BLOCKING_THREADS, stack_bytes), (own_threads, OWN_STACK_BYTES)];
         has_room_for(&stacks)
     };
-    // Smaller stacks before fewer threads: a plan that is deep enough to need the stack is rare, and slowness is
-    // not.
+    // Smaller stacks are preferred to fewer threads: plans that are deep enough to need the stack are rare, but slowness affects
+    // every run.
     let as_wanted = STACKS_BYTES.into_iter().map(|stack_bytes| (wanted, stack_bytes));
     let fewer = iter::successors(Some(wanted / 2), |workers| Some(workers / 2));
     let fewer = fewer.take_while(|workers| *workers > 0);
@@ -94,7 +93,7 @@ fn room(wanted: usize, own_threads: usize) -> Room {
 /// The runtime of a pipeline, with as many workers as there is room for.
 pub(crate) fn runtime(looking: Looking) -> Result<Runtime, Failure> {
     let (wanted, room) = looking.end();
-    // Tokio opens these for itself, and panics where it cannot.
+    // Tokio opens these itself, and panics if that fails.
     has_room_for_files()?;
     let (workers, stack_bytes) = room.map_err(|error| no_room(&error))?;
     if workers < wanted {
@@ -118,7 +117,7 @@ fn no_runtime(error: &io::Error) -> Failure {
     ))
 }
 
-/// Whether the runtime can open its files: it panics where it cannot open all of them.
+/// Checks that the runtime can open its files: it panics if it cannot open all of them.
 #[cfg(unix)]
 fn has_room_for_files() -> Result<(), Failure> {
     use std::os::fd::AsFd as _;
@@ -141,10 +140,10 @@ fn start(workers: usize, stack_bytes: usize) -> io::Result<Runtime> {
         .thread_stack_size(stack_bytes)
         .thread_keep_alive(KEEP_ALIVE)
         .build()?;
-    // The first thread for blocking work, while there is room for it. Without that room the runtime panics, so a thread of
-    // the same size is tried before.
+    // The first thread for blocking work, while there is room for it. Without that room the runtime panics, so a thread of the same
+    // size is tried first.
     can_start(&[(1, stack_bytes)])?;
-    // Kept alive from now on, so that a query that reads a file does not find that no thread can be had.
+    // Kept alive from now on, so that a query that reads a file always finds a thread.
     drop(runtime.spawn_blocking(|| ()));
     Ok(runtime)
 }
@@ -154,16 +153,16 @@ fn wanted_workers() -> usize {
     chosen.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get)
 }
 
-/// Whether so many threads with stacks of so many bytes can be there at once, with address space left for data.
+/// Whether that many threads with these stack sizes can exist at once, with address space left for data.
 fn has_room_for(stacks: &[(usize, usize)]) -> io::Result<()> {
-    // Asked for at once, because nothing can be allocated any more when threads have taken all there is.
+    // Requested at once, because nothing can be allocated any more when threads have taken everything.
     let of_stacks = stacks.iter().map(|(count, stack_bytes)| count.saturating_mul(*stack_bytes));
     let whole = of_stacks.fold(LEAST_DATA_BYTES, usize::saturating_add);
     Vec::<u8>::new().try_reserve_exact(whole).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     can_start(stacks)
 }
 
-/// Whether so many threads with stacks of so many bytes can run at once. They have ended when this returns.
+/// Whether that many threads with these stack sizes can run at once. They have ended when this returns.
 fn can_start(stacks: &[(usize, usize)]) -> io::Result<()> {
     let mut waiting = Vec::new();
     let mut each = stacks.iter().flat_map(|(count, stack_bytes)| iter::repeat_n(*stack_bytes, *count));

@@ -1,4 +1,4 @@
-//! `daglight worker`: executes parts of the queries of others.
+//! `daglight worker`: executes parts of the queries of other processes.
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
@@ -39,18 +39,18 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
         if !address.ip().is_loopback() {
             note!("warning: {}", open_to_others(address));
         }
-        // The address alone goes to standard output, for programs that read it.
+        // Only the address goes to standard output, for programs that read it.
         say!("{address}");
         worker.with_runtime_env(env).serve(listener, told_to_end()).await.map_err(Failure::work)
     });
-    // What a query left running on the runtime's threads is not waited for.
+    // Remaining work of queries on the runtime's threads is not waited for.
     runtime.shutdown_background();
     spill::remove();
     telemetry.shutdown();
     served.map(|_| ExitCode::SUCCESS)
 }
 
-/// What it means that other machines reach a worker.
+/// A warning about what it means that other machines can reach a worker.
 fn open_to_others(address: SocketAddr) -> String {
     let at = match address.ip().is_unspecified() {
         true => format!("port {} of any address of this machine", address.port()),

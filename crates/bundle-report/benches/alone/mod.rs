@@ -1,4 +1,4 @@
-//! Reports that are made in a process of their own, so that the memory at its peak is that of the report alone.
+//! Makes reports in a separate process, so that the peak memory is that of the report alone.
 
 use std::{
     env,
@@ -11,17 +11,17 @@ use std::{
 use daglight_bundle_report::Report;
 use daglight_run_bundle::Bundle;
 
-/// By what the process that makes a report knows that it is the one.
+/// The variable by which the process knows that it should make a report.
 const BUNDLE: &str = "DAGLIGHT_BENCH_BUNDLE";
 
-/// What a report took.
+/// The cost of a report.
 pub(crate) struct Made {
     pub(crate) report: Report,
     pub(crate) time: Duration,
     pub(crate) peak_bytes: u64,
 }
 
-/// In the process that [`make_alone`] has started: makes the report as `daglight report` does. `None` in any other.
+/// In the process that [`make_alone`] has started: makes the report like `daglight report`. `None` in any other process.
 pub(crate) fn made_here() -> Result<Option<Made>, Box<dyn Error>> {
     #[expect(
         clippy::disallowed_methods,
@@ -41,7 +41,7 @@ pub(crate) fn make_alone(bundle: &Bundle) -> Result<(), Box<dyn Error>> {
     made.success().then_some(()).ok_or_else(|| io::Error::other("the report was not made").into())
 }
 
-/// The most memory that this process has had.
+/// The peak memory of this process.
 fn peak_bytes() -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

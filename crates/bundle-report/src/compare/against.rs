@@ -1,4 +1,4 @@
-//! What is found in a run against a baseline that is not its last good run.
+//! Findings of a run relative to a baseline that is not its last good run.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     report::by_name,
 };
 
-/// What is found in a run that a baseline did not have: what its own report says of its last good run.
+/// Findings of a run relative to a baseline: the same that its own report has relative to its last good run.
 pub(super) fn findings_against(baseline: &ComparedRun, run: &ComparedRun) -> Vec<Finding> {
     let thresholds = &run.thresholds;
     let (before, nodes) = (by_name(&baseline.report.nodes), &run.report.nodes);

@@ -1,4 +1,4 @@
-//! A run as it is compared: its report, the shapes of its plans and the summaries of its data.
+//! A run in the form for a comparison: its report, the shapes of its plans and the summaries of its data.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ use crate::{
     report::Report,
 };
 
-/// Plans whose rows are compared.
+/// The maximum number of plans whose rows are compared.
 const MAX_PLANS: usize = 20_000;
 
 /// A run that can be compared with others.
@@ -28,12 +28,12 @@ pub struct ComparedRun {
     pub(crate) plans: PlanShapes,
     pub(crate) summaries: Summaries,
     pub(crate) rows: Vec<PlanRows>,
-    /// The findings that it nearly has.
+    /// The findings that it almost has.
     pub(crate) near: Near,
-    /// The fingerprints of the plans of each node that ended well.
+    /// The fingerprints of the plans of each node that succeeded.
     plan_hashes: HashMap<String, Vec<String>>,
     pub(crate) thresholds: FindingThresholds,
-    /// Whether it is known what it has written.
+    /// Whether its outputs are known.
     pub(crate) knows_outputs: bool,
 }
 
@@ -42,16 +42,16 @@ impl ComparedRun {
     ///
     /// # Errors
     ///
-    /// As [`Report::from_bundle`].
+    /// Like [`Report::from_bundle`].
     pub fn read(bundle: &Bundle) -> Result<Self, ReportError> {
         Self::read_with(bundle, &ReportOptions::default())
     }
 
-    /// As [`ComparedRun::read`], with options of its report.
+    /// Like [`ComparedRun::read`], with options for its report.
     ///
     /// # Errors
     ///
-    /// As [`Report::from_bundle`].
+    /// Like [`Report::from_bundle`].
     pub fn read_with(bundle: &Bundle, options: &ReportOptions) -> Result<Self, ReportError> {
         let mut plans = PlanShapes::default();
         let (mut summaries, mut rows) = (Summaries::new(), Vec::new());
@@ -68,7 +68,7 @@ impl ComparedRun {
             },
             |node, columns| take(&mut summaries, node, columns),
         )?;
-        // What is wrong with a manifest that cannot be read, the report says.
+        // The report already contains the problem with an unreadable manifest.
         let manifest = Manifest::read(bundle).ok();
         let plan_hashes = manifest.as_ref().map(|manifest| hashes(&manifest.nodes)).unwrap_or_default();
         let near = near.of(&report);
@@ -85,8 +85,8 @@ impl ComparedRun {
         })
     }
 
-    /// Whether the nodes that ended well in both runs have the same plans, as far as both know them: by their fingerprints, and where
-    /// these differ by operators and tables, if all of those plans were kept.
+    /// Whether the nodes that succeeded in both runs have the same plans, as far as known for both: according to their
+    /// fingerprints, and if these differ, according to operators and tables, provided that all of those plans were kept.
     pub fn has_plans_of(&self, other: &Self) -> bool {
         let ended_well = |run: &'_ Self| -> BTreeSet<String> {
             let nodes = run.report.nodes.iter().filter(|node| node.status == NodeStatus::Success);
@@ -114,7 +114,7 @@ impl ComparedRun {
     }
 }
 
-/// Whether there is a catalog, or none is missing: a run that has written nothing may have none.
+/// Whether there is a catalog, or none is missing: a run without outputs may have none.
 fn has_catalog(bundle: &Bundle, manifest: Option<&Manifest>) -> bool {
     let path = bundle.artifacts();
     let name = path.file_name().and_then(|name| name.to_str());

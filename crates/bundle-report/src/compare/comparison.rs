@@ -1,4 +1,4 @@
-//! The comparison of a run with one or more that were before.
+//! The comparison of a run with one or more earlier ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,15 +25,16 @@ use crate::{
 
 /// The version of the JSON of a comparison.
 ///
-/// - 1: the fields of [`Comparison`]. `drifts`, `named_from_share` and `named_from_ms` came later, and so did
-///   `nodes[].renamed_from`, `not_compared` and its part `nodes`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and `others_share`, `was_busy` and `sources`.
+/// - 1: the fields of [`Comparison`]. Added later: `drifts`, `named_from_share` and `named_from_ms`, `nodes[].renamed_from`,
+///   `not_compared` and its part `nodes`, the settings of sessions among the differences, `usual` of numbers, `cpu_ms` and
+///   `others_share`, `was_busy` and `sources`.
 pub const COMPARISON_VERSION: u32 = 1;
 
-/// Operators that are named, those whose time changed most.
+/// The maximum number of operators listed: those whose time changed most.
 const MAX_OPERATORS: usize = 20;
-/// Nodes that are gone, and new ones, among which it is looked for those that have another name.
+/// The maximum number of missing and of new nodes that are searched for renamed ones.
 const MAX_RENAMED: usize = 200;
-/// Nodes that are named in one sentence.
+/// The maximum number of nodes named in one sentence.
 const MAX_NAMED: usize = 5;
 /// Tags that differ in every run, or that repeat facts which are compared elsewhere.
 const TAGS_OF_A_RUN: [&str; 8] = [
@@ -202,10 +203,10 @@ pub struct Difference {
 }
 
 impl Comparison {
-    /// Compares a run with those before it; the last of them counts for what has no median. `None` without any.
+    /// Compares a run with earlier ones; for values without a median only the last of them is used. `None` if there are none.
     pub fn new(baselines: &[ComparedRun], run: &ComparedRun) -> Option<Self> {
         let last = baselines.last()?;
-        // What can be averaged is compared with all baselines, and what cannot with the last of them.
+        // Numbers are compared with all baselines, everything else with the last of them.
         let (before, after) = (&last.report, &run.report);
         let of_baselines = |value: &dyn Fn(&Report) -> Option<f64>| -> Vec<f64> {
             baselines.iter().filter_map(|baseline| value(&baseline.report)).collect()
@@ -213,7 +214,7 @@ impl Comparison {
         let measured = |value: &dyn Fn(&Report) -> Option<f64>| {
             value(after).and_then(|after| Measured::new(&of_baselines(value), after))
         };
-        // What a process uses, and how long it takes, says nothing where it did not come to its end.
+        // The resource use and the duration of a run that did not come to its end are not meaningful.
         let measured_whole = |value: &dyn Fn(&Report) -> Option<f64>| {
             measured(&|report| value(report).filter(|_| is_whole(report)))
         };
@@ -258,8 +259,8 @@ impl Comparison {
 }
 
 impl Comparison {
-    /// That something was slower and may have waited for other processes, which had the processors; `None` where nothing was, or that
-    /// is not known.
+    /// The statement that something was slower and may have waited for other processes, which used the processors; `None` if
+    /// nothing was slower, or if that is unknown.
     pub(super) fn busy_machine(&self) -> Option<String> {
         let others = self.others_share?;
         let took_more = others.after - others.before > self.named_from_share;
@@ -274,7 +275,7 @@ impl Comparison {
         })
     }
 
-    /// Whether the run took longer by more than its processor time says.
+    /// Whether the run took longer by more than its processor time explains.
     fn waited_for_processors(&self) -> bool {
         let Some((time, cpu)) = self.duration_ms.zip(self.cpu_ms) else { return false };
         let waited_ms = (time.after - time.before) - (cpu.after - cpu.before).max(0.0);
@@ -291,19 +292,19 @@ impl Comparison {
             .any(|ms| ms.grew_by(self.named_from_share, self.named_from_ms))
     }
 
-    /// Whether a time changed by so much that it is named.
+    /// Whether a time changed enough to be listed.
     pub(super) fn is_named(&self, ms: &Measured) -> bool {
         (ms.after - ms.before).abs() >= self.named_from_ms && ms.changed_by(self.named_from_share)
     }
 }
 
-/// Whether a run came to its end, so that its numbers are those of all of it.
+/// Whether a run came to its end, so that its numbers cover all of it.
 fn is_whole(report: &Report) -> bool {
     report.status == ReportStatus::Success
 }
 
-/// The time of a run beside that of the baselines that came to their end. One that did not takes at least as long as it took until
-/// then, so that it is compared where that is longer already.
+/// The time of a run compared with the baselines that came to their end. A run that did not would have taken at least as long as it
+/// did, so it is compared if that is already longer.
 fn duration(baselines: &[ComparedRun], after: &Report) -> Option<Measured> {
     let whole = baselines.iter().map(|run| &run.report).filter(|report| is_whole(report));
     let before: Vec<f64> = whole.filter_map(|report| report.duration_ms).collect();
@@ -322,7 +323,7 @@ fn summary(report: &Report) -> RunOfComparison {
     }
 }
 
-/// The file that says how a run ended.
+/// The file with the outcome of the run.
 const MANIFEST: &str = "manifest.json";
 
 type Measure<'m> = dyn Fn(&dyn Fn(&Report) -> Option<f64>) -> Option<Measured> + 'm;
@@ -359,7 +360,7 @@ fn nodes(
     let indexed: Vec<HashMap<&str, &NodeReport>> =
         baselines.iter().map(|run| by_name(&run.report.nodes)).collect();
     let (old, new) = (by_name(&before.nodes), by_name(&after.nodes));
-    // Behind those that there are: a node that is gone is a line of the table as well.
+    // After the existing ones: a missing node is a row of the table as well.
     let has_gone = |node: &&NodeReport| {
         !new.contains_key(&*node.name) && !renamed.values().any(|before| *before == node.name)
     };
@@ -379,7 +380,7 @@ fn nodes(
             renamed_from: renamed.get(name).cloned(),
             status_before: old.get(name_before).map(|node| node.status),
             status_after: new.get(name).map(|node| node.status),
-            // How long one ran that did not end says nothing of how long it takes.
+            // The duration of a node that did not end is not meaningful.
             duration_ms: measured(|node| node.duration_ms.filter(|_| node.has_ended_by_itself())),
             rows_in: measured(|node| node.rows_in.map(|rows| rows as f64)),
             rows_out: measured(|node| node.rows_out.map(|rows| rows as f64)),
@@ -393,7 +394,7 @@ fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
     let stages = after.stages.iter().filter_map(|stage| {
         let of = |report: &Report| {
             let stage = report.stages.iter().find(|other| other.stage == stage.stage)?;
-            // How long one ran that did not end says nothing of how long it takes.
+            // The duration of a stage that did not end is not meaningful.
             (stage.open == 0).then_some(stage.wall_ms)
         };
         Some(TimeComparison { node: None, name: stage.stage.clone(), duration_ms: measured(&of)? })
@@ -421,14 +422,15 @@ fn operators(
         .collect();
     let changed =
         |compared: &TimeComparison| (compared.duration_ms.after - compared.duration_ms.before).abs();
-    // By milliseconds and not by shares: an operator that takes twice as long of nothing is of no interest.
+    // By milliseconds instead of shares: an operator that takes twice as long as almost nothing is not interesting.
     compared.sort_by(|a, b| changed(b).total_cmp(&changed(a)));
     compared.truncate(MAX_OPERATORS);
     compared
 }
 
-/// The findings that came, and those that went. One is the same where it is of the same kind, node and operator. What the other run
-/// nearly had has not come or gone: it is on the edge of its threshold, or its cause is as it was, and the rest of the run took another time.
+/// The findings that are new, and those that are gone. Findings are the same if they have the same kind, node and operator. A
+/// finding that the other run almost had is neither new nor gone: it is close to its threshold, or its cause is unchanged and only
+/// the rest of the run took another time.
 fn findings(
     before: &ComparedRun,
     after: &ComparedRun,
@@ -439,7 +441,7 @@ fn findings(
         let node_before = after.node.as_ref().map(|node| renamed.get(node).unwrap_or(node));
         (after.kind, node_before, &after.operator) == (before.kind, before.node.as_ref(), &before.operator)
     };
-    // What a report says against its own last run is said against the baseline here, and by another function.
+    // Findings of a report relative to its own last run are computed relative to the baseline here, by another function.
     let of_run_alone = |finding: &&Finding| !finding.kind.is_against_last_run();
     let had = |after: &Finding| {
         let is_same = |before: &Finding| is_same(after, before);
@@ -449,7 +451,7 @@ fn findings(
         let is_same = |after: &Finding| is_same(after, before);
         after.report.findings.iter().any(is_same) || after.near.has(before, is_same)
     };
-    // What did not come to its end may have it yet.
+    // A node that did not come to its end may still get it.
     let has_ended = |finding: &&Finding| match &finding.node {
         None => is_whole(&after.report),
         Some(before) => {
@@ -464,7 +466,7 @@ fn findings(
     (came, went.filter(has_ended).cloned().collect())
 }
 
-/// What of the runs cannot be compared, because one of them has nothing of it.
+/// The parts that cannot be compared, because one of the runs has nothing of them.
 fn not_compared(before: &ComparedRun, after: &ComparedRun, has_times: bool) -> Vec<NotCompared> {
     let missing = |part, what: &str, has: &dyn Fn(&ComparedRun) -> bool| {
         let which = match (has(before), has(after)) {
@@ -490,7 +492,7 @@ fn not_compared(before: &ComparedRun, after: &ComparedRun, has_times: bool) -> V
     parts.into_iter().flatten().collect()
 }
 
-/// That one of the runs did not come to its end, and how long it would have taken is not known.
+/// The note that one of the runs did not come to its end, so that its full duration is unknown.
 fn not_whole(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
     let why = match (is_whole(&before.report), is_whole(&after.report)) {
         (true, true) => return None,
@@ -501,7 +503,7 @@ fn not_whole(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
     Some(NotCompared { part: ComparedPart::Time, why: why.to_owned() })
 }
 
-/// The nodes that ended well in one of the runs and not in the other.
+/// The nodes that succeeded in one of the runs and not in the other.
 fn not_ended(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
     let (old, new) = (&before.report.nodes, by_name(&after.report.nodes));
     let of_one = old.iter().filter(|old| {
