@@ -1,17 +1,17 @@
-//! How much time a set of intervals covers, in bounded memory.
+//! The time that a set of intervals covers, in bounded memory.
 
-/// Intervals kept apart; beyond that the shortest gaps between them are closed.
+/// The maximum number of separate intervals; beyond that the shortest gaps are closed.
 const MAX_INTERVALS: usize = 4096;
 
-/// The union of intervals of time, and what is in each of its parts. Intervals that overlap count once.
+/// The union of time intervals, with the content of each part. Overlapping intervals count once.
 #[derive(Debug, Clone)]
 pub(crate) struct Coverage<T = ()> {
-    /// Sorted and apart up to `merged`, as they came behind it.
+    /// Sorted and separate up to `merged`, unsorted after that.
     intervals: Vec<Interval<T>>,
     merged: usize,
 }
 
-/// A stretch of time, and what is in it.
+/// A time interval with its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Interval<T = ()> {
     pub(crate) start: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Interval<T = ()> {
     pub(crate) content: T,
 }
 
-/// What is in an interval, and can be added to what is in another.
+/// Content of intervals that can be added up.
 pub(crate) trait Content {
     fn join(&mut self, other: &Self);
 }
@@ -49,7 +49,7 @@ impl Coverage {
 impl<T: Content> Coverage<T> {
     pub(crate) fn add_with(&mut self, start: u64, end: u64, content: T) {
         self.intervals.push(Interval { start, end: end.max(start), content });
-        // As many new ones as there is room for, so that sorting stays cheap for each of them.
+        // As many new ones as there is room for, so that the amortised cost of sorting is low.
         if self.intervals.len() >= self.merged + MAX_INTERVALS {
             self.merge();
         }
@@ -61,8 +61,8 @@ impl<T: Content> Coverage<T> {
         self.intervals.iter().map(Interval::length).sum()
     }
 
-    /// The intervals, sorted and apart. Where there were too many, gaps between them are closed, none of them longer than the
-    /// 2,048th part of the time from the first to the last.
+    /// The intervals, sorted and separate. If there were too many, gaps between them are closed, none of them longer than 1/2,048
+    /// of the time from the first to the last.
     pub(crate) fn intervals(&mut self) -> &[Interval<T>] {
         self.merge();
         &self.intervals
@@ -72,11 +72,11 @@ impl<T: Content> Coverage<T> {
         self.intervals.sort_unstable_by_key(|interval| (interval.start, interval.end));
         self.join_closer_than(0);
         if self.intervals.len() > MAX_INTERVALS {
-            // The shortest gaps are given up, which changes the sum the least.
+            // The shortest gaps are closed, which changes the sum the least.
             let mut gaps: Vec<u64> =
                 self.intervals.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
             gaps.sort_unstable();
-            // Half of the room is made at once, so that this is seldom.
+            // Half of the room is freed at once, so that this happens rarely.
             let threshold = gaps[gaps.len() - MAX_INTERVALS / 2];
             self.join_closer_than(threshold);
         }

@@ -11,18 +11,18 @@ use crate::{
     report::NodeReport,
 };
 
-/// A box, and what is between two of them, in pixels.
+/// The size of a box, and the distance between boxes, in pixels.
 const BOX: (f64, f64) = (176.0, 38.0);
 const GAP: (f64, f64) = (54.0, 12.0);
 const MARGIN: f64 = 10.0;
-/// Characters of a name that fit into a box.
+/// The number of characters of a name that fit into a box.
 const MAX_NAME_CHARS: usize = 23;
 
-/// Where each node stands, as its column and its place in it.
+/// The position of each node: its column and its place in the column.
 #[derive(Debug, PartialEq)]
 struct Layout {
     places: Vec<(usize, usize)>,
-    /// What each node reads, as far as it is there and the nodes do not form a cycle.
+    /// The inputs of each node that exist and are not part of a cycle.
     inputs: Vec<Vec<usize>>,
 }
 
@@ -36,7 +36,7 @@ impl Layout {
                 node.dependencies.iter().filter_map(|name| positions.get(name.as_str()).copied()).collect()
             })
             .collect();
-        // Each node stands behind all that it reads. What is left over is a circle, and is not followed.
+        // Each node comes after its inputs. Remaining nodes form a cycle, and are ignored.
         let mut columns: Vec<Option<usize>> = vec![None; nodes.len()];
         loop {
             let mut is_done = true;
@@ -65,7 +65,7 @@ impl Layout {
         for column in 0..=last {
             let mut own: Vec<usize> =
                 (0..nodes.len()).filter(|position| columns[*position] == column).collect();
-            // Beside what it reads, so that few lines cross.
+            // Near its inputs, so that few lines cross.
             let wanted = |position: usize| -> f64 {
                 let inputs = &inputs[position];
                 if inputs.is_empty() {
@@ -82,7 +82,7 @@ impl Layout {
     }
 }
 
-/// The drawing; nothing for nodes of which none reads another. Of too many it has those that somebody looks for.
+/// The drawing; `None` if no node reads another. If there are too many nodes, it has the most interesting ones.
 pub(crate) fn drawing(all: &[NodeReport]) -> Option<Markup> {
     let nodes = drawn_nodes(all);
     let layout = Layout::of(&nodes);

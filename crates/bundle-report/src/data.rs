@@ -1,4 +1,4 @@
-//! The data summaries of a run: reading them, and what a report says of them.
+//! The data summaries of a run: reading them, and their part of a report.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,31 +13,31 @@ use crate::{
     report::{ColumnReport, DataReport, ValueReport},
 };
 
-/// Nodes of which a report has the summary: those with outputs first.
+/// The maximum number of nodes whose summary is in a report, those with outputs first.
 const MAX_NODES: usize = 200;
-/// Nodes without room in a report that are told apart, so that one that ran again counts once.
+/// The maximum number of nodes without room in a report that are remembered, so that one that ran again counts once.
 const MAX_LEFT_OUT: usize = 20_000;
-/// Columns of a node that a report has.
+/// The maximum number of columns of a node in a report.
 const MAX_COLUMNS: usize = 50;
-/// Values of a column that a report has.
+/// The maximum number of values of a column in a report.
 const MAX_VALUES: usize = 10;
-/// How remarks on the figures begin, which older bundles have only after the type of the column.
+/// The beginnings of remarks about the figures, which older bundles have only after the type of the column.
 const REMARKS: [&str; 2] = [" (figures without ", " (histogram and quantiles: "];
 
-/// The summaries of a bundle as they are read, those of the last attempt of each node.
+/// The summaries of a bundle as they are read; the last attempt of each node counts.
 #[derive(Debug, Default)]
 pub(crate) struct DataSummaries {
-    /// Nodes that have written something somebody will look for.
+    /// Nodes with outputs.
     of_outputs: HashSet<String>,
     reports: Vec<DataReport>,
-    /// Where the report of each node is; nowhere for one that there was no room for.
+    /// The position of each node's report; `None` if there was no room.
     positions: HashMap<String, Option<usize>>,
     left_out: u64,
     others: usize,
 }
 
-/// Passes the summary of each node to `take`: its name, whether it failed, and the columns. Those of older bundles are in the
-/// outbox. What could not be read of the file is returned.
+/// Passes the summary of each node to `take`: its name, whether it failed, and the columns. Older bundles have them in the outbox.
+/// Returns what could not be read of the file.
 pub(crate) fn read_summaries(
     bundle: &Bundle,
     manifest: Option<&Manifest>,
@@ -45,7 +45,7 @@ pub(crate) fn read_summaries(
 ) -> Option<FileReading> {
     let reading =
         NodeSummary::read_all(bundle, |summary| take(summary.node, summary.is_partial, summary.columns));
-    // The outbox of a large run takes seconds to read, and that of one that summarised nothing has no summaries either.
+    // The outbox of a large run takes seconds to read, and if nothing was summarised, it contains no summaries either.
     let is_off = manifest.is_some_and(|manifest| manifest.policy["data_statistics"] == "false");
     if reading.is_none() && !is_off {
         read_outbox(bundle, &mut take);
@@ -67,7 +67,7 @@ fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
                     }
                 }
             }
-            // What of the file is damaged is said elsewhere.
+            // Damage to the file is reported elsewhere.
             Ok(Read::Unreadable { .. }) => {}
             Ok(Read::End { .. }) | Err(_) => return,
         }
@@ -75,7 +75,7 @@ fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
 }
 
 impl DataSummaries {
-    /// Of a run with these outputs, which come first.
+    /// For a run with these outputs, which come first.
     pub(crate) fn with_outputs(artifacts: &[Artifact]) -> Self {
         let of_outputs = artifacts.iter().filter_map(|artifact| artifact.node.clone()).collect();
         Self { of_outputs, ..Self::default() }
@@ -106,7 +106,7 @@ impl DataSummaries {
         self.reports.push(report);
     }
 
-    /// The summaries, those of outputs first, and how many there are besides.
+    /// The summaries, those of outputs first, and the number of others.
     pub(crate) fn into_reports(self) -> (Vec<DataReport>, u64) {
         let Self { of_outputs, mut reports, left_out, .. } = self;
         reports.sort_by_key(|report| !of_outputs.contains(&report.node));
@@ -116,12 +116,12 @@ impl DataSummaries {
     }
 }
 
-/// `None` for what is not the summary of any column.
+/// `None` if it is not a summary of columns.
 fn report_of(node: &str, is_partial: bool, columns: &Value) -> Option<DataReport> {
     let mut report =
         DataReport { node: node.to_owned(), is_partial, rows: 0, columns: Vec::new(), columns_left_out: 0 };
     let mut columns: Vec<(&String, &Value)> = columns.as_object()?.iter().collect();
-    // Objects of JSON have no order of their own.
+    // The fields of JSON objects are unordered.
     columns.sort_by_key(|(_, column)| column["pos"].as_u64().unwrap_or(u64::MAX));
     for (name, column) in columns {
         if let Some(more) = columns_behind(name, column) {
@@ -138,7 +138,7 @@ fn report_of(node: &str, is_partial: bool, columns: &Value) -> Option<DataReport
     (!report.columns.is_empty()).then_some(report)
 }
 
-/// How many columns the policy has left out, where an entry says that and nothing else.
+/// The number of columns that the policy has left out, if the entry is the note about that.
 fn columns_behind(name: &str, column: &Value) -> Option<u64> {
     let is_none = column["count"].as_u64().is_none_or(|count| count == 0);
     name.strip_prefix("… ")?.strip_suffix(" more columns")?.parse().ok().filter(|_| is_none)
@@ -202,7 +202,7 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// The type of a column of an older bundle without the remark on its figures, and that.
+/// Splits the type of a column in an older bundle and the remark about its figures.
 fn without_remark(data_type: &str) -> (&str, Option<String>) {
     let found = REMARKS.iter().filter_map(|mark| data_type.find(mark)).min();
     let Some(at) = found else { return (data_type, None) };
@@ -285,7 +285,7 @@ mod tests {
         summaries.add("output".to_owned(), true, &of(1));
         summaries.add("output".to_owned(), false, &of(2));
         summaries.add("nothing".to_owned(), false, &json!("[left out]"));
-        // Attempts of a node that has no room are one node.
+        // Several attempts of a node without room count as one node.
         for _ in 0..3 {
             summaries.add(format!("n{}", MAX_NODES + 1), false, &of(1));
         }

@@ -1,4 +1,4 @@
-//! What the data of the nodes was like, as a section.
+//! The data of the nodes, as a section.
 
 use crate::{
     display,
@@ -7,11 +7,11 @@ use crate::{
     section_parts::{section, sentence},
 };
 
-/// Nodes whose data is shown; the report for programs has more.
+/// The maximum number of nodes whose data is shown; the JSON report has more.
 const MAX_NODES: usize = 20;
-/// Values of a column that are shown.
+/// The maximum number of values shown for a column.
 const MAX_VALUES: usize = 3;
-/// Characters of a value that are shown.
+/// The maximum number of characters shown of a value.
 const MAX_CHARS: usize = 40;
 
 pub(crate) fn data(report: &Report) -> Section<'_> {
@@ -71,7 +71,7 @@ fn row(column: &ColumnReport, rows: u64) -> Vec<Cell<'_>> {
 fn values(column: &ColumnReport, part: impl Fn(u64) -> f64) -> Cell<'_> {
     let mut cell = Vec::new();
     if let (Some(min), Some(max)) = (&column.min, &column.max) {
-        // A date has no time of day, and neither has the mean of dates for its readers.
+        // A date has no time of day, and the mean of dates is shown without one, too.
         let is_date = column.data_type.starts_with("Date");
         let day =
             |text: &'_ str| text.split_once('T').filter(|_| is_date).map_or(text.len(), |(day, _)| day.len());
@@ -103,14 +103,14 @@ fn values(column: &ColumnReport, part: impl Fn(u64) -> f64) -> Cell<'_> {
     cell
 }
 
-/// A value in a few characters: a number with as many digits as are read, and the beginning of a long text.
+/// A value in a few characters: a number with a readable number of digits, or the beginning of a long text.
 fn value(text: &str) -> Piece<'_> {
     const DIGITS: usize = 6;
     if text.is_empty() {
         return Piece::words("(empty)");
     }
     if text.chars().all(|character| character == ' ') {
-        // Blanks alone look like nothing.
+        // Blanks alone would be invisible.
         return Piece::words(format!("({})", display::plural(text.chars().count() as u64, "blank")));
     }
     let is_long_number = text.contains('.') && text.len() > DIGITS + 2;
@@ -120,7 +120,7 @@ fn value(text: &str) -> Piece<'_> {
     Piece::Code(display::beginning(text, MAX_CHARS))
 }
 
-/// A number to so many significant digits, without zeros behind the last one that counts.
+/// A number with this many significant digits, without trailing zeros.
 fn rounded(number: f64, digits: usize) -> String {
     let magnitude = number.abs().log10().floor();
     if !(-6.0..15.0).contains(&magnitude) {

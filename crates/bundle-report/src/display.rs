@@ -1,4 +1,4 @@
-//! Numbers as people read them: durations, counts, bytes, parts of a whole and times.
+//! Numbers in readable form: durations, counts, bytes, shares and times.
 
 use std::{borrow::Cow, path::Path, time::Duration};
 
@@ -28,18 +28,18 @@ pub fn duration(milliseconds: f64) -> String {
     }
 }
 
-/// What a clock has measured, as [`duration`] shows it.
+/// A measured time in the form of [`duration`].
 pub fn elapsed(time: Duration) -> String {
     seconds(time.as_secs_f64())
 }
 
-/// Seconds as [`duration`] shows them.
+/// Seconds in the form of [`duration`].
 pub(crate) fn seconds(seconds: f64) -> String {
     duration(seconds * 1e3)
 }
 
-/// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup, and the end of
-/// a run that was interrupted, where they are not next to nothing.
+/// How the time of a run was spent, such as `Busy 1.20 s, setup 300 ms, idle 5.0 ms, 1.0 nodes at once.`; setup, and the end of an
+/// interrupted run, only if they are not negligible.
 pub(crate) fn time_spent(timeline: &Timeline) -> String {
     let mut parts = vec![format!("Busy {}", duration(timeline.busy_ms))];
     if timeline.setup_ms >= 1.0 {
@@ -55,10 +55,10 @@ pub(crate) fn time_spent(timeline: &Timeline) -> String {
     parts.join(", ") + "."
 }
 
-/// The heights of a sparkline.
+/// The characters of a sparkline.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// A bar for each number, as high as the largest; a dot for one that is not known.
+/// A bar for each number, relative to the largest; a dot for an unknown one.
 pub fn sparkline(numbers: &[Option<f64>]) -> String {
     let known = || numbers.iter().flatten().copied().filter(|number| number.is_finite());
     let largest = known().fold(0.0, f64::max);
@@ -107,7 +107,7 @@ fn scaled(count: u64, units: &[&str]) -> String {
     format!("{value:.digits$} {}", units[unit])
 }
 
-/// A part of a whole, as `29 %`.
+/// A share, as `29 %`.
 pub(crate) fn percent(part: f64) -> String {
     match part * 100.0 {
         percent if !percent.is_finite() => "unknown".to_owned(),
@@ -118,7 +118,7 @@ pub(crate) fn percent(part: f64) -> String {
     }
 }
 
-/// A change as a part of what was, as ` (+29 %)`; nothing for one that is as good as none.
+/// A relative change, as ` (+29 %)`; empty if negligible.
 pub(crate) fn signed(change: f64) -> String {
     let shown = percent(change.abs());
     let sign = if change >= 0.0 { "+" } else { "-" };
@@ -139,7 +139,7 @@ fn nouns(number: u64, noun: &str) -> String {
     if number == 1 { noun.to_owned() } else { format!("{noun}s") }
 }
 
-/// A limit of memory as people give it, in units of 1,000 and of 1,024: DataFusion calls both MB.
+/// A memory limit in the unit in which it was given, a multiple of 1,000 or of 1,024: DataFusion calls both MB.
 pub(crate) fn memory_limit(limit: u64) -> String {
     const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
     let mut number = limit as f64 / 1024.0;
@@ -151,21 +151,21 @@ pub(crate) fn memory_limit(limit: u64) -> String {
     format!("{}, or {number:.1} {}", bytes(limit), UNITS[unit])
 }
 
-/// A text around the place from which on it differs from `other`, in no more than so many characters, with marks where there is more.
+/// A text around the position where it begins to differ from `other`, in at most this many characters, with marks where it is cut.
 pub(crate) fn around_difference<'t>(text: &'t str, other: &str, characters: usize) -> Cow<'t, str> {
     let count = text.chars().count();
     if count <= characters {
         return Cow::Borrowed(text);
     }
     let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
-    // A third of the room for what is the same, so that what differs is known by it.
+    // A third of the room for the common part, so that the position of the difference is recognisable.
     let start = same.saturating_sub(characters / 3).min(count - characters);
     let shown: String = text.chars().skip(start).take(characters).collect();
     let [before, behind] = [start > 0, start + characters < count].map(|more| if more { "…" } else { "" });
     Cow::Owned(format!("{before}{shown}{behind}"))
 }
 
-/// A text as it is, or so many characters of it and a mark that there is more.
+/// The whole text, or its first characters and a mark.
 pub(crate) fn beginning(text: &str, characters: usize) -> Cow<'_, str> {
     match text.char_indices().nth(characters) {
         None => Cow::Borrowed(text),
@@ -183,13 +183,13 @@ pub fn age(age: TimeDelta) -> String {
     }
 }
 
-/// A moment, to the second.
+/// A timestamp, to the second.
 pub(crate) fn time(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A command of `daglight` on a path, to be pasted into a shell: `daglight sync 'my runs/out'`. A path may have the form of a
-/// URL with a password, which is not shown.
+/// A `daglight` command on a path, for pasting into a shell: `daglight sync 'my runs/out'`. If a path looks like a URL with a
+/// password, that is not shown.
 pub fn command(name: &str, path: &Path) -> String {
     format!("daglight {name} {}", shell_word(&without_credentials(&path.to_string_lossy())))
 }
@@ -205,15 +205,15 @@ pub(crate) fn first_of<N: AsRef<str>>(names: impl IntoIterator<Item = N>, most: 
     }
 }
 
-/// The widest name that people are shown. Whoever needs a longer one has it in the JSON, and on a page where the mouse points to it.
+/// The maximum width of a name in the display. The full name is in the JSON, and in a tooltip on the page.
 const MAX_NAME_WIDTH: usize = 80;
 
-/// The name of a node, a table, a column or an output as people are shown it. Such a name may have any length: it is text of a script.
+/// The display form of the name of a node, a table, a column or an output. A name comes from a script, and may have any length.
 pub(crate) fn name(name: &str) -> Cow<'_, str> {
     without_middle(name, MAX_NAME_WIDTH)
 }
 
-/// A text cut in its middle to a width, so that those are told apart that differ at their ends.
+/// A text shortened in the middle to a width, so that names with different ends remain distinguishable.
 pub(crate) fn without_middle(text: &str, width: usize) -> Cow<'_, str> {
     if shown_width(text) <= width {
         return text.into();

@@ -1,4 +1,4 @@
-//! Which nodes of a large DAG are drawn: those that somebody looks for, and what is beside them.
+//! Which nodes of a large DAG are drawn: the interesting ones, and their neighbours.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -8,13 +8,13 @@ use crate::report::NodeReport;
 
 /// How many nodes are drawn at most: a drawing of more would not be readable.
 pub(crate) const MAX_DRAWN: usize = 300;
-/// Of these, nodes that did not end well, and steps of the longest chain.
+/// Of these, the maximum number of nodes that did not succeed, and of steps of the longest chain.
 const MAX_FAILED: usize = 100;
 const MAX_STEPS: usize = 100;
-/// Nodes on each side of one that are drawn because they are beside it: a hub has thousands.
+/// The maximum number of neighbours drawn on each side of a node: a hub has thousands.
 const MAX_BESIDE: usize = 3;
 
-/// The nodes to draw, in their order.
+/// The nodes to draw, in order.
 pub(crate) fn drawn_nodes(nodes: &[NodeReport]) -> Vec<&NodeReport> {
     if nodes.len() <= MAX_DRAWN {
         return nodes.iter().collect();
@@ -24,7 +24,7 @@ pub(crate) fn drawn_nodes(nodes: &[NodeReport]) -> Vec<&NodeReport> {
     let by_time = |is_wanted: fn(&NodeReport) -> bool| {
         let mut found: Vec<usize> =
             (0..nodes.len()).filter(|position| is_wanted(&nodes[*position])).collect();
-        // In whole microseconds: times are floats, which have no order of their own.
+        // In whole microseconds: times are floats, which have no total order.
         let time = |position: &usize| nodes[*position].duration_ms.map_or(0, |ms| (ms.max(0.0) * 1e3) as u64);
         found.sort_by_key(|position| Reverse(time(position)));
         found
@@ -59,7 +59,7 @@ impl Drawn {
     }
 }
 
-/// The first nodes that each reads, and the first that read it.
+/// The first inputs and the first readers of each node.
 fn beside(nodes: &[NodeReport]) -> Vec<Vec<usize>> {
     let positions: HashMap<&str, usize> =
         nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();

@@ -1,4 +1,4 @@
-//! How the nodes of a run that goes on have ended so far, without the rest of its report.
+//! How the nodes of a running run have ended so far, without the rest of its report.
 
 use std::{collections::HashMap, fs};
 
@@ -8,32 +8,32 @@ use serde::de::IgnoredAny;
 
 use crate::otlp::{Span, TracesLine};
 
-/// Nodes that are told apart.
+/// The maximum number of nodes.
 const MAX_NODES: usize = 20_000;
-/// Bytes of spans that are read at a time. What is behind them is read the next time, so that nobody waits for gigabytes.
+/// How many bytes of spans are read at a time. The rest is read by the next call, so that no call has to wait for gigabytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The nodes of a run that have ended, by its spans: its manifest says it only when the run has ended. Each look reads what
-/// has been written since the one before, at most 64 MiB.
+/// The nodes of a run that have ended, according to its spans: its manifest has them only after the end. Each call reads what was
+/// written since the previous one, at most 64 MiB.
 #[derive(Debug)]
 pub struct EndedNodes {
-    /// The attribute that names the node of a span.
+    /// The attribute with the node of a span.
     node: String,
-    /// Bytes of the spans that were read.
+    /// How many bytes of the spans were already read.
     read: u64,
     ended: HashMap<String, Ended>,
 }
 
-/// How many nodes ended how.
+/// The number of nodes by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EndedCounts {
     /// Nodes that succeeded.
     pub succeeded: u64,
-    /// Nodes that failed, and are not tried again.
+    /// Nodes that failed, and are not being retried.
     pub failed: u64,
 }
 
-/// The attempt of a node that ended last.
+/// The last attempt of a node that ended.
 #[derive(Debug)]
 struct Ended {
     span_id: String,
@@ -42,17 +42,17 @@ struct Ended {
 }
 
 impl EndedNodes {
-    /// Of the run of a manifest, of which nothing was read yet.
+    /// For the run of a manifest, of which nothing was read yet.
     pub fn new(manifest: &Manifest) -> Self {
         let node = Namespace::new(&*manifest.namespace).key(Key::Node);
         Self { node, read: 0, ended: HashMap::new() }
     }
 
-    /// Reads on, and says how many nodes have ended. What cannot be read counts nothing.
+    /// Continues reading, and returns how many nodes have ended. Unreadable parts are ignored.
     pub fn look(&mut self, bundle: &Bundle) -> EndedCounts {
         let size = fs::symlink_metadata(bundle.traces()).map_or(0, |metadata| metadata.len());
         if size < self.read {
-            // It is another file.
+            // It is a different file.
             (self.read, self.ended) = (0, HashMap::new());
         }
         if size > self.read {
@@ -69,7 +69,7 @@ impl EndedNodes {
         let until = self.read.saturating_add(MAX_BYTES);
         while self.read < until {
             let line = lines.next_with(|line| {
-                // Most lines have no span of a node. Of them it only matters whether they are whole.
+                // Most lines have no span of a node. For those only completeness matters.
                 if !line.contains(span::NODE) {
                     return serde_json::from_str::<IgnoredAny>(line).map(drop);
                 }
@@ -77,7 +77,7 @@ impl EndedNodes {
                 Ok(())
             });
             match line {
-                // The rest of a torn line is still to be written.
+                // The rest of a torn line has yet to be written.
                 Ok(Some(line)) if line.line != JsonLine::Torn => self.read += line.bytes,
                 _ => break,
             }
@@ -96,7 +96,7 @@ impl EndedNodes {
         }
     }
 
-    /// The nodes that had ended and have started anew.
+    /// The nodes that had ended and were started again.
     fn tried_again(&self, bundle: &Bundle) -> Vec<String> {
         let path = SignalFiles::from(bundle).open_spans();
         let mut again = Vec::new();
@@ -146,13 +146,13 @@ mod tests {
         append(&span("a", "1", 0, 5).line());
         append(&SpanLine::new("hamilton.stage", 0, 9).text("node", "b").line());
         assert_eq!(nodes.look(&bundle), counts(1, 0));
-        // In two parts, as it is seen while it is written.
+        // In two parts, as seen while it is being written.
         let line = span("b", "2", 5, 8).failed("reset").line();
         append(&line[..100]);
         assert_eq!(nodes.look(&bundle), counts(1, 0));
         append(&line[100..]);
         assert_eq!(nodes.look(&bundle), counts(1, 1));
-        // As one sees it that has ended, and as one that is open, in a file that is a moment older.
+        // Both in its ended form and as an open span, in a file that is slightly older.
         let open = SignalFiles::from(&bundle).open_spans();
         fs::write(&open, span("a", "1", 0, 0).open().line() + &span("b", "3", 9, 9).open().line()).unwrap();
         assert_eq!(nodes.look(&bundle), counts(1, 0));

@@ -1,4 +1,4 @@
-//! The pages that explain the findings of a report, at the end of its own page: it is read where there is no network.
+//! The pages that explain the findings of a report, included in its HTML page: that must be readable without a network.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use maud::{Markup, Render, html};
 
 use crate::findings::{Finding, FindingKind};
 
-/// The explanations of the kinds of some findings, each once; nothing without any.
+/// The explanations for the kinds of these findings, without duplicates; empty without findings.
 pub(crate) fn explanations<'f>(findings: impl Iterator<Item = &'f Finding>) -> Markup {
     let kinds: BTreeSet<FindingKind> = findings.map(|finding| finding.kind).collect();
     let kinds: Vec<FindingKind> = kinds.into_iter().filter(|kind| !kind.explanation().is_empty()).collect();
@@ -29,7 +29,7 @@ fn id(kind: FindingKind) -> String {
     format!("finding-{}", kind.id())
 }
 
-/// What the pages have of Markdown: headings, paragraphs, links and code. Each page is one of ours.
+/// The subset of Markdown in the pages: headings, paragraphs, links and code. All pages are ours.
 struct Explained(&'static str);
 
 impl Render for Explained {
@@ -75,7 +75,7 @@ enum Kind {
     End,
 }
 
-/// Text in which a link is what it is called: its address leads nowhere from here.
+/// Text in which each link is replaced by its title: its address is not valid from here.
 fn without_links(text: &str) -> String {
     let mut parts = text.split('[');
     let mut shown = parts.next().unwrap_or_default().to_owned();

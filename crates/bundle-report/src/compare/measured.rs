@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How far from the median of the baselines a number may be, in median absolute deviations, to be as usual. 1.4826 of them are a
 /// standard deviation of what is normally distributed.
 const USUAL_DEVIATIONS: f64 = 3.0 * 1.4826;
-/// Baselines from which on their spread says anything.
+/// The number of baselines from which their spread is meaningful.
 const MIN_FOR_SPREAD: usize = 3;
 
 /// A number of a run, beside the same one of the baselines.
@@ -27,38 +27,38 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// The number of a run beside those of the baselines; `None` without any.
+    /// The number of a run compared with those of the baselines; `None` without baselines.
     pub(crate) fn new(baselines: &[f64], after: f64) -> Option<Self> {
         let before = median(baselines)?;
         let deviations: Vec<f64> = baselines.iter().map(|value| (value - before).abs()).collect();
         let spread = (baselines.len() >= MIN_FOR_SPREAD).then(|| median(&deviations)).flatten();
-        // Every growth from 0 is infinite, which JSON cannot write.
+        // Growth from 0 is infinite, which JSON cannot represent.
         let change = (before > 0.0).then(|| after / before - 1.0);
         let usual = spread.map(|spread| spread * USUAL_DEVIATIONS);
         Some(Self { before, spread, usual, after, change })
     }
 
-    /// What it was, with how far from that it may be to be as usual where that is known: `1.00 s ±150 ms`.
+    /// The earlier value, with the usual deviation if known: `1.00 s ±150 ms`.
     pub(super) fn before_in_words(&self, show: impl Fn(f64) -> String) -> String {
         let usual = self.usual.filter(|usual| *usual > 0.0);
         let usual = usual.map(|usual| format!(" ±{}", show(usual))).unwrap_or_default();
         format!("{}{usual}", show(self.before))
     }
 
-    /// Whether it grew by more than a part, by `least` at least, and by more than the baselines differ among themselves.
+    /// Whether it grew by more than a share, by at least `least`, and by more than the baselines differ from each other.
     pub(crate) fn grew_by(&self, part: f64, least: f64) -> bool {
         let grown = self.after - self.before;
         grown >= least && grown > self.usual.unwrap_or(0.0) && grown > part * self.before
     }
 
-    /// Whether it changed by more than a part, in either direction.
+    /// Whether it changed by more than a share, in either direction.
     pub(crate) fn changed_by(&self, part: f64) -> bool {
         let changed = (self.after - self.before).abs();
         changed > self.usual.unwrap_or(0.0) && changed > part * self.before
     }
 }
 
-/// The median; of an even number the mean of the two in the middle.
+/// The median; for an even number of values the mean of the two in the middle.
 fn median(values: &[f64]) -> Option<f64> {
     let mut values: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     values.sort_by(f64::total_cmp);
@@ -88,10 +88,10 @@ mod tests {
         check(&[1_000.0], 1_200.0, false);
         check(&[3_000.0], 3_600.0, false);
         check(&[1_000.0], 700.0, false);
-        // Too short to be sure.
+        // Too short to be certain.
         check(&[10.0], 109.0, false);
         check(&[10.0], 111.0, true);
-        // As far apart as the baselines are.
+        // Within the spread of the baselines.
         check(&[1_000.0, 1_100.0, 900.0], 1_400.0, false);
         check(&[1_000.0, 1_100.0, 900.0], 1_500.0, true);
         check(&[1_000.0, 1_001.0, 999.0, 5_000.0], 1_300.0, true);

@@ -1,4 +1,4 @@
-//! What changed between runs: outcome, time, rows, plans, findings, settings; and what of that is to fail a pipeline of CI.
+//! What changed between runs: outcome, time, rows, plans, findings, settings; and which changes should fail a CI pipeline.
 //!
 //! ```text
 //! compared_run.rs  a run as it is compared: its report, the shapes of its plans and the summaries of its data

@@ -1,4 +1,4 @@
-//! The outputs of a run beside those of its baselines.
+//! The outputs of a run compared with those of its baselines.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,17 +27,17 @@ pub struct OutputComparison {
     pub columns_new: Vec<String>,
 }
 
-/// The artifacts of a run, by what an output is the same by.
+/// The artifacts of a run, by the key that identifies an output.
 type Outputs<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Artifact>>;
 
-/// The outputs of a run beside those of its baselines, of which the last one counts for what has no median.
+/// The outputs of a run compared with those of its baselines. For values without a median, only the last baseline is used.
 pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<OutputComparison> {
     let baselines: Vec<Outputs<'_>> = baselines.iter().map(|artifacts| by_key(artifacts)).collect();
     let (none, after) = (Outputs::new(), by_key(after));
     let before = baselines.last().unwrap_or(&none);
     let columns = |outputs: &Outputs<'_>, key: &(&str, &str)| -> Option<BTreeSet<String>> {
         let columns = outputs.get(key)?.first()?.schema.iter();
-        // With the type, so that a column whose type changed is gone and new.
+        // With the type, so that a column whose type changed counts as removed and added.
         Some(columns.map(|column| format!("{} {}", column.name, column.data_type)).collect())
     };
     let keys: BTreeSet<(&str, &str)> = before.keys().chain(after.keys()).copied().collect();
@@ -61,7 +61,7 @@ pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<Outp
             let (Some(one), Some(other)) = (one, other) else { return Vec::new() };
             one.difference(other).cloned().collect()
         };
-        // How an output was made is only named where two outputs would otherwise look the same.
+        // The kind of an output is shown only if two outputs would otherwise look the same.
         let has_namesake = names.get(key.0).is_some_and(|count| *count > 1);
         OutputComparison {
             name: if has_namesake { format!("{} ({})", key.0, key.1) } else { key.0.to_owned() },
@@ -79,13 +79,13 @@ pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<Outp
 fn by_key(artifacts: &[Artifact]) -> Outputs<'_> {
     let mut outputs = Outputs::new();
     for artifact in artifacts {
-        // An output that is written in parts is several artifacts of one key.
+        // An output that is written in parts has several artifacts with the same key.
         outputs.entry(key_of(artifact)).or_default().push(artifact);
     }
     outputs
 }
 
-/// What an output is the same by in two runs: one name may be that of a table and of files in several formats.
+/// The key that identifies an output across runs: a table and files in several formats may have the same name.
 fn key_of(artifact: &Artifact) -> (&str, &str) {
     (&artifact.name, artifact.materialization.name())
 }

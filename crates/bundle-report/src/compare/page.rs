@@ -16,46 +16,46 @@ use crate::{
     sections::{PlanFiles, finding_section, status_of_run},
 };
 
-/// What a page of a comparison has besides the comparison.
+/// The parts of a comparison page in addition to the comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ComparisonPage {
-    /// What criteria were met, such as `slower=20%: the run took 2 s, was 1 s`.
+    /// The criteria that were met, such as `slower=20%: the run took 2 s, was 1 s`.
     pub failed_on: Vec<String>,
-    /// Where a list of all runs is, as an address relative to the page.
+    /// The address of the list of all runs, relative to the page.
     pub runs: Option<&'static str>,
 }
 
 impl ComparisonPage {
-    /// A page that says which criteria were met.
+    /// Sets the criteria that were met.
     #[must_use]
     pub fn failed_on(self, failed_on: Vec<String>) -> Self {
         Self { failed_on, ..self }
     }
 
-    /// A page with a link to a list of all runs.
+    /// Sets the address of the list of all runs.
     #[must_use]
     pub fn of_runs_at(self, address: &'static str) -> Self {
         Self { runs: Some(address), ..self }
     }
 }
 
-/// Changes of plans that are shown.
+/// The maximum number of plan changes shown.
 const MAX_PLANS: usize = 100;
 
 impl Comparison {
-    /// The comparison as one HTML page that needs nothing else.
+    /// The comparison as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         self.to_html_of(&ComparisonPage::default())
     }
 
-    /// As [`Comparison::to_html`], with what is around the comparison.
+    /// Like [`Comparison::to_html`], with the additional parts of the page.
     pub fn to_html_of(&self, page: &ComparisonPage) -> String {
         let findings = self.findings_came.iter().chain(&self.findings_went);
         html::render_comparison(&self.opening(page), &self.sections(), findings, page.runs)
     }
 
-    /// What a reader must know before the rest.
+    /// A warning that the reader must see first.
     pub(super) fn warning(&self) -> Option<String> {
         let name = |run: &RunOfComparison| run.dag_name.clone();
         let (now, before) = (name(&self.run)?, self.baselines.iter().filter_map(name));
@@ -99,7 +99,7 @@ impl Comparison {
         }
     }
 
-    /// What changed, the most important first. Sections in which nothing changed are left out.
+    /// The changes, most important first. Sections without changes are left out.
     pub(crate) fn sections(&self) -> Vec<Section<'_>> {
         let sections = [
             self.runs(),
@@ -156,7 +156,7 @@ impl Comparison {
                     let before = node.renamed_from.as_deref();
                     [Piece::words("was called ")].into_iter().chain(before.map(Piece::Name)).collect()
                 }
-                // What ended as before needs no word.
+                // Unchanged outcomes are not mentioned.
                 (Some(before), Some(after)) if before != after => {
                     vec![Piece::words(format!("{}, {} before", ended(after), ended(before)))]
                 }
@@ -268,7 +268,7 @@ impl Comparison {
     }
 }
 
-/// What a number is and was.
+/// The current and the earlier value of a number.
 fn both<'r>(measured: Option<&Measured>, show: impl Fn(f64) -> String) -> [Cell<'r>; 2] {
     match measured {
         Some(measured) => [words(show(measured.after)), words(measured.before_in_words(show))],
@@ -280,7 +280,7 @@ fn change_of<'r>(measured: Option<&Measured>) -> Cell<'r> {
     words(measured.filter(|measured| measured.before != measured.after).map(changed).unwrap_or_default())
 }
 
-/// By which part a number changed, such as `+30 %`.
+/// The relative change of a number, such as `+30 %`.
 fn changed(measured: &Measured) -> String {
     change(measured).trim().trim_matches(['(', ')']).to_owned()
 }

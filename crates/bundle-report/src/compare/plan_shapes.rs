@@ -1,7 +1,7 @@
-//! Plans as trees of operators, and how two of them differ.
+//! Plans as trees of operators, and their differences.
 //!
-//! A shape is how a query is done: the operators, what is below which, and the tables. Literals, partition counts and files are
-//! no part of it, so that the same query over more data has the same shape, on any machine and in bundles of every version.
+//! A shape is how a query is executed: the operators, their tree, and the tables. Literals, partition counts and files are not part
+//! of it, so that the same query over more data has the same shape, on any machine and in bundles of every version.
 
 use std::{
     borrow::Cow,
@@ -15,28 +15,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::display;
 
-/// Plans of a run that are looked at.
+/// The maximum number of plans of a run.
 const MAX_PLANS: usize = 20_000;
-/// Operators of a plan.
+/// The maximum number of operators of a plan.
 const MAX_OPERATORS: usize = 2_000;
-/// Settings of all sessions together.
+/// The maximum number of settings over all sessions.
 const MAX_SETTINGS: usize = 1_000;
-/// Lines of either tree up to which they are compared line by line: the time grows with their product.
+/// The maximum number of lines of a tree for a line-by-line comparison: the time grows with the product.
 const MAX_DIFF_LINES: usize = 500;
 
-/// A plan as lines, one for each operator, indented by two for each level.
+/// A plan as lines, one per operator, indented by two spaces per level.
 pub(crate) type Shape = Vec<String>;
 
-/// The shapes of the plans of each node; those of no node under an empty name.
+/// The shapes of the plans of each node; plans without a node are under an empty name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PlanShapes {
     of_node: BTreeMap<String, BTreeSet<Shape>>,
     /// The fingerprints of these plans.
     hashes: BTreeMap<String, BTreeSet<String>>,
     plans: usize,
-    /// Time that operators computed, by node and operator.
+    /// Compute time of operators, by node and operator.
     pub(crate) operators: BTreeMap<(String, String), f64>,
-    /// The settings of all sessions that planned, each as the plan has it that was read last of those that have it.
+    /// The settings of all sessions that planned, each with its value in the last plan that was read.
     pub(crate) settings: BTreeMap<String, String>,
 }
 
@@ -76,7 +76,7 @@ impl PlanShapes {
         self.of_node.entry(node).or_default().insert(shape(&plan.metrics));
     }
 
-    /// The shapes that one run has and the other does not, by node, of the nodes that both of them have plans of.
+    /// The shapes that only one of the runs has, by node, for nodes with plans in both.
     pub(crate) fn changes(&self, after: &Self) -> Vec<(String, Vec<String>)> {
         let mut changes = Vec::new();
         for (node, before) in &self.of_node {
@@ -92,22 +92,22 @@ impl PlanShapes {
         changes
     }
 
-    /// Whether there is a plan of a node at all.
+    /// Whether there are no plans at all.
     pub(crate) fn is_empty(&self) -> bool {
         self.of_node.is_empty()
     }
 
-    /// Whether two nodes, this one and that of another run, have the same plans.
+    /// Whether this node and one of another run have the same plans.
     pub(crate) fn node_is_like(&self, node: &str, other: &Self, of_other: &str) -> bool {
         self.of_node.get(node).is_some_and(|shapes| other.of_node.get(of_other) == Some(shapes))
     }
 
-    /// Whether there is a plan of a node.
+    /// Whether there is a plan for a node.
     pub(crate) fn has(&self, node: &str) -> bool {
         self.of_node.contains_key(node)
     }
 
-    /// Whether there is the plan of a node of each of these fingerprints.
+    /// Whether there are plans of a node for all of these fingerprints.
     pub(crate) fn has_all(&self, node: &str, hashes: &[String]) -> bool {
         self.hashes.get(node).is_some_and(|kept| hashes.iter().all(|hash| kept.contains(hash)))
     }
@@ -117,14 +117,14 @@ fn shape(metrics: &PlanMetrics) -> Shape {
     let operators = metrics.operators.iter().zip(metrics.depths()).take(MAX_OPERATORS);
     operators
         .map(|(operator, depth)| {
-            // Deeper than that nobody sees a difference.
+            // Deeper indentation would not be visible.
             let indent = "  ".repeat(depth.min(40) as usize);
             format!("{indent}{}", operator_name(&operator.name, operator.table.as_deref()))
         })
         .collect()
 }
 
-/// A line of a difference with the name of its operator as people are shown it.
+/// A line of a difference with the operator name in its display form.
 fn cut(line: &str) -> Cow<'_, str> {
     let operator = line.trim_start_matches([' ', '-', '+']);
     match display::name(operator) {
@@ -133,9 +133,9 @@ fn cut(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// A difference with the lines around what changed, and of all others how many they are.
+/// A difference with some lines around each change, and the number of lines left out in between.
 pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
-    /// Lines that are shown in front of a change and behind it.
+    /// The number of lines shown before and after a change.
     const AROUND: usize = 3;
     let changed: Vec<usize> = lines
         .iter()
@@ -155,7 +155,7 @@ pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
                 position += 1;
                 continue;
             }
-            // A line that says that one is left out takes as much room as that one.
+            // A line that replaces a single one takes as much room as that one.
             1 => shown.push(cut(&lines[position])),
             _ => shown.push(Cow::Owned(format!("  … {same} operators that did not change"))),
         }
@@ -164,7 +164,7 @@ pub(crate) fn shortened(lines: &[String]) -> Vec<Cow<'_, str>> {
     shown
 }
 
-/// The lines of both, each with what became of it: `- ` gone, `+ ` new, two blanks the same.
+/// The lines of both, marked with `- ` for removed, `+ ` for added, two spaces for unchanged.
 fn difference(before: &[String], after: &[String]) -> Vec<String> {
     let marked = |mark: &str, lines: &[String]| -> Vec<String> {
         lines.iter().map(|line| format!("{mark}{line}")).collect()
@@ -185,7 +185,7 @@ fn difference(before: &[String], after: &[String]) -> Vec<String> {
     lines
 }
 
-/// The shortest difference, by the longest common subsequence.
+/// The shortest difference, computed with the longest common subsequence.
 fn middle(before: &[String], after: &[String]) -> Vec<String> {
     let mut common = vec![vec![0_usize; after.len() + 1]; before.len() + 1];
     for a in (0..before.len()).rev() {
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_difference_holds_both_and_is_the_shortest() {
-        // Every pair of words of up to five letters out of two, against all common subsequences.
+        // Every pair of words of up to five letters from a two-letter alphabet, compared with all common subsequences.
         let words: Vec<Vec<String>> = (0..=5_u32)
             .flat_map(|length| (0..1_u32 << length).map(move |bits| (length, bits)))
             .map(|(length, bits)| (0..length).map(|at| (bits >> at & 1).to_string()).collect())

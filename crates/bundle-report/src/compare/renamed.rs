@@ -1,8 +1,8 @@
-//! What was called otherwise before.
+//! The earlier names of renamed things.
 
 use std::{borrow::Cow, collections::HashMap};
 
-/// What a node's operator or column was called before, where only the name of the node is another.
+/// The earlier key of a node's operator or column, if only the name of the node has changed.
 pub(super) fn key_before<'k>(
     key: &'k (String, String),
     renamed: &HashMap<String, String>,

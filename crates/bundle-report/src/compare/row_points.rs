@@ -1,7 +1,7 @@
-//! The operators of plans that let only some rows through, with what came in and what went out: where rows can be lost.
+//! The operators of plans that let only some rows pass, with their input and output: places where rows can be lost.
 //!
-//! A place is known by what it does and by the tables below it, so that it is found again in a plan whose sides were swapped, or
-//! that joins in another way.
+//! A place is identified by what it does and by the tables below it, so that it can be found again in a plan whose sides were
+//! swapped, or that uses another join algorithm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use daglight_run_bundle::PlanBundle;
 use super::source_files::SourceFiles;
 use crate::findings::PlanView;
 
-/// Operators of a plan that is looked at: a larger one has none of these places.
+/// The maximum number of operators of a plan: a larger one is not inspected.
 const MAX_OPERATORS: usize = 2_000;
-/// Columns of a plan's schema.
+/// The maximum number of columns of a plan's schema.
 const MAX_COLUMNS: usize = 1_000;
 
-/// What is compared of one plan.
+/// The compared parts of one plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PlanRows {
     pub(crate) node: String,
@@ -31,38 +31,38 @@ pub(crate) struct PlanRows {
     pub(crate) columns: BTreeSet<String>,
 }
 
-/// What a place is the same by in two plans.
+/// The key that identifies a place across plans.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PlaceKey {
     is_join: bool,
     /// The tables below it.
     tables: BTreeSet<String>,
-    /// Which one of those that are otherwise the same, from the top.
+    /// Its number among those that are otherwise the same, from the top.
     number: usize,
 }
 
-/// An operator through which only some rows come.
+/// An operator that lets only some rows pass.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Place {
     /// Its name, with the table that it scans.
     pub(crate) operator: String,
     pub(crate) is_join: bool,
-    /// What came from each of its inputs.
+    /// The amount from each of its inputs.
     pub(crate) inputs: Vec<Amount>,
     pub(crate) rows_out: u64,
 }
 
-/// How much came in.
+/// An amount of input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
     Rows(u64),
-    /// The size of the files behind a scan that leaves rows out by itself, which says more than the rows that it returned.
+    /// The size of the files of a scan that filters rows itself, which is more meaningful than the number of rows that it returned.
     Bytes(u64),
 }
 
 impl PlanRows {
-    /// `None` for a plan of no node, and for one of which it is not known what a whole execution returned: a plan that ran several
-    /// times has the measurements of one of them, with other parameters than in another run perhaps.
+    /// `None` for a plan without a node, and if the result of a complete execution is unknown: a plan that ran several times has
+    /// the measurements of one of them, perhaps with other parameters than in the other run.
     pub(crate) fn of(plan: &PlanBundle, file: &str) -> Option<Self> {
         let node = plan.node.clone()?;
         let ran_once = plan.executions.as_ref().is_none_or(|all| all.started == 1);
@@ -82,15 +82,14 @@ impl PlanRows {
         })
     }
 
-    /// Rows that came to its places, by which one plan matters more than another.
+    /// The number of rows at its places, for ranking plans.
     pub(crate) fn weight(&self) -> u64 {
         let inputs = self.places.values().flat_map(|place| &place.inputs);
         inputs.fold(0, |sum, input| sum.saturating_add(input.number()))
     }
 
-    /// The plan of the same query among those of the same node in another run: that with the same fingerprint, that which asks the
-    /// same, or the only one there is.
-    /// `is_only` is whether it is itself the only one of its node.
+    /// The plan of the same query among those of the same node in another run: the one with the same fingerprint, or with the same
+    /// logical plan, or the only one. `is_only` is whether this plan is the only one of its node.
     pub(crate) fn same_of<'o>(&self, others: &[&'o Self], is_only: bool) -> Option<&'o Self> {
         let by = |hash: fn(&Self) -> Option<&String>| {
             let own = hash(self)?;
@@ -101,7 +100,7 @@ impl PlanRows {
     }
 }
 
-/// The plans of both runs that are of the same query, those of the run first.
+/// The pairs of plans for the same query in both runs, with the plan of this run first.
 pub(super) fn pairs<'p>(
     before: &'p [PlanRows],
     after: &'p [PlanRows],
@@ -128,7 +127,7 @@ impl Amount {
         }
     }
 
-    /// How many times as much it is as before; `None` where nothing came before, or the two are not of one kind.
+    /// The ratio to the earlier amount; `None` if that is zero, or the two have different units.
     pub(crate) fn ratio_to(self, before: Self) -> Option<f64> {
         match (before, self) {
             (Self::Rows(before), Self::Rows(now)) | (Self::Bytes(before), Self::Bytes(now)) => {
@@ -151,7 +150,7 @@ fn places(plan: &PlanView<'_>) -> BTreeMap<PlaceKey, Place> {
         let is_join = operator.name.contains("Join");
         let inputs: Option<Vec<Amount>> = if is_join {
             let mut sides: Vec<usize> = (0..plan.inputs(position).len()).collect();
-            // By their tables, because a planner that has other statistics may swap them.
+            // By their tables, because a planner with other statistics may swap them.
             sides.sort_by_key(|side| &tables[plan.inputs(position)[*side]]);
             sides.into_iter().map(|side| input_of(plan, position, side)).collect()
         } else if operator.name == "FilterExec" {
@@ -174,7 +173,7 @@ fn places(plan: &PlanView<'_>) -> BTreeMap<PlaceKey, Place> {
 /// The tables below each operator.
 fn tables_below(plan: &PlanView<'_>, count: usize) -> Vec<BTreeSet<String>> {
     let mut tables = vec![BTreeSet::new(); count];
-    // What is read stands behind what reads it.
+    // Parents precede their inputs.
     for position in (0..count).rev() {
         let mut below: BTreeSet<String> = plan.operator(position).table.clone().into_iter().collect();
         for input in plan.inputs(position) {
@@ -185,7 +184,7 @@ fn tables_below(plan: &PlanView<'_>, count: usize) -> Vec<BTreeSet<String>> {
     tables
 }
 
-/// Whether an operator may have been stopped before it had read everything, so that its counts are chance.
+/// Whether an operator may have been stopped before it had read everything, so that its counts are random.
 fn is_cut_short(plan: &PlanView<'_>, position: usize) -> bool {
     std::iter::once(position).chain(plan.above(position)).any(|position| {
         let operator = plan.operator(position);
@@ -194,7 +193,7 @@ fn is_cut_short(plan: &PlanView<'_>, position: usize) -> bool {
     })
 }
 
-/// Whether a scan leaves rows out by a filter of the query. What a join or a sort adds to it while it runs depends on time.
+/// Whether a scan filters rows according to the query. Dynamic filters from a join or a sort depend on timing.
 fn has_filter_of_its_own(plan: &PlanView<'_>, position: usize) -> bool {
     let detail = plan.operator(position).detail.as_deref().unwrap_or_default();
     let has_filter_above =
@@ -207,7 +206,7 @@ fn bytes_of(plan: &PlanView<'_>, position: usize) -> Option<u64> {
     plan.bundle.sources.iter().find(|source| source.operator == id)?.bytes
 }
 
-/// What came from an input: its rows, or where a scan below it leaves rows out by itself the size of what was scanned.
+/// The amount of an input: its rows, or the size of what was scanned if a scan below it filters rows itself.
 fn input_of(plan: &PlanView<'_>, position: usize, input: usize) -> Option<Amount> {
     let below = plan.through_passing(*plan.inputs(position).get(input)?);
     let operator = plan.operator(below);

@@ -1,4 +1,4 @@
-//! What changed from the last good run to one: rows that were lost, columns, values and plans.
+//! What changed since the last good run: lost rows, columns, values and plans.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,12 +15,12 @@ use super::{
 };
 use crate::report::{ColumnsMoved, NodeReport, RowsLost, RowsMoved, SinceLastRun, by_name};
 
-/// What is listed of each.
+/// The maximum number of entries of each kind.
 const MAX_LISTED: usize = 100;
-/// Plans that are listed as trees.
+/// The maximum number of plans listed as trees.
 const MAX_PLANS: usize = 50;
 
-/// What changed since the last good run. `nodes` are those of the run, and `duration_ms` is its time.
+/// The changes since the last good run. `nodes` are those of this run, and `duration_ms` is its time.
 pub(crate) fn since(
     both: BothRuns,
     nodes: &[NodeReport],
@@ -34,7 +34,7 @@ pub(crate) fn since(
         manifest.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let now = by_name(nodes);
 
-    // Where a node has not ended well in one of the runs, its outputs are not gone, and not new.
+    // If a node has not succeeded in one of the runs, its outputs are neither removed nor new.
     let is_success = |status: Option<NodeStatus>| status.is_none_or(|status| status == NodeStatus::Success);
     let ended_well = |artifacts: Vec<Artifact>| {
         let has = |artifact: &Artifact| {
@@ -90,7 +90,7 @@ fn cut<T>(list: &mut Vec<T>, limit: usize) -> u64 {
     more as u64
 }
 
-/// The operators that let through fewer of their rows than before, those first that lost most.
+/// The operators that let a smaller share of their rows pass than before, largest loss first.
 pub(super) fn lost(before: &[PlanRows], after: &[PlanRows], thresholds: &FindingThresholds) -> Vec<RowsLost> {
     let mut lost: Vec<RowsLost> = Vec::new();
     for (plan, old) in pairs(before, after) {
@@ -128,12 +128,12 @@ pub(super) fn lost(before: &[PlanRows], after: &[PlanRows], thresholds: &Finding
     lost
 }
 
-/// Rows that would have come out, had as large a part been kept as before.
+/// The expected number of rows if the same share had been kept as before.
 fn expected(before: &Place, now: &Place) -> Option<f64> {
     let ratios = now.inputs.iter().zip(&before.inputs).map(|(now, before)| now.ratio_to(*before));
     let ratios: Vec<f64> = ratios.collect::<Option<_>>()?;
     let larger = before.inputs.iter().map(|input| input.number()).max().unwrap_or(0);
-    // A join that returns more than either side has pairs of rows; of another one each row comes from one side.
+    // A join that returns more rows than either side has returns pairs; otherwise each row comes from one side.
     let ratio = match before.rows_out > larger && now.is_join {
         true => ratios.into_iter().product::<f64>(),
         false => ratios.into_iter().fold(f64::INFINITY, f64::min),
@@ -143,16 +143,16 @@ fn expected(before: &Place, now: &Place) -> Option<f64> {
 
 fn is_lost(expected: f64, now: &Place, thresholds: &FindingThresholds) -> bool {
     let lost = expected - now.rows_out as f64;
-    // A join that finds nothing at all joins by the wrong key, however little it found before.
+    // A join without any result uses the wrong key, however few rows it returned before.
     let is_empty_join = now.is_join && now.rows_out == 0 && expected >= 1.0;
     (now.rows_out as f64) < thresholds.lost_share * expected
         && (lost >= thresholds.lost_rows as f64 || is_empty_join)
 }
 
-/// The part of its rows from which on the change of a node is listed. From when on it is a finding, thresholds say.
+/// The relative change from which a node is listed. Thresholds decide when it is a finding.
 const LISTED_SHARE: f64 = 0.02;
 
-/// The nodes that ended well in both runs and returned more rows, or fewer.
+/// The nodes that succeeded in both runs and returned more rows, or fewer.
 pub(super) fn rows_moved(
     before: impl Fn(&str) -> Option<(NodeStatus, Option<u64>)>,
     nodes: &[NodeReport],
@@ -170,7 +170,7 @@ impl RowsMoved {
         self.before.abs_diff(self.after) as f64 > LISTED_SHARE * self.before as f64
     }
 
-    /// Whether it moved so far that it is a finding.
+    /// Whether it changed enough to be a finding.
     pub(crate) fn is_drift(&self, thresholds: &FindingThresholds) -> bool {
         let moved = self.before.abs_diff(self.after);
         let is_empty = self.after == 0 && self.before > 0;
@@ -179,7 +179,7 @@ impl RowsMoved {
     }
 }
 
-/// The queries that return other columns than before.
+/// The queries whose columns have changed.
 pub(super) fn columns_moved(before: &[PlanRows], after: &[PlanRows]) -> Vec<ColumnsMoved> {
     let moved = pairs(before, after).filter(|(plan, old)| plan.columns != old.columns);
     let mut moved: Vec<ColumnsMoved> = moved

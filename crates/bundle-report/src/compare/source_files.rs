@@ -1,4 +1,4 @@
-//! The files of the sources of a plan: how many, and how large they are.
+//! The number and size of the files in the sources of a plan.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use daglight_run_bundle::PlanBundle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Tables of a plan.
+/// The maximum number of tables of a plan.
 const MAX_TABLES: usize = 200;
-/// The part of its bytes from which on the change of a source is listed.
+/// The relative change in bytes from which a source is listed.
 const LISTED_SHARE: f64 = 0.02;
 
 /// The files of a source, as far as the plans say it.
@@ -31,13 +31,13 @@ impl SourceFiles {
         tables
     }
 
-    /// Files that are scanned again are the same files.
+    /// Files that are scanned again count once.
     pub(super) fn join(&mut self, other: Self) {
         self.files = self.files.max(other.files);
         self.bytes = self.bytes.max(other.bytes);
     }
 
-    /// Whether they are more or fewer, or larger or smaller by so much that it is listed.
+    /// Whether their number differs, or their size differs enough to be listed.
     pub(super) fn differs_from(self, before: Self) -> bool {
         let other_files = self.files.zip(before.files).is_some_and(|(now, before)| now != before);
         let other_bytes = self
@@ -63,7 +63,7 @@ mod tests {
         ] {
             assert_eq!(after.differs_from(files(4, 1_000)), differs, "{after:?}");
         }
-        // What is not known of one of them has not changed.
+        // Unknown values have not changed.
         assert!(!files(4, 9).differs_from(SourceFiles::default()));
     }
 

@@ -1,4 +1,4 @@
-//! The sources that have other files than in the run before.
+//! The sources whose files have changed since the earlier run.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct SourceMoved {
 }
 
 impl SourceMoved {
-    /// What it has and had, such as `5 files, was 4; 10 MB, was 8 MB (+25 %)`.
+    /// The current and the earlier state, such as `5 files, was 4; 10 MB, was 8 MB (+25 %)`.
     pub(super) fn in_words(&self) -> String {
         let files = self.after.files.zip(self.before.files).filter(|(now, before)| now != before);
         let files = files
@@ -42,14 +42,14 @@ impl SourceMoved {
         files.into_iter().chain(bytes).collect::<Vec<_>>().join("; ")
     }
 
-    /// By which part of what they were its bytes have changed.
+    /// The relative change in bytes.
     pub(crate) fn bytes_change(&self) -> Option<f64> {
         let (now, before) = self.after.bytes.zip(self.before.bytes)?;
         (before > 0).then(|| now as f64 / before as f64 - 1.0)
     }
 }
 
-/// The sources of the plans that both runs have, of which the files are others.
+/// The sources of plans in both runs whose files have changed.
 pub(super) fn sources_moved(before: &[PlanRows], after: &[PlanRows]) -> Vec<SourceMoved> {
     let mut sources: BTreeMap<(&str, &str), (SourceFiles, SourceFiles)> = BTreeMap::new();
     for (plan, old) in pairs(before, after) {

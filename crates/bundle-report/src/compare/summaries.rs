@@ -1,4 +1,4 @@
-//! The data summaries of the outputs of a run, as far as they can be compared.
+//! The data summaries of the outputs of a run, as far as they are comparable.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,34 @@ use serde_json::Value;
 
 use crate::column_values::sorted_ranges;
 
-/// Columns that are kept; those of a run with more are not compared.
+/// The maximum number of columns; those of a run with more are not compared.
 const MAX_COLUMNS: usize = 20_000;
-/// Values of a column that are kept.
+/// The maximum number of values of a column.
 const MAX_VALUES: usize = 1_000;
 
 /// The summaries of the columns, by node and column.
 pub(crate) type Summaries = BTreeMap<(String, String), ColumnSummary>;
 
-/// What is known of the values of a column.
+/// Facts about the values of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ColumnSummary {
     pub(crate) count: u64,
     pub(crate) missing: u64,
-    /// How many different values there are.
+    /// The number of distinct values.
     pub(crate) distinct: Option<u64>,
     pub(crate) distribution: Option<Distribution>,
 }
 
-/// How often which values are there.
+/// The frequencies of values.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Distribution {
-    /// By ranges, in order: from, to, and how many.
+    /// By range, in order: from, to, and count.
     Ranges(Vec<(f64, f64, u64)>),
-    /// By value, as far as they are listed, and how many there are in all.
+    /// By value, as far as they are listed, and the total count.
     Values(BTreeMap<String, u64>, u64),
 }
 
-/// Adds what is said of the columns of a node.
+/// Adds the columns of a node.
 pub(crate) fn take(summaries: &mut Summaries, node: &str, described: &Value) {
     for (name, column) in described.as_object().into_iter().flatten() {
         if summaries.len() >= MAX_COLUMNS {
@@ -46,7 +46,7 @@ pub(crate) fn take(summaries: &mut Summaries, node: &str, described: &Value) {
     }
 }
 
-/// `None` for what is not the summary of a column.
+/// `None` if it is not a column summary.
 fn column_summary(column: &Value) -> Option<ColumnSummary> {
     let count = column["count"].as_u64()?;
     let missing = column["missing"].as_u64()?;
@@ -64,8 +64,7 @@ fn column_summary(column: &Value) -> Option<ColumnSummary> {
     Some(ColumnSummary { count, missing, distinct: distinct(column, there), distribution })
 }
 
-/// How many different values there are, where that says something: of keys and measures, of which most values are different, there
-/// are more with every row.
+/// The number of distinct values, if meaningful: for keys and measures, most of whose values are distinct, it grows with every row.
 fn distinct(column: &Value, there: u64) -> Option<u64> {
     let counted = column["distinct"].as_u64().filter(|distinct| *distinct <= there / 2);
     column["unique"].as_u64().or(counted)

@@ -14,13 +14,13 @@ use super::{
 };
 use crate::display;
 
-/// Lines of a section.
+/// The maximum number of lines in a section.
 const MAX_LINES: usize = 20;
-/// Characters of a value that is shown.
+/// The maximum number of characters shown of a value.
 const MAX_VALUE_CHARS: usize = 40;
 
 impl Comparison {
-    /// The comparison as text, the most important first. Sections in which nothing changed are left out.
+    /// The comparison as text, most important first. Sections without changes are left out.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Some(warning) = self.warning() {
@@ -83,7 +83,7 @@ impl Comparison {
         printable_lines(&text).into_owned()
     }
 
-    /// What is not compared, because a run or a node did not come to its end.
+    /// The parts that are not compared because a run or a node did not come to its end.
     pub(super) fn not_ended(&self) -> Vec<String> {
         let time =
             self.why_not(ComparedPart::Time).map(|why| format!("times of the runs are not compared: {why}"));
@@ -157,7 +157,7 @@ impl Comparison {
     }
 }
 
-/// What stands behind a ±.
+/// The explanation of the ±.
 pub(super) const USUAL_IN_WORDS: &str =
     "± is what is usual: 3 standard deviations of the runs before, by their median deviation.";
 

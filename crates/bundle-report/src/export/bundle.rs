@@ -12,14 +12,14 @@ use super::{
 };
 use crate::trace_lines::{RunLines, RunTimes, run_named};
 
-/// Writes the signals of a bundle in a format. What cannot be read of them is in the result.
+/// Writes the signals of a bundle in a format. The result contains what could not be read.
 ///
 /// # Errors
 ///
 /// When it cannot be written, or nothing of the file can be read.
 #[expect(clippy::disallowed_methods, reason = "the edge of exports: each format has its time as a parameter")]
 pub fn export(bundle: &Bundle, format: ExportFormat, to: &mut dyn Write) -> Result<Exported, ExportError> {
-    // Spans say themselves what happened. Without a manifest they only lack its name.
+    // Spans are sufficient. Without a manifest only the name of the DAG is missing.
     let manifest = Manifest::read(bundle).ok();
     let namespace =
         manifest.as_ref().map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));

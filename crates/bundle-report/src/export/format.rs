@@ -1,4 +1,4 @@
-//! What can be exported, and what came of it.
+//! Export formats and results.
 
 use std::io;
 
@@ -28,33 +28,33 @@ pub enum ExportSignal {
     Logs,
 }
 
-/// What was exported.
+/// The result of an export.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Exported {
     /// Spans, or lines of another signal.
     pub items: u64,
-    /// Spans beyond two million, which are left out.
+    /// Spans beyond the limit of two million, which are left out.
     pub left_out: u64,
-    /// Spans among them that had not ended. They end when the run was last seen.
+    /// Spans among them that had not ended. They are exported with the time when the run was last seen as their end.
     pub unended: u64,
-    /// The file as it could be read.
+    /// The result of reading the file.
     pub file: FileReading,
-    /// The file of the spans that had not ended, where it is damaged.
+    /// The result of reading the file of open spans, if it is damaged.
     pub open_file: Option<FileReading>,
 }
 
 impl Exported {
-    /// An export of nothing looks like one of a run in which nothing happened.
+    /// An empty export would look like that of a run in which nothing happened.
     pub(super) fn refuse_nothing(&self) -> Result<(), ExportError> {
         let problem = self.file.problem.as_ref().filter(|_| self.items == 0);
         problem.map_or(Ok(()), |problem| Err(self.unreadable(problem.clone())))
     }
 
-    /// The same where the file is whole and has no spans. There may be none of the other signals.
+    /// The same if the file is intact but has no spans. Other signals may be empty.
     pub(super) fn refuse_no_spans(&self) -> Result<(), ExportError> {
         self.refuse_nothing()?;
-        // Beats are lines and no items.
+        // Beats are lines but not items.
         match self.items == 0 && self.file.lines == 0 {
             true => Err(self.unreadable("it has no spans".to_owned())),
             false => Ok(()),
@@ -77,18 +77,18 @@ pub enum ExportError {
         #[source]
         source: io::Error,
     },
-    /// Nothing of the file that holds the signal can be read.
+    /// Nothing of the signal's file can be read.
     #[error("nothing can be exported of {file}: {problem}")]
     Unreadable {
         /// The file's name in the bundle.
         file: String,
-        /// What is wrong with it first.
+        /// The first problem with it.
         problem: String,
     },
 }
 
 impl ExportError {
-    /// Whether nobody reads any more what is written.
+    /// Whether the reader of the output has disconnected.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Write { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }

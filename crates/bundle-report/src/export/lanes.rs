@@ -1,6 +1,6 @@
-//! Lanes: lines on which spans lie side by side or within each other, and never across.
+//! Lanes: rows on which spans are adjacent or nested, and never overlap partially.
 //!
-//! Viewers draw what is on one line as calls of a stack. Spans of one node that run at the same time have lanes of their own.
+//! Viewers draw the content of a row as the calls of a stack. Spans of one node that run in parallel get separate lanes.
 
 use std::collections::HashMap;
 
@@ -14,11 +14,11 @@ use crate::{
     trace_lines::{RunLines, read_spans},
 };
 
-/// Spans that are exported: 2,000,000, of about 60 bytes each in memory.
+/// The maximum number of exported spans: 2,000,000, with about 60 bytes each in memory.
 const MAX_SPANS: usize = 2_000_000;
-/// Groups and names that have a number of their own.
+/// The maximum number of groups and names.
 const MAX_NAMES: usize = 200_000;
-/// What belongs to no node.
+/// The group of spans without a node.
 const RUN: &str = "run";
 
 /// A span without its attributes.
@@ -26,7 +26,7 @@ const RUN: &str = "run";
 pub(super) struct LaidSpan {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// What it is called, as a position in [`Lanes::names`].
+    /// Its name, as an index into [`Lanes::names`].
     pub(super) name: u32,
     group: u32,
     pub(super) lane: u32,
@@ -35,9 +35,9 @@ pub(super) struct LaidSpan {
 /// The spans of a run, each on a lane.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    /// In the order of the file; behind them those that have not ended.
+    /// In file order, followed by those that have not ended.
     pub(super) spans: Vec<LaidSpan>,
-    /// What is on the spans that have not ended.
+    /// The details of spans that have not ended.
     pub(super) unended: Vec<SpanDetails>,
     /// When the first span or beat starts, in nanoseconds since 1970.
     pub(super) begin: u64,
@@ -49,7 +49,7 @@ pub(super) struct Lanes {
     open_file: Option<FileReading>,
 }
 
-/// What stands on a span.
+/// The details of a span.
 #[derive(Debug)]
 pub(super) struct SpanDetails {
     pub(super) kind: String,
@@ -77,12 +77,12 @@ struct Names {
 }
 
 impl Names {
-    /// The position of a text; of the first one, where there are too many.
+    /// The index of a text; that of the first one if there are too many.
     fn position(&mut self, text: &str) -> u32 {
         if let Some(position) = self.positions.get(text) {
             return *position;
         }
-        // The first name then stands for all others. A viewer of that many would not help anybody either.
+        // The first name then replaces all others. A viewer with that many would not be usable anyway.
         if self.texts.len() >= MAX_NAMES {
             return 0;
         }
@@ -93,12 +93,12 @@ impl Names {
     }
 }
 
-/// Whether a span is exported: beats are not, they are numbers over time.
+/// Whether a span is exported: beats are not, they become counters.
 pub(super) fn is_exported(span: &Span<'_>) -> bool {
     span.name != span::HEARTBEAT && span.start_time_unix_nano > 0
 }
 
-/// What a span is called in a viewer: the node, the operator, the stage or the task that it is of.
+/// The name of a span in a viewer: its node, operator, stage or task.
 pub(super) fn name_of(span: &Span<'_>, namespace: &Namespace) -> String {
     let key = match span.name.as_ref() {
         span::NODE => Key::Node,
@@ -131,7 +131,7 @@ impl Lanes {
             });
         }
         let Laying { names, groups, mut spans, left_out, begin, .. } = laying;
-        // Once all are known: where a span goes depends on those around it, which may stand behind it in the file.
+        // When all are known: the lane of a span depends on the spans around it, which may come after it in the file.
         let lanes = lay(&mut spans).into_iter().map(|group| groups.texts[group as usize].clone()).collect();
         Self {
             spans,
@@ -145,7 +145,7 @@ impl Lanes {
         }
     }
 
-    /// What is exported where all of it is written.
+    /// The result if everything is written.
     pub(super) fn exported(&self) -> Exported {
         Exported {
             items: self.spans.len() as u64,
@@ -156,7 +156,7 @@ impl Lanes {
         }
     }
 
-    /// The positions of the spans, by lane and then so that what holds another comes before it.
+    /// The indices of the spans, by lane, with outer spans before inner ones.
     pub(super) fn in_order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.spans.len() as u32).collect();
         order.sort_by_key(|position| {
@@ -193,7 +193,7 @@ impl<'n> Laying<'n> {
         }
     }
 
-    /// Whether the span is among those that are exported.
+    /// Adds a span, and returns whether it is exported.
     fn add(&mut self, span: &Span<'_>, end: u64) -> bool {
         let start = span.start_time_unix_nano;
         if start > 0 {
@@ -208,23 +208,23 @@ impl<'n> Laying<'n> {
         }
         let group = self.groups.position(span.attributes.text(&self.node_key).unwrap_or(RUN));
         let name = self.names.position(&name_of(span, self.namespace));
-        // An end of 0 is not known.
+        // An end of 0 is unknown.
         self.spans.push(LaidSpan { start, end: end.max(start), name, group, lane: 0 });
         true
     }
 }
 
-/// Gives each span a lane, and returns the group of each lane.
+/// Assigns a lane to each span, and returns the group of each lane.
 fn lay(spans: &mut [LaidSpan]) -> Vec<u32> {
     let mut order: Vec<u32> = (0..spans.len() as u32).collect();
-    // A span ends behind those below it, and stands behind them in the file.
+    // A parent ends after its children, and comes after them in the file.
     order.sort_by_key(|position| {
         let span = &spans[*position as usize];
         (span.group, span.start, std::cmp::Reverse(span.end), std::cmp::Reverse(*position))
     });
     let mut groups: Vec<u32> = Vec::new();
     let mut first = 0;
-    // The ends of what is open on each lane of the group, the innermost last.
+    // The ends of the open spans on each lane of the group, innermost last.
     let mut open: Vec<Vec<u64>> = Vec::new();
     for position in order {
         let span = spans[position as usize];
@@ -232,8 +232,7 @@ fn lay(spans: &mut [LaidSpan]) -> Vec<u32> {
             first = groups.len();
             open.clear();
         }
-        // On the first lane on which it lies within what is open, or beside everything: viewers draw only nested
-        // spans.
+        // On the first lane where it is nested in the open spans, or after all of them: viewers draw only nested spans.
         let fits = |ends: &mut Vec<u64>| {
             while ends.last().is_some_and(|end| *end <= span.start) {
                 ends.pop();
@@ -266,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_crosses_has_another_lane() {
-        // Within, behind, and of another group.
+        // Nested, after, and in another group.
         assert_eq!(lanes(&[(0, 1, 3), (0, 3, 9), (0, 0, 10), (1, 0, 5)]), (vec![0, 0, 0, 1], vec![0, 1]));
         // At the same time.
         assert_eq!(lanes(&[(0, 0, 5), (0, 4, 9), (0, 6, 7)]), (vec![0, 1, 0], vec![0, 0]));

@@ -1,4 +1,4 @@
-//! One OTLP/JSON document of all lines of a signal file.
+//! A single OTLP/JSON document with all lines of a signal file.
 
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ use crate::{
     trace_lines::RunLines,
 };
 
-/// The attribute that an exported span has which had not ended.
+/// The attribute of an exported span that had not ended.
 const OPEN: &str = "open";
 
 /// A line: an export request of one of the signals.
@@ -41,7 +41,7 @@ pub(super) fn export(
     let mut unended = if is_of_spans { Unended::read(bundle, of) } else { Unended::default() };
     let mut items = Items { to, field, written: 0, failed: Ok(()) };
     let file = read_lines(&path, |line| {
-        // Read as what it says it is as well: a backend refuses the whole document for one line that is not.
+        // Also parsed as the signal: a backend rejects the whole document because of a single invalid line.
         match signal {
             ExportSignal::Traces => {
                 let spans: TracesLine<'_> = serde_json::from_str(line)?;
@@ -51,7 +51,7 @@ pub(super) fn export(
             ExportSignal::Metrics => of.check_metrics(&serde_json::from_str::<MetricsLine<'_>>(line)?)?,
             ExportSignal::Logs => of.check_records(&serde_json::from_str::<LogsLine<'_>>(line)?)?,
         }
-        // As it stands in the file, and not read and written anew: nothing of it can be lost or rounded.
+        // Unchanged instead of parsed and serialised again: nothing can be lost or rounded.
         let line: Line<'_> = serde_json::from_str(line)?;
         line.resources.iter().for_each(|resource| items.write(resource.get()));
         Ok(())
@@ -86,8 +86,8 @@ pub(super) fn export(
     Ok(exported)
 }
 
-/// Leaves those spans of a resource that have not ended, with the time at which the run was last seen as their end: a backend
-/// refuses spans without one. Returns how many there are.
+/// Keeps the spans of a resource that have not ended, with the time at which the run was last seen as their end: a backend rejects
+/// spans without one. Returns their number.
 fn end_spans(resource: &mut Value, unended: &Unended, open: &str) -> u64 {
     let mut kept = 0;
     for scope in resource["scopeSpans"].as_array_mut().into_iter().flatten() {
@@ -107,7 +107,7 @@ fn end_spans(resource: &mut Value, unended: &Unended, open: &str) -> u64 {
     kept
 }
 
-/// The items of the document, of which the first one opens it: nothing is written of a file that cannot be read.
+/// The items of the document. The document is started with the first one: nothing is written for an unreadable file.
 struct Items<'w> {
     to: &'w mut dyn Write,
     field: &'static str,

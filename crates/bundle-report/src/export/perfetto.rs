@@ -37,9 +37,9 @@ pub(super) fn export(
         events.write(&metadata("thread_name", thread, json!({"name": group})))?;
         events.write(&metadata("thread_sort_index", thread, json!({"sort_index": thread})))?;
     }
-    // The spans that have ended. Of the others everything was kept, because their file changes while a run goes on.
+    // The spans that have ended. The others were kept completely, because their file changes during a run.
     let (ended, open) = lanes.spans.split_at(lanes.spans.len() - lanes.unended.len());
-    // The lines once more, now for what stands on the spans. A run that goes on may have written more meanwhile.
+    // The lines again, now for the details of the spans. A running run may have written more in the meantime.
     let mut laid = ended.iter();
     let mut written = Ok(());
     read_spans(&bundle.traces(), of, |span| {
@@ -69,7 +69,7 @@ fn complete(lanes: &Lanes, span: &LaidSpan, details: SpanDetails) -> Value {
         "name": lanes.names[span.name as usize],
         "cat": details.kind,
         "ph": "X",
-        // From the first span on: microseconds since 1970 would not fit into a number of JSON.
+        // Relative to the first span: microseconds since 1970 would not fit into a JSON number.
         "ts": microseconds(span.start - lanes.begin),
         "dur": microseconds(span.end - span.start),
         "pid": PROCESS,
@@ -78,12 +78,12 @@ fn complete(lanes: &Lanes, span: &LaidSpan, details: SpanDetails) -> Value {
     })
 }
 
-/// What a process or thread is called. Readers other than Perfetto want a category and a time of every event.
+/// The name of a process or thread. Readers other than Perfetto require a category and a time for every event.
 fn metadata(name: &str, thread: usize, args: Value) -> Value {
     json!({"name": name, "cat": "__metadata", "ph": "M", "ts": 0, "pid": PROCESS, "tid": thread, "args": args})
 }
 
-/// A beat as numbers over time.
+/// A beat as counters.
 fn counters(beat: &Span<'_>, namespace: &Namespace, begin: u64) -> Vec<Value> {
     let counted = [
         ("memory of the process, bytes", Key::ProcessResidentBytes),

@@ -47,7 +47,7 @@ pub(super) fn export(
         let mut events = Events { to, any: false, begin };
         let mut open: Vec<&LaidSpan> = Vec::new();
         for span in spans {
-            // The format has openings and closings in the order of time, and the inner ones close first.
+            // The format requires opening and closing events in the order of time, with inner spans closed first.
             while let Some(ended) = open.pop_if(|inner| inner.end <= span.start) {
                 events.write("C", ended.name, ended.end)?;
             }

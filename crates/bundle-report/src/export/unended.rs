@@ -1,10 +1,10 @@
-//! Spans that have not ended: those of a run that goes on, or that was killed and is not closed. They are in a file of their own.
+//! Spans that have not ended, in a running run, or in one that was killed and is not closed. They are in a separate file.
 
 use daglight_run_bundle::{Bundle, FileReading, ProcessEvidence, SignalFiles};
 
 use crate::{open_spans::OpenSpans, otlp::Span, trace_lines::RunLines};
 
-/// Which spans have not ended, once all that have were seen.
+/// The spans that have not ended, after all that have were seen.
 #[derive(Debug, Default)]
 pub(super) struct Unended {
     ids: OpenSpans<()>,
@@ -13,9 +13,9 @@ pub(super) struct Unended {
 }
 
 impl Unended {
-    /// Reads what is in the file of open spans. Some of them may have ended after it was written.
+    /// Reads the file of open spans. Some of them may have ended after it was written.
     pub(super) fn read(bundle: &Bundle, of: RunLines<'_>) -> Self {
-        // Beats go to their file at once, and to the spans with the next batch, which a kill prevents.
+        // Beats are written to their own file at once, and to the spans only with the next batch, which a kill prevents.
         let beat = ProcessEvidence::read(&bundle.heartbeat()).ok();
         let beat = beat.and_then(|evidence| u64::try_from(evidence.seen_at().timestamp_nanos_opt()?).ok());
         let mut last_seen = beat.map_or(0, |beat| of.times.at_most(beat));
@@ -45,7 +45,7 @@ impl Unended {
         self.last_seen.max(start)
     }
 
-    /// How the file of open spans is damaged.
+    /// The damage of the file of open spans.
     pub(super) fn damaged(self) -> Option<FileReading> {
         self.damaged
     }

@@ -1,14 +1,14 @@
-//! Work that was done several times: how often, how long it took, and where.
+//! Repeated work: how often, how long it took, and where.
 
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::plan_view::PlanView;
 use crate::{display, report::Report};
 
-/// Nodes that are named.
+/// The maximum number of nodes named.
 const MAX_NAMED: usize = 3;
 
-/// The same work, each time that it was done.
+/// The same work, counted each time that it was done.
 #[derive(Debug, Default)]
 pub(crate) struct Again {
     pub(crate) count: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    /// It was done in a plan, which took so long.
+    /// Adds an occurrence in a plan, with its duration.
     pub(crate) fn add(&mut self, plan: &PlanView<'_>, ms: f64) {
         self.count += 1;
         self.sum_ms += ms;
@@ -32,12 +32,12 @@ impl Again {
         }
     }
 
-    /// What all but one of the times took: the longest is the one that was needed.
+    /// The duration of all occurrences except the longest, which was necessary.
     pub(crate) fn spare_ms(&self) -> f64 {
         self.sum_ms - self.longest_ms
     }
 
-    /// Whether that is worth a word, at this share of the run.
+    /// Whether it is listed, given this share of the run.
     pub(crate) fn matters(&self, report: &Report, thresholds: &FindingThresholds, share: f64) -> bool {
         let run_ms = report.duration_ms.unwrap_or(0.0);
         self.spare_ms() >= thresholds.min_ms && self.spare_ms() >= share * run_ms
@@ -47,7 +47,7 @@ impl Again {
         self.nodes.first().map(String::as_str)
     }
 
-    /// Where it was done, as `, by a, b`; nothing where no node is known.
+    /// Where it was done, as `, by a, b`; empty if no node is known.
     pub(crate) fn in_nodes(&self, word: &str) -> String {
         if self.nodes.is_empty() {
             return String::new();

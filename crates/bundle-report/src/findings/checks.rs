@@ -12,14 +12,14 @@ use crate::{
 
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let checks = report.nodes.iter().flat_map(|node| node.checks.iter().map(move |check| (node, check)));
-    // That a node which failed otherwise came to no end of its check follows from that.
+    // If a node failed for another reason, an undecided check is a consequence of that.
     let not_passed = checks.filter(|(node, check)| match check.outcome {
         RecordedOutcome::Passed => false,
         RecordedOutcome::Failed => true,
         RecordedOutcome::Undecided => node.status == NodeStatus::Success || node.error.is_none(),
     });
     let mut found: Vec<Finding> = not_passed.map(|(node, check)| finding(node, check)).collect();
-    // Those first that a node has failed by.
+    // Checks that made a node fail come first.
     found.sort_by_key(|finding| std::cmp::Reverse(finding.level));
     Finding::listed(found, thresholds.max_per_kind, 0)
 }

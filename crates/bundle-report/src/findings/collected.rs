@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{largest::Largest, report::Report};
 
-/// Candidates of each kind that are kept: more than are listed, because which are is decided at the end.
+/// The maximum number of candidates kept for each kind: more than are listed, because the choice is made at the end.
 const CANDIDATES: usize = 20;
 
-/// What the rules found in the plans so far.
+/// The results of the rules for the plans so far.
 #[derive(Debug)]
 pub(crate) struct PlanFindings {
     thresholds: FindingThresholds,
-    /// By kind: the candidates with most at stake, and how much was at stake in each of the others that matter.
+    /// By kind: the candidates with most at stake, and the amount at stake in each of the others that matter.
     candidates: BTreeMap<FindingKind, Candidates>,
     repeated: RepeatedScans,
     recomputed: RecomputedParts,
@@ -40,7 +40,7 @@ impl PlanFindings {
         }
     }
 
-    /// Asks every rule about a plan; `file` is its path in the bundle.
+    /// Applies every rule to a plan; `file` is its path in the bundle.
     pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle) {
         let view = PlanView::new(plan, file);
         let mut found = Vec::new();
@@ -57,7 +57,7 @@ impl PlanFindings {
             rule(&view, &self.thresholds, &mut found);
         }
         found.extend(planning::of_plan(&view, &self.thresholds));
-        // All rows of a join that explodes or compares everything come from where its input is: that is the cause.
+        // If a join explodes or compares everything, all its rows are where its input is: that is the cause.
         let is_cause =
             |cause: &Finding| matches!(cause.kind, FindingKind::CrossJoin | FindingKind::ExplodingJoin);
         let joins: Vec<Option<String>> = found
@@ -85,7 +85,7 @@ impl PlanFindings {
         let matters = |finding: &Finding| {
             let at_stake_ms = finding.at_stake_ms.unwrap_or(0.0);
             let run_ms = report.duration_ms.unwrap_or(0.0);
-            // Spill is a matter of memory, which fails one day, and not of time alone.
+            // Spill is a question of memory, which may run out one day, and not only of time.
             let min_share = match finding.kind {
                 FindingKind::Planning => thresholds.planning_share,
                 _ => thresholds.min_share,
@@ -97,7 +97,7 @@ impl PlanFindings {
         let mut findings = Vec::new();
         for (kind, candidates) in self.candidates {
             let fits = |finding: &Finding| match kind {
-                // One partition is as many as one core can use, or one thread.
+                // One partition is as much as one core, or one thread, can use.
                 FindingKind::SingleThreaded | FindingKind::FewHugeFiles => {
                     cores.is_none_or(|cores| cores > 1) && !report.is_on_one_thread()
                 }
@@ -106,13 +106,13 @@ impl PlanFindings {
             };
             let listed: Vec<Finding> =
                 candidates.largest.into_items().filter(|finding| matters(finding) && fits(finding)).collect();
-            // Of what was not kept, all has less at stake than what was.
+            // Candidates that were not kept have less at stake than those that were.
             let beyond = if listed.len() == CANDIDATES { candidates.count - CANDIDATES as u64 } else { 0 };
             findings.extend(Finding::listed(listed, thresholds.max_per_kind, beyond));
         }
         let (recomputed, tables) = self.recomputed.findings(report, thresholds);
         findings.extend(recomputed);
-        // What is computed again is scanned again for it: that is said once.
+        // Recomputed parts include repeated scans: only the former are reported.
         findings.extend(self.repeated.findings(report, thresholds, &tables));
         findings
     }

@@ -1,4 +1,4 @@
-//! What the planner knew of the rows: estimates that were wrong, and scans without any.
+//! What the planner knew about the rows: wrong estimates, and scans without any.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PLAN_BUNDLE_FORMAT, PlanOperator};
@@ -6,7 +6,7 @@ use daglight_run_bundle::{PLAN_BUNDLE_FORMAT, PlanOperator};
 use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
-/// Scans of which the planner knew nothing, below joins that it had to arrange.
+/// Scans without statistics, below joins that the planner had to arrange.
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
     // Bundles of the first version have no estimates.
     if plan.bundle.format != PLAN_BUNDLE_FORMAT {
@@ -17,7 +17,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let (Some(rows), None, true) = (rows, operator.estimated_rows, operator.is_scan) else { continue };
         let joins = plan.above(position).filter(|above| plan.operator(*above).name.contains("Join"));
         let joins: Vec<usize> = joins.collect();
-        // Joins are what the planner arranges by the number of rows. Without one it had nothing to decide.
+        // Joins are what the planner arranges by the number of rows. Without joins there was no decision to make.
         if joins.is_empty() {
             continue;
         }
@@ -35,10 +35,10 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
     }
 }
 
-/// Whether many times as many rows came as were estimated, or as few.
+/// Whether the number of rows was wrong by a large factor, in either direction.
 pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &FindingThresholds) -> bool {
     let Some((estimated, rows)) = operator.estimated_rows.zip(operator.output_rows) else { return false };
-    // A plan is as bad with too many rows expected as with too few.
+    // A plan is as bad with too many expected rows as with too few.
     let (more, less) = (estimated.max(rows), estimated.min(rows).max(1));
     more >= thresholds.estimated_rows && more as f64 >= thresholds.wrong_estimate * less as f64
 }

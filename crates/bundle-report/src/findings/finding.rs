@@ -84,7 +84,7 @@ impl Finding {
         }
     }
 
-    /// A finding of a query and, where there is one, of an operator of it.
+    /// A finding about a query and, if applicable, one of its operators.
     pub(crate) fn of_plan(
         kind: FindingKind,
         plan: &PlanView<'_>,
@@ -127,8 +127,8 @@ impl Finding {
         self
     }
 
-    /// The first few of findings of one kind, of which the last says how many more there are: those behind it, and `beyond` that
-    /// were not even kept.
+    /// The first few findings of one kind, the last of which has the number of others: those after it, and the `beyond` ones that
+    /// were not kept.
     pub(crate) fn listed(mut findings: Vec<Self>, limit: usize, beyond: u64) -> Vec<Self> {
         let more = (findings.len().saturating_sub(limit) as u64).saturating_add(beyond);
         findings.truncate(limit);
@@ -138,7 +138,7 @@ impl Finding {
         findings
     }
 
-    /// The summary, what is at stake, and what to do.
+    /// The summary, what is at stake, and the remedy.
     pub(crate) fn in_words(&self) -> String {
         let mut text = self.summary.clone();
         if let Some((ms, share)) = self.at_stake_ms.zip(self.share) {
@@ -154,7 +154,7 @@ impl Finding {
         text
     }
 
-    /// Where it was found, as the plan's file and the query say.
+    /// Where it was found: the plan file and the query.
     pub(crate) fn evidence_in_words(&self) -> String {
         let numbers = self.evidence.iter().map(|evidence| {
             let value = match evidence.unit {

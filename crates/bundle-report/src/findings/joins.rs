@@ -1,4 +1,4 @@
-//! Joins that return too much, compare everything, or are built from the wrong side.
+//! Joins that return too many rows, compare everything, or are built from the wrong side.
 
 use daglight_finding_thresholds::FindingThresholds;
 
@@ -23,7 +23,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let place = plan.place();
         let name = plan.name(position);
         if is_without_equality(&operator.name) {
-            // What has arrived is not yet compared where the query did not come to its end.
+            // If the query did not come to its end, rows that have arrived may not have been compared.
             let pairs = left.saturating_mul(right);
             if pairs >= thresholds.cross_pairs && left.min(right) >= thresholds.cross_side_rows {
                 let compares = if has_ended { "compared" } else { "did not end, and was to compare" };
@@ -39,7 +39,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
             }
             continue;
         }
-        // The larger side: a join by a key of one side returns as many rows as the other side has at most.
+        // The larger side: a join on a unique key of one side returns at most as many rows as the other side has.
         let larger = left.max(right).max(1);
         if let Some(rows) = rows.filter(|rows| *rows >= thresholds.explosion_rows)
             && rows as f64 >= thresholds.explosion * larger as f64
@@ -51,15 +51,15 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
                 display::count(right),
                 rows as f64 / larger as f64
             );
-            // What is above has to pass all of those rows, too.
+            // The operators above have to process all of those rows, too.
             let above_ms = time_above(plan, position);
             let finding = Finding::of_plan(FindingKind::ExplodingJoin, plan, Some(position), summary);
             found.push(sides(finding.at_stake(plan.within(time_ms + above_ms))));
         }
         let is_larger =
             left >= thresholds.build_rows && left as f64 >= thresholds.build_ratio * right.max(1) as f64;
-        // DataFusion builds the table of a hash join from the left side. A query that did not come to its end may have
-        // come to no row of the other one.
+        // DataFusion builds the hash table from the left side. A query that did not come to its end may not have read any row of
+        // the other one.
         if operator.name == "HashJoinExec" && is_larger && has_ended {
             let build_ms = operator
                 .metric("build_time")
@@ -91,7 +91,7 @@ pub(super) fn is_without_equality(name: &str) -> bool {
     matches!(name, "CrossJoinExec" | "NestedLoopJoinExec")
 }
 
-/// The time of the operators between a join and the next one that makes fewer rows of them.
+/// The time of the operators between a join and the next one that reduces the number of rows.
 fn time_above(plan: &PlanView<'_>, position: usize) -> f64 {
     let rows = plan.operator(position).output_rows.unwrap_or(0);
     let mut sum_ms = 0.0;

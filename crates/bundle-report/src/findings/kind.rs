@@ -1,4 +1,4 @@
-//! Every kind of finding, with what to do about it.
+//! All kinds of findings, with remedies.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ macro_rules! kinds {
                 match self { $(Self::$kind => $id,)* Self::Other => "other" }
             }
 
-            /// The text of the page that explains it, in Markdown: a report is read where there is no network.
+            /// The page that explains it, in Markdown, because a report must be readable without a network.
             pub(crate) fn explanation(self) -> &'static str {
                 match self {
                     $(Self::$kind => include_str!(concat!("pages/", $id, ".md")),)*
@@ -34,7 +34,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// What to do about it.
+            /// The remedy.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$kind => $remedy,)* Self::Other => "" }
             }
@@ -152,12 +152,12 @@ impl FindingKind {
         format!("docs/findings/{}.md", self.id())
     }
 
-    /// Whether it is said against the last good run, and not of the run alone.
+    /// Whether it is relative to the last good run, as opposed to about the run alone.
     pub(crate) fn is_against_last_run(self) -> bool {
         matches!(self, Self::RowsLost | Self::RowDrift | Self::SchemaDrift)
     }
 
-    /// Whether it is worth a warning for the time at stake alone.
+    /// Whether the time at stake alone can make it a warning.
     pub(crate) fn warns_by_share(self) -> bool {
         !matches!(self, Self::Idle | Self::SerialNodes | Self::WastedCores | Self::SlowWrite)
     }

@@ -1,11 +1,11 @@
-//! Memory that was short: spill, and queries that failed for it.
+//! Lack of memory: spill, and queries that failed because of it.
 
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
-/// How DataFusion's errors begin where a query may have no more memory.
+/// The beginning of DataFusion's errors if a query may not use more memory.
 const EXHAUSTED: &str = "Resources exhausted";
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
@@ -25,7 +25,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, _thresholds: &FindingThresholds, foun
     }
 }
 
-/// What the plans do not say: spill of queries without one, and nodes that failed.
+/// Findings that are not in plans: spill of queries without a plan, and nodes that failed.
 pub(crate) fn of_run(report: &Report, of_plans: &[Finding], _thresholds: &FindingThresholds) -> Vec<Finding> {
     let mut found = Vec::new();
     let is_said = of_plans.iter().any(|finding| finding.kind == FindingKind::Spill);

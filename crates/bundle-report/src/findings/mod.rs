@@ -1,7 +1,7 @@
-//! Findings: what made a run slow or wasteful, with the evidence and what to do about it.
+//! Findings: what made a run slow or wasteful, with evidence and remedies.
 //!
-//! A rule is a pure function. Those of a query look at one plan with its measurements and are asked while the plans are read,
-//! so that no more than a few candidates of each kind are in memory; those of a run look at the finished report.
+//! A rule is a pure function. Rules for queries inspect one plan with its measurements and are applied while plans are read, so
+//! that only a few candidates of each kind are in memory; rules for runs inspect the finished report.
 //!
 //! ```text
 //! kind.rs          every kind with its remedy and page

@@ -1,4 +1,4 @@
-//! What is otherwise than in the last good run: rows that were lost, and rows or columns that are others.
+//! Differences from the last good run: lost rows, and changed rows or columns.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,12 +12,12 @@ use crate::{
     report::{ColumnsMoved, NodeReport, Report, RowsLost, RowsMoved},
 };
 
-/// Columns that a summary names.
+/// The maximum number of columns in a summary.
 const MAX_NAMED: usize = 5;
 
-/// What moved from another run to one.
+/// The differences from another run.
 pub(crate) struct Moved<'m> {
-    /// What that run is called.
+    /// The description of that run.
     pub(crate) than: &'static str,
     pub(crate) lost: &'m [RowsLost],
     pub(crate) rows: &'m [RowsMoved],
@@ -25,7 +25,7 @@ pub(crate) struct Moved<'m> {
     pub(crate) columns: &'m [ColumnsMoved],
 }
 
-/// What moved since the last good run.
+/// The differences from the last good run.
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let Some(since) = &report.since else { return Vec::new() };
     let moved = Moved {
@@ -38,7 +38,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
     moved_findings(&moved, report, thresholds)
 }
 
-/// What moved from another run to that of the report.
+/// Findings about the differences between another run and that of the report.
 pub(crate) fn moved_findings(
     moved: &Moved<'_>,
     report: &Report,
@@ -79,7 +79,7 @@ fn rows_lost(lost: &RowsLost, than: &str) -> Finding {
         .count(&format!("rows in {than}"), lost.rows_out_before)
 }
 
-/// The outputs and queries with other columns, in the order of the run.
+/// The outputs and queries with changed columns, in the order of the run.
 fn schemas(moved: &Moved<'_>, report: &Report) -> Vec<Finding> {
     let positions: HashMap<&str, usize> =
         report.nodes.iter().enumerate().map(|(position, node)| (node.name.as_str(), position)).collect();
@@ -106,7 +106,7 @@ fn schemas(moved: &Moved<'_>, report: &Report) -> Vec<Finding> {
     });
     let mut all: Vec<_> =
         outputs.chain(queries).filter(|(_, _, gone, new)| !gone.is_empty() || !new.is_empty()).collect();
-    // A column that a source has lost is missing in all that is made of it: the first one is the cause.
+    // A column that is missing in a source is missing in everything derived from it: the first one is the cause.
     all.sort_by_key(|(node, ..)| node.and_then(|node| positions.get(node)).copied().unwrap_or(usize::MAX));
     let findings = all.into_iter().map(|(node, what, gone, new)| {
         let parts: Vec<String> = [("lost", gone), ("has the new", new)]
@@ -130,7 +130,7 @@ fn named(columns: &[String]) -> String {
     format!("{noun} {}", display::first_of(columns, MAX_NAMED))
 }
 
-/// The nodes that returned many more rows or fewer, in the order of the run, without those that only follow what they read.
+/// The nodes that returned many more rows or fewer, in the order of the run, except those that only follow their inputs.
 fn row_drifts(moved: &Moved<'_>, report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let than = moved.than;
     let lost: BTreeSet<&str> = moved.lost.iter().map(|lost| lost.node.as_str()).collect();
