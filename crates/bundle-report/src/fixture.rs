@@ -9,7 +9,7 @@ use daglight_run_bundle::{
 };
 use daglight_run_identity::{NodeKind, RunId};
 
-/// The moment at which every run of a test starts.
+/// The time at which every run of a test starts.
 pub(crate) const START_NANOSECONDS: u64 = 1_795_237_787_000_000_000;
 
 pub(crate) fn start() -> DateTime<Utc> {
@@ -40,7 +40,7 @@ impl SpanLine {
         }
     }
 
-    /// Without an end.
+    /// Makes it a span without an end.
     pub(crate) fn open(mut self) -> Self {
         self.end = None;
         self

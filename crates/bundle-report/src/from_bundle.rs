@@ -1,4 +1,4 @@
-//! The report of a bundle: reads it, judges its plans, and assembles what came of both.
+//! The report of a bundle: reads it, judges its plans, and assembles the results.
 
 use chrono::Utc;
 use daglight_run_bundle::{Bundle, PlanBundle};
@@ -12,23 +12,23 @@ use crate::{
 };
 
 impl Report {
-    /// Reads a bundle and says what happened in its run.
+    /// Reads a bundle and reports what happened in its run.
     ///
-    /// The signal files are read line by line, in memory that does not grow with them. A bundle of a run that was killed
-    /// is read as far as it goes; what could not be read is in the report.
+    /// The signal files are read line by line, with memory that does not grow with them. The bundle of a killed run is read as far
+    /// as possible; the report contains what could not be read.
     ///
     /// # Errors
     ///
-    /// When the manifest has a newer format. Whatever else is missing or damaged is a part of the report.
+    /// When the manifest has a newer format. Everything else that is missing or damaged is part of the report.
     pub fn from_bundle(bundle: &Bundle) -> Result<Self, ReportError> {
         Self::made(bundle, &ReportOptions::default(), |_| ())
     }
 
-    /// As [`Report::from_bundle`], with options, and shows each plan to `seen` as it is read.
+    /// Like [`Report::from_bundle`], with options; passes each plan to `seen` as it is read.
     ///
     /// # Errors
     ///
-    /// As [`Report::from_bundle`].
+    /// Like [`Report::from_bundle`].
     pub fn made(
         bundle: &Bundle,
         options: &ReportOptions,
@@ -38,7 +38,7 @@ impl Report {
         Self::made_with(bundle, options, |_, plan| seen(plan), |_, _| ())
     }
 
-    /// As [`Report::made`], and shows the summary of each node's data to `described`, so that nobody reads it again.
+    /// Like [`Report::made`]; also passes the summary of each node's data to `described`, so that it need not be read again.
     #[expect(
         clippy::disallowed_methods,
         reason = "the edge of the report: what reads and what makes it have the time as a parameter"

@@ -1,4 +1,4 @@
-//! The report in a few sentences, for the one who has half a minute.
+//! The report in a few sentences, for a reader with half a minute.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +14,18 @@ use crate::{
     },
 };
 
-/// Nodes, errors and stalls that are named one by one.
+/// The maximum number of nodes, errors and stalls that are named individually.
 const MAX_NAMED: usize = 3;
-/// Findings of warnings that are sentences of the headline, and as many that are not.
+/// The maximum number of findings in the headline: that many warnings, and that many others.
 const MAX_FOUND: usize = 5;
 /// An operator did most of the computing if its share is at least this.
 const MOST: f64 = 0.5;
 /// The headline mentions that operator only if computing was at least this share of the node's time.
 const COMPUTING_SHARE: f64 = 0.1;
-/// The slowest node is named where it took at least this long: below, its part of the run is chance.
+/// The slowest node is named if it took at least this long: below that, its share of the run is random.
 const SLOWEST_MS: f64 = 10.0;
 
-/// The findings, the most important first: how the run ended, what failed, what is not delivered, what was slow.
+/// The findings, most important first: how the run ended, what failed, what is not delivered, what was slow.
 pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     let mut findings = Findings::default();
     status(report, &mut findings);
@@ -114,7 +114,7 @@ fn status(report: &Report, findings: &mut Findings) {
         }
         let artifacts = report.artifacts.iter().filter(|artifact| artifact.location.is_some() == in_files);
         let mut artifacts = artifacts.filter(|artifact| artifact.materialization != Materialization::View);
-        // The totals are of what is known, and here they stand for everything.
+        // The totals contain only what is known, but here they represent everything.
         let at_least =
             if artifacts.clone().any(|artifact| artifact.rows.is_none()) { "at least " } else { "" };
         text.push_str(&format!(", {at_least}{} {what}", display::plural(rows, "row")));
@@ -123,7 +123,7 @@ fn status(report: &Report, findings: &mut Findings) {
         }
     }
     findings.add(level, text + ".");
-    // A run that has ended says so itself: its last heartbeat may not have found space on the disk.
+    // The status of a run that has ended is certain: its last heartbeat may not have fitted on the disk.
     let is_open = report.status == ReportStatus::ProcessEnded || has_died(report);
     if !is_open {
         return;
@@ -145,7 +145,7 @@ fn status(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// Nodes that had begun when their process ended, and not ended.
+/// Nodes that had started and not ended when their process ended.
 fn open_nodes(report: &Report) -> impl Iterator<Item = &str> {
     let was_open = |node: &&NodeReport| node.status == NodeStatus::Unfinished || node.process_ended;
     report.nodes.iter().filter(was_open).map(|node| node.name.as_str())
@@ -157,7 +157,7 @@ fn has_died(report: &Report) -> bool {
     report.status == ReportStatus::Failure && report.process_ended && process != Some(Liveness::Alive)
 }
 
-/// How long it ran is not known, only when something was last heard of it.
+/// Its duration is unknown; only the last sign of life is known.
 fn died(seen_for: Option<&str>) -> String {
     let ended = "The process ended before it could end the run";
     seen_for
@@ -168,7 +168,7 @@ fn is_gone(heartbeat: &HeartbeatReport) -> bool {
     heartbeat.process == Some(Liveness::Gone)
 }
 
-/// What a process did that was killed: nodes that had begun and not ended, by its heartbeat and by everything else.
+/// What a killed process was doing: nodes that had started and not ended, according to its heartbeat and everything else.
 fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
     let active = heartbeat.active_tasks.iter().map(|task| task.name.as_str());
     let names: BTreeSet<&str> = active.chain(open_nodes(report)).collect();
@@ -179,7 +179,7 @@ fn running_at_the_end(report: &Report, heartbeat: &HeartbeatReport) -> String {
     }
 }
 
-/// An interrupted run says first that it was, and by what: that is the manifest's error.
+/// For an interrupted run, the interruption and its cause come first: that is the manifest's error.
 fn interrupted(report: &Report, duration: Option<&str>) -> String {
     match (&report.error, duration) {
         (Some(error), _) => {
@@ -195,10 +195,10 @@ fn interrupted(report: &Report, duration: Option<&str>) -> String {
 fn failures(report: &Report, findings: &mut Findings) {
     let failed: Vec<&NodeReport> =
         report.nodes.iter().filter(|node| node.status == NodeStatus::Failure).collect();
-    // Those that ran when the process ended have been named with it.
+    // Those that were running when the process ended are already named with it.
     let (with_process, by_themselves): (Vec<&NodeReport>, Vec<&NodeReport>) =
         failed.iter().partition(|node| node.process_ended && has_died(report));
-    // Those that failed with the same words in the order of the first of them.
+    // Those that failed with the same message are grouped, in the order of the first of them.
     let mut groups: Vec<(&str, Vec<&NodeReport>)> = Vec::new();
     for node in by_themselves.iter().copied() {
         let cause = cause_of(node);
@@ -237,13 +237,13 @@ fn names(nodes: &[&NodeReport]) -> String {
     display::first_of(nodes.iter().map(|node| &node.name), MAX_NAMED)
 }
 
-/// The error of a node without the place and the name that stand in front of it.
+/// The error of a node without the place and the name at its beginning.
 fn cause_of(node: &NodeReport) -> &str {
     let error = node.error.as_deref().unwrap_or_default();
     error.split_once(&format!(": {}: ", node.name)).map_or(error, |(_, cause)| cause)
 }
 
-/// The findings of a level, as far as they are few; the report lists all of them.
+/// The findings of a level, up to a few; the report lists all of them.
 fn found(report: &Report, findings: &mut Findings, is_of_level: fn(Level) -> bool) {
     let of_level = || report.findings.iter().filter(|finding| is_of_level(finding.level));
     of_level().take(MAX_FOUND).for_each(|finding| findings.add(finding.level, finding.summary.clone()));
@@ -262,7 +262,7 @@ fn waiting(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// The commands that deliver what is not, behind everything that the run did.
+/// The commands that deliver the remaining records, after everything about the run itself.
 fn delivery(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
     if let Some(command) = &delivery.sync_command {
@@ -284,7 +284,7 @@ fn slowest(report: &Report, findings: &mut Findings) {
         .filter_map(|node| Some((node, node.duration_ms?)))
         .filter(|(_, duration_ms)| *duration_ms >= SLOWEST_MS)
         .max_by(|(_, a), (_, b)| a.total_cmp(b));
-    // Beside statements that took longer, the slowest node is not what was slow.
+    // If statements outside nodes took longer, the slowest node is not the reason.
     let setup_ms = report.timeline.as_ref().map_or(0.0, |timeline| timeline.setup_ms);
     if let Some((node, duration_ms)) = slowest.filter(|(_, duration_ms)| *duration_ms >= setup_ms) {
         let mut text =
@@ -296,7 +296,7 @@ fn slowest(report: &Report, findings: &mut Findings) {
         let query = report.queries.iter().find(|query| query.node.as_ref() == Some(&node.name));
         let operator = query.and_then(|query| query.hottest_operators.first());
         if is_stalled(report, &node.name) {
-            // The finding says at which operator.
+            // The finding contains the operator.
         } else if query.is_some_and(|query| query.untimed_ms.is_some()) {
             let when = if report.status == ReportStatus::Running {
                 "is in no timer yet"
@@ -321,7 +321,7 @@ fn is_stalled(report: &Report, node: &str) -> bool {
     stalls.any(|stall| stall.node.as_deref() == Some(node))
 }
 
-/// A run whose processors others had for most of the time. One that stood still has not waited for them.
+/// A run whose processors were mostly used by other processes. A stalled run was not waiting for them.
 fn busy_machine(report: &Report, findings: &mut Findings) {
     let stood_still =
         |finding: &Finding| matches!(finding.kind, FindingKind::Stall | FindingKind::HeartbeatPause);
@@ -341,18 +341,18 @@ fn busy_machine(report: &Report, findings: &mut Findings) {
     }
 }
 
-/// Whether an operator says why a node took so long: most of the computing is its own, and the node has computed for a
-/// considerable part of its time.
+/// Whether an operator explains why a node took so long: it accounts for most of the computing, and the node was computing for a
+/// considerable share of its time.
 fn is_telling(operator: &OperatorReport, node_ms: f64) -> bool {
     operator.share > MOST && operator.compute_ms / operator.share >= COMPUTING_SHARE * node_ms
 }
 
 fn warnings(report: &Report, findings: &mut Findings) {
     let has = |kind| report.findings.iter().any(|finding| finding.kind == kind);
-    // The finding on delivery says the same, with the path as it is now.
+    // The finding about delivery contains the same, with the current path.
     let is_said = |problem: &Problem| {
         let of_delivery = report.delivery.sync_command.is_some() && problem.code.ends_with_sync();
-        // The findings on checks and stalls say it in full.
+        // The findings about checks and stalls contain the details.
         let of_check = problem.code == WarningCode::CheckNotPassed && has(FindingKind::DataCheck);
         of_delivery || of_check || (report.heartbeat.is_some() && problem.code == WarningCode::Stall)
     };
@@ -365,7 +365,7 @@ fn warnings(report: &Report, findings: &mut Findings) {
         };
         findings.add(Level::Warning, text);
     }
-    // A run that has just begun has no files yet; one that has ended has them all.
+    // A run that has just started has no files yet; one that has ended has all of them.
     for UnreadableFile { file, problem } in report.damages().take(MAX_NAMED) {
         findings.add(Level::Warning, format!("{file}: {}.", one_line(&problem).trim_end_matches('.')));
     }
@@ -374,7 +374,7 @@ fn warnings(report: &Report, findings: &mut Findings) {
 /// An error in a headline: its first line, the line that this introduces, and its cause, which follows the last "caused by" line or
 /// is the last line.
 fn in_short(error: &str) -> String {
-    /// The line that DataFusion has between what failed and why.
+    /// DataFusion's separator between the failure and its cause.
     const CAUSED_BY: &str = "caused by";
     let lines: Vec<&str> = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let Some(first) = lines.first() else { return String::new() };
@@ -395,7 +395,7 @@ fn in_short(error: &str) -> String {
     text
 }
 
-/// The first line with something on it, without what makes it too long for a headline.
+/// The first non-empty line, shortened for a headline.
 fn one_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     display::beginning(line, 240).into_owned()

@@ -1,31 +1,31 @@
-//! What the policy of a run kept out of its bundle, as its settings say it, and how much of the run that is.
+//! What the policy of a run has hidden in its bundle, according to its settings, and how much of the run is affected.
 
 use daglight_capture_policy::REDACTED;
 use daglight_run_bundle::{Manifest, PlanBundle};
 
 use crate::report::HiddenCount;
 
-/// What stands in a statement where a literal was.
+/// The replacement for a literal in a statement.
 const LITERAL: char = '?';
-/// What the counts of statements are of.
+/// The subject of the counts of statements.
 const IN_STATEMENTS: [&str; 2] = ["in the statements of plans"; 2];
 
-/// What of a run something may be hidden in.
+/// Counts of what may contain hidden parts.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     /// Errors and warnings.
     pub(crate) problems: u64,
     /// Nodes that are inputs or parameters.
     pub(crate) inputs: u64,
-    /// Nodes that have returned rows.
+    /// Nodes that returned rows.
     pub(crate) nodes_with_rows: u64,
     /// Queries that were executed.
     pub(crate) queries: u64,
-    /// Columns of which there is a summary.
+    /// Columns with a summary.
     pub(crate) columns: u64,
-    /// Outputs that were written somewhere.
+    /// Outputs with a location.
     pub(crate) places: u64,
-    /// Literals and credentials of statements.
+    /// Literals and credentials in statements.
     pub(crate) statements: StatementCounts,
 }
 
@@ -44,10 +44,10 @@ impl StatementCounts {
     }
 }
 
-/// How many there are of something, and what one and several of them are called.
+/// A count, with its noun in singular and plural.
 type Counted = (fn(&Counts) -> u64, [&'static str; 2]);
 
-/// Settings of the policy with the values under which something is not shown, what that is, and in how much of the run.
+/// Policy settings with the values under which something is hidden, what that is, and how it is counted.
 const HIDDEN: &[(&str, &str, &str, Option<Counted>)] = &[
     ("sql_text", "none", "SQL", Some((|counts| counts.queries, ["query", "queries"]))),
     (
@@ -90,7 +90,7 @@ const HIDDEN: &[(&str, &str, &str, Option<Counted>)] = &[
     ("host_facts", "false", "facts of the machine", None),
 ];
 
-/// What was not shown, in words, and how much of the run that is about, where that can be counted and is anything.
+/// What was hidden, as text, and how much of the run is affected, if that can be counted and is not zero.
 pub(crate) fn hidden(manifest: &Manifest, counts: &Counts) -> (Vec<String>, Vec<HiddenCount>) {
     let of = |what: &str, count: u64, [one, several]: [&str; 2]| {
         let of = if count == 1 { one } else { several };
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::fixture;
 
-    /// The manifest of a run under a profile. Settings stand in it as texts.
+    /// The manifest of a run under a profile. It contains settings as text.
     fn under(profile: Profile) -> Manifest {
         let settings = serde_json::to_value(CaptureSettings::of_profile(profile)).unwrap();
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

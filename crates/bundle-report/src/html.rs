@@ -1,7 +1,7 @@
-//! The report as one page: nothing from the network, and no script but its own.
+//! The report as one HTML page: nothing from the network, and no scripts except its own.
 //!
-//! Templates escape all that they are given. What is passed in unescaped is our own style sheet and script, and the
-//! data of the script, which is JSON without a `<`.
+//! Templates escape everything. Unescaped are only our own style sheet and script, and the data of the script, which is JSON
+//! without a `<`.
 
 use daglight_capture_policy::printable_lines;
 use daglight_run_bundle::{NodeStatus, RecordedKind};
@@ -23,7 +23,7 @@ use crate::{
 /// The style sheet of every page.
 pub const STYLE: &str = include_str!("report.css");
 
-/// What a path in the bundle may hold as it is, to be a link of a page that stands beside it.
+/// The characters of a path in the bundle that are not escaped in a link from a page next to it.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/');
 
 /// Renders a report.
@@ -41,7 +41,7 @@ pub(crate) fn render(report: &Report, runs: Option<&str>) -> String {
     page(&format!("{} · run report", opening.name), &body, &page_script::data(report))
 }
 
-/// Renders a comparison. `runs` is the address of the list of all runs, where there is one.
+/// Renders a comparison. `runs` is the address of the list of all runs, if there is one.
 pub(crate) fn render_comparison<'f>(
     opening: &Opening<'_>,
     sections: &[Section<'_>],
@@ -57,12 +57,12 @@ pub(crate) fn render_comparison<'f>(
     page("comparison of runs", &body, &page_script::no_data())
 }
 
-/// A link to the list of all runs, where there is one.
+/// A link to the list of all runs, if there is one.
 fn way_back(runs: Option<&str>) -> Markup {
     html! { @if let Some(address) = runs { p.links { a href=(address) { "all runs" } } } }
 }
 
-/// A page that needs nothing else, with the data of its script.
+/// A self-contained page, with the data of its script.
 fn page(title: &str, body: &Markup, data: &str) -> String {
     let page = html! {
         (DOCTYPE)
@@ -84,7 +84,7 @@ fn page(title: &str, body: &Markup, data: &str) -> String {
             }
         }
     };
-    // All that the page says passes here, so that no text can bring a control character, whoever has put it in.
+    // The complete page passes through here, so that no text can contain a control character, wherever it comes from.
     printable_lines(&page.into_string()).into_owned()
 }
 
@@ -217,7 +217,7 @@ impl Render for Table<'_> {
     }
 }
 
-/// Whether a line is gone or new.
+/// Whether a line was removed or added.
 fn change_class(line: &str) -> Option<&'static str> {
     if line.starts_with("- ") {
         Some("bad")
@@ -237,7 +237,7 @@ fn row_class(status: NodeStatus) -> Option<&'static str> {
     }
 }
 
-/// Pieces one after another.
+/// A sequence of pieces.
 struct All<'c, 'r>(&'c [Piece<'r>]);
 
 impl Render for All<'_, '_> {
@@ -277,7 +277,7 @@ impl Render for Piece<'_> {
     }
 }
 
-/// Bars as high as the number of values in each range.
+/// Bars with heights according to the number of values in each range.
 fn histogram(counts: &[u64]) -> Markup {
     const HEIGHT: f64 = 18.0;
     const WIDTH: f64 = 9.0;
@@ -286,7 +286,7 @@ fn histogram(counts: &[u64]) -> Markup {
     html! {
         svg.histogram width=(counts.len() as f64 * WIDTH) height=(HEIGHT) role="presentation" {
             @for (position, count) in bars {
-                // A single value in a range is seen beside a million in another.
+                // A single value in a range must be visible next to a million in another.
                 @let height = (*count as f64 / most * HEIGHT).max(1.0);
                 rect.part x=(position as f64 * WIDTH) y=(format!("{:.1}", HEIGHT - height)) width=(WIDTH - 1.0)
                     height=(format!("{height:.1}")) {}
@@ -347,7 +347,7 @@ fn operator_row(row: &TreeRow<'_>) -> Markup {
     }
 }
 
-/// A name, whole where the mouse points to it.
+/// A name, with the full form in a tooltip.
 struct Name<'r>(&'r str);
 
 impl Render for Name<'_> {
@@ -383,7 +383,7 @@ impl Render for Operator<'_> {
 }
 
 impl Tone {
-    /// The class that colours it.
+    /// The class for its colour.
     fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -400,7 +400,7 @@ mod tests {
     use super::*;
     use crate::planted;
 
-    /// The markup of a page: its tags with the names of their attributes, without texts and values.
+    /// The markup of a page: tags and attribute names, without texts and values.
     fn markup(page: &str) -> Vec<String> {
         let mut tags = Vec::new();
         let mut rest = page;

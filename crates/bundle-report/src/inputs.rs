@@ -1,4 +1,4 @@
-//! Reading what the report is made of: the only part of this crate that opens the files of a bundle.
+//! Reading the inputs of the report: the only part of this crate that opens the files of a bundle.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -24,14 +24,14 @@ use crate::{
     trace_lines::{RunLines, RunTimes, run_named},
 };
 
-/// Files that have become shorter, or are gone, and are named one by one.
+/// The maximum number of files named individually that are shorter than before, or missing.
 const MAX_LOST: usize = 100;
 
-/// Why a bundle cannot have a report.
+/// Why a report of a bundle is not possible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
-    /// A newer Daglight wrote the bundle; a report of what is understood would mislead.
+    /// A newer Daglight wrote the bundle; a report of only the parts that this version knows would be misleading.
     #[error("a newer Daglight wrote the bundle, so it cannot be reported")]
     Newer {
         /// The bundle.
@@ -42,61 +42,61 @@ pub enum ReportError {
     },
 }
 
-/// All that was read of a bundle, in bounded memory.
+/// Everything that was read of a bundle, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct Inputs {
-    /// The bundle as it was named, for the commands that the report names.
+    /// The path of the bundle as given, for the commands in the report.
     pub(crate) dir: PathBuf,
     pub(crate) deliverable: Deliverable,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) evidence: Option<ProcessEvidence>,
-    /// Whether the process of the evidence lived when it was read.
+    /// Whether the process in the evidence was alive when it was read.
     pub(crate) liveness: Option<Liveness>,
-    /// Whether the run went on then, unless its manifest says that it has ended.
+    /// Whether the run was going then, unless its manifest says that it has ended.
     pub(crate) goes_on: Liveness,
-    /// The times that it can have had.
+    /// The possible times of the run.
     pub(crate) times: RunTimes,
     pub(crate) artifacts: Vec<Artifact>,
     pub(crate) data: DataSummaries,
     pub(crate) signals: Signals,
-    /// What there is to compare it with; `None` where it is the first good run of its DAG.
+    /// The data for the comparison with the last good run; `None` if this is the first good run of its DAG.
     pub(crate) last_run: Option<BothRuns>,
     pub(crate) unreadable: Vec<UnreadableFile>,
 }
 
-/// What of a bundle `sync` could deliver.
+/// What `sync` could deliver of a bundle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deliverable {
     pub(crate) has_outbox: bool,
     pub(crate) has_lineage: bool,
 }
 
-/// How a report is made.
+/// The options for making a report.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ReportOptions {
-    /// From where on what is found is worth a word.
+    /// The thresholds from which a finding is listed.
     pub thresholds: FindingThresholds,
-    /// What the commands that the report says call the bundle. Default: its folder.
+    /// The name of the bundle in commands of the report. Default: its folder.
     pub called: Option<PathBuf>,
-    /// Whether nothing is said of the last good run beside it. Default: it is.
+    /// Whether to skip the comparison with the last good run. Default: it is compared.
     pub alone: bool,
 }
 
 impl ReportOptions {
-    /// With these thresholds.
+    /// Sets the thresholds.
     #[must_use]
     pub fn thresholds(self, thresholds: FindingThresholds) -> Self {
         Self { thresholds, ..self }
     }
 
-    /// Without a look at the runs beside it.
+    /// Skips the comparison with other runs.
     #[must_use]
     pub fn alone(self) -> Self {
         Self { alone: true, ..self }
     }
 
-    /// Of a bundle that was unpacked from this archive.
+    /// For a bundle that was unpacked from this archive.
     #[must_use]
     pub fn unpacked_from(self, archive: impl Into<PathBuf>) -> Self {
         Self { called: Some(archive.into()), ..self }
@@ -104,8 +104,8 @@ impl ReportOptions {
 }
 
 impl Inputs {
-    /// Reads a bundle at `now`. Each plan is handed to `planned` with its path in the bundle, and the summary of each node's data shown to
-    /// `described`, as they are read.
+    /// Reads a bundle at `now`. Each plan is passed to `planned` with its path in the bundle, and the summary of each node's data
+    /// to `described`, as they are read.
     pub(crate) fn read(
         bundle: &Bundle,
         options: &ReportOptions,
@@ -156,7 +156,7 @@ impl Inputs {
             .filter(|_| !options.alone)
             .and_then(|manifest| Some(Watched::new(LastRun::before(bundle, manifest)?, manifest)));
         let mut data = DataSummaries::with_outputs(&artifacts);
-        // Named with the signals, because it is a file of lines as they are.
+        // Listed with the signals, because it is a file of lines like those.
         signals.files.extend(read_summaries(bundle, manifest.as_ref(), |node, is_partial, columns| {
             described(&node, &columns);
             if let Some(watched) = watched.as_mut().filter(|_| !is_partial) {
@@ -180,7 +180,7 @@ impl Inputs {
             file,
             problem: "is not in the manifest, so it is not of this run, and is left out".to_owned(),
         }));
-        // A file that ends where a line ends looks whole. Only the manifest knows that it was longer.
+        // A file that ends after a complete line looks intact. Only the manifest shows that it was longer.
         let damaged = signals.files.iter().filter(|read| read.problem.is_some()).map(|read| &*read.file);
         let known = damaged.chain(unreadable.iter().map(|known| &*known.file)).collect();
         let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest, &known));
@@ -205,7 +205,7 @@ impl Inputs {
     }
 }
 
-/// That the folder is named after another run than its manifest is of.
+/// The problem that the folder is named after a run other than that of its manifest.
 fn of_another_folder(bundle: &Bundle, manifest: &Manifest) -> Option<UnreadableFile> {
     let (own, named_after) = (manifest.identity.run_id, bundle.run_id()?);
     (own != named_after).then(|| UnreadableFile {
@@ -214,7 +214,7 @@ fn of_another_folder(bundle: &Bundle, manifest: &Manifest) -> Option<UnreadableF
     })
 }
 
-/// Without what another run has written, which is named.
+/// Removes what another run has written, which is reported.
 fn own_artifacts(
     mut artifacts: Vec<Artifact>,
     run: Option<&str>,
@@ -231,7 +231,7 @@ fn own_artifacts(
     artifacts
 }
 
-/// The files of plans that a complete bundle does not list: somebody has put them there.
+/// The plan files that a complete bundle does not list: someone else has put them there.
 fn stray_plans(bundle: &Bundle, manifest: Option<&Manifest>) -> BTreeSet<String> {
     let Some(manifest) = manifest.filter(|manifest| manifest.lists_final_files()) else {
         return BTreeSet::new();
@@ -241,8 +241,8 @@ fn stray_plans(bundle: &Bundle, manifest: Option<&Manifest>) -> BTreeSet<String>
     files.filter(|path| BundlePart::of(path) == BundlePart::Plan && !listed.contains(&**path)).collect()
 }
 
-/// The files that the run had when it ended, and that are shorter or gone by now: a file that ends with a whole line looks
-/// complete by itself. Without those of which something is `known`.
+/// The files that the run had when it ended, and that are now shorter or missing: a file that ends with a complete line looks
+/// intact. Excludes those that are already `known` to be damaged.
 fn lost(bundle: &Bundle, manifest: &Manifest, known: &HashSet<&str>) -> Vec<UnreadableFile> {
     let lost = |entry: &FileEntry| {
         let problem = entry.loss(bundle).filter(|_| !known.contains(&*entry.path))?;
@@ -259,18 +259,18 @@ fn lost(bundle: &Bundle, manifest: &Manifest, known: &HashSet<&str>) -> Vec<Unre
     named
 }
 
-/// What was read, or `None` and an entry in the list.
+/// The result of reading, or `None` with an entry in the list.
 fn noted<T>(read: Result<T, ReadError>, file: String, unreadable: &mut Vec<UnreadableFile>) -> Option<T> {
     read.inspect_err(|error| unreadable.push(unreadable_file(file, error))).ok()
 }
 
 fn unreadable_file(file: String, error: &ReadError) -> UnreadableFile {
-    // The file is named beside the problem already.
+    // The path of the file is already next to the problem.
     let problem = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     UnreadableFile { file, problem }
 }
 
-/// What a report calls a file of the bundle: its path below the bundle's folder.
+/// The name of a file of the bundle in a report: its path relative to the bundle's folder.
 fn named(bundle: &Bundle, path: &Path) -> String {
     path.strip_prefix(bundle.dir()).unwrap_or(path).display().to_string()
 }

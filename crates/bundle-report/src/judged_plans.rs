@@ -1,4 +1,4 @@
-//! What a report has of the plans of a run. Each is judged as it is read, because all of them do not fit into memory.
+//! The report's data from the plans of a run. Each plan is processed as it is read, because not all of them fit into memory.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
@@ -8,7 +8,7 @@ use crate::{
     queries::PlannedQueries,
 };
 
-/// What came of the plans that were read so far, in bounded memory.
+/// The results from the plans read so far, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct JudgedPlans {
     pub(crate) queries: PlannedQueries,
@@ -31,7 +31,7 @@ impl JudgedPlans {
         }
     }
 
-    /// Takes a plan in; `file` is its path in the bundle.
+    /// Adds a plan; `file` is its path in the bundle.
     pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
         self.findings.add(&file, &plan);
         self.sums.add(&plan);

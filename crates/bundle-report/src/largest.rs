@@ -1,10 +1,10 @@
-//! The largest few of many.
+//! Keeps the largest few of many items.
 
-/// Keeps the `limit` items with the largest keys; of equal keys, the ones that came first.
+/// Keeps the `limit` items with the largest keys; if keys are equal, the earlier ones.
 #[derive(Debug)]
 pub(crate) struct Largest<T> {
     limit: usize,
-    /// The largest first.
+    /// Largest first.
     items: Vec<(u64, T)>,
 }
 
@@ -13,9 +13,9 @@ impl<T> Largest<T> {
         Self { limit, items: Vec::with_capacity(limit + 1) }
     }
 
-    /// Takes an item in; it is only made when it is large enough.
+    /// Adds an item, which is only created if it is large enough.
     pub(crate) fn offer(&mut self, key: u64, item: impl FnOnce() -> T) {
-        // Refused before it is built: of a million spans twenty are kept, and the others must not cost an allocation.
+        // Rejected before it is created: of a million spans twenty are kept, and the others must not cost an allocation.
         if self.items.len() == self.limit && self.items.last().is_none_or(|(least, _)| key <= *least) {
             return;
         }
@@ -24,7 +24,7 @@ impl<T> Largest<T> {
         self.items.truncate(self.limit);
     }
 
-    /// The items, the largest first.
+    /// The items, largest first.
     pub(crate) fn into_items(self) -> impl Iterator<Item = T> {
         self.items.into_iter().map(|(_, item)| item)
     }

@@ -1,4 +1,4 @@
-//! How much something matters that a report says.
+//! The importance of something in a report.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,15 @@
 //! The report of a run, made from its bundle: JSON, Markdown and one HTML page.
 //!
-//! [`Report::from_bundle`] reads a bundle and says what happened in its run: what was slow, idle, stalled or lost. What
-//! lies in a bundle, and how its files are read, belongs to `daglight-run-bundle`.
+//! [`Report::from_bundle`] reads a bundle and reports what happened in its run: what was slow, idle, stalled or lost. The files of
+//! a bundle, and how they are read, belong to `daglight-run-bundle`.
 //!
-//! [`Comparison`] says what changed since another run, and [`export`] writes the spans of a run in the formats of other viewers.
+//! [`Comparison`] contains what changed since another run, and [`export`] writes the spans of a run in the formats of other
+//! viewers.
 //!
-//! `inputs.rs` reads, `judged_plans.rs` judges each plan as it is read, `assemble.rs` makes the report of both, and `write.rs` writes
-//! it; the rest is pure. `from_bundle.rs` calls them in that order.
+//! `inputs.rs` reads, `judged_plans.rs` processes each plan as it is read, `assemble.rs` makes the report from both, and `write.rs`
+//! writes it; the rest is pure. `from_bundle.rs` calls them in that order.
 
-// What a report says, and how it is made of a bundle.
+// The content of a report, and how it is made from a bundle.
 mod report;
 mod level;
 mod inputs;
@@ -18,7 +19,7 @@ mod from_bundle;
 mod write;
 mod unreadable;
 
-// From the files of a bundle.
+// Data from the files of a bundle.
 mod otlp;
 mod otlp_metrics;
 mod trace_lines;
@@ -37,7 +38,7 @@ mod problems;
 mod samples;
 mod hidden;
 
-// What follows from them.
+// Derived data.
 mod timeline;
 mod coverage;
 mod self_time;
@@ -47,11 +48,11 @@ mod largest;
 mod findings;
 mod headline;
 
-// Between runs, and for other viewers.
+// Comparisons, and exports for other viewers.
 mod compare;
 mod export;
 
-// How it is shown.
+// How it is displayed.
 pub mod display;
 mod section;
 mod section_parts;
@@ -82,7 +83,7 @@ pub use compare::{
     Difference, Measured, NodeComparison, NotCompared, OutputComparison, PlanChange, RunOfComparison,
     SourceFiles, SourceMoved, TimeComparison, ValueDrift,
 };
-/// From where on what is found is worth a word.
+/// The thresholds from which a finding is listed.
 pub use daglight_finding_thresholds::FindingThresholds;
 pub use ended_nodes::{EndedCounts, EndedNodes};
 pub use export::{ExportError, ExportFormat, ExportSignal, Exported, export};

@@ -1,11 +1,11 @@
-//! Cores that had nothing to do: one partition, too many of them, and a processor that was idle.
+//! Idle cores: a single partition, too many of them, and an idle processor.
 
 use daglight_finding_thresholds::FindingThresholds;
 
 use super::{Finding, FindingKind, Unit, joins::is_without_equality, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
-/// The evidence by which it is judged at the end whether partitions are too many, when the cores are known.
+/// The evidence with which it is decided at the end, when the number of cores is known, whether there are too many partitions.
 const PARTITIONS: &str = "partitions";
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
@@ -13,9 +13,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let Some(partitions) = operator.partitions else { continue };
         let time_ms = plan.time_ms(position);
         let rows = operator.output_rows.unwrap_or(0);
-        // Nearly no operator is a finding.
+        // Built lazily, because nearly no operator is a finding.
         let what = || format!("{} in {}", plan.name(position), plan.place());
-        // A scan that could not be divided is another finding.
+        // A scan that could not be divided is a different finding.
         if partitions == 1
             && time_ms >= thresholds.waiting_ms
             && !is_sink(&operator.name)
@@ -43,7 +43,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
     }
 }
 
-/// Whether the partitions of a finding are more than the cores of the machine are busy with.
+/// Whether the partitions of a finding are too many for the cores of the machine.
 pub(crate) fn are_too_many(finding: &Finding, cores: Option<u64>, thresholds: &FindingThresholds) -> bool {
     let partitions = finding.evidence.iter().find(|evidence| evidence.what == PARTITIONS);
     partitions.zip(cores).is_some_and(|(partitions, cores)| {
@@ -83,7 +83,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<
             .count("cores", cores)
             .milliseconds("processor time", cpu_ms)
             .evidence("used", used, Unit::Part)
-            // Its processor time would have been used up in this part of the time.
+            // With full use, its processor time would have taken this share of the time.
             .at_stake(run_ms * (1.0 - time.used())),
     )
 }
@@ -147,12 +147,12 @@ mod tests {
             found_in(&report, [])
         };
         assert_eq!(run(Some(0.1)), []);
-        // 6 of the 20 that it could have had are 30 %.
+        // 6 of the 20 that were available are 30 %.
         assert_eq!(run(Some(0.35)), []);
         let found = run(Some(0.5));
         assert_eq!(found[0].kind, FindingKind::WastedCores);
         assert!(found[0].summary.contains("15 % of 4 cores"), "{found:#?}");
-        // With all of the 26 seconds that it could have had, it is done in 6 of 26 parts of the time.
+        // With all of the 26 seconds that were available, it would be done in 6/26 of the time.
         assert_eq!(found[0].at_stake_ms.map(f64::round), Some(7_692.0));
         assert_eq!(run(None)[0].kind, FindingKind::WastedCores);
     }

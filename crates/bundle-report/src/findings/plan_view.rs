@@ -1,4 +1,4 @@
-//! A plan as the rules look at it: operators with their inputs and the time that they took of the query.
+//! A plan in the form for rules: operators with their inputs and their share of the query's time.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use daglight_run_bundle::{PlanBundle, PlanOperator, PlanSource};
 
 use crate::{display, operator_time::OperatorTime};
 
-/// Operators that pass rows on as they are.
+/// Operators that pass rows on unchanged.
 const PASSING: [&str; 5] =
     ["CoalesceBatchesExec", "CoalescePartitionsExec", "RepartitionExec", "CooperativeExec", "BufferExec"];
 
-/// A plan with the inputs of each operator. Operators are named by their position.
+/// A plan with the inputs of each operator. Operators are identified by position.
 #[derive(Debug)]
 pub(crate) struct PlanView<'p> {
     pub(crate) bundle: &'p PlanBundle,
@@ -29,7 +29,7 @@ impl<'p> PlanView<'p> {
         let mut inputs = vec![Vec::new(); operators.len()];
         let mut parents = vec![None; operators.len()];
         for (position, operator) in operators.iter().enumerate() {
-            // In pre-order what reads comes before what is read; anything else would make a circle possible.
+            // In pre-order, parents precede their inputs; anything else could result in a cycle.
             if let Some(parent) = operator.parent.and_then(|parent| positions.get(&parent))
                 && *parent < position
             {
@@ -52,18 +52,18 @@ impl<'p> PlanView<'p> {
         &self.inputs[position]
     }
 
-    /// Whether an operator passes rows on as they are.
+    /// Whether an operator passes rows on unchanged.
     pub(crate) fn is_passing(&self, position: usize) -> bool {
         PASSING.contains(&&*self.operator(position).name)
     }
 
     /// The operators above one, up to the top.
     pub(crate) fn above(&self, position: usize) -> impl Iterator<Item = usize> {
-        // Each stands before the one below it, so that this ends.
+        // Each precedes the one below it, so this terminates.
         std::iter::successors(self.parents[position], |position| self.parents[*position])
     }
 
-    /// The operator below that is the first to do something with the rows, from `position` on.
+    /// From `position` downwards, the first operator that processes rows.
     pub(crate) fn through_passing(&self, mut position: usize) -> usize {
         while self.is_passing(position) {
             match self.inputs(position) {
@@ -74,7 +74,7 @@ impl<'p> PlanView<'p> {
         position
     }
 
-    /// The operator below that is the first to have rows of its own: what only takes columns away has those below it.
+    /// From `position` downwards, the first operator with its own rows: one that only removes columns has those of its input.
     pub(crate) fn through_rows(&self, mut position: usize) -> usize {
         while !self.operator(position).is_scan && self.operator(position).name == "ProjectionExec" {
             match self.inputs(position) {
@@ -85,12 +85,12 @@ impl<'p> PlanView<'p> {
         position
     }
 
-    /// Rows of one of its inputs, where they are counted.
+    /// The number of rows of one of its inputs, if counted.
     pub(crate) fn input_rows(&self, position: usize, input: usize) -> Option<u64> {
         let mut at = *self.inputs(position).get(input)?;
         loop {
             let operator = self.operator(at);
-            // One that passes rows on may not count them.
+            // An operator that passes rows on may not count them.
             match (operator.output_rows, self.inputs(at)) {
                 (Some(rows), _) => return Some(rows),
                 (None, [only]) if PASSING.contains(&&*operator.name) => at = *only,
@@ -99,8 +99,8 @@ impl<'p> PlanView<'p> {
         }
     }
 
-    /// Bytes that a scan read of its files: those that it counts, as scans of Parquet do, or the size of the files, which
-    /// scans of other formats read as a whole. `None` where it reads no files.
+    /// Bytes that a scan read of its files: the counted ones, as for Parquet, or the size of the files, which scans of other
+    /// formats read completely. `None` if it reads no files.
     pub(crate) fn bytes_read(&self, position: usize) -> Option<u64> {
         let counted = self.operator(position).metric("bytes_scanned").filter(|bytes| *bytes > 0);
         counted.or_else(|| self.bytes_of_files(position))
@@ -111,30 +111,30 @@ impl<'p> PlanView<'p> {
         self.source(position)?.bytes
     }
 
-    /// What a scan reads, where its plan says.
+    /// The source of a scan, if the plan has it.
     pub(crate) fn source(&self, position: usize) -> Option<&'p PlanSource> {
         let id = self.operator(position).id;
         self.bundle.sources.iter().find(|source| source.operator == id)
     }
 
-    /// Rows that the plan's statistics had one of its inputs return.
+    /// The number of rows of an input according to the plan's statistics.
     pub(crate) fn estimated_rows(&self, position: usize, input: usize) -> Option<u64> {
         self.operator(*self.inputs(position).get(input)?).estimated_rows
     }
 
-    /// The time of the query that an operator took: its own time in its longest partition, or in one of them on average where they are
-    /// not told apart, within that of the query.
+    /// The part of the query's time that an operator took: its compute time in its longest partition, or the average if partitions
+    /// are not distinguished, limited to the time of the query.
     pub(crate) fn time_ms(&self, position: usize) -> f64 {
         let time = OperatorTime::of(self.bundle, self.operator(position));
         self.within(time.map_or(0.0, OperatorTime::in_partition_ms))
     }
 
-    /// The time that an operator computed in all its partitions together.
+    /// The total compute time of an operator in all its partitions.
     pub(crate) fn total_ms(&self, position: usize) -> f64 {
         OperatorTime::of(self.bundle, self.operator(position)).map_or(0.0, |time| time.total_ms)
     }
 
-    /// The time, within that of the query.
+    /// The time, limited to that of the query.
     pub(crate) fn within(&self, ms: f64) -> f64 {
         let wall_ms = self.bundle.metrics.wall_ms;
         if wall_ms > 0.0 { ms.clamp(0.0, wall_ms) } else { ms.max(0.0) }
@@ -154,7 +154,7 @@ impl<'p> PlanView<'p> {
         }
     }
 
-    /// The same at the beginning of a sentence.
+    /// The same, for the beginning of a sentence.
     pub(crate) fn place_as_subject(&self) -> String {
         let mut place = self.place();
         if let Some(first) = place.get_mut(..1) {

@@ -5,12 +5,12 @@ use daglight_finding_thresholds::FindingThresholds;
 use super::{Finding, FindingKind, plan_view::PlanView};
 use crate::display;
 
-/// The operator with the count of rows that an UPDATE or a DELETE has changed.
+/// The operator with the number of rows changed by an UPDATE or a DELETE.
 const CHANGE_OF_TABLE: &str = "DmlResultExec";
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds) -> Option<Finding> {
     let metrics = &plan.bundle.metrics;
-    // DataFusion changes a table in memory while it plans the statement: the work is not planning.
+    // DataFusion changes an in-memory table while it plans the statement: that work is not planning.
     if metrics.operators.first().is_some_and(|operator| operator.name == CHANGE_OF_TABLE) {
         return None;
     }
@@ -36,7 +36,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds) -> Op
     Some(finding.count("operators", metrics.operators.len() as u64).at_stake(planning_ms))
 }
 
-/// The rule that took the longer half of it, as an addition to a sentence.
+/// The rule that took more than half of it, as an addition to a sentence.
 fn longest_rule(plan: &PlanView<'_>, planning_ms: f64) -> String {
     let rules = plan.bundle.planning.iter().flat_map(|planning| &planning.rules);
     let longest = rules.max_by(|a, b| a.ms.total_cmp(&b.ms)).filter(|rule| rule.ms * 2.0 >= planning_ms);

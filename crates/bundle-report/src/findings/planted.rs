@@ -1,4 +1,4 @@
-//! Plans with a cause planted in them, for the tests of rules.
+//! Plans with a planted cause, for tests of rules.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, PlanSource, ProcessEvidence};
@@ -62,7 +62,7 @@ impl Plan {
         self
     }
 
-    /// A metric of each partition of the operator, in place of those that were there.
+    /// Sets a metric of each partition of the operator, replacing existing ones.
     pub(crate) fn in_partitions<const N: usize>(mut self, metrics: [(&str, u64); N]) -> Self {
         let partitions = metrics.into_iter().enumerate().map(|(partition, (name, value))| PartitionMetrics {
             partition: Some(partition as u64),
@@ -73,7 +73,7 @@ impl Plan {
         self
     }
 
-    /// One more metric of each partition.
+    /// Adds a metric to each partition.
     pub(crate) fn metric_in_partitions<const N: usize>(mut self, name: &str, values: [u64; N]) -> Self {
         for (partition, value) in self.last().partition_metrics.iter_mut().zip(values) {
             partition.metrics.insert(name.to_owned().into(), value);
@@ -86,7 +86,7 @@ impl Plan {
         self
     }
 
-    /// The files of the last operator, as the plan knows them before it is executed.
+    /// The files of the last operator, as known to the plan before the execution.
     pub(crate) fn source(mut self, format: &str, files: u64, bytes: u64) -> Self {
         let operator = self.last().id;
         self.0.sources.push(PlanSource {
@@ -113,7 +113,7 @@ impl Plan {
     }
 }
 
-/// A report of a run of ten seconds on four cores, in which nothing is wrong.
+/// A report of a run of ten seconds on four cores without problems.
 pub(crate) fn report() -> Report {
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
@@ -145,7 +145,7 @@ pub(crate) fn found_in(report: &Report, plans: impl IntoIterator<Item = Plan>) -
     findings(report, of_plans, &thresholds)
 }
 
-/// Checks that a plan has just this finding, and that it names the node and the operator.
+/// Checks that a plan has exactly this finding, which names the node and the operator.
 #[track_caller]
 pub(crate) fn check(plan: Plan, kind: FindingKind, operator: &str, parts_of_summary: &[&str]) {
     let found = found([plan]);
@@ -158,7 +158,7 @@ pub(crate) fn check(plan: Plan, kind: FindingKind, operator: &str, parts_of_summ
     assert!(!finding.evidence.is_empty() && finding.share.is_some(), "{finding:#?}");
 }
 
-/// Checks that nothing is found.
+/// Checks that there are no findings.
 #[track_caller]
 pub(crate) fn check_quiet(plan: Plan) {
     assert_eq!(found([plan]), []);

@@ -8,9 +8,8 @@ use super::{
 };
 use crate::{level::Level, report::Report};
 
-/// All findings of a run, the most important first: by level, then by the time at stake, with what
-/// Daglight costs behind the others of its level. `report` has everything else that
-/// it says.
+/// All findings of a run, most important first: by level, then by the time at stake, with the cost of Daglight last in its level.
+/// `report` must be complete except for the findings.
 pub(crate) fn findings(
     report: &Report,
     of_plans: PlanFindings,
@@ -39,7 +38,7 @@ pub(crate) fn findings(
     }
     findings.sort_by(|a, b| {
         let stake = |finding: &Finding| finding.at_stake_ms.unwrap_or(0.0);
-        // What the run itself could save comes first: watching it costs what it costs.
+        // Possible savings in the run itself come first: the cost of observing it is unavoidable.
         let is_own = |finding: &Finding| finding.kind == FindingKind::TelemetryCost;
         b.level
             .cmp(&a.level)

@@ -1,5 +1,5 @@
-//! What several queries computed again: a part of their plans with a join, an aggregate or the like over the same data, as a view
-//! is computed by each query that reads it.
+//! Repeated computations in several queries: a part of their plans with a join, an aggregate or similar over the same data, such as
+//! a view that is evaluated by each query that reads it.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::DefaultHasher},
@@ -11,11 +11,11 @@ use daglight_finding_thresholds::FindingThresholds;
 use super::{Finding, FindingKind, again::Again, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
-/// Parts of plans that are distinguished; of a run with more, the others are not looked at.
+/// The maximum number of plan parts; in a run with more, the others are ignored.
 const MAX_PARTS: usize = 10_000;
-/// Tables that are named.
+/// The maximum number of tables named.
 const MAX_NAMED: usize = 3;
-/// Operators that cost little for each row. What consists of them alone is a scan that is repeated.
+/// Operators with little cost per row. A part that consists only of these is a repeated scan.
 const CHEAP: [&str; 6] = [
     "ProjectionExec",
     "FilterExec",
@@ -25,7 +25,7 @@ const CHEAP: [&str; 6] = [
     "DataSinkExec",
 ];
 
-/// Every part of a plan, by what it computes of which data.
+/// All parts of plans, by what they compute from which data.
 #[derive(Debug, Default)]
 pub(crate) struct RecomputedParts {
     parts: HashMap<u64, Part>,
@@ -36,33 +36,33 @@ pub(crate) struct RecomputedParts {
 struct Part {
     operator: String,
     tables: BTreeSet<String>,
-    /// Plans that have it, and the last of them that was counted.
+    /// The number of plans that contain it, and the last of them that was counted.
     queries: u64,
     last_plan: u64,
     rows: u64,
     again: Again,
     above: Above,
-    /// The parts that are directly within it.
+    /// The parts directly within it.
     within: Vec<u64>,
 }
 
-/// The part that a part belongs to.
+/// The part that contains a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Above {
-    /// The same one each time, so that the larger one says it all.
+    /// Always the same one, so that reporting the larger one is sufficient.
     One(u64),
     /// None, or different ones.
     Several,
 }
 
-/// A part as it is in one plan.
+/// A part in a single plan.
 struct Computed {
     key: u64,
     ms: f64,
     tables: BTreeSet<String>,
-    /// Whether a part begins here: something that costs, with rows that are known.
+    /// Whether a part begins here: an expensive operator with a known number of rows.
     is_root: bool,
-    /// The roots below, down to the first ones.
+    /// The nearest roots below.
     within: Vec<u64>,
 }
 
@@ -97,7 +97,7 @@ impl RecomputedParts {
         }
     }
 
-    /// The findings, and the tables that they are about.
+    /// The findings, and the tables to which they apply.
     pub(crate) fn findings(
         self,
         report: &Report,
@@ -114,7 +114,7 @@ impl RecomputedParts {
         again.sort_by(|(a_key, a), (b_key, b)| {
             again_ms(b).total_cmp(&again_ms(a)).then_with(|| a_key.cmp(b_key))
         });
-        // Of parts within each other the one with most at stake: the time of the inner one is in both.
+        // Of nested parts, only the one with most at stake: the time of the inner one is included in both.
         let mut said: Vec<(u64, HashSet<u64>)> = Vec::new();
         let mut found = Vec::new();
         let mut tables = HashSet::new();
@@ -142,11 +142,11 @@ impl RecomputedParts {
     }
 }
 
-/// What each operator of a plan computes with all below it, where that is known.
+/// What each operator of a plan computes including everything below it, if known.
 fn computed(plan: &PlanView<'_>) -> Vec<Option<Computed>> {
     let count = plan.operators().count();
     let mut computed: Vec<Option<Computed>> = (0..count).map(|_| None).collect();
-    // What is read stands behind what reads it.
+    // Parents precede their inputs.
     for position in (0..count).rev() {
         let operator = plan.operator(position);
         let inputs: Option<Vec<&Computed>> =
@@ -161,7 +161,7 @@ fn computed(plan: &PlanView<'_>) -> Vec<Option<Computed>> {
         } else {
             let Some(detail) = &operator.detail else { continue };
             let mut hasher = DefaultHasher::new();
-            // Where the policy hides literals, plans that differ in them alone differ in their rows.
+            // If the policy hides literals, plans that differ only in literals differ in their numbers of rows.
             (&operator.name, detail, &operator.table, operator.output_rows).hash(&mut hasher);
             inputs.iter().for_each(|input| input.key.hash(&mut hasher));
             let is_costly = !operator.is_scan && !CHEAP.contains(&&*operator.name);
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn of_parts_within_each_other_the_one_with_most_at_stake_is_said() {
-        // Three queries join in the same way, and two of them aggregate in the same way as well.
+        // Three queries join in the same way, and two of them also aggregate in the same way.
         let queries = ["a", "b", "c"].map(|node| {
             let detail = if node == "c" { "AggregateExec: y" } else { "AggregateExec: x" };
             query(node, "AggregateExec", "a = b", 1_900.0)
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn what_is_the_same_up_to_a_larger_part_is_said_of_that() {
-        // The aggregate above is the same as well.
+        // The aggregate above is also the same.
         let same = |node: &str| {
             query(node, "AggregateExec", "a = b", 1_900.0)
                 .with(|plan| plan.metrics.operators[0].detail = Some("AggregateExec: x".into()))

@@ -1,4 +1,4 @@
-//! What several queries did again: scans of the same data in the same way, which a table would have done once.
+//! Repeated scans in several queries: of the same data in the same way, which a table would have needed only once.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::DefaultHasher},
@@ -10,10 +10,10 @@ use daglight_finding_thresholds::FindingThresholds;
 use super::{Finding, FindingKind, again::Again, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
-/// Scans that are distinguished; those of a run with more are not looked at.
+/// The maximum number of distinct scans; in a run with more, the others are ignored.
 const MAX_SCANS: usize = 10_000;
 
-/// Every scan by its table and what it reads of it.
+/// All scans by table and what they read of it.
 #[derive(Debug, Default)]
 pub(crate) struct RepeatedScans(HashMap<u64, Scans>);
 
@@ -29,7 +29,7 @@ struct Scans {
 impl RepeatedScans {
     pub(crate) fn add(&mut self, plan: &PlanView<'_>) {
         for (position, operator) in plan.operators().filter(|(_, operator)| operator.is_scan) {
-            // Without both of them it is not known whether the same is read.
+            // Without both of them it is unknown whether the same data is read.
             let (Some(table), Some(detail)) = (&operator.table, &operator.detail) else { continue };
             let mut hasher = DefaultHasher::new();
             (table, detail).hash(&mut hasher);
@@ -50,7 +50,7 @@ impl RepeatedScans {
         }
     }
 
-    /// The findings, but of the tables of which more is known.
+    /// The findings, except for tables with more specific ones.
     pub(crate) fn findings(
         self,
         report: &Report,

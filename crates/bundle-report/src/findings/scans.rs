@@ -1,4 +1,4 @@
-//! Scans that read too many files, cannot be divided, or read all and keep little.
+//! Scans that read too many files, cannot be divided, or read everything although little is kept.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PlanOperator, saturating_sum};
@@ -37,7 +37,7 @@ fn small_files(
         display::plural(files, "file"),
         display::bytes(bytes_per_file)
     );
-    // What is opened in a file is not read yet: its timer is not in the time of the operator.
+    // Opening a file is not yet reading it: its timer is not part of the operator's time.
     let opening_ms = operator.metric("time_elapsed_opening").unwrap_or(0) as f64 / 1e6;
     let time_ms = plan.time_ms(position) + timers_in_partition_ms(operator, &["time_elapsed_opening"]);
     let finding = Finding::of_plan(FindingKind::ManySmallFiles, plan, Some(position), summary);
@@ -50,17 +50,17 @@ fn small_files(
     )
 }
 
-/// The size of the files of a scan; where that is not known, what was read of them.
+/// The size of the files of a scan, or if unknown, the number of bytes read from them.
 fn file_bytes(plan: &PlanView<'_>, position: usize) -> Option<u64> {
     plan.operator(position)
         .metric("scan_efficiency_ratio.total")
         .filter(|bytes| *bytes > 0)
-        // The whole of the ratio is the size of the files; what was read of them may be less.
+        // The denominator of the ratio is the size of the files; fewer bytes may have been read.
         .or_else(|| plan.bytes_of_files(position))
         .or_else(|| plan.bytes_read(position))
 }
 
-/// DataFusion divides large files by itself. One partition of a large scan is one that could not be divided.
+/// DataFusion divides large files automatically. A large scan with one partition could not be divided.
 fn one_partition(
     plan: &PlanView<'_>,
     position: usize,
@@ -83,7 +83,7 @@ fn one_partition(
     Some(finding.bytes("bytes read", bytes).count("files", files).at_stake(plan.time_ms(position)))
 }
 
-/// A filter above a scan that could skip nothing.
+/// A filter above a scan that could not skip anything.
 fn keeps_little(
     plan: &PlanView<'_>,
     position: usize,
@@ -95,7 +95,7 @@ fn keeps_little(
     let read = plan.input_rows(position, 0).filter(|rows| *rows >= thresholds.scan_rows)?;
     let kept = filter.output_rows.filter(|kept| *kept as f64 <= thresholds.kept * read as f64)?;
     let bytes = plan.bytes_read(scan_at).filter(|bytes| *bytes > 0)?;
-    // Where a part of the files was skipped, the filter reaches the scan already.
+    // If parts of the files were skipped, the filter is already pushed down to the scan.
     if !scan.is_scan || pruned(scan) > 0 {
         return None;
     }
@@ -122,7 +122,7 @@ fn keeps_little(
 fn pruned(scan: &PlanOperator) -> u64 {
     let pruned =
         scan.metrics.iter().filter(|(name, _)| name.contains("pruned") && !name.ends_with(".matched"));
-    // Rows that are dropped within a page have been read.
+    // Rows that are dropped within a page were read.
     saturating_sum(pruned.filter(|(name, _)| !name.starts_with("pushdown_rows")).map(|(_, count)| *count))
 }
 
@@ -145,7 +145,7 @@ mod tests {
         check_quiet(files(100, 100 << 20));
     }
 
-    /// A scan of a format that counts no bytes, as CSV does not: the plan has the size of its files.
+    /// A scan of a format that does not count bytes, such as CSV: the plan has the size of its files.
     fn uncounted(files: u64, bytes: u64) -> Plan {
         let plan = Plan::new().scan(None, "events", 2_000_000).compute(1_200.0).metric("files_opened", files);
         plan.source("csv", files, bytes)
@@ -176,7 +176,7 @@ mod tests {
         };
         let parts = ["read 268 MB from 1 file in one partition"];
         check(scan(256 << 20, 1), FindingKind::FewHugeFiles, "DataSourceExec (events)", &parts);
-        // As long as one core computed for it, it is another finding.
+        // If a single core computed for it that long, it is a different finding.
         let found = found([scan((256 << 20) - 1, 1)]);
         assert_eq!(found[0].kind, FindingKind::SingleThreaded);
         check_quiet(scan(256 << 20, 2));

@@ -1,4 +1,4 @@
-//! How the nodes share the time of the run: idle time, setup, and nodes that could run at once.
+//! How the nodes use the time of the run: idle time, setup, and nodes that could run in parallel.
 
 use daglight_finding_thresholds::FindingThresholds;
 
@@ -42,8 +42,9 @@ fn longest(setup: &LongestSetup) -> String {
     format!("; the longest took {took}{place}{}", text.unwrap_or_default())
 }
 
-/// Nodes of which no two ran at once, and how much shorter they could be. They cannot be shorter than what depends on each other,
-/// nor than their processor time on all cores: queries that keep the cores busy take as long at once as in a row.
+/// Nodes that never ran in parallel, and the possible saving. They need at least the time of the longest chain of dependencies, and
+/// at least their processor time divided by the number of cores: queries that keep all cores busy take as long in parallel as in
+/// sequence.
 fn serial_nodes(report: &Report, timeline: &Timeline, run_ms: f64) -> Option<Finding> {
     const AT_ONCE: f64 = 1.05;
     if timeline.parallelism >= AT_ONCE || timeline.critical_path.len() < 2 {
@@ -188,12 +189,12 @@ mod tests {
             let of_nodes = found.into_iter().filter(|finding| finding.kind == FindingKind::SerialNodes);
             of_nodes.filter_map(|finding| finding.at_stake_ms).map(f64::round).collect::<Vec<_>>()
         };
-        // Four cores, ten seconds: 32 of 40 are 8 s at least, of 9.9 s.
+        // Four cores, ten seconds: 32 of 40 take at least 8 s, of 9.9 s.
         assert!(run(Some(32.0), None).is_empty());
         assert_eq!(run(Some(16.0), None), [5_900.0]);
-        // Others used 20 of the 40: 16 of the 20 that were left.
+        // Other processes used 20 of the 40: 16 of the 20 that were left.
         assert!(run(Some(16.0), Some(0.1)).is_empty());
-        // Others used all that was left, and it hardly asked for more.
+        // Other processes used everything that was left, and it hardly asked for more.
         assert_eq!(run(Some(1.0), Some(0.0)), [8_900.0]);
         assert_eq!(run(None, None), [8_900.0]);
     }

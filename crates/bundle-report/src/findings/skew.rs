@@ -1,4 +1,4 @@
-//! Partitions that were uneven: a few had most of the rows, and the others waited for them.
+//! Uneven partitions: a few had most of the rows, and the others waited for them.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{PartitionMetrics, PlanOperator, saturating_sum};
@@ -6,7 +6,7 @@ use daglight_run_bundle::{PartitionMetrics, PlanOperator, saturating_sum};
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::display;
 
-/// The remedy where no more partitions could have read: DataFusion reads a row group in one of them.
+/// The remedy if no more partitions could have read in parallel: DataFusion reads a row group in a single partition.
 const ONE_ROW_GROUP: &str =
     "Write the file with smaller row groups: all of it is one, and a row group is read by one partition.";
 
@@ -17,7 +17,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
             operator.output_rows.is_some_and(|rows| rows >= thresholds.skew_rows)
                 && score(operator).is_some_and(|score| score >= thresholds.skew_score)
         };
-        // What reads uneven partitions has uneven ones itself: the cause is where they come from.
+        // An operator above uneven partitions has uneven ones itself: the cause is their origin.
         let is_caused_below = plan.inputs(position).iter().any(|input| is_uneven(plan.through_rows(*input)));
         if !is_uneven(position) || is_caused_below {
             continue;
@@ -62,8 +62,8 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
     }
 }
 
-/// How unevenly the rows of an operator are spread over its partitions, from 0 (even) to 1 (all in one). DataFusion has it for
-/// the scans of files; of others it is the part of the largest partition beyond that of an even one.
+/// How unevenly the rows of an operator are distributed over its partitions, from 0 (even) to 1 (all in one). DataFusion provides
+/// it for scans of files; for others it is the share of the largest partition beyond that of an even one.
 fn score(operator: &PlanOperator) -> Option<f64> {
     let partitions = operator.partitions.filter(|partitions| *partitions > 1)?;
     let scanned = operator.metric("output_rows_skew.part").zip(operator.metric("output_rows_skew.total"));
@@ -83,25 +83,25 @@ fn score_of_shared_files(operator: &PlanOperator) -> Option<f64> {
     beyond_even(largest, saturating_sum(of_partitions(operator, rows_of)), partitions)
 }
 
-/// The part that `most` has of all beyond that of an even partition: even is 0 and not a part of the partitions, so that one
-/// threshold fits plans of any width.
+/// The share of `most` beyond that of an even partition: an even distribution is 0 instead of one divided by the number of
+/// partitions, so that one threshold works for plans of any width.
 fn beyond_even(most: f64, all: u64, partitions: u64) -> Option<f64> {
     let even = 1.0 / partitions as f64;
     (all > 0).then(|| ((most / all as f64 - even) / (1.0 - even)).clamp(0.0, 1.0))
 }
 
-/// For how long the largest partition computed alone, in the operator and in those above it that have the same partitions.
+/// For how long the largest partition computed alone, in the operator and in those above it with the same partitioning.
 fn waiting_ms(plan: &PlanView<'_>, position: usize, score: f64) -> f64 {
     let operator = plan.operator(position);
     if operator.partition_metrics.is_empty() {
-        // The one partition that has it all takes as long as all of them together.
+        // If one partition has everything, it takes as long as all of them together.
         let time_ms = plan.time_ms(position);
         let whole_ms = plan.within(time_ms * operator.partition_count() as f64);
         return (whole_ms - time_ms).max(0.0) * score;
     }
     let same_partitions = plan.above(position).take_while(|above| {
         let above = plan.operator(*above);
-        // Behind a repartition the rows are spread anew, and what is uneven there has another cause.
+        // After a repartition the rows are redistributed, so that unevenness there has another cause.
         above.partitions == operator.partitions && above.name != "RepartitionExec"
     });
     [position].into_iter().chain(same_partitions).map(|position| uneven_ms(plan.operator(position))).sum()
@@ -110,7 +110,7 @@ fn waiting_ms(plan: &PlanView<'_>, position: usize, score: f64) -> f64 {
 fn uneven_ms(operator: &PlanOperator) -> f64 {
     let times = of_partitions(operator, nanoseconds_of);
     let most = times.iter().copied().max().unwrap_or(0) as f64;
-    // The mean is what each partition would take if the rows were spread evenly.
+    // The mean is what each partition would take if the rows were evenly distributed.
     let mean = saturating_sum(times) as f64 / operator.partition_count() as f64;
     (most - mean).max(0.0) / 1e6
 }
@@ -123,8 +123,7 @@ fn rows_of(partition: &PartitionMetrics) -> u64 {
     partition.metrics.get("output_rows").copied().unwrap_or(0)
 }
 
-/// The rows of a file, or of a range of it, on average over those that a partition read. A range in which no row group begins has
-/// none.
+/// The average number of rows per file, or per file range, in a partition. A range in which no row group begins has none.
 fn rows_of_file(partition: &PartitionMetrics) -> u64 {
     let of = |name: &str| partition.metrics.get(name).copied();
     let with_rows = of("row_groups_pruned_statistics.matched").unwrap_or(u64::MAX);
@@ -133,7 +132,7 @@ fn rows_of_file(partition: &PartitionMetrics) -> u64 {
 
 fn nanoseconds_of(partition: &PartitionMetrics) -> u64 {
     let of = |name: &str| partition.metrics.get(name).copied().unwrap_or(0);
-    // Joins have timers of their own, and may say nothing of them in the common one.
+    // Joins have their own timers, which may not be included in the common one.
     of("elapsed_compute").max(of("build_time").saturating_add(of("join_time")))
 }
 
@@ -173,10 +172,10 @@ mod tests {
     #[test]
     fn who_came_first_to_files_of_one_size_is_not_skewed() {
         let shared = |plan: Plan| plan.with(|plan| plan.sources[0].shares_files = true);
-        // One partition read everything before the other was started.
+        // One partition read everything before the other one was started.
         check_quiet(shared(filtered([100_000, 0], [4, 0], [8, 0])));
         check_quiet(shared(filtered([90_000, 10_000], [9, 1], [9, 1])));
-        // Each partition reads its own files: these are not even.
+        // Each partition reads its own files, which are uneven.
         let all = ["had all of its 100,000 rows in one of its 2 partitions (skew 100 %)"];
         check(
             filtered([100_000, 0], [4, 1], [8, 0]),
@@ -227,7 +226,7 @@ mod tests {
             found[0].summary
         );
         check_quiet(keyed([69_000, 11_000, 10_000, 10_000], [800, 0, 0, 0]));
-        // Uneven, and nobody waited for it.
+        // Uneven, but without consequences.
         check_quiet(keyed([100_000, 0, 0, 0], [10, 0, 0, 0]));
     }
 }

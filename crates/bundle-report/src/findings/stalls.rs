@@ -11,7 +11,7 @@ use crate::{
     report::{Report, StallReport},
 };
 
-/// No scheduler lets a thread that only waits come so many seconds too late.
+/// No scheduler delays a thread that only waits by that many seconds.
 const STOPPED_SECONDS: f64 = 3.0;
 
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
@@ -29,7 +29,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
         let finding = finding.milliseconds("silence", silent_ms);
         found.push(finding.milliseconds("between two beats", heartbeat.interval_seconds * 1e3));
     }
-    // Signs of life come more often than beats, and what they are late by is the pause.
+    // Signs of life come more often than beats, and their delay is the pause.
     let late_seconds = heartbeat.late_seconds.unwrap_or_default();
     let is_late = late_seconds >= STOPPED_SECONDS.max(thresholds.pause_seconds);
     let gap_seconds = heartbeat.longest_gap_seconds;
@@ -49,7 +49,7 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Fin
     found
 }
 
-/// Whether a pause is longer than what a scheduler makes a thread wait.
+/// Whether a pause is longer than delays by a scheduler.
 pub(crate) fn is_long_pause(seconds: f64, interval_seconds: f64, thresholds: &FindingThresholds) -> bool {
     seconds > thresholds.pause_intervals * interval_seconds && seconds >= thresholds.pause_seconds
 }
@@ -70,7 +70,7 @@ fn stall(StallReport { stall, ended, remedy }: &StallReport, run_end: Option<Dat
     let waits_for = stall.waits_for.as_ref().map(|what| format!(" ({what})")).unwrap_or_default();
     let summary = format!("{what} made no progress{at} {until}{why}{waits_for}.");
     let mut finding = Finding::new(FindingKind::Stall, level, summary).node(stall.node.as_deref());
-    // What the threads did says more than that it stood still.
+    // The state of the threads is more helpful than the fact that there was no progress.
     if let Some(remedy) = remedy {
         finding.remedy.clone_from(remedy);
     }

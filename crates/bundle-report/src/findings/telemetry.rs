@@ -1,4 +1,4 @@
-//! What Daglight itself costs, and what it has lost.
+//! The cost of Daglight itself, and its losses.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ pub(crate) fn items(delivery: &DeliveryReport, count: fn(&DeliveryCounts) -> u64
     parts.join(", ")
 }
 
-/// What one item of a signal is called.
+/// The name of an item of a signal.
 fn item(signal: &LedgerSignal) -> &str {
     match signal {
         LedgerSignal::Tracker => "tracker event",
@@ -71,16 +71,16 @@ fn cost(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
     );
     let finding = Finding::new(FindingKind::TelemetryCost, Level::Note, summary);
     let finding = own.parts().fold(finding, |finding, (what, ms)| finding.milliseconds(what, ms));
-    // What it took behind the end of the run is not part of the run's time.
+    // Time after the end of the run is not part of the run's time.
     Some(finding.at_stake(in_run_ms))
 }
 
-/// How much longer the run took for it. Summaries are made by several threads at the same time, by as many as the run had busy on
-/// average: their sum over all threads may be longer than the run.
+/// How much longer the run took because of it. Summaries are computed by several threads in parallel, as many as the run had busy
+/// on average: their sum over all threads may exceed the time of the run.
 fn in_run_ms(own: &OwnTime, report: &Report, run_ms: f64) -> f64 {
     let cpu_seconds = report.heartbeat.as_ref().and_then(|heartbeat| heartbeat.cpu_seconds);
     let busy_threads = cpu_seconds.map_or(1.0, |seconds| seconds * 1e3 / run_ms).max(1.0);
-    // It computes in the run, and cannot have computed for longer than the process did: the rest of its time it had no processor.
+    // It computes within the run, and cannot have computed for longer than the process: the rest of the time it had no processor.
     let most_ms = cpu_seconds.map_or(run_ms, |seconds| run_ms.min(seconds * 1e3));
     (own.in_run_ms() - own.summaries_ms + own.summaries_ms / busy_threads).min(most_ms)
 }
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!((found[0].kind, found[0].at_stake_ms), (FindingKind::TelemetryCost, Some(500.0)));
         assert_eq!(found[0].summary, "Daglight itself took 1.00 s, 10 % of what the run took.");
         assert_eq!(costs(999.0), []);
-        // What the report takes is known only after it.
+        // The cost of the report is known only after it.
         let mut later = report();
         let mut own = OwnTime::default();
         (own.delivery_ms, own.report_ms) = (1_000.0, 700.0);
@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(found.at_stake_ms, Some(at_stake_ms));
         }
         assert_eq!(costs(Some(30.0), 2_999.0), None);
-        // It had no processor for most of it.
+        // It had no processor for most of that time.
         assert_eq!(costs(Some(1.5), 12_000.0).unwrap().at_stake_ms, Some(1_500.0));
         assert_eq!(costs(Some(0.4), 12_000.0), None);
     }

@@ -1,4 +1,4 @@
-//! Writes that take most of a query, and outputs of many tiny files.
+//! Writes that take most of a query, and outputs with many tiny files.
 
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::saturating_sum;
@@ -6,8 +6,8 @@ use daglight_run_bundle::saturating_sum;
 use super::{Finding, FindingKind, Unit, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
-/// Requests of one writer that are under way at the same time, at most (`BufWriter` of `object_store`). They are measured one by
-/// one, and what they take together is at least this part of their sum.
+/// The maximum number of concurrent requests of a writer (`BufWriter` of `object_store`). They are measured individually, and their
+/// elapsed time is at least their sum divided by this.
 const REQUESTS_AT_ONCE: u64 = 8;
 
 pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found: &mut Vec<Finding>) {
@@ -24,7 +24,7 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
     }
 }
 
-/// Encoding and compressing rows, which a sink of Parquet measures.
+/// Encoding and compressing rows, which a Parquet sink measures.
 fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> Option<Finding> {
     let all_ms: f64 = plan.operators().map(|(position, _)| plan.total_ms(position)).sum();
     let part = plan.total_ms(position) / all_ms;
@@ -33,7 +33,7 @@ fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds
     // Columns are encoded in tasks of their own, which add up to more than the query took. Of its time, writing is the part that it is of
     // the computing.
     let time_ms = if total_ms > wall_ms { part * wall_ms } else { plan.time_ms(position) };
-    // Writing is what such a query is for: only a long one is worth a word.
+    // Writing is the purpose of such a query: only a long one is listed.
     if part.is_nan() || part < thresholds.writing || time_ms < thresholds.waiting_ms {
         return None;
     }
@@ -51,7 +51,7 @@ fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds
     Some(finding.evidence("part of the computing", part, Unit::Part).at_stake(time_ms))
 }
 
-/// Waiting for the storage to take what is written.
+/// Waiting for the storage to accept written data.
 fn storing(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds) -> Option<Finding> {
     let puts = || plan.bundle.storage.iter().filter(|used| used.operation == "put");
     let executions = plan.bundle.executions.as_ref().map_or(1, |sums| sums.started.max(1));
@@ -73,7 +73,7 @@ fn storing(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds)
     Some(finding.at_stake(time_ms))
 }
 
-/// Outputs of many tiny files.
+/// Outputs with many tiny files.
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Vec<Finding> {
     let tiny = report.artifacts.iter().filter_map(|artifact| {
         let files = artifact.files.filter(|files| *files >= thresholds.output_files)?;
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_write_is_slow_where_the_storage_takes_most_of_its_time() {
-        // The sinks of CSV and JSON measure nothing.
+        // The sinks for CSV and JSON have no metrics.
         let write = |operation: &str, requests, ms| {
             let plan = Plan::new().operator(None, "DataSinkExec", 1).compute(0.0).scan(Some(0), "a", 100);
             plan.with(|plan| {
