@@ -11,14 +11,14 @@ use crate::{
     sections,
 };
 
-/// The width of a terminal, up to which a table is cut.
+/// The width to which a table is shortened, for terminals.
 const MAX_TABLE_WIDTH: usize = 100;
-/// What a column that is cut has at least, before others are left out for it.
+/// The minimum width of a shortened column, before other columns are left out.
 const MIN_CUT_WIDTH: usize = 32;
 /// The mark of the longest chain of dependencies.
 const ON_PATH: &str = "◆";
 
-/// Renders a report. What comes from the run is either escaped or in code spans: a node may be called anything.
+/// Renders a report. Texts from the run are either escaped or in code spans: a node can have any name.
 pub(crate) fn render(report: &Report) -> String {
     let mut page = Page(String::new());
     page.opening(&sections::opening(report));
@@ -34,7 +34,7 @@ pub(crate) fn render(report: &Report) -> String {
 struct Page(String);
 
 impl Page {
-    /// All that the report says passes here, so that no text can bring a control character, whoever has put it in.
+    /// Everything in the report passes through here, so that no text can contain a control character, wherever it comes from.
     fn line(&mut self, line: &str) {
         self.0.push_str(&printable_lines(line));
         self.0.push('\n');
@@ -100,14 +100,14 @@ impl Page {
         }
     }
 
-    /// A row as an item of a list: what it is of, and each cell with the name of its column.
+    /// A row as a list item: its subject, and each cell with the name of its column.
     fn item(&mut self, names: &[String], cells: &[String]) {
         let cells = names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty());
         let mut parts: Vec<String> = cells
             .map(|(name, cell)| if name.is_empty() { cell.clone() } else { format!("{name} {cell}") })
             .collect();
         let of = if parts.is_empty() { String::new() } else { parts.remove(0) };
-        // In lines that a terminal has room for; on a code host they are one.
+        // In lines that fit on a terminal; on a code host they are joined.
         let mut line = format!("- {of}{}", if parts.is_empty() { "" } else { ":" });
         for (position, part) in parts.iter().enumerate() {
             let comma = if position + 1 < parts.len() { "," } else { "" };
@@ -120,14 +120,14 @@ impl Page {
         self.line(&line);
     }
 
-    /// Lines as they are. Indented by four, a line is code whatever it holds.
+    /// Unchanged lines. Indented by four spaces, a line is code whatever it contains.
     fn verbatim(&mut self, title: &Cell<'_>, content: &str) {
         self.line(&format!("{}:\n", inline(title)));
         content.lines().for_each(|line| self.line(&format!("    {line}")));
     }
 }
 
-/// The lines of a table, with what is spared and cut of it where it is too wide for a terminal.
+/// The lines of a table. Columns are left out or shortened if it is too wide for a terminal.
 fn fitted(table: &Table<'_>, mut shown: Vec<usize>) -> Vec<String> {
     loop {
         let grid = Grid::of(table, &shown, &BTreeMap::new());
@@ -144,7 +144,7 @@ fn fitted(table: &Table<'_>, mut shown: Vec<usize>) -> Vec<String> {
             return grid.lines();
         }
         for _ in 0..over.min(room) {
-            // The widest first, so that columns that are as wide stay so.
+            // The widest first, so that columns with equal widths stay equal.
             if let Some(widest) = widths.values_mut().max() {
                 *widest -= 1;
             }
@@ -153,7 +153,7 @@ fn fitted(table: &Table<'_>, mut shown: Vec<usize>) -> Vec<String> {
     }
 }
 
-/// The cells of a table as text, column by column as wide as they are.
+/// The cells of a table as text, with the width of each column.
 struct Grid<'t> {
     table: &'t Table<'t>,
     shown: &'t [usize],
@@ -163,7 +163,7 @@ struct Grid<'t> {
 }
 
 impl<'t> Grid<'t> {
-    /// Of the columns that are shown, some of them cut to a width.
+    /// The shown columns, some of them shortened to a width.
     fn of(table: &'t Table<'t>, shown: &'t [usize], cut: &BTreeMap<usize, usize>) -> Self {
         let names: Vec<String> =
             shown.iter().map(|position| table.columns[*position].name.to_owned()).collect();
@@ -184,7 +184,7 @@ impl<'t> Grid<'t> {
     }
 
     fn width(&self) -> usize {
-        // Each column has a blank on either side, and a bar at its left.
+        // Each column has a space on either side, and a bar on its left.
         self.widths.iter().sum::<usize>() + 3 * self.widths.len() + 1
     }
 
@@ -206,7 +206,7 @@ impl<'t> Grid<'t> {
     }
 }
 
-/// Pieces in one line, in which names are cut to a width in all.
+/// Pieces in one line, with names shortened so that the line fits into a width.
 fn inline_within(pieces: &[Piece<'_>], width: usize) -> String {
     let whole = inline(pieces);
     let over = shown_width(&whole).saturating_sub(width);
@@ -256,10 +256,10 @@ fn piece(piece: &Piece<'_>) -> String {
         }
         Piece::Query { id, .. } => code(id),
         Piece::File(file) => code(file),
-        // No link: a bundle lies beside no documentation.
+        // Not as a link: there is no documentation next to a bundle.
         Piece::Explanation(kind) => code(&kind.page()),
         Piece::Operators(operators) => {
-            // The first one: a line of a terminal has room for no more, and the plan stands below.
+            // Only the first one: a terminal line has no room for more, and the plan is shown below.
             let operators = operators.iter().take(1);
             let operators =
                 operators.map(|operator| format!("{} {}", code(&operator.name), text(&operator.time)));
@@ -272,7 +272,7 @@ fn code_piece(content: &str) -> Piece<'_> {
     Piece::Code(content.into())
 }
 
-/// A code span, fit for a table.
+/// A code span that is valid in a table.
 fn code(content: &str) -> String {
     let content = in_line(content).trim().replace('|', "\\|");
     if content.is_empty() {
@@ -284,14 +284,14 @@ fn code(content: &str) -> String {
     format!("{fence}{space}{content}{space}{fence}")
 }
 
-/// Text in which nothing is markup.
+/// Text with all markup escaped.
 fn text(content: &str) -> String {
     let mut escaped = String::with_capacity(content.len());
     let mut before = ' ';
     for c in in_line(content).chars() {
         match c {
             '\\' | '`' | '*' | '<' | '>' | '[' | ']' | '|' | '&' | '~' | '#' => escaped.extend(['\\', c]),
-            // Within a word an underscore is one.
+            // Within a word an underscore is not markup.
             '_' if !before.is_alphanumeric() => escaped.push_str("\\_"),
             c => escaped.push(c),
         }
@@ -300,7 +300,7 @@ fn text(content: &str) -> String {
     escaped
 }
 
-/// Text in one line, in which nothing moves a terminal's cursor, hides or reorders what is around it.
+/// Text in one line, without anything that moves a terminal's cursor, or hides or reorders the text around it.
 fn in_line(content: &str) -> String {
     let content = content.replace("\r\n", " ").replace(['\n', '\t'], " ");
     printable(&content).into_owned()
@@ -408,7 +408,7 @@ mod tests {
         assert!(lines.iter().all(|line| line.starts_with("| ") && line.ends_with(" |")), "{lines:#?}");
         assert!(lines.iter().all(|line| shown_width(line) == shown_width(lines[0])), "{lines:#?}");
         assert!(shown_width(lines[0]) <= MAX_TABLE_WIDTH, "{lines:#?}");
-        // What they differ in stays.
+        // The parts in which they differ are kept.
         assert!(lines[2].contains("stg_orders_") && lines[2].contains("_eu` ◆"), "{lines:#?}");
         assert!(lines[3].contains("_us`") && lines[4].contains("`受注明細`"), "{lines:#?}");
         assert!(lines[2].contains("10.00 s") || lines[2].contains("10.0 s"), "{lines:#?}");
@@ -482,10 +482,10 @@ mod tests {
             let page = crate::html::render(&report, None);
             let (_, body) = page.split_once("</dl>").unwrap();
             let (body, _) = body.rsplit_once("<footer>").unwrap();
-            // What is between tags. Images show what stands beside them once more, attributes what is pointed to.
+            // The text between tags. Images repeat the text next to them, and attributes contain tooltips.
             let drawn =
                 body.split("<svg ").map(|part| part.rsplit_once("</svg>").map_or(part, |(_, rest)| rest));
-            // What an operator does in detail is too wide for text; its plan's file has it.
+            // The details of an operator are too wide for text; they are in the plan file.
             let drawn = drawn.map(|part| without(part, "<span class=\"detail\">", "</span>"));
             let drawn: Vec<String> = drawn.collect();
             let said: String = drawn

@@ -1,4 +1,4 @@
-//! The sections about nodes: how each ended, when it ran, and what decides the time of the run.
+//! The sections about nodes: how each ended, when it ran, and what determines the time of the run.
 
 use std::collections::HashSet;
 
@@ -12,18 +12,18 @@ use crate::{
     waterfall::Axis,
 };
 
-/// Nodes of which more is said than a row.
+/// The maximum number of nodes with more than a table row.
 pub(crate) const MAX_DETAILED: usize = 20;
 
-/// Milliseconds of idle time in all below which nothing is said of it.
+/// The total idle time in milliseconds below which it is not mentioned.
 const LEAST_IDLE_MS: f64 = 1.0;
 
-/// Checks that are shown.
+/// The maximum number of checks shown.
 const MAX_CHECKS: usize = 200;
 
-/// Nodes that fit on a page that is still looked at.
+/// The maximum number of nodes on a readable page.
 const MAX_NODES: usize = 200;
-/// Nodes that are looked at in a terminal or a ticket.
+/// The maximum number of nodes in a terminal or a ticket.
 const MAX_NODES_OF_TEXT: usize = 60;
 
 pub(crate) fn nodes(report: &Report) -> Section<'_> {
@@ -32,7 +32,7 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
     let mut blocks: Vec<Block<'_>> = time_spent(report).into_iter().collect();
     if has_nodes {
         blocks.push(Block::Drawings(&report.nodes));
-        // One for all rows, so that the bars of nodes can be compared.
+        // The same for all rows, so that the bars of nodes are comparable.
         let axis = Axis::of(report.duration_ms.unwrap_or(0.0));
         let columns = vec![
             Column::text("node"),
@@ -84,7 +84,7 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
     Section { title: has_nodes.then_some("Nodes"), blocks }
 }
 
-/// The checks of the rows of nodes, those first that did not pass.
+/// The checks of the rows of nodes; those that did not pass come first.
 pub(crate) fn checks(report: &Report) -> Section<'_> {
     let of_nodes = report.nodes.iter().flat_map(|node| node.checks.iter().map(move |check| (node, check)));
     let mut all: Vec<(&NodeReport, &CheckRecord)> = of_nodes.collect();
@@ -121,11 +121,11 @@ pub(crate) fn checks(report: &Report) -> Section<'_> {
     section("Data checks", blocks)
 }
 
-/// What each step of the longest chain decides, how many nodes ran at once, and when none did.
+/// The effect of each step of the longest chain, how many nodes ran in parallel, and when none did.
 pub(crate) fn critical_steps(report: &Report) -> Section<'_> {
     let Some(timeline) = &report.timeline else { return section("What decides the time", Vec::new()) };
     let mut blocks = Vec::new();
-    // A chain of one node is the node.
+    // A chain with one node is just that node.
     if timeline.critical_path.len() > 1 {
         let columns = vec![
             Column::text("step of the longest chain"),
@@ -176,7 +176,7 @@ fn idle_gaps(timeline: &Timeline) -> Option<Block<'_>> {
     table(columns, rows)
 }
 
-/// What is idle besides the gaps that are listed.
+/// The idle time in addition to the listed gaps.
 fn idle_rest_in_words(timeline: &Timeline) -> Option<String> {
     let listed_ms: f64 = timeline.idle_gaps.iter().map(|gap| gap.duration_ms).sum();
     let parts = [
@@ -232,7 +232,7 @@ fn node_row(node: &NodeReport, axis: Axis) -> Row<'_> {
     Row { status: Some(node.status), medium: None, cells }
 }
 
-/// The words beside the name of a node: how it ended, unless that is well, and how often it ran.
+/// The tags after the name of a node: how it ended, unless it succeeded, and how often it ran.
 pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>> {
     let attempts = node.attempts_in_words().map(|attempts| Tag {
         tone: Tone::Muted,
@@ -244,7 +244,7 @@ pub(crate) fn node_tags(node: &NodeReport) -> impl Iterator<Item = Tag<'static>>
 
 fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
     let (tone, word) = match status {
-        // Of a thousand nodes that went well, the word would hide the one that did not.
+        // Among a thousand successful nodes, the tag would hide the one that failed.
         NodeStatus::Success => return None,
         NodeStatus::Failure => (Tone::Bad, "failed"),
         NodeStatus::Interrupted => (Tone::Bad, "interrupted"),

@@ -1,4 +1,4 @@
-//! The nodes of the report: the manifest's, with what spans, plans and the heartbeat add.
+//! The nodes of the report: from the manifest, with additions from spans, plans and the heartbeat.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::{
     signals::{SeenNode, SeenReads},
 };
 
-/// The nodes in the order of their start; those that did not run at the end, in the order of the manifest.
+/// The nodes in the order of their start, followed by those that did not run, in the order of the manifest.
 ///
-/// The manifest of a run that was killed is the one from its start: there the spans show which nodes have ended, and
-/// the last heartbeat which had not. Those ran until the run of `run_ms` was last seen.
+/// The manifest of a killed run is from its start: then the spans show which nodes have ended, and the last heartbeat which were
+/// running. Those ran until the run, of `run_ms`, was last seen.
 pub(crate) fn node_reports(
     manifest: Option<&Manifest>,
     mut seen: HashMap<String, SeenNode>,
@@ -32,29 +32,28 @@ pub(crate) fn node_reports(
         .into_iter()
         .map(|(name, seen)| of_record(&NodeRecord::not_run(name), seen, since_start))
         .collect();
-    // They come out of a hash map, and two reports of one bundle must be the same.
+    // They come from a hash map, and two reports of the same bundle must be equal.
     only_seen.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     nodes.append(&mut only_seen);
     for (node, has_ended) in &mut nodes {
-        // Spans are there of every query; older ones do not say what was read, but the plans do.
+        // There are spans for every query; older ones do not contain what was read, but the plans do.
         let of_plans = planned.of_node(&node.name);
         let reads = queries.get(&node.name).copied().unwrap_or_default();
         let so_far = of_plans.reads(reads.queries);
         let reads = if reads.says_reads { reads } else { of_plans.reads(reads.queries) };
         node.queries = reads.queries.max(of_plans.queries);
-        // Of one that was interrupted, its queries say what they had read by then.
+        // For an interrupted node, its queries have what they had read by then.
         let is_told = *has_ended || node.status == NodeStatus::Interrupted && reads.queries > 0;
         node.rows_in = if is_told {
             (reads.uncounted == 0).then_some(reads.rows_read)
         } else {
-            // Spans are there only of queries that have ended. The plans have what the others had read at the last beat.
+            // There are spans only for queries that have ended. For the others, the plans have what they had read at the last beat.
             let has_all = so_far.queries > 0 && so_far.uncounted == 0;
             has_all.then_some(so_far.rows_read.max(reads.rows_read))
         };
         let active =
             evidence.and_then(|evidence| evidence.active_tasks.iter().find(|task| task.name == node.name));
-        // The manifest of a run that was killed is that of its start, in which nothing has run. The last beat knows
-        // what did.
+        // The manifest of a killed run is that of its start, when nothing had run. The last beat has the nodes that were running.
         if let (NodeStatus::NotRun, Some(task)) = (node.status, active) {
             node.status = NodeStatus::Unfinished;
             let start = task.since.timestamp_nanos_opt().and_then(|start| u64::try_from(start).ok());
@@ -80,10 +79,10 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
     let has_ended =
         matches!(record.status, NodeStatus::Success | NodeStatus::Failure | NodeStatus::Interrupted);
     let status = match seen.span {
-        // Its end is that of its process.
+        // It ended with its process.
         Some(_) if !has_ended && seen.is_closed_for_it => NodeStatus::Unfinished,
         Some(span) if !has_ended && seen.open_since.is_none() && span.failed => NodeStatus::Failure,
-        // An attempt has ended, and the next one had not.
+        // An attempt has ended, but not the next one.
         _ if !has_ended && seen.open_since.is_some() => NodeStatus::Unfinished,
         Some(_) if !has_ended => NodeStatus::Success,
         _ => record.status,
@@ -116,18 +115,18 @@ fn of_record(record: &NodeRecord, seen: SeenNode, since_start: &dyn Fn(u64) -> f
     (node, ended_by_itself)
 }
 
-/// The nodes worth showing when there are too many: those that did not end well, and the longest. They keep their
-/// order; the number is of those left out.
+/// The most interesting nodes if there are too many: those that did not succeed, and the longest. They keep their order; the number
+/// is that of the others.
 pub(crate) fn longest(nodes: &[NodeReport], limit: usize) -> (Vec<&NodeReport>, usize) {
     let mut ranked: Vec<(usize, &NodeReport)> = nodes.iter().enumerate().collect();
     let ended_well = |node: &NodeReport| node.status == NodeStatus::Success;
     let duration = |node: &NodeReport| node.duration_ms.unwrap_or(0.0);
     ranked.sort_by(|(_, a), (_, b)| {
-        // Those that did not end well first, however short they were: they are what a reader looks for.
+        // Those that did not succeed first, however short they were: readers look for them.
         ended_well(a).cmp(&ended_well(b)).then_with(|| duration(b).total_cmp(&duration(a)))
     });
     ranked.truncate(limit);
-    // Back in the order of the run, so that the lines that are left read as the run went.
+    // Restored to the order of the run.
     ranked.sort_by_key(|(position, _)| *position);
     let shown: Vec<&NodeReport> = ranked.into_iter().map(|(_, node)| node).collect();
     let left_out = nodes.len() - shown.len();
@@ -176,13 +175,13 @@ mod tests {
             (NodeStatus::Success, seen(false, false), queries(0, 0), Some(0)),
             (NodeStatus::Success, seen(false, false), queries(2, 1), None),
             (NodeStatus::Failure, seen(true, false), queries(1, 0), Some(7)),
-            // Of a run that goes on, only spans say what has ended.
+            // In a running run, only spans show what has ended.
             (NodeStatus::NotRun, seen(false, false), queries(1, 0), Some(7)),
             (NodeStatus::NotRun, SeenNode::default(), queries(0, 0), None),
             (NodeStatus::Interrupted, seen(true, false), queries(0, 0), None),
             (NodeStatus::Interrupted, seen(true, false), queries(1, 0), Some(7)),
             (NodeStatus::Interrupted, seen(true, false), queries(2, 1), None),
-            // Of a run that was killed: closed by `sync`, and before.
+            // In a killed run: closed by `sync`, and before that.
             (NodeStatus::Unfinished, seen(true, true), queries(0, 0), None),
             (NodeStatus::Unfinished, SeenNode::default(), queries(0, 0), None),
             (NodeStatus::NotRun, seen(true, true), queries(1, 0), None),

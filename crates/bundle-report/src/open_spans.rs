@@ -12,10 +12,10 @@ use crate::{
     trace_lines::{RunLines, read_spans},
 };
 
-/// Spans that are kept: more than any process has open at a time.
+/// The maximum number of spans kept: more than any process has open at the same time.
 const MAX_OPEN: usize = 10_000;
 
-/// What is kept of the open spans of a run, by their id.
+/// The data kept for the open spans of a run, by span id.
 #[derive(Debug)]
 pub(crate) struct OpenSpans<T>(HashMap<String, T>);
 
@@ -30,20 +30,21 @@ impl<T> Default for OpenSpans<T> {
 pub(crate) struct OpenSpan {
     /// When it started, in nanoseconds.
     pub(crate) start: u64,
-    /// The node, where it is the span of one.
+    /// The node, if it is the span of one.
     pub(crate) node: Option<String>,
-    /// Whether it is work of the run that belongs to no node.
+    /// Whether it is work of the run outside its nodes.
     pub(crate) is_setup: bool,
-    /// The statement, where it is one without a node.
+    /// The statement, if it is one without a node.
     pub(crate) statement: Option<SeenStatement>,
-    /// What the timeline shows of it. Its end is its start.
+    /// Its entry for the timeline, with its start as its end.
     pub(crate) shown: Option<ShownSpan>,
-    /// What the slowest spans and the stages say of it, without its time.
+    /// Its entry for the slowest spans and the stages, without its time.
     pub(crate) slow: Option<SlowSpan>,
 }
 
 impl<T> OpenSpans<T> {
-    /// Reads the file of open spans, which only runs have that have not ended in good order. `known` makes what is kept of a span.
+    /// Reads the file of open spans, which exists only for runs that have not ended normally. `known` returns the data to keep for
+    /// a span.
     pub(crate) fn read(
         path: &Path,
         of: RunLines<'_>,
@@ -61,11 +62,11 @@ impl<T> OpenSpans<T> {
                 open.insert(span.span_id.clone().into_owned(), kept);
             }
         });
-        // Where it is whole it is a part of the spans, and not a file of which anybody has heard.
+        // If it is intact it counts as part of the spans, because users do not know this file.
         (Self(open), Some(reading).filter(|reading| !reading.is_whole()))
     }
 
-    /// A span has ended after all.
+    /// A span has ended in the meantime.
     pub(crate) fn ended(&mut self, span_id: &str) {
         self.0.remove(span_id);
     }
@@ -85,7 +86,7 @@ impl<T> OpenSpans<T> {
     /// Those that have not ended, in the order of their ids.
     pub(crate) fn into_spans(self) -> impl Iterator<Item = T> {
         let mut spans: Vec<(String, T)> = self.0.into_iter().collect();
-        // They come out of a hash map, and two reports of one bundle must be the same.
+        // They come from a hash map, and two reports of the same bundle must be equal.
         spans.sort_by(|(a, _), (b, _)| a.cmp(b));
         spans.into_iter().map(|(_, span)| span)
     }

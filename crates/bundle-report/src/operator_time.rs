@@ -1,41 +1,41 @@
-//! How long an operator computed, by the timers that its engine has for it.
+//! How long an operator computed, according to the timers that its engine has for it.
 
 use daglight_run_bundle::{Metrics, PlanBundle, PlanOperator, saturating_sum};
 
 use crate::display;
 
-/// Timers of which some are the work of an operator, and the sums of all others are parts of it or something else.
+/// Groups of timers, one of which is the work of an operator; the others are parts of it or something else.
 const TIMERS: [&[&str]; 4] = [
     &["elapsed_compute"],
-    // Those of joins, which come into the common one when a partition ends; nested loops and cross joins leave them out of it.
+    // Those of joins, which are added to the common one when a partition ends; nested loops and cross joins do not add them.
     &["build_time", "join_time"],
     &["time_elapsed_processing"],
     &["repartition_time"],
 ];
-/// The timers among these that count where the common one says less.
+/// The timers among these that are used if the common one has less.
 const JOIN_TIMERS: &[&str] = TIMERS[1];
-/// How far the sum of timers may be from the time that was recorded of an operator to be that.
+/// The relative tolerance when comparing the sum of timers with the recorded time of an operator.
 const TOLERANCE: f64 = 0.01;
-/// Milliseconds before the end of a query after which an operator has ended with it, and not before.
+/// If an operator ends within this many milliseconds before the end of its query, it has ended with the query.
 const ENDED_BEFORE_MS: f64 = 0.01;
 
 /// How long an operator computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct OperatorTime {
-    /// Summed over its partitions, which run at the same time.
+    /// Summed over its partitions, which run in parallel.
     pub(crate) total_ms: f64,
-    /// In the partition that computed longest; `None` where the partitions are not told apart.
+    /// In the partition that computed longest; `None` if partitions are not distinguished.
     pub(crate) longest_ms: Option<f64>,
-    /// For how long it waited, summed over its partitions; `None` where no timer says.
+    /// Its waiting time, summed over its partitions; `None` if there is no timer for it.
     pub(crate) waited_ms: Option<f64>,
     partitions: u64,
-    /// Whether it may have computed for longer: a timer counts what it measures when that is over, and neither the query nor the
-    /// operator had come to their end.
+    /// Whether it may have computed for longer: a timer counts a section only at its end, and neither the query nor the operator
+    /// had ended.
     pub(crate) is_at_least: bool,
 }
 
 impl OperatorTime {
-    /// That of an operator of a plan; `None` where nothing was measured.
+    /// The time of an operator of a plan; `None` if nothing was measured.
     pub(crate) fn of(plan: &PlanBundle, operator: &PlanOperator) -> Option<Self> {
         let recorded_ms = operator.computed_ms().filter(|ms| ms.is_finite() && *ms >= 0.0);
         let join_ms = sum_ms(&operator.metrics, JOIN_TIMERS);
@@ -54,13 +54,13 @@ impl OperatorTime {
         })
     }
 
-    /// In one partition: the longest, or on average where they are not told apart.
+    /// The time in one partition: in the longest one, or the average if partitions are not distinguished.
     pub(crate) fn in_partition_ms(self) -> f64 {
         self.longest_ms.unwrap_or(self.total_ms / self.partitions as f64)
     }
 }
 
-/// The time of the longest partition by these timers, on average where the partitions are not told apart.
+/// The time of the longest partition according to these timers, or the average if partitions are not distinguished.
 pub(crate) fn timers_in_partition_ms(operator: &PlanOperator, timers: &[&str]) -> f64 {
     let mean_ms = sum_ms(&operator.metrics, timers) / operator.partition_count() as f64;
     longest_by(operator, timers).unwrap_or(mean_ms)
@@ -75,8 +75,8 @@ pub(crate) fn in_words(longest_ms: Option<f64>, mean_ms: f64, partitions: u64) -
     }
 }
 
-/// By those timers whose sum is the time of the operator: which ones these are depends on the operator, and is decided where it is
-/// measured.
+/// Uses the timers whose sum is the time of the operator: which ones depends on the operator, and is determined from the
+/// measurements.
 fn longest_ms(operator: &PlanOperator, total_ms: f64) -> Option<f64> {
     let is_sum = |timers: &&&[&str]| {
         (sum_ms(&operator.metrics, timers) - total_ms).abs() <= TOLERANCE * total_ms && total_ms > 0.0
@@ -127,7 +127,7 @@ mod tests {
             .in_partitions([("elapsed_compute", MS / 2), ("elapsed_compute", MS / 2)])
             .metric_in_partitions("time_elapsed_processing", [60 * MS, 20 * MS]);
         assert_eq!(time_of(scan).longest_ms, Some(60.0));
-        // An older one, that had something else in it.
+        // An older one, with something else included.
         let other = Plan::new().operator(None, "AggregateExec", 5).compute(80.0).partitions(2);
         let other = other.metric("elapsed_compute", MS).in_partitions([("elapsed_compute", MS)]);
         let time = time_of(other);

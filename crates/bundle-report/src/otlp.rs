@@ -1,7 +1,7 @@
-//! The part of OTLP/JSON that the report needs, borrowed from the line it stands on.
+//! The part of OTLP/JSON that the report needs, borrowed from its line.
 //!
-//! The format is the one of the OpenTelemetry file exporter: a `TracesData` or `LogsData` a line. Fields that the report
-//! does not use are skipped without being built; that is most of a line, and what makes a million spans affordable.
+//! The format is that of the OpenTelemetry file exporter: one `TracesData` or `LogsData` per line. Fields that the report does not
+//! use are skipped without being built; that is most of a line, and makes a million spans affordable.
 
 use std::{borrow::Cow, fmt};
 
@@ -18,7 +18,7 @@ pub(crate) struct TracesLine<'a> {
     resource_spans: Vec<ResourceSpans<'a>>,
 }
 
-/// What a resource says of itself, as far as it tells runs apart.
+/// The attributes of a resource that identify its run.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Resource<'a> {
     #[serde(borrow, default)]
@@ -26,7 +26,7 @@ pub(crate) struct Resource<'a> {
 }
 
 impl Resource<'_> {
-    /// The value of an attribute, where it is not this one.
+    /// The value of an attribute, if it differs from `own`.
     pub(crate) fn other_than(&self, key: &str, own: &str) -> Option<&str> {
         self.attributes.text(key).filter(|found| *found != own)
     }
@@ -98,7 +98,7 @@ pub(crate) struct Status<'a> {
     pub(crate) code: StatusCode,
 }
 
-/// 2, or its name, is an error; protobuf's JSON mapping allows both.
+/// 2 or its name is an error; protobuf's JSON mapping allows both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum StatusCode {
@@ -179,7 +179,7 @@ pub(crate) struct LogRecord<'a> {
 }
 
 impl LogRecord<'_> {
-    /// The time of the record, or when it was seen.
+    /// The time of the record, or when it was observed.
     pub(crate) fn time(&self) -> u64 {
         if self.time_unix_nano == 0 { self.observed_time_unix_nano } else { self.time_unix_nano }
     }
@@ -211,7 +211,7 @@ pub(crate) struct AnyValue<'a> {
     array_value: Option<ArrayValue<'a>>,
 }
 
-/// Inside an `Option`, serde borrows from a type of its own but not from a plain `Cow`.
+/// In an `Option`, serde borrows from a custom type but not from a plain `Cow`.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -248,7 +248,7 @@ impl<'a> Attributes<'a> {
         self.get(key).and_then(|value| value.bool_value).unwrap_or(false)
     }
 
-    /// The texts of a list, or of a single text separated by commas.
+    /// The texts of a list, or of a comma-separated text.
     pub(crate) fn texts(&self, key: &str) -> Vec<String> {
         let Some(value) = self.get(key) else { return Vec::new() };
         match (&value.array_value, &value.string_value) {
@@ -283,11 +283,11 @@ impl fmt::Display for AnyValue<'_> {
     }
 }
 
-/// A 64-bit integer, which OTLP/JSON writes as a text and some writers as a number.
+/// A 64-bit integer, which OTLP/JSON writes as a string and some writers as a number.
 #[derive(Debug)]
 pub(crate) struct Integer(i128);
 
-/// A float, which may also be the text `NaN` or `Infinity`.
+/// A float, which may also be the string `NaN` or `Infinity`.
 #[derive(Debug)]
 pub(crate) struct Double(f64);
 

@@ -1,4 +1,4 @@
-//! The lines of `otel_metrics.json`, which are only checked: whether each is what a backend takes for metrics.
+//! The lines of `otel_metrics.json`, which are only validated: whether a backend would accept them as metrics.
 
 use std::borrow::Cow;
 

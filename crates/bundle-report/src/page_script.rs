@@ -1,14 +1,14 @@
-//! The script of a page with the data that it draws, and the policy that lets nothing else run.
+//! The script of a page with its data, and the policy that blocks everything else.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use crate::{report::Report, timeline_lanes::TimelineLanes};
 
-/// The script that each page runs before its own.
+/// The script that every page runs before its own.
 pub const SCRIPT: &str = include_str!("page.js");
 
-/// The scripts of a report or a comparison, in their order.
+/// The scripts of a report or a comparison, in order.
 pub(crate) const SCRIPTS: [&str; 2] = [SCRIPT, include_str!("report.js")];
 
 /// A Content-Security-Policy that allows only this style sheet and these scripts, and fetches nothing: it protects the page even if an
@@ -23,10 +23,10 @@ pub fn policy(style: &str, scripts: &[&str]) -> String {
     )
 }
 
-/// What the script draws, as JSON that cannot be read as markup.
+/// The data for the script, as JSON that cannot be parsed as markup.
 pub(crate) fn data(report: &Report) -> String {
     let data = TimelineLanes::of(report).data(report.duration_ms.unwrap_or(0.0));
-    // In a script element only `<` begins anything, `</script>` and `<!--` alike; in JSON it stands in texts alone.
+    // In a script element only `<` can start markup, such as `</script>` and `<!--`; in JSON it occurs only in strings.
     data.to_string().replace('<', "\\u003c")
 }
 

@@ -1,4 +1,4 @@
-//! What the plans of a run add up to, as sections.
+//! The sections with sums over the plans of a run.
 
 use crate::{
     display,
@@ -7,16 +7,16 @@ use crate::{
     section_parts::{list_section, section, sentence, table},
 };
 
-/// Tables that are shown.
+/// The maximum number of tables shown.
 const MAX_TABLES: usize = 30;
-/// Operators that are shown.
+/// The maximum number of operators shown.
 const MAX_OPERATORS: usize = 15;
-/// Nodes whose lineage is shown.
+/// The maximum number of nodes whose lineage is shown.
 const MAX_LINEAGES: usize = 20;
-/// Columns that a column is made of, and that are shown.
+/// The maximum number of source columns shown for a column.
 const MAX_SOURCES: usize = 4;
 
-/// What was read of each table, by node.
+/// What was read from each table, by node.
 pub(crate) fn tables(report: &Report) -> Section<'_> {
     let columns = vec![
         Column::text("table"),
@@ -125,13 +125,13 @@ fn made_of(column: &ColumnLineageReport) -> Cell<'_> {
     let mut cell = listed(&column.from);
     match column.derivation.as_deref() {
         None if !column.chosen_by.is_empty() => cell.push(Piece::words("a constant or a count of rows")),
-        // A count of rows has no column of its own either.
+        // A count of rows has no source columns, either.
         None if column.window.is_empty() => cell.push(Piece::words("a count of rows, or a constant")),
         None => {
             cell.push(Piece::words("a constant, a count of rows, or the number of a row in the window by "));
             cell.extend(listed(&column.window));
         }
-        // What is copied needs no word.
+        // A copied column needs no description.
         Some("identity") => {}
         Some(derivation) => cell.push(Piece::words(format!(" ({derivation})"))),
     }

@@ -1,4 +1,4 @@
-//! Sums over the plans of a run, in bounded memory: tables that were read, operators, and where columns come from.
+//! Sums over the plans of a run, in bounded memory: tables that were read, operators, and lineage of columns.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,56 +11,56 @@ use crate::{
     signals::entry,
 };
 
-/// Tables and operators that are told apart, each with its node.
+/// The maximum number of tables and operators, each with its node.
 const MAX_KEPT: usize = 20_000;
-/// Tables that a report has: those of which most was read.
+/// The maximum number of tables in a report: those from which most was read.
 const MAX_TABLES: usize = 500;
-/// Operators that a report has: those that computed longest.
+/// The maximum number of operators in a report: those that computed longest.
 const MAX_OPERATORS: usize = 100;
-/// How a plan says that a column decides about a window.
+/// The term in a plan for a column that affects a window.
 const WINDOW: &str = "window";
-/// How it says that a column only decides which of several values another one has.
+/// The term for a column that only decides which of several values another one has.
 const CONDITIONAL: &str = "conditional";
-/// Nodes whose lineage a report has.
+/// The maximum number of nodes whose lineage is in a report.
 const MAX_LINEAGES: usize = 200;
-/// Columns of each of them.
+/// The maximum number of columns for each of them.
 const MAX_COLUMNS: usize = 50;
-/// Columns that a column, or the rows of a node, are made of.
+/// The maximum number of source columns for a column, or for the rows of a node.
 const MAX_SOURCES: usize = 20;
 
-/// A node, where there is one, and the table or operator.
+/// A node, if any, and the table or operator.
 type Key = (Option<String>, String);
 
-/// How many files, and how large they are.
+/// The number of files, and their size.
 type FilesAndBytes = (Option<u64>, Option<u64>);
 
 /// The sums so far.
 #[derive(Debug, Default)]
 pub(crate) struct PlanSums {
     tables: HashMap<Key, TableReport>,
-    /// The files and bytes of each place of a table; `None` for those whose place is not known.
+    /// The files and bytes of each location of a table; `None` for unknown locations.
     files: HashMap<(Key, Option<String>), FilesAndBytes>,
-    /// Bytes that requests to object stores have brought of a table.
+    /// Bytes of a table that requests to object stores have returned.
     requested: HashMap<Key, u64>,
     operators: HashMap<Key, OperatorTotal>,
-    /// By node, with the time of the query that it is of.
+    /// By node, with the time of the query to which it belongs.
     lineages: BTreeMap<String, (f64, LineageReport)>,
 }
 
-/// What a report has of the sums.
+/// The part of the sums in a report.
 #[derive(Debug, Default)]
 pub(crate) struct Summed {
     pub(crate) tables: Vec<TableReport>,
     pub(crate) operators: Vec<OperatorTotal>,
     pub(crate) lineages: Vec<LineageReport>,
-    /// Bytes of all tables whose scans do not count them, as far as requests to object stores say.
+    /// Bytes of all tables whose scans do not count them, as far as known from requests to object stores.
     pub(crate) uncounted_bytes: u64,
-    /// Whether there are tables in files of which nobody knows how much was read.
+    /// Whether there are tables in files for which it is unknown how much was read.
     pub(crate) has_unknown_bytes: bool,
 }
 
 impl Summed {
-    /// All bytes that were read, of which scans have counted so many; `None` where some were read of files and nobody knows how many.
+    /// All bytes that were read, given the number that scans have counted; `None` if an unknown number was read from files.
     pub(crate) fn bytes_read(&self, counted: u64) -> Option<u64> {
         let bytes = counted.saturating_add(self.uncounted_bytes);
         (bytes > 0 || !self.has_unknown_bytes).then_some(bytes)
@@ -116,7 +116,7 @@ impl PlanSums {
         self.add_lineage(plan);
     }
 
-    /// Files that are scanned again are the same files: of the scans of a place, the one with the most says how many there are.
+    /// Files that are scanned again count once: of the scans of a location, the one with the most files is used.
     fn add_files(&mut self, node: Option<String>, table: String, source: &PlanSource) {
         let place = ((node, table), source.location.clone());
         if let Some((files, bytes)) = entry(&mut self.files, &place, MAX_KEPT) {
@@ -171,7 +171,7 @@ impl PlanSums {
     }
 }
 
-/// What no scan counts stays unknown, and is not nothing.
+/// If no scan counts it, the sum is unknown instead of zero.
 fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
     more.map_or(sum, |more| Some(sum.unwrap_or(0).saturating_add(more)))
 }
@@ -214,7 +214,7 @@ fn lineage_of(node: &str, lineage: &PlanLineage) -> LineageReport {
     }
 }
 
-/// The derivation that says most: an aggregate of copies is an aggregate.
+/// The most significant derivation: an aggregate of copies is an aggregate.
 fn furthest<'d>(derivations: impl Iterator<Item = &'d str>) -> Option<String> {
     let rank = |derivation: &&str| match *derivation {
         "aggregation" => 2,
@@ -323,7 +323,7 @@ mod tests {
         check(std::slice::from_ref(&self_join), 1, 900, 200);
         check(&[self_join.clone(), self_join], 1, 900, 400);
         check(&[plan(&[first, second])], 2, 950, 200);
-        // Where the policy keeps back where they are, those of a scan are all that is certain.
+        // If the policy hides their locations, only the files of a single scan are certain.
         check(&[plan(&[scan(None, 900), scan(None, 50)])], 1, 900, 200);
     }
 

@@ -1,4 +1,4 @@
-//! The plan of a query as a tree: each operator with the rows that were estimated and those that came, time and memory.
+//! The plan of a query as a tree: each operator with its estimated and actual rows, time and memory.
 
 use daglight_capture_policy::{printable, shown_width};
 
@@ -7,27 +7,27 @@ use crate::{
     report::{PlanOperatorReport, PlanReport},
 };
 
-/// How many times the mean of the partitions the longest takes where they are uneven.
+/// The ratio of the longest partition to the mean from which they count as uneven.
 const UNEVEN: f64 = 1.25;
-/// Operators deeper than that are not moved to the right any further.
+/// The maximum indentation level of operators.
 const MAX_INDENT: u32 = 24;
-/// Characters of an operator in text.
+/// The maximum number of characters of an operator in text.
 const MAX_NAME_CHARS: usize = 60;
 
 /// The headings of a row.
 pub(crate) const HEADINGS: [&str; 6] = ["operator", "estimated", "rows", "time", "memory", "spilled"];
 
-/// An operator in words, in the order of the headings behind the first.
+/// An operator as text, in the order of the headings after the first.
 pub(crate) struct TreeRow<'r> {
     pub(crate) operator: &'r PlanOperatorReport,
     pub(crate) indent: u32,
     pub(crate) cells: [String; 5],
-    /// Its part of what the operators of the plan computed, from 0 to 1.
+    /// Its share of the compute time of the plan, from 0 to 1.
     pub(crate) share: f64,
 }
 
 impl PlanReport {
-    /// What it is the plan of.
+    /// The query to which it belongs.
     pub(crate) fn title(&self) -> String {
         let of = self.node.as_ref().map(|node| format!(" of {}", display::name(node))).unwrap_or_default();
         let executions = match self.executions {
@@ -37,7 +37,7 @@ impl PlanReport {
         format!("query {}{of}: {}{executions}", self.query_id, display::duration(self.duration_ms))
     }
 
-    /// The operators, each before those that it reads.
+    /// The operators, each before its inputs.
     pub(crate) fn rows(&self) -> impl Iterator<Item = TreeRow<'_>> {
         let computed = |operator: &PlanOperatorReport| operator.compute_ms.unwrap_or(0.0).max(0.0);
         let all_ms: f64 = self.operators.iter().map(computed).sum();
@@ -49,7 +49,7 @@ impl PlanReport {
         })
     }
 
-    /// What is said of the operators that are not listed.
+    /// The note about operators that are not listed.
     pub(crate) fn left_out_in_words(&self) -> Option<String> {
         (self.left_out > 0).then(|| {
             let more = display::plural(self.left_out, "operator");
@@ -57,18 +57,18 @@ impl PlanReport {
         })
     }
 
-    /// The tree as lines of text with aligned columns; columns that say nothing are left out.
+    /// The tree as lines of text with aligned columns; empty columns are left out.
     pub(crate) fn to_lines(&self) -> Vec<String> {
         let name = |row: &TreeRow<'_>| {
             let name: String = row.operator.shown_name().chars().take(MAX_NAME_CHARS).collect();
-            // Before it is measured, because what is written out is longer.
+            // Before it is measured, because escapes make it longer.
             format!("{}{}", "  ".repeat(row.indent as usize), printable(&name))
         };
         let mut table: Vec<Vec<String>> = vec![HEADINGS.map(str::to_owned).to_vec()];
         table.extend(self.rows().map(|row| [name(&row)].into_iter().chain(row.cells).collect()));
         let widths: Vec<usize> = (0..HEADINGS.len())
             .map(|column| {
-                // A column without a value is left out, with its heading.
+                // A column without values is left out, with its heading.
                 let says = table.iter().skip(1).any(|row| !row[column].is_empty());
                 let width = table.iter().map(|row| shown_width(&row[column])).max();
                 if says { width.unwrap_or(0) } else { 0 }
@@ -103,10 +103,10 @@ fn cells(operator: &PlanOperatorReport) -> [String; 5] {
     .map(Option::unwrap_or_default)
 }
 
-/// The time of an operator in one partition: the sum over partitions that ran at the same time would be longer than the query.
+/// The time of an operator in one partition: the sum over parallel partitions would be longer than the query.
 fn time(operator: &PlanOperatorReport, total_ms: f64) -> String {
     if operator.is_at_least && total_ms == 0.0 {
-        // Its timer counts when what it measures is over.
+        // Its timer counts only when the measured section is over.
         return String::new();
     }
     let at_least = if operator.is_at_least { "≥ " } else { "" };

@@ -10,11 +10,11 @@ use crate::{
     report::{PlanOperatorReport, PlanReport, QueryReport},
 };
 
-/// Plans that are kept.
+/// The maximum number of plans kept.
 const MAX_PLANS: usize = 20;
-/// Operators of each.
+/// The maximum number of operators of each.
 const MAX_OPERATORS: usize = 200;
-/// Characters of an operator's detail.
+/// The maximum number of characters of an operator's detail.
 const MAX_DETAIL_CHARS: usize = 300;
 
 /// The plans of the slowest queries so far.
@@ -28,7 +28,7 @@ impl Default for SlowestPlans {
 }
 
 impl SlowestPlans {
-    /// `file` is below the bundle's folder.
+    /// `file` is relative to the bundle's folder.
     pub(crate) fn add(&mut self, file: &str, plan: &PlanBundle, thresholds: &FindingThresholds) {
         if !plan.metrics.operators.is_empty() {
             self.0
@@ -36,8 +36,8 @@ impl SlowestPlans {
         }
     }
 
-    /// The plans, the slowest first. A plan that ran once took what its query took: its span is longer than what its operators
-    /// say by the time until they began, and a reader would look for the difference.
+    /// The plans, slowest first. A plan that ran once gets the time of its query: the span is longer than the time of its operators
+    /// by the time until they started, and readers would look for the difference.
     pub(crate) fn into_plans(self, queries: &[QueryReport]) -> Vec<PlanReport> {
         let took = |plan: &PlanReport| {
             let of_plan = queries.iter().find(|query| query.plan_file.as_deref() == Some(&*plan.plan_file));

@@ -1,4 +1,4 @@
-//! A report in which every text is the same, made from the schema of reports: for tests of what shows them.
+//! A report in which every text is the same, generated from the schema of reports: for tests of its renderings.
 
 use daglight_run_identity::RunId;
 use schemars::schema_for;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::report::Report;
 
-/// A report whose every text, list, map and optional part is there, with `planted` for each text that may be any.
+/// A report in which every text, list, map and optional part is present, with `planted` for each free-form text.
 pub(crate) fn report(planted: &str) -> Report {
     let schema = serde_json::to_value(schema_for!(Report)).unwrap();
     let document = Planter { planted, definitions: &schema["$defs"] }.value(&schema, "report");

@@ -1,4 +1,4 @@
-//! Errors and warnings, grouped by what they say.
+//! Errors and warnings, grouped by their text.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,15 @@ use crate::{
     report::{Problem, Severity},
 };
 
-/// The field of the warning about a stall that only such a warning has.
+/// A field that only warnings about stalls have.
 const STALL_FIELD: &str = "stall.since";
-/// The field in which a record of the log names its node, where it has none of the conventions.
+/// The field with the node of a log record that has none of the conventional attributes.
 const NODE_FIELD: &str = "node";
-/// Different problems that are kept; later ones are only counted.
+/// The maximum number of distinct problems kept; later ones are only counted.
 const MAX_PROBLEMS: usize = 100;
-/// Characters of a message that are kept.
+/// The maximum number of characters kept of a message.
 const MAX_MESSAGE_CHARS: usize = 600;
-/// The least severity numbers of OpenTelemetry's WARN and ERROR.
+/// The lowest severity numbers of OpenTelemetry's WARN and ERROR.
 const WARN: u8 = 13;
 const ERROR: u8 = 17;
 
@@ -39,8 +39,8 @@ impl Problems {
         self.add_said(problem, &texts.each_ref().map(String::as_str));
     }
 
-    /// Adds a problem that is said in `texts`: where one of them is known from somewhere else, or has it as its cause, it is the same
-    /// that is told again, and not another one.
+    /// Adds a problem with these `texts`: if one of them is already known from another source, or has a known one as its cause, it
+    /// is the same problem reported again.
     fn add_said(&mut self, problem: Problem, texts: &[&str]) {
         let key = (problem.severity, problem.message.clone());
         let known = self.by_message.get(&key).copied();
@@ -61,7 +61,7 @@ impl Problems {
             let known = &mut self.found[position];
             known.count += u64::from(told.is_none());
             if known.code == WarningCode::Uncoded {
-                // Older versions wrote the code of a warning to the manifest and not to the log.
+                // Older versions wrote the code of a warning to the manifest but not to the log.
                 known.code = problem.code;
             }
             known.node = known.node.take().or(problem.node);
@@ -74,7 +74,7 @@ impl Problems {
         }
     }
 
-    /// A span that failed. Its message is the status', or that of the exception it recorded.
+    /// Adds a span that failed. The message is that of its status, or of its exception event.
     pub(crate) fn add_span(&mut self, span: &Span<'_>, node: Option<&str>, error_type_key: &str) {
         let exception = span.events.iter().find(|event| event.name == "exception");
         let of_exception = |key| exception.and_then(|event| event.attributes.text(key));
@@ -100,8 +100,7 @@ impl Problems {
         self.add_said(problem, &texts);
     }
 
-    /// A log record, when it is a warning or an error. Its fields belong to the message; those that say where the
-    /// record comes from do not.
+    /// Adds a log record if it is a warning or an error. Its fields are part of the message, except those with its source.
     pub(crate) fn add_record(
         &mut self,
         record: &LogRecord<'_>,
@@ -118,7 +117,7 @@ impl Problems {
         for (key, value) in
             record.attributes.iter().filter(|(key, _)| *key != key::WARNING_CODE && !is_context(key))
         {
-            // With its fields, since many libraries log one constant text and put all that differs into fields.
+            // Including its fields, because many libraries log a constant text and put all variable parts into fields.
             message.push_str(&format!(" {key}={value}"));
             texts.push(value.to_string());
         }
@@ -138,15 +137,15 @@ impl Problems {
         self.add_said(problem, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
-    /// The errors, then the warnings, each in the order of their first appearance.
+    /// The errors, then the warnings, each in the order of their first occurrence.
     pub(crate) fn into_found(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|problem| problem.severity);
         self.found
     }
 }
 
-/// Whether `text` is how something else says what is known: a span above the one that failed, with what it adds in front of the
-/// cause, or a record of the log that has it as a field.
+/// Whether `text` reports a known problem again: a parent of the span that failed, with an addition before the cause, or a log
+/// record with the problem as a field.
 fn is_told_again(known: &Problem, new: &Problem, text: &str) -> bool {
     let may_be = |a: &Option<String>, b: &Option<String>| a.is_none() || b.is_none() || a == b;
     known.severity == new.severity
@@ -156,7 +155,7 @@ fn is_told_again(known: &Problem, new: &Problem, text: &str) -> bool {
         && has_cause(text, &known.message)
 }
 
-/// Whether a text ends with what a known message says, as far as it was kept.
+/// Whether a text ends with a known message, as far as that was kept.
 fn has_cause(text: &str, known: &str) -> bool {
     let begins = |at: usize| at == 0 || text[..at].ends_with(": ");
     match known.strip_suffix('…') {
@@ -165,12 +164,12 @@ fn has_cause(text: &str, known: &str) -> bool {
     }
 }
 
-/// An id of a trace or span, which is zeros or nothing where there is none.
+/// A trace or span id; `None` if it is empty or zeros.
 fn id(text: &str) -> Option<String> {
     text.bytes().any(|byte| byte != b'0').then(|| text.to_owned())
 }
 
-/// The code of a warning in the log. Older versions wrote none with a stall, but when the stall began.
+/// The code of a warning in the log. Older versions wrote no code for a stall, but the time when it began.
 fn code_of(record: &LogRecord<'_>) -> WarningCode {
     match record.attributes.text(key::WARNING_CODE) {
         None if record.attributes.text(STALL_FIELD).is_some() => WarningCode::Stall,
@@ -178,7 +177,7 @@ fn code_of(record: &LogRecord<'_>) -> WarningCode {
     }
 }
 
-/// A time of OpenTelemetry; 0 means that it is unknown.
+/// An OpenTelemetry timestamp; 0 means unknown.
 pub(crate) fn moment(nanoseconds: u64) -> Option<DateTime<Utc>> {
     let nanoseconds = i64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0)?;
     Some(DateTime::from_timestamp_nanos(nanoseconds))
@@ -244,7 +243,7 @@ mod tests {
             (span("datafusion.execute", "1", "disk full", "b"), Some("b")),
             (span("hamilton.node", "2", "s.sql:3: b: disk full", "b"), Some("b")),
             (span("pipeline.execute", "3", "node b: s.sql:3: b: disk full", ""), None),
-            // Another node's, and one that only ends alike.
+            // From another node, and one that merely ends in the same way.
             (span("hamilton.node", "4", "s.sql:9: c: disk full", "c"), Some("c")),
             (span("hamilton.stage", "5", "no disk full", ""), None),
         ] {
@@ -258,7 +257,7 @@ mod tests {
         for text in records {
             problems.add_record(&serde_json::from_str(&text).unwrap(), "own.node", |_| false);
         }
-        // As the manifest says it again.
+        // As repeated by the manifest.
         problems.add(Problem {
             severity: Severity::Warning,
             message: "node a: 5 of 100 rows break it".into(),

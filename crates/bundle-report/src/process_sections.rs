@@ -1,4 +1,4 @@
-//! The sections about the process: what it used, over time as well, and where it stood still.
+//! The sections about the process: its resource use, also over time, and stalls.
 
 use daglight_run_bundle::{Stall, StallClass, StalledThread, ThreadStack};
 
@@ -11,7 +11,7 @@ use crate::{
     waterfall::Axis,
 };
 
-/// Calls of a stack that text shows: a page has all.
+/// The maximum number of stack calls in text: the page has all.
 const CALLS_IN_TEXT: usize = 6;
 
 pub(crate) fn process(report: &Report) -> Section<'_> {
@@ -37,7 +37,7 @@ pub(crate) fn process(report: &Report) -> Section<'_> {
     section("Process", [Block::Facts(facts.collect())].into_iter().chain(events).collect())
 }
 
-/// What stood still, why, and what can be done about it.
+/// The stalls, with causes and remedies.
 pub(crate) fn stalls(report: &Report) -> Section<'_> {
     let Some(heartbeat) = &report.heartbeat else { return section("Stalls", Vec::new()) };
     let columns =
@@ -46,7 +46,7 @@ pub(crate) fn stalls(report: &Report) -> Section<'_> {
     section("Stalls", rows.into_iter().chain(heartbeat.stalls.iter().flat_map(calls)).collect())
 }
 
-/// In which calls the threads of a stall were blocked, those with the same ones together.
+/// The calls in which the threads of a stall were blocked, grouped by equal stacks.
 fn calls(StallReport { stall, .. }: &StallReport) -> Vec<Block<'_>> {
     let mut stacks: Vec<(&ThreadStack, Vec<&StalledThread>)> = Vec::new();
     for thread in &stall.threads {
