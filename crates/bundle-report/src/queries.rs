@@ -1,4 +1,4 @@
-//! The queries of the report: spans say how long they took, plan bundles what their operators did.
+//! The queries of the report: their durations from spans, and the work of their operators from plan bundles.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::{
     signals::{SLOWEST_QUERIES, SeenQuery, SeenReads},
 };
 
-/// Nodes whose queries are counted apart.
+/// The maximum number of nodes whose queries are counted separately.
 const MAX_NODES: usize = 20_000;
-/// Plans whose files are known by their fingerprints.
+/// The maximum number of plans whose files are looked up by fingerprint.
 const MAX_PLANS: usize = 20_000;
-/// Operators kept of a query.
+/// The number of operators kept for a query.
 const HOTTEST_OPERATORS: usize = 5;
-/// The part of the time of a query from which it is most of it.
+/// The share of a query's time that counts as most of it.
 const MOST: f64 = 0.5;
 /// Characters of an operator's detail that are kept.
 const MAX_DETAIL_CHARS: usize = 200;
@@ -37,7 +37,7 @@ pub(crate) struct PlannedQueries {
 pub(crate) struct QueryTotals {
     pub(crate) queries: u64,
     pub(crate) rows_read: u64,
-    /// Queries of which not every source counts its rows.
+    /// Queries with a source that does not count its rows.
     pub(crate) uncounted: u64,
     pub(crate) bytes_read: u64,
     pub(crate) bytes_spilled: u64,
@@ -45,14 +45,14 @@ pub(crate) struct QueryTotals {
 
 impl Default for PlannedQueries {
     fn default() -> Self {
-        // More than are shown: a query that is slow by its span is not always among the slowest by its plan.
+        // More than are shown: a query that is slow according to its span is not always among the slowest according to its plan.
         let slowest = Largest::new(2 * SLOWEST_QUERIES);
         Self { slowest, nodes: HashMap::new(), files: HashMap::new(), totals: QueryTotals::default() }
     }
 }
 
 impl PlannedQueries {
-    /// `file` is below the bundle's folder.
+    /// `file` is relative to the bundle's folder.
     pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
         let metrics = &plan.metrics;
         let rows_read = metrics.rows_read();
@@ -64,7 +64,7 @@ impl PlannedQueries {
             bytes_spilled: metrics.total("spilled_bytes"),
         };
         let totals = match &plan.executions {
-            // Bundles from before plans had sums over their executions: one file was one execution.
+            // In bundles from before plans had sums over their executions, each file was one execution.
             None => measured,
             Some(all) => {
                 let mut totals = QueryTotals {
@@ -75,7 +75,7 @@ impl PlannedQueries {
                     bytes_spilled: all.bytes_spilled,
                 };
                 if plan.outcome.is_none() {
-                    // The sums do not have what an execution had done that never ended.
+                    // The sums do not include an execution that never ended.
                     totals.add(QueryTotals { queries: 0, ..measured });
                 }
                 totals
@@ -124,13 +124,13 @@ impl QueryTotals {
         self.bytes_spilled = self.bytes_spilled.saturating_add(other.bytes_spilled);
     }
 
-    /// What was read, where the spans of `seen` queries do not say it.
+    /// What was read, for cases in which the spans of `seen` queries do not contain it.
     pub(crate) fn reads(&self, seen: u64) -> SeenReads {
         SeenReads {
             says_reads: true,
             queries: self.queries.max(seen),
             rows_read: self.rows_read,
-            // A query without a plan is not counted either.
+            // A query without a plan is not counted, either.
             uncounted: self.uncounted.saturating_add(seen.saturating_sub(self.queries)),
             bytes_read: self.bytes_read,
             bytes_spilled: self.bytes_spilled,
@@ -164,18 +164,19 @@ fn hottest_operators(plan: &PlanBundle) -> Vec<OperatorReport> {
     hottest.into_items().collect()
 }
 
-/// The time of a query that did not come to its end of which no operator's timer knows, where that is most of it.
+/// For a query that did not come to its end, the time that no operator's timer covers, if that is most of it.
 fn untimed_ms(plan: &PlanBundle) -> Option<f64> {
     let times: Vec<OperatorTime> =
         plan.metrics.operators.iter().filter_map(|operator| OperatorTime::of(plan, operator)).collect();
-    // Operators that pass rows on to each other take turns in a partition, so that their times add up to no more than its own.
+    // Operators that pass rows to each other take turns in a partition, so that their times add up to at most that of the
+    // partition.
     let timed_ms: f64 = times.iter().map(|time| time.in_partition_ms()).sum();
     let wall_ms = plan.metrics.wall_ms;
     let is_open = times.iter().any(|time| time.is_at_least);
     Some(wall_ms - timed_ms).filter(|ms| is_open && *ms > MOST * wall_ms)
 }
 
-/// The slowest queries, from their spans and their plans together. `node_of` is the node of the span above.
+/// The slowest queries, combined from their spans and their plans. `node_of` returns the node of the parent span.
 pub(crate) fn query_reports(
     seen: Largest<SeenQuery>,
     planned: PlannedQueries,
@@ -187,11 +188,11 @@ pub(crate) fn query_reports(
     let mut queries: Vec<QueryReport> = seen
         .into_items()
         .map(|seen| {
-            // Taken out, so that what is left are the queries without a span: those of a process that was killed.
+            // Removed, so that the remaining ones are queries without a span: those of a killed process.
             let plan = plans.remove(&seen.query_id);
             let node = seen.node.clone().or_else(|| node_of(&seen.parent_span_id));
             let mut query = query_report(seen, node, plan);
-            // Of the executions of a plan its file measures only the slowest.
+            // For a plan with several executions, the file has measurements only of the slowest.
             if let (None, Some(hash)) = (&query.plan_file, query.plan_hash.clone()) {
                 query.plan_file = files.get(&(query.node.clone(), hash)).cloned();
             }
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(planned.totals.reads(1).uncounted, u64::MAX);
     }
 
-    /// A query that was killed in a join, of which no more is known than that it ran.
+    /// A query that was killed in a join, of which only its time is known.
     fn killed(join: serde_json::Value) -> QueryReport {
         let plan = json!({
             "query_id": 1, "node": "a", "running": [1],

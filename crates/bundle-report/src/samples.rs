@@ -1,9 +1,9 @@
 //! The process at each beat, in bounded memory.
 
-/// Samples that are kept: as many as a chart has room for.
+/// The maximum number of samples kept: as many as fit into a chart.
 const MAX_SAMPLES: usize = 600;
 
-/// Samples that come in the order of time, of which every second, fourth, eighth... is kept where they are many.
+/// Samples in the order of time; if there are many, only every second, fourth, eighth... is kept.
 #[derive(Debug)]
 pub(crate) struct Samples<T> {
     kept: Vec<T>,
@@ -29,8 +29,8 @@ impl<T> Samples<T> {
                     position += 1;
                     position % 2 == 1
                 });
-                // Every second one goes, and from now on half as many are taken: the kept ones stay evenly apart,
-                // however long a run lasts.
+                // Every second one is removed, and from now on half as many are taken: the kept ones stay evenly spaced, however
+                // long a run lasts.
                 self.every *= 2;
             }
         } else {
@@ -41,7 +41,7 @@ impl<T> Samples<T> {
 
     /// The samples that were kept, and the last one.
     pub(crate) fn into_kept(self) -> Vec<T> {
-        // The last one is shown always, since it is the state in which the run ended.
+        // The last one is always shown, because it is the state in which the run ended.
         self.kept.into_iter().chain(self.last).collect()
     }
 }

@@ -1,6 +1,6 @@
-//! What a report is made of before it is Markdown or HTML: sections, tables, and pieces of content.
+//! The structure of a report before it is rendered as Markdown or HTML: sections, tables, and pieces of content.
 //!
-//! A renderer decides how a piece looks and escapes it. What is shown, in which words and in which order is decided before.
+//! A renderer decides how a piece looks, and escapes it. What is shown, in which words and in which order, is decided here.
 
 use std::borrow::Cow;
 
@@ -14,28 +14,28 @@ use crate::{
     waterfall::Axis,
 };
 
-/// What stands above the sections.
+/// The part above the sections.
 pub(crate) struct Opening<'r> {
     pub(crate) name: &'r str,
     pub(crate) status: Tag<'r>,
-    /// Each with its mark.
+    /// Each with its tone.
     pub(crate) findings: Vec<(Tone, &'static str, Cell<'r>)>,
     pub(crate) links: Vec<Link<'r>>,
-    /// The run in numbers, each with its name.
+    /// The key figures of the run, each with its name.
     pub(crate) tiles: Vec<(&'static str, String)>,
 }
 
-/// An address outside of the bundle.
+/// An address outside the bundle.
 pub(crate) struct Link<'r> {
     pub(crate) name: &'static str,
     pub(crate) url: &'r str,
-    /// Whether it may be one that can be followed: of the web, without anything that could end it or hide a part of it.
+    /// Whether it is safe as a link: a web address without anything that could end it or hide a part of it.
     pub(crate) is_safe: bool,
 }
 
-/// A part of the report. One without blocks is not shown.
+/// A part of the report. A section without blocks is not shown.
 pub(crate) struct Section<'r> {
-    /// `None` for what belongs to the opening.
+    /// `None` if it belongs to the opening.
     pub(crate) title: Option<&'static str>,
     pub(crate) blocks: Vec<Block<'r>>,
 }
@@ -45,33 +45,33 @@ pub(crate) enum Block<'r> {
     Sentence(Cell<'r>),
     Table(Table<'r>),
     Facts(Vec<(Cow<'r, str>, Cell<'r>)>),
-    /// The text of an error, under a line that says what failed.
+    /// The text of an error, below a line with what failed.
     Failure(Cell<'r>, &'r str),
-    /// Lines that a page has elsewhere, such as above a word that the mouse points to.
+    /// Lines that a page shows elsewhere, such as in a tooltip.
     TextOnly(Cell<'r>, String),
-    /// The calls in which a thread was blocked, one in a line: all of them for a page, the first for text.
+    /// The calls in which a thread was blocked, one per line: all of them on a page, only the first ones in text.
     Calls {
         title: Cell<'r>,
         all: String,
         first: String,
     },
-    /// The plan of a query, as a tree of operators; the first one is open on a page.
+    /// The plan of a query, as a tree of operators; on a page the first one is expanded.
     Plan {
         plan: &'r PlanReport,
         is_open: bool,
     },
-    /// Lines of which those that begin with `- ` are gone, and those with `+ ` are new.
+    /// Lines of a difference: those that begin with `- ` were removed, and those with `+ ` were added.
     Changes(Cell<'r>, Vec<Cow<'r, str>>),
-    /// Numbers over the time of the run.
+    /// Values over the time of the run.
     Charts(Vec<Chart>, Axis),
-    /// What the data of a node was like: a line that says of what, and a table; a page can fold it.
+    /// The data of a node: a line with its subject, and a table; collapsible on a page.
     Data {
         title: Cell<'r>,
         table: Table<'r>,
         more: Option<String>,
         is_open: bool,
     },
-    /// Where a page shows the timeline and the DAG. Text has the table of the nodes.
+    /// The place for the timeline and the DAG on a page. Text has the table of the nodes instead.
     Drawings(&'r [NodeReport]),
 }
 
@@ -87,17 +87,17 @@ pub(crate) enum Piece<'r> {
     Tag(Tag<'r>),
     /// The mark of the longest chain of dependencies.
     OnPath,
-    /// The nodes of that chain, which a page marks where they stand.
+    /// The nodes of that chain, which are marked on a page.
     Path(&'r [String]),
     Node(&'r NodeReport),
     Bar(&'r NodeReport, Axis),
-    /// A bar for a part of a whole, from 0 to 1.
+    /// A bar for a share, from 0 to 1.
     Share(f64),
-    /// Numbers of values in ranges, as small bars.
+    /// The numbers of values in ranges, as small bars.
     Histogram(&'r [u64]),
-    /// The page that explains a kind of finding, which a page has at its end.
+    /// The explanation of a kind of finding, which is at the end of a page.
     Explanation(FindingKind),
-    /// A file of the bundle, which a page that stands beside it links.
+    /// A file of the bundle, which is linked from a page next to it.
     File(&'r str),
     Query {
         id: &'r str,
@@ -106,7 +106,7 @@ pub(crate) enum Piece<'r> {
     Operators(Vec<Operator<'r>>),
 }
 
-/// An operator of a query, with its part of what the query computed.
+/// An operator of a query, with its share of the query's compute time.
 pub(crate) struct Operator<'r> {
     pub(crate) name: String,
     pub(crate) detail: &'r str,
@@ -114,15 +114,15 @@ pub(crate) struct Operator<'r> {
     pub(crate) time: String,
 }
 
-/// A word that stands out.
+/// A highlighted word.
 pub(crate) struct Tag<'r> {
     pub(crate) tone: Tone,
     pub(crate) word: Cow<'r, str>,
-    /// What it says to those who look closer.
+    /// Its tooltip.
     pub(crate) detail: Option<String>,
 }
 
-/// How something is meant.
+/// The tone of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,
@@ -136,16 +136,16 @@ pub(crate) enum Tone {
 pub(crate) struct Table<'r> {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Row<'r>>,
-    /// Whether text has it as a list, because its cells are sentences. That is decided for each table, and not by what a run has in
-    /// it: a section has one shape in all reports.
+    /// Whether it is a list in text, because its cells are sentences. This is decided for each table, independent of its content: a
+    /// section has the same form in all reports.
     pub(crate) is_list: bool,
 }
 
 /// A row.
 pub(crate) struct Row<'r> {
-    /// How the node of the row ended, where it is one of a node.
+    /// The status of the row's node, if it belongs to one.
     pub(crate) status: Option<NodeStatus>,
-    /// The only medium that has it.
+    /// The only medium in which it is shown.
     pub(crate) medium: Option<Medium>,
     pub(crate) cells: Vec<Cell<'r>>,
 }
@@ -158,16 +158,16 @@ pub(crate) struct Column {
     medium: Option<Medium>,
 }
 
-/// What becomes of a column of a table that is too wide for a terminal.
+/// What to do with a column if the table is too wide for a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It stays, and where it holds names alone, they are cut in their middle.
+    /// Keep it; if it contains only names, they are shortened in the middle.
     Kept,
-    /// It is left out.
+    /// Leave it out.
     Spare,
 }
 
-/// What a column holds.
+/// The content of a column.
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
     Text,
@@ -176,7 +176,7 @@ pub(crate) enum Content {
     Chart(Axis),
 }
 
-/// What a report is shown as.
+/// The medium of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Medium {
     Page,
@@ -196,12 +196,12 @@ impl Column {
         Self { name: "", content: Content::Chart(axis), fit: Fit::Kept, medium: Some(Medium::Page) }
     }
 
-    /// The column, with what becomes of it where there is no room.
+    /// Sets what to do with the column if there is no room.
     pub(crate) fn fit(self, fit: Fit) -> Self {
         Self { fit, ..self }
     }
 
-    /// The column in one medium alone: the other has what it says in another column.
+    /// Restricts the column to one medium: in the other, another column has its content.
     pub(crate) fn only(self, medium: Medium) -> Self {
         Self { medium: Some(medium), ..self }
     }
@@ -213,24 +213,24 @@ impl<'r> Table<'r> {
         Self { columns, rows, is_list: false }
     }
 
-    /// The same as a list in text.
+    /// Makes it a list in text.
     pub(crate) fn listed(self) -> Self {
         Self { is_list: true, ..self }
     }
 
-    /// Whether the cells of a column are a name each.
+    /// Whether each cell of a column is a name.
     pub(crate) fn holds_names(&self, position: usize) -> bool {
         let cells = self.rows.iter().map(|row| &row.cells[position][..]);
         let mut filled = cells.filter(|cell| !cell.is_empty()).peekable();
         filled.peek().is_some() && filled.all(|cell| matches!(cell, [Piece::Name(_) | Piece::Node(_)]))
     }
 
-    /// The rows of a medium.
+    /// The rows for a medium.
     pub(crate) fn rows(&self, medium: Medium) -> impl Iterator<Item = &Row<'r>> {
         self.rows.iter().filter(move |row| row.medium.is_none_or(|only| only == medium))
     }
 
-    /// The positions of the columns of a medium in which a row says anything.
+    /// The positions of the non-empty columns for a medium.
     pub(crate) fn shown(&self, medium: Medium) -> Vec<usize> {
         let of_medium = |position: &usize| self.columns[*position].medium.is_none_or(|only| only == medium);
         let says = |position: &usize| self.rows.iter().any(|row| !row.cells[*position].is_empty());
@@ -254,17 +254,17 @@ pub(crate) fn words<'r>(text: impl Into<Cow<'r, str>>) -> Cell<'r> {
     if text.is_empty() { Vec::new() } else { vec![Piece::Words(text)] }
 }
 
-/// A cell with a name, or nothing.
+/// A cell with a name, or an empty one.
 pub(crate) fn name<'r>(name: impl Into<Option<&'r str>>) -> Cell<'r> {
     name.into().filter(|name| !name.is_empty()).map(Piece::Name).into_iter().collect()
 }
 
-/// A cell of code, or nothing.
+/// A cell with code, or an empty one.
 pub(crate) fn code<'r>(code: impl Into<Option<&'r str>>) -> Cell<'r> {
     code.into().filter(|code| !code.is_empty()).map(|code| Piece::Code(code.into())).into_iter().collect()
 }
 
-/// A cell with a number as people read it, or nothing.
+/// A cell with a formatted number, or an empty one.
 pub(crate) fn shown<'r, T>(value: impl Into<Option<T>>, show: impl Fn(T) -> String) -> Cell<'r> {
     value.into().map(|value| Piece::words(show(value))).into_iter().collect()
 }

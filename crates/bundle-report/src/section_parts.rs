@@ -1,4 +1,4 @@
-//! Sections of one table, and what else many of them are made of.
+//! Sections with one table, and other common parts.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ pub(crate) fn section<'r>(title: &'static str, blocks: Vec<Block<'r>>) -> Sectio
     Section { title: Some(title), blocks }
 }
 
-/// A section of one table; of nothing where the table has no row.
+/// A section with one table; empty if the table has no rows.
 pub(crate) fn table_section<'r>(
     title: &'static str,
     columns: Vec<Column>,
@@ -17,7 +17,7 @@ pub(crate) fn table_section<'r>(
     section(title, table(columns, rows).into_iter().collect())
 }
 
-/// As [`table_section`], of a table that text has as a list.
+/// Like [`table_section`], for a table that is a list in text.
 pub(crate) fn list_section<'r>(
     title: &'static str,
     columns: Vec<Column>,
@@ -26,7 +26,7 @@ pub(crate) fn list_section<'r>(
     section(title, list(columns, rows).into_iter().collect())
 }
 
-/// As [`table`], which text has as a list.
+/// Like [`table`], as a list in text.
 pub(crate) fn list<'r>(
     columns: Vec<Column>,
     rows: impl IntoIterator<Item = Vec<Cell<'r>>>,

@@ -1,4 +1,4 @@
-//! A report as sections: what is shown, in which words and in which order, for Markdown and HTML alike.
+//! A report as sections: what is shown, in which words and in which order, for both Markdown and HTML.
 
 use std::borrow::Cow;
 
@@ -21,13 +21,13 @@ use crate::{
     since_section::since,
 };
 
-/// Plans that are shown as trees.
+/// The maximum number of plans shown as trees.
 const MAX_PLANS: usize = 10;
 
-/// Operators of a query that are shown.
+/// The maximum number of operators shown for a query.
 const MAX_OPERATORS: usize = 3;
 
-/// What stands above the sections of a report.
+/// The part above the sections of a report.
 pub(crate) fn opening(report: &Report) -> Opening<'_> {
     let findings = report.headline.iter().map(|finding| {
         let (tone, mark) = match finding.level {
@@ -36,7 +36,7 @@ pub(crate) fn opening(report: &Report) -> Opening<'_> {
             Level::Warning => (Tone::Warning, "!"),
             Level::Bad => (Tone::Bad, "✗"),
         };
-        // A command is code: whoever copies it gets it as it is.
+        // A command is code, so that it can be copied unchanged.
         let command = finding.command.as_deref();
         let before = command.and_then(|command| finding.text.strip_suffix(command));
         let sentence = match (before, command) {
@@ -69,7 +69,7 @@ pub(crate) fn status_of_run(status: ReportStatus) -> Tag<'static> {
     Tag { tone, word: status.in_words().into(), detail: None }
 }
 
-/// The sections of a report that say anything.
+/// The non-empty sections of a report.
 pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
     let sections = [
         findings(report),
@@ -94,13 +94,13 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         unreadable(report),
         identity(report),
     ];
-    // What a run has none of is not mentioned.
+    // Missing parts of a run are not mentioned.
     sections.into_iter().filter(|section| !section.blocks.is_empty()).collect()
 }
 
 fn is_safe(url: &str) -> bool {
     let is_web = url.starts_with("http://") || url.starts_with("https://");
-    // Nothing in it had to be made visible.
+    // It contains nothing that had to be escaped.
     let is_plain = matches!(printable(url), Cow::Borrowed(_));
     is_web && is_plain && !url.contains(|c: char| c.is_whitespace() || "<>".contains(c))
 }
@@ -109,7 +109,7 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
     let totals = &report.totals;
     let heartbeat = report.heartbeat.as_ref();
     let measured = |number| report.measured_in_words(number);
-    // A tile with a zero takes the place of one that says something.
+    // A tile with a zero would take the place of a useful one.
     let some = |count: u64| (count > 0).then_some(count);
     let tiles = [
         ("duration", report.duration_ms.map(display::duration)),
@@ -138,7 +138,7 @@ fn findings(report: &Report) -> Section<'_> {
 /// Where the files of plans are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanFiles {
-    /// Beside the page, which links them.
+    /// Next to the page, which links them.
     Beside,
     /// In the bundle of one of several runs.
     Elsewhere,
@@ -253,7 +253,7 @@ fn stages(report: &Report) -> Section<'_> {
     let rows = report.stages.iter().map(|stage| {
         vec![
             name(stage.stage.as_str()),
-            // Of the longest and not of the run: stages overlap, so their sum has no meaning.
+            // Relative to the longest instead of the run: stages overlap, so their sum has no meaning.
             vec![Piece::Share(stage.wall_ms / longest)],
             shown(stage.wall_ms, display::duration),
             shown(stage.longest_ms, display::duration),
@@ -358,7 +358,7 @@ fn delivery(report: &Report) -> Section<'_> {
         Column::number("lost"),
         Column::text("why"),
     ];
-    // A destination that nothing was made for is one that the run did not have.
+    // A destination for which nothing was produced is not one of the run.
     let accounts = report.delivery.ledgers.iter().filter(|account| account.ledger.produced > 0);
     let rows = accounts.map(|account| {
         let ledger = &account.ledger;

@@ -1,4 +1,4 @@
-//! A statement without a node, as its span shows it.
+//! A statement without a node, from its span.
 
 use daglight_semantic_conventions::{key, span};
 
@@ -7,7 +7,7 @@ use crate::{display, otlp::Span};
 /// The stage of statements without a node.
 const SETUP: &str = "setup";
 
-/// A statement, as far as the policy lets its text and its place through.
+/// A statement, with its text and place as far as the policy allows.
 #[derive(Debug)]
 pub(crate) struct SeenStatement {
     pub(crate) text: Option<String>,
@@ -16,10 +16,10 @@ pub(crate) struct SeenStatement {
 }
 
 impl SeenStatement {
-    /// Characters of the text that are kept.
+    /// The maximum number of characters kept of the text.
     const MAX_CHARS: usize = 200;
 
-    /// That of a stage which is a statement without a node.
+    /// The statement of a span, if that is a stage for a statement without a node.
     pub(crate) fn of(span: &Span<'_>, node: Option<&str>, stage_key: &str) -> Option<Self> {
         let is_setup = span.attributes.text(stage_key) == Some(SETUP);
         let text = span.attributes.text(key::DB_QUERY_TEXT);

@@ -1,22 +1,22 @@
-//! How long spans ran without any span below them, in bounded memory.
+//! The self time of spans, that is, without their children, in bounded memory.
 
 use std::collections::HashMap;
 
 use crate::coverage::Coverage;
 
-/// Spans whose parts are kept until they end themselves.
+/// The maximum number of spans whose children are remembered until they end.
 const MAX_OPEN: usize = 2_000;
 
-/// The time that the spans below each span cover. A span ends behind those below it, and so comes behind them in the file.
+/// The time covered by the children of each span. A span ends after its children, and so comes after them in the file.
 #[derive(Debug, Default)]
 pub(crate) struct SelfTimes {
     below: HashMap<String, Coverage>,
-    /// Whether some were not kept, so that what has nothing below it here may have it all the same.
+    /// Whether some were not remembered, so that a span without known children may still have had some.
     any_lost: bool,
 }
 
 impl SelfTimes {
-    /// Takes in a span, and returns its own time in nanoseconds; `None` where what is below it was not kept.
+    /// Adds a span, and returns its self time in nanoseconds; `None` if its children were not remembered.
     pub(crate) fn take(&mut self, span_id: &str, parent_span_id: &str, start: u64, end: u64) -> Option<u64> {
         if !parent_span_id.is_empty() {
             if let Some(coverage) = self.below.get_mut(parent_span_id) {

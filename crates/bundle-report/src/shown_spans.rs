@@ -1,5 +1,4 @@
-//! The spans that the timeline of a run shows: those that failed or took longest one by one, and of the others when they
-//! ran, in bounded memory.
+//! The spans on the timeline of a run: failed and long ones individually, and for the others only when they ran, in bounded memory.
 
 use daglight_run_bundle::milliseconds;
 
@@ -8,12 +7,12 @@ use crate::{
     report::{SpanBand, TimelineSpan, TimelineSpanKind},
 };
 
-/// Spans of each kind that are kept. A page opens with all of them in about a second.
+/// The maximum number of spans kept of each kind. A page with all of them opens in about a second.
 const MAX_SPANS_OF_A_KIND: usize = 8_000;
-/// Characters of a name that are kept.
+/// The maximum number of characters kept of a name.
 const MAX_NAME_CHARS: usize = 80;
 
-/// A span on the timeline, before it is known when the run started and which node the span above it belongs to.
+/// A span on the timeline, before the start of the run and the node of the parent span are known.
 #[derive(Debug)]
 pub(crate) struct ShownSpan {
     pub(crate) kind: TimelineSpanKind,
@@ -38,15 +37,15 @@ pub(crate) struct ShownSpans {
 #[derive(Debug, Default)]
 struct OfKind {
     spans: Vec<ShownSpan>,
-    /// What is worth less is not kept any more.
+    /// Spans with less worth are no longer kept.
     least: Worth,
     left_out: Coverage<Crowd>,
 }
 
-/// What decides which spans are kept: those that failed, then the longest.
+/// The order in which spans are kept: failed ones first, then the longest.
 type Worth = (bool, u64);
 
-/// Spans that are not shown one by one.
+/// Spans that are not shown individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crowd {
     pub(crate) spans: u64,
@@ -70,7 +69,7 @@ impl Content for Crowd {
 }
 
 impl ShownSpans {
-    /// Takes a span in. It is made only where it may be kept.
+    /// Adds a span. It is created only if it may be kept.
     pub(crate) fn offer(
         &mut self,
         kind: TimelineSpanKind,
@@ -89,7 +88,7 @@ impl ShownSpans {
             return;
         }
         of_kind.spans.push(span());
-        // Twice the room, so that it is sorted once for as many spans as are kept.
+        // Twice the room, so that sorting happens only once per that many spans.
         if of_kind.spans.len() >= 2 * MAX_SPANS_OF_A_KIND {
             of_kind.keep();
         }
@@ -119,7 +118,7 @@ impl ShownSpans {
                 failed: interval.content.failed,
             }));
         }
-        // In the order in which the page draws them, as the three lists came one after the other.
+        // In the order in which the page draws them; so far the three lists are concatenated.
         shown.sort_by_key(|span| span.start);
         let spans = shown.into_iter().map(|span| TimelineSpan {
             kind: span.kind,

@@ -1,4 +1,4 @@
-//! What the data of a node was like.
+//! The data of a node.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

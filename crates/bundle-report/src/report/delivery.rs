@@ -1,4 +1,4 @@
-//! What was delivered, waits, or was dropped.
+//! What was delivered, is waiting, or was dropped.
 
 use daglight_run_bundle::{SignalLedger, Tracking};
 use schemars::JsonSchema;

@@ -59,17 +59,17 @@ use crate::{display, findings::Finding, level::Level};
 ///   are the last.
 pub const REPORT_VERSION: u32 = 2;
 
-/// What other processes used is worth a word from this part of the processor time of the machine on,
+/// The share of the machine's processor time from which the use by other processes is mentioned,
 const BUSY_SHARE: f64 = 0.4;
 /// in a run that took at least this long.
 const BUSY_RUN_MS: f64 = 1_000.0;
 
-/// What was measured of the beginning of a run says something of all of it where that is this part of it.
+/// Measurements from the beginning of a run represent the whole run if they cover at least this share of it.
 const MEASURED_SHARE: f64 = 0.5;
 
-/// The tag of the threads that a run was given.
+/// The tag with the number of threads for the run.
 const THREADS_TAG: &str = "option.threads";
-/// The tag of the memory that the queries of a run were given, in bytes.
+/// The tag with the memory limit for the queries of a run, in bytes.
 const MEMORY_TAG: &str = "option.memory_limit";
 
 /// What a run did, what was slow, what failed, and what has not been delivered.
@@ -243,22 +243,22 @@ impl Report {
         tags.get("host.cpus")?.parse().ok().filter(|cores| *cores > 0)
     }
 
-    /// The memory that the queries of the run may use, where it was told.
+    /// The memory limit for the queries of the run, if set.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         self.identity.as_ref()?.tags.get(MEMORY_TAG)?.parse().ok()
     }
 
-    /// What the run used of the processors, and what it could have used. `None` where the run has not recorded it.
+    /// The processor time that the run used, and what was available to it. `None` if the run has not recorded it.
     pub(crate) fn processor_time(&self) -> Option<ProcessorTime> {
         self.heartbeat.as_ref()?.processor_time(self.measured_of_most_ms()?, self.cores()?)
     }
 
-    /// The part of the machine's processor time that other processes took, from 0 to 1, as far as that is known.
+    /// The share of the machine's processor time that other processes used, from 0 to 1, if known.
     pub(crate) fn others_share(&self) -> Option<f64> {
         self.heartbeat.as_ref()?.others_share(self.measured_of_most_ms()?, self.cores()?)
     }
 
-    /// The time from the start of the run until its process was last measured: all of it where that was at the end, and less where the
+    /// The time from the start of the run until its process was last measured: all of it if that was at the end, and less if the
     /// process was killed.
     pub(crate) fn measured_ms(&self) -> Option<f64> {
         let (run_ms, heartbeat) = (self.duration_ms?, self.heartbeat.as_ref()?);
@@ -268,18 +268,18 @@ impl Report {
         Some(measured_ms.map_or(run_ms, |ms| ms.clamp(0.0, run_ms)))
     }
 
-    /// The same, where it is most of the run: a share of the first moments would be taken for one of the whole.
+    /// The same, if it is most of the run: a share during the first moments would be mistaken for one of the whole.
     fn measured_of_most_ms(&self) -> Option<f64> {
         let run_ms = self.duration_ms?;
         self.measured_ms().filter(|ms| *ms >= MEASURED_SHARE * run_ms)
     }
 
-    /// The time before the process was last seen of which nothing is measured; `None` where there is none that is worth a word.
+    /// The time without measurements before the process was last seen; `None` if it is negligible.
     pub(crate) fn unmeasured_ms(&self) -> Option<f64> {
         Some(self.duration_ms? - self.measured_ms()?).filter(|ms| *ms >= 1.0)
     }
 
-    /// A number that was measured of the process, with the time that it is of where that is not the whole run.
+    /// A measurement of the process, with the period that it covers unless that is the whole run.
     pub(crate) fn measured_in_words(&self, number: String) -> String {
         let until = self.unmeasured_ms().and(self.measured_ms());
         match until {
@@ -288,14 +288,14 @@ impl Report {
         }
     }
 
-    /// The same, where it is so much that the run may have waited for it.
+    /// The same, if it is so much that the run may have had to wait.
     pub(crate) fn share_of_busy_machine(&self) -> Option<f64> {
         // The system counts it in hundredths of a second.
         let is_long = self.duration_ms.is_some_and(|run_ms| run_ms >= BUSY_RUN_MS);
         self.others_share().filter(|share| is_long && *share >= BUSY_SHARE)
     }
 
-    /// Whether the run was told to compute on one thread.
+    /// Whether the run was configured to compute on one thread.
     pub(crate) fn is_on_one_thread(&self) -> bool {
         let identity = self.identity.as_ref();
         identity.and_then(|identity| identity.tags.get(THREADS_TAG)).is_some_and(|threads| threads == "1")

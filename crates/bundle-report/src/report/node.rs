@@ -1,4 +1,4 @@
-//! A node as it ran.
+//! A node of a run.
 
 use std::collections::HashMap;
 
@@ -59,7 +59,7 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
-    /// A node of which nothing else is known.
+    /// A node of which only the name is known.
     #[cfg(test)]
     pub(crate) fn of_name(name: &str) -> Self {
         Self {
@@ -84,12 +84,12 @@ impl NodeReport {
         }
     }
 
-    /// Whether its end is its own, and not that of its run or its process.
+    /// Whether it ended by itself, as opposed to with its run or its process.
     pub(crate) fn has_ended_by_itself(&self) -> bool {
         matches!(self.status, NodeStatus::Success | NodeStatus::Failure) && !self.process_ended
     }
 
-    /// What is to be said of it besides its status: how often it ran, and that its failure was dealt with.
+    /// Remarks in addition to its status: how often it ran, and that its failure was handled.
     pub(crate) fn attempts_in_words(&self) -> Option<String> {
         let attempts = (self.attempts > 1).then(|| format!("attempt {}", display::count(self.attempts)));
         let recovered = self.recovered.then(|| "recovered".to_owned());
@@ -97,7 +97,7 @@ impl NodeReport {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
-    /// How its earlier attempts ended, a line each; the last ones.
+    /// How its earlier attempts ended, one line each; only the last ones.
     pub(crate) fn earlier_attempts_in_words(&self) -> impl Iterator<Item = String> {
         const MAX_SHOWN: usize = 5;
         let skipped = self.earlier_attempts.len().saturating_sub(MAX_SHOWN);
@@ -119,7 +119,7 @@ impl NodeReport {
         })
     }
 
-    /// How many queries it executed, and of how many there is no plan.
+    /// How many queries it executed, and how many of them have no plan.
     pub(crate) fn queries_in_words(&self) -> String {
         format!(
             "{} queries, of which {} are in the sums only: the plans of the first and the slowest are kept.",

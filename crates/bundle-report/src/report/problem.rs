@@ -1,4 +1,4 @@
-//! What went wrong: errors, warnings, and files that cannot be read.
+//! Problems: errors, warnings, and files that cannot be read.
 
 use chrono::{DateTime, Utc};
 use daglight_run_bundle::{FileDamage, WarningCode};

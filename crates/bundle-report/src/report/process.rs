@@ -91,7 +91,7 @@ pub struct ResourceSample {
 }
 
 impl ResourceSample {
-    /// With what the sample before it knew, where it says nothing: a beat writes what changed.
+    /// Completes it with the values of the previous sample: a beat contains only values that have changed.
     pub(crate) fn after(self, before: &Self) -> Self {
         Self {
             at_ms: self.at_ms,
@@ -123,20 +123,20 @@ pub struct StallReport {
 pub(crate) struct ProcessorTime {
     /// What it used.
     pub(crate) cpu_ms: f64,
-    /// What it could have used: its own, and what was idle. What other processes used, it could not have had.
+    /// The time that was available: its own, and what was idle. Time that other processes used was not available.
     pub(crate) could_have_ms: f64,
-    /// What all cores have together.
+    /// The total of all cores.
     pub(crate) all_ms: f64,
 }
 
 impl ProcessorTime {
-    /// The part of it that was used.
+    /// The share of it that was used.
     pub(crate) fn used(self) -> f64 {
         self.cpu_ms / self.could_have_ms
     }
 
-    /// The same, where a run that asks for more gets a third of the cores at least, however busy others keep them: schedulers are
-    /// fair. One that used less has waited for something else.
+    /// The same, assuming that a run that asks for more gets at least a third of the cores, however busy others keep them, because
+    /// schedulers are fair. A run that used less was waiting for something else.
     pub(crate) fn used_of_fair_share(self) -> f64 {
         const FAIR_SHARE: f64 = 1.0 / 3.0;
         self.cpu_ms / self.could_have_ms.max(FAIR_SHARE * self.all_ms)
@@ -144,18 +144,19 @@ impl ProcessorTime {
 }
 
 impl HeartbeatReport {
-    /// The processor time of the `run_ms` that were measured of a run on so many cores. `None` where the run has not recorded its own.
+    /// The processor time in the `run_ms` of a run that were measured, with this many cores. `None` if the run has not recorded its
+    /// own.
     pub(crate) fn processor_time(&self, run_ms: f64, cores: u64) -> Option<ProcessorTime> {
         let cpu_ms = self.cpu_seconds? * 1e3;
         let all_ms = run_ms * cores as f64;
-        // Where the system does not say what was idle, the run could have had everything.
+        // If the system does not provide the idle time, everything was available to the run.
         let idle_ms = self.idle_share.map_or(all_ms, |idle| idle * all_ms);
         let could_have_ms = all_ms.min(cpu_ms + idle_ms);
         Some(ProcessorTime { cpu_ms, could_have_ms, all_ms }).filter(|_| could_have_ms > 0.0)
     }
 
-    /// The part of the processor time of a machine with so many cores that other processes took in the `run_ms` that were measured of a run, from 0 to 1. `None`
-    /// where the system does not say what was idle.
+    /// The share of a machine's processor time, with this many cores, that other processes used in the `run_ms` of a run that were
+    /// measured, from 0 to 1. `None` if the system does not provide the idle time.
     pub(crate) fn others_share(&self, run_ms: f64, cores: u64) -> Option<f64> {
         let own = self.cpu_seconds? * 1e3 / (run_ms * cores as f64);
         Some((1.0 - self.idle_share? - own).clamp(0.0, 1.0)).filter(|share| share.is_finite())

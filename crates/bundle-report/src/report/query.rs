@@ -74,8 +74,8 @@ impl OperatorReport {
         display::name(&operator_name(&self.name, self.table.as_deref())).into_owned()
     }
 
-    /// The time that it computed in words, such as `4.75 s in the longest of 4 partitions`. One partition of a query that took
-    /// `query_ms` computes for longer where it has tasks of its own, as those of a file's columns.
+    /// Its compute time as text, such as `4.75 s in the longest of 4 partitions`. In a query that took `query_ms`, one partition
+    /// may compute for longer if it has its own tasks, like those for the columns of a file.
     pub(crate) fn time_in_words(&self, query_ms: f64) -> String {
         if self.compute_ms / self.partitions.unwrap_or(1).max(1) as f64 > query_ms && query_ms > 0.0 {
             return format!("{} over all its tasks", display::duration(self.compute_ms));

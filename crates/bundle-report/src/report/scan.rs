@@ -1,4 +1,4 @@
-//! What the plans of a run add up to: tables that were read, operators, and where columns come from.
+//! Sums over the plans of a run: tables that were read, operators, and lineage of columns.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! How the nodes share the time of a run.
+//! How the nodes use the time of a run.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
