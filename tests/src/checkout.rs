@@ -1,4 +1,4 @@
-//! A folder with pipelines in it, under version control, as a user has it.
+//! A folder with pipelines under version control, like that of a user.
 
 use std::{
     fs,

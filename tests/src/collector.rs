@@ -1,4 +1,4 @@
-//! A collector of other people's making: Rotel, from the Python packages. It takes OTLP, batches, and passes it on.
+//! A third-party collector: Rotel, from the Python packages. It receives OTLP, batches it, and passes it on.
 
 use std::{net::TcpStream, process::Command, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The numbers of a delivery, added up by someone else than the program.
+//! The numbers of a delivery, added up independently of the program.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The example notebook, run with the package that it is made for.
+//! The example notebook, run with the package for which it is written.
 
 use std::{path::Path, process::Command};
 

@@ -1,4 +1,4 @@
-//! A receiver of OpenLineage, and a reader of its events of other people's making: the classes of its Python client.
+//! A receiver for OpenLineage, and a third-party reader of its events: the classes of its Python client.
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,4 @@
-//! An OTLP receiver in Python, independent of the Rust implementation, its strict decoder for files, and a receiver of
-//! other people's making.
+//! An OTLP receiver in Python, independent of the Rust implementation, its strict decoder for files, and a third-party receiver.
 
 use std::{
     ffi::OsStr,

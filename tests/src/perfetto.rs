@@ -1,4 +1,4 @@
-//! The interface of Perfetto in the browser, and what its trace processor makes of a trace.
+//! Perfetto's user interface in the browser, and its trace processor's reading of a trace.
 
 use std::{
     net::TcpStream,

@@ -1,4 +1,4 @@
-//! What Prometheus's own reader makes of metrics that it scrapes.
+//! Reading scraped metrics with Prometheus's own reader.
 
 use std::{
     io::{Read as _, Write as _},

@@ -1,4 +1,4 @@
-//! A run that is made up, and the check that a tracking server has all of it, once.
+//! A synthetic run, and the check that a tracking server has all of it exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

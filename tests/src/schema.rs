@@ -1,4 +1,4 @@
-//! Whether documents are what published schemas say, as a validator of other people's making has it.
+//! Whether documents conform to published schemas, according to a third-party validator.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,4 @@
-//! Where the tests work.
+//! The working folders of the tests.
 
 use std::{fs, path::PathBuf};
 

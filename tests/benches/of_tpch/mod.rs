@@ -1,4 +1,4 @@
-//! What two benches share that run the queries of TPC-H in nodes of one run: their arguments, data, queries and nodes.
+//! The common parts of two benches that run the queries of TPC-H in nodes of one run: their arguments, data, queries and nodes.
 
 use std::{
     env,

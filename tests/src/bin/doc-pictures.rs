@@ -1,5 +1,5 @@
-//! Takes the pictures of the documentation of a run of the demo: its report, its DAG and a node of it in the Hamilton UI.
-//! `cargo xtask screenshots` starts it.
+//! Takes the pictures for the documentation from a run of the demo: its report, and its DAG and one of its nodes in the Hamilton
+//! UI. Started by `cargo xtask screenshots`.
 
 use std::{path::PathBuf, thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A program on Daglight whose run ends in one of the ways that runs end. For the tests of what is known of it then.
+//! A program with Daglight whose run ends in one of several ways, for tests of what is known about it afterwards.
 
 #![expect(clippy::panic, reason = "one of the endings is a panic")]
 

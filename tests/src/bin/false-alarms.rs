@@ -1,4 +1,4 @@
-//! Runs the queries of TPC-H with a fast heart, and fails where one of them is taken for a stall.
+//! Runs the queries of TPC-H with a fast heartbeat, and fails if one of them is mistaken for a stall.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,5 +1,5 @@
-//! A program on Daglight that waits between two of its nodes, for as many milliseconds as it is told. It says for how long that
-//! was and which bundle the run has. For the tests of what is found in its report.
+//! A program with Daglight that waits between two of its nodes, for the given number of milliseconds. It prints how long that was
+//! and the path of the bundle, for tests of the findings in its report.
 
 use std::{
     io::{self, Write as _},

@@ -1,4 +1,4 @@
-//! A program of queries that is observed by one line, and knows no DAG.
+//! A program with queries that is observed with one line of code, and knows no DAG.
 
 use std::{
     io::{self, Write as _},

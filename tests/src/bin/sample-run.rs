@@ -1,5 +1,5 @@
-//! Records a sample run and says what is recorded, line by line. Then it waits until it is killed, or with `--finish` ends
-//! the run and says what became of it. For the tests of processes that die, and of several at the same time.
+//! Records a sample run and prints each recorded event. Then it waits until it is killed, or with `--finish` ends the run and
+//! prints the result. For tests of processes that die, and of several at the same time.
 
 use std::{
     io::{self, Write as _},

@@ -1,6 +1,6 @@
-//! A program on Daglight that does many small things at once, with everything on and a heart that beats a hundred times a
-//! second, while its subscriber and its span processor call back into its run and its session. Whoever holds a lock while it
-//! calls them, or asks for a lock that it has, hangs here.
+//! A program with Daglight that does many small things at once, with everything on and a hundred heartbeats per second, while its
+//! subscriber and its span processor call back into its run and its session. Code that holds a lock while it calls them, or
+//! acquires a lock again that it already holds, hangs here.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! What a crate shows of itself, one line for each item, field, variant, method and implementation.
+//! The public items of a crate, one line for each item, field, variant, method and implementation.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! The benches: they run in release, with the servers, data and packages that they need, and one table has what they say.
+//! The benches: they run in release mode, with the servers, data and packages that they need, and one table has their results.
 
 mod table;
 
