@@ -253,6 +253,22 @@ fn a_signal_to_a_program_that_waits_for_it() {
     }
 }
 
+#[test]
+fn nothing_begins_after_a_signal_to_a_program_that_never_gives_way() {
+    let checkout = Checkout::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_ending-run"));
+    let running =
+        Daglight::program(program, &checkout, ["computing"]).env("DAGLIGHT_OUTPUT_DIR", "out").start();
+    wait_for_risk(&running, &checkout);
+    running.signal("INT");
+    let finished = running.finish().ended_with(130);
+    assert_eq!(finished.stdout, "");
+    let manifest = fs::read(bundle(&checkout).expect("a bundle").join("manifest.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+    assert_eq!(manifest["status"], "interrupted", "{manifest:#}");
+    assert_eq!(manifest["nodes"][1]["status"], "success", "{manifest:#}");
+}
+
 /// Neither its work nor anything else on the only thread of its runtime sees the signal.
 #[test]
 fn a_signal_to_a_program_whose_only_thread_computes() {

@@ -220,6 +220,14 @@ fn options_that_have_no_meaning_together_are_refused() {
     let export = ["export", "out", "--format", "perfetto", "--signal", "logs", "--to", "x.json"];
     says(call(&checkout, &export), 2, &["--signal is for --format otlp"]);
     says(call(&checkout, &["compare", "a", "b", "--html", "-"]), 2, &["--html writes a file"]);
+    let script = checkout.pipeline("kept.sql", "SELECT 1 AS one;");
+    let kept = script.display().to_string();
+    says(
+        call(&checkout, &["compare", "a", "b", "--html", &kept]),
+        2,
+        &["kept.sql exists and is not an HTML page"],
+    );
+    assert_eq!(std::fs::read_to_string(&script).expect("a script"), "SELECT 1 AS one;");
     assert!(!checkout.path().join("-").exists() && !checkout.path().join("x.json").exists());
 }
 

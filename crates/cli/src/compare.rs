@@ -1,6 +1,6 @@
 //! `daglight compare`: what changed between runs, and whether that should fail a CI pipeline.
 
-use std::{path::Path, process::ExitCode};
+use std::{fs::File, io::Read as _, path::Path, process::ExitCode};
 
 use daglight::{
     bundle::{Bundle, ComparedRun, Comparison, ComparisonPage, Manifest, ReportOptions},
@@ -21,6 +21,9 @@ use crate::{
 /// The exit code if a criterion is met.
 const TRIPPED: u8 = 3;
 
+/// How a page begins.
+const PAGE: &[u8] = b"<!DOCTYPE html>";
+
 /// The default number of milliseconds below which a difference meets no criterion.
 const NOISE_MS: f64 = 100.0;
 
@@ -29,6 +32,9 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::input(
             "--html writes a file: expected its name; standard output has the comparison as text, or by --json",
         ));
+    }
+    if let Some(path) = &args.html {
+        keep_what_is_no_page(path)?;
     }
     let options = report_options();
     let mut runs = Vec::new();
@@ -88,6 +94,23 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
         note!("failed on {criterion}: {what}");
     }
     Ok(if tripped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(TRIPPED) })
+}
+
+/// CI replaces the page of its last comparison. Anything else at that path is there by mistake, such as a script.
+fn keep_what_is_no_page(path: &Path) -> Result<(), Failure> {
+    // Not a pipe or a device, which has no content to lose.
+    if !path.is_file() {
+        return Ok(());
+    }
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PAGE.len() as u64).read_to_end(&mut start));
+    if read.is_ok() && (start.is_empty() || start.eq_ignore_ascii_case(PAGE)) {
+        return Ok(());
+    }
+    Err(Failure::input(format!(
+        "{} exists and is not an HTML page: choose a new file for --html",
+        path.display()
+    )))
 }
 
 fn read(bundle: &NamedBundle, options: &ReportOptions) -> Result<ComparedRun, Failure> {

@@ -183,6 +183,7 @@ impl Run {
         F: Future<Output = Result<T, E>>,
         W: FnOnce(Node) -> F,
     {
+        self.state.give_way().await;
         node_of(&self.state, name, work).await
     }
 
@@ -223,6 +224,7 @@ impl Run {
         E: RunError<Kind>,
         F: Future<Output = Result<T, E>>,
     {
+        self.state.give_way().await;
         let stage = &*self.state.context.shown_name(stage);
         // A stage of the run within a node is a part of what the node does, and is interrupted with it.
         let is_in_node = QueryOwner::current().is_some_and(|owner| owner.node().is_some());

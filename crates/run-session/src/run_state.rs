@@ -58,6 +58,15 @@ impl RunState {
         tags
     }
 
+    /// Before more work of the run begins: returns to the runtime once if the process was asked to end, so that
+    /// [`Run::until_interrupted`](crate::Run::until_interrupted) can drop the work. Nodes that compute without an `await` would
+    /// otherwise start one after the other.
+    pub(crate) async fn give_way(&self) {
+        if self.core.interruption.get().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The OpenTelemetry context of the run, for code that is in none of its nodes.
     pub(crate) fn otel_context(&self) -> Context {
         QueryOwner::Run(Arc::clone(&self.core)).context()

@@ -10,12 +10,19 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
-use daglight::prelude::{Dag, Run, RunOptions, Telemetry};
+use daglight::{
+    OnInterrupt,
+    prelude::{Dag, Run, RunOptions, Telemetry},
+};
 use tokio::runtime::Builder;
 
 #[derive(Parser)]
@@ -40,6 +47,8 @@ enum Ending {
     FullForAWhile,
     /// A node goes on until a signal comes, which the run ends with.
     Interrupted,
+    /// A node computes without ever giving way until a signal comes, and then ends; others are to run after it.
+    Computing,
     /// A node computes on the only thread of its runtime without ever giving way, and a signal comes.
     Spinning,
     /// A signal comes when the work is done, and a task of the runtime's only thread computes.
@@ -88,6 +97,31 @@ async fn run(ending: Ending) -> Result<ExitCode> {
             });
             // It does not come to see the signal.
             run.until_interrupted(spin).await??;
+        }
+        Ending::Computing => {
+            let has_come = Arc::new(AtomicBool::new(false));
+            let announced = Arc::clone(&has_come);
+            let answer = OnInterrupt::new().announce(move |_| announced.store(true, Ordering::Release));
+            let work = async {
+                let Ok(()) = run
+                    .node("risk", async |_| {
+                        while !has_come.load(Ordering::Acquire) {
+                            spin_loop();
+                        }
+                        Ok::<_, Infallible>(())
+                    })
+                    .await;
+                let began = async |what: &str| {
+                    println!("{what} began");
+                    Ok::<_, Infallible>(())
+                };
+                let Ok(()) = run.stage("setup", began("a stage")).await;
+                let Ok(()) = run.node("orders", async |_| began("a node").await).await;
+            };
+            if let Err(interrupted) = run.until_interrupted_with(answer, work).await {
+                run.finish().await;
+                return Ok(ExitCode::from(interrupted.exit_code()));
+            }
         }
         Ending::SpinningAtTheEnd => {
             let interrupted = run.until_interrupted(endless(&run)).await;

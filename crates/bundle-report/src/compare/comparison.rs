@@ -12,7 +12,7 @@ use super::{
     ComparedRun, Measured,
     against::findings_against,
     drift::{ValueDrift, drifts},
-    outputs::{OutputComparison, outputs},
+    outputs::{OutputComparison, of_whole_nodes, outputs},
     plan_shapes::PlanChange,
     renamed::key_before,
     sources::{SourceMoved, sources_moved},
@@ -237,10 +237,11 @@ impl Comparison {
             sources: sources_moved(&last.rows, &run.rows),
             // If the outputs of one run are unknown, a missing output cannot be told from one that was not recorded.
             outputs: if last.knows_outputs && run.knows_outputs {
-                outputs(
-                    &baselines.iter().map(|run| run.report.artifacts.as_slice()).collect::<Vec<_>>(),
-                    &after.artifacts,
-                )
+                let (old, new) = (by_name(&before.nodes), by_name(&after.nodes));
+                let statuses = |node: &str| [&old, &new].map(|nodes| nodes.get(node).map(|node| node.status));
+                let of = |report| of_whole_nodes(report, statuses).collect::<Vec<_>>();
+                let artifacts: Vec<_> = baselines.iter().map(|run| of(&run.report.artifacts)).collect();
+                outputs(&artifacts, &of(&after.artifacts))
             } else {
                 Vec::new()
             },
@@ -382,12 +383,18 @@ fn nodes(
             status_after: new.get(name).map(|node| node.status),
             // The duration of a node that did not end is not meaningful.
             duration_ms: measured(|node| node.duration_ms.filter(|_| node.has_ended_by_itself())),
-            rows_in: measured(|node| node.rows_in.map(|rows| rows as f64)),
-            rows_out: measured(|node| node.rows_out.map(|rows| rows as f64)),
-            bytes: measured(|node| node.bytes.map(|bytes| bytes as f64)),
+            // Nor do the rows that it had come to.
+            rows_in: measured(|node| of_whole(node, node.rows_in)),
+            rows_out: measured(|node| of_whole(node, node.rows_out)),
+            bytes: measured(|node| of_whole(node, node.bytes)),
         }
     })
     .collect()
+}
+
+/// A count of a node that ended well: another one has not counted all.
+fn of_whole(node: &NodeReport, count: Option<u64>) -> Option<f64> {
+    count.filter(|_| node.status == NodeStatus::Success).map(|count| count as f64)
 }
 
 fn stages(after: &Report, measured: &Measure<'_>) -> Vec<TimeComparison> {
@@ -443,6 +450,9 @@ fn findings(
     };
     // Findings of a report relative to its own last run are computed relative to the baseline here, by another function.
     let of_run_alone = |finding: &&Finding| !finding.kind.is_against_last_run();
+    // A run without plans may have it unseen.
+    let is_known_of =
+        |run: &ComparedRun, finding: &Finding| !finding.kind.is_of_plans() || !run.plans.is_empty();
     let had = |after: &Finding| {
         let is_same = |before: &Finding| is_same(after, before);
         before.report.findings.iter().any(is_same) || before.near.has(after, is_same)
@@ -460,10 +470,12 @@ fn findings(
             node.is_none_or(|node| node.status == NodeStatus::Success)
         }
     };
-    let came =
-        after.report.findings.iter().filter(of_run_alone).filter(|after| !had(after)).cloned().collect();
+    let came = after.report.findings.iter().filter(of_run_alone).filter(|after| !had(after));
     let went = before.report.findings.iter().filter(of_run_alone).filter(|before| !has(before));
-    (came, went.filter(has_ended).cloned().collect())
+    (
+        came.filter(|finding| is_known_of(before, finding)).cloned().collect(),
+        went.filter(has_ended).filter(|finding| is_known_of(after, finding)).cloned().collect(),
+    )
 }
 
 /// The parts that cannot be compared, because one of the runs has nothing of them.
@@ -521,6 +533,8 @@ fn not_ended(before: &ComparedRun, after: &ComparedRun) -> Option<NotCompared> {
 }
 
 fn differences(before: &ComparedRun, after: &ComparedRun) -> Vec<Difference> {
+    // Plans have the settings of their sessions. A setting that a run without plans does not have may be as it was.
+    let knows_settings = !before.plans.is_empty() && !after.plans.is_empty();
     let facts = |run: &ComparedRun| -> BTreeMap<String, String> {
         let report = &run.report;
         let identity = report.identity.as_ref();
@@ -537,7 +551,9 @@ fn differences(before: &ComparedRun, after: &ComparedRun) -> Vec<Difference> {
             ("Daglight", report.daglight_version.clone()),
         ];
         facts.extend(of_run.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        facts.extend(run.plans.settings.clone());
+        if knows_settings {
+            facts.extend(run.plans.settings.clone());
+        }
         facts
     };
     let (old, new) = (facts(before), facts(after));

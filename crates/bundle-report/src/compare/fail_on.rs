@@ -146,7 +146,8 @@ impl Comparison {
     pub fn unjudged(&self, criterion: &Criterion) -> Option<&str> {
         let part = match criterion {
             Criterion::Slower(_) => ComparedPart::Time,
-            Criterion::PlanChanged | Criterion::Finding(FindingKind::RowsLost) => ComparedPart::Plans,
+            Criterion::PlanChanged => ComparedPart::Plans,
+            Criterion::Finding(kind) if kind.is_of_plans() => ComparedPart::Plans,
             Criterion::Drift => ComparedPart::Values,
             Criterion::SchemaChanged | Criterion::RowsChanged(_) => ComparedPart::Outputs,
             Criterion::Finding(_) => ComparedPart::Nodes,

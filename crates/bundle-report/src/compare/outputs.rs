@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use daglight_run_bundle::Artifact;
+use daglight_run_bundle::{Artifact, NodeStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct OutputComparison {
 type Outputs<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Artifact>>;
 
 /// The outputs of a run compared with those of its baselines. For values without a median, only the last baseline is used.
-pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<OutputComparison> {
+pub(super) fn outputs(baselines: &[Vec<&Artifact>], after: &[&Artifact]) -> Vec<OutputComparison> {
     let baselines: Vec<Outputs<'_>> = baselines.iter().map(|artifacts| by_key(artifacts)).collect();
     let (none, after) = (Outputs::new(), by_key(after));
     let before = baselines.last().unwrap_or(&none);
@@ -76,7 +76,18 @@ pub(super) fn outputs(baselines: &[&[Artifact]], after: &[Artifact]) -> Vec<Outp
     compared.collect()
 }
 
-fn by_key(artifacts: &[Artifact]) -> Outputs<'_> {
+/// The artifacts of nodes that ended well in both runs, as `statuses` has them where a run has the node: the outputs of others are
+/// neither gone nor new.
+pub(super) fn of_whole_nodes<'a>(
+    artifacts: &'a [Artifact],
+    statuses: impl Fn(&str) -> [Option<NodeStatus>; 2],
+) -> impl Iterator<Item = &'a Artifact> {
+    let is_whole =
+        move |node: &str| statuses(node).into_iter().flatten().all(|status| status == NodeStatus::Success);
+    artifacts.iter().filter(move |artifact| artifact.node.as_deref().is_none_or(&is_whole))
+}
+
+fn by_key<'a>(artifacts: &[&'a Artifact]) -> Outputs<'a> {
     let mut outputs = Outputs::new();
     for artifact in artifacts {
         // An output that is written in parts has several artifacts with the same key.

@@ -9,7 +9,7 @@ use super::{
     Measured, PlanChange,
     drift::drifts,
     last_run::BothRuns,
-    outputs::outputs,
+    outputs::{of_whole_nodes, outputs},
     row_points::{Amount, Place, PlanRows, pairs},
     sources::sources_moved,
 };
@@ -34,24 +34,15 @@ pub(crate) fn since(
         manifest.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let now = by_name(nodes);
 
-    // If a node has not succeeded in one of the runs, its outputs are neither removed nor new.
-    let is_success = |status: Option<NodeStatus>| status.is_none_or(|status| status == NodeStatus::Success);
-    let ended_well = |artifacts: Vec<Artifact>| {
-        let has = |artifact: &Artifact| {
-            artifact.node.as_deref().is_none_or(|node| {
-                is_success(now.get(node).map(|node| node.status))
-                    && is_success(before.get(node).map(|node| node.status))
-            })
-        };
-        artifacts.into_iter().filter(has).collect::<Vec<_>>()
-    };
-    let of_old = ended_well(of_before.artifacts);
-    let of_new = ended_well(of_run.artifacts);
+    let statuses =
+        |node: &str| [before.get(node).map(|node| node.status), now.get(node).map(|node| node.status)];
+    let of_old: Vec<&Artifact> = of_whole_nodes(&of_before.artifacts, statuses).collect();
+    let of_new: Vec<&Artifact> = of_whole_nodes(&of_run.artifacts, statuses).collect();
     let with_output: BTreeSet<&str> =
-        of_old.iter().chain(&of_new).filter_map(|artifact| artifact.node.as_deref()).collect();
+        of_old.iter().chain(&of_new).copied().filter_map(|artifact| artifact.node.as_deref()).collect();
     let mut columns = columns_moved(&of_before.rows, &of_run.rows);
     columns.retain(|moved| !with_output.contains(&*moved.node));
-    let mut outputs = outputs(&[&of_old], &of_new);
+    let mut outputs = outputs(&[of_old], &of_new);
     outputs.retain(|output| {
         output.was_there != output.is_there
             || !output.columns_gone.is_empty()

@@ -157,6 +157,47 @@ impl FindingKind {
         matches!(self, Self::RowsLost | Self::RowDrift | Self::SchemaDrift)
     }
 
+    /// Whether only plan files show it: a run that has kept none may have it unseen.
+    pub(crate) fn is_of_plans(self) -> bool {
+        match self {
+            Self::PartitionSkew
+            | Self::SingleThreaded
+            | Self::TooManyPartitions
+            | Self::ManySmallFiles
+            | Self::FewHugeFiles
+            | Self::ScanKeepsLittle
+            | Self::MissingStatistics
+            | Self::RepeatedScan
+            | Self::RecomputedView
+            | Self::ExplodingJoin
+            | Self::CrossJoin
+            | Self::WrongBuildSide
+            | Self::Planning
+            | Self::SlowWrite
+            | Self::TinyOutputFiles
+            | Self::TaskSkew
+            | Self::Straggler
+            | Self::IdleWorker
+            | Self::ShuffleVolume
+            | Self::RowsLost => true,
+            // Spilled bytes are in the numbers of the run as well.
+            Self::Spill
+            | Self::MemoryPressure
+            | Self::WastedCores
+            | Self::Idle
+            | Self::Setup
+            | Self::SerialNodes
+            | Self::Stall
+            | Self::HeartbeatPause
+            | Self::RowDrift
+            | Self::SchemaDrift
+            | Self::TelemetryCost
+            | Self::DataCheck
+            | Self::TelemetryLoss
+            | Self::Other => false,
+        }
+    }
+
     /// Whether the time at stake alone can make it a warning.
     pub(crate) fn warns_by_share(self) -> bool {
         !matches!(self, Self::Idle | Self::SerialNodes | Self::WastedCores | Self::SlowWrite)

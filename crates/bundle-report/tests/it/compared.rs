@@ -8,8 +8,8 @@ use daglight_bundle_report::{
 };
 use daglight_capture_policy::{Policy, Profile};
 use daglight_run_bundle::{
-    ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary, REPORT_FILES,
-    RunStatus,
+    Artifact, ArtifactCatalog, ArtifactColumn, Bundle, FileEntry, Manifest, NodeStatus, NodeSummary,
+    REPORT_FILES, RunStatus,
 };
 use serde_json::json;
 
@@ -389,6 +389,51 @@ fn what_cannot_be_judged_is_reported() {
     let why = |criterion: &str| comparison.unjudged(&criterion.parse().unwrap());
     assert_eq!(why("drift"), Some("neither run has data summaries (capture.data_statistics)"));
     assert_eq!((why("plan-changed"), why("slower=1%"), why("failed")), (None, None, None));
+}
+
+#[test]
+fn what_only_plans_show_is_not_compared_with_a_run_that_kept_none() {
+    let skewed = skewed(0.9);
+    let (_out, bundle) = bundle_of("lines", |_| {}, "HashJoinExec", 1_000, "a");
+    fs::remove_dir_all(bundle.plan_file(Some("lines"), "a").parent().unwrap()).unwrap();
+    let without = ComparedRun::read(&bundle).unwrap();
+    for (before, after, why) in [
+        (&without, &skewed, "the baseline has no plans (plans.keep)"),
+        (&skewed, &without, "the run has no plans (plans.keep)"),
+    ] {
+        let comparison = Comparison::new(std::slice::from_ref(before), after).unwrap();
+        check(&comparison, "finding=partition-skew", &[]);
+        assert_eq!(comparison.unjudged(&"finding=partition-skew".parse().unwrap()), Some(why));
+        assert_eq!((comparison.findings_came.len(), comparison.findings_went.len()), (0, 0));
+        // Settings of sessions are in plans.
+        let is_setting = |name: &str| name.starts_with("datafusion.");
+        assert!(!comparison.differences.iter().any(|difference| is_setting(&difference.name)));
+    }
+    let back = Comparison::new(&[good()], &skewed).unwrap();
+    check(&back, "finding=partition-skew", &["in few of its 4 partitions"]);
+}
+
+#[test]
+fn the_output_and_the_rows_of_a_node_that_did_not_run_are_not_compared() {
+    let not_run = |manifest: &mut Manifest| {
+        for node in &mut manifest.nodes {
+            (node.status, node.rows) = (NodeStatus::NotRun, Some(0));
+        }
+    };
+    let (_out, bundle) = bundle_of("lines", not_run, "HashJoinExec", 1_000, "a");
+    ArtifactCatalog::new(Vec::new()).write(&bundle).unwrap();
+    let part = ComparedRun::read(&bundle).unwrap();
+    let (_out, bundle) = bundle_of("lines", |_| {}, "HashJoinExec", 1_000, "a");
+    let output = Artifact { node: Some("totals".into()), ..artifact("totals") };
+    ArtifactCatalog::new(vec![output]).write(&bundle).unwrap();
+    let whole = ComparedRun::read(&bundle).unwrap();
+    for (before, after) in [(whole.clone(), part.clone()), (part, whole)] {
+        let comparison = Comparison::new(&[before], &after).unwrap();
+        check(&comparison, "schema-changed", &[]);
+        check(&comparison, "rows-changed=5%", &[]);
+        let text = comparison.to_text();
+        assert!(!text.contains("totals: gone") && !text.contains("totals: new"), "{text}");
+    }
 }
 
 #[test]
