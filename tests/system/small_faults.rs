@@ -220,6 +220,8 @@ fn options_that_have_no_meaning_together_are_refused() {
     let export = ["export", "out", "--format", "perfetto", "--signal", "logs", "--to", "x.json"];
     says(call(&checkout, &export), 2, &["--signal is for --format otlp"]);
     says(call(&checkout, &["compare", "a", "b", "--html", "-"]), 2, &["--html writes a file"]);
+    checkout.pipeline("file.sql", "SELECT 1;");
+    says(call(&checkout, &["init", "file.sql"]), 2, &["file.sql is not a folder"]);
     let script = checkout.pipeline("kept.sql", "SELECT 1 AS one;");
     let kept = script.display().to_string();
     says(

@@ -225,6 +225,27 @@ fn no_command_prints_what_acts_on_a_terminal_from_scripts_and_settings() {
     }
 }
 
+/// For bash: runs its arguments as a command on a terminal.
+const ON_TERMINAL: &str = r#"script -qec "$(printf '%q ' "$@")" /dev/null"#;
+
+#[test]
+fn warnings_are_coloured_on_a_terminal_unless_no_color_is_set() {
+    let checkout = Checkout::new();
+    checkout.pipeline("warns.sql", "-- node: a\n-- expect: rows > 5, warn\nSELECT 1 AS x;");
+    for (no_color, is_coloured) in [("", true), ("1", false)] {
+        let call = Daglight::new(&checkout, ["run", "warns.sql"]);
+        let finished = call
+            .env("HAMILTON_API_URL", "http://127.0.0.1:1")
+            .env("NO_COLOR", no_color)
+            .through("bash", &["-c", ON_TERMINAL, "bash"])
+            .finish()
+            .ended_with(0);
+        let warning = finished.stdout.lines().find(|line| line.contains("WARN"));
+        let warning = warning.unwrap_or_else(|| panic!("no warning: {}", finished.stdout));
+        assert_eq!(warning.contains("\u{1b}["), is_coloured, "NO_COLOR={no_color:?}: {warning:?}");
+    }
+}
+
 #[test]
 fn rows_on_a_terminal_act_on_nothing_in_any_format() {
     let checkout = Checkout::new();
@@ -232,7 +253,6 @@ fn rows_on_a_terminal_act_on_nothing_in_any_format() {
     let sql =
         format!("SELECT '{EVIL}日' || repeat('é日', 9000) AS \"c{EVIL}\", value FROM generate_series(1, 3)");
     checkout.pipeline("rows.sql", &sql);
-    const ON_TERMINAL: &str = r#"script -qec "$(printf '%q ' "$@")" /dev/null"#;
     for format in ["csv", "json", "ndjson", "table"] {
         let call = Daglight::new(&checkout, ["run", "rows.sql", "--format", format]);
         let finished = call

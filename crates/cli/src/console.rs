@@ -38,6 +38,11 @@ const DEFAULT_FILTER: &str = "warn,daglight=info";
 /// The maximum length shown of a message or value.
 const MESSAGE_COLUMNS: usize = 4_000;
 
+/// Whether warnings on standard error are coloured: on a terminal, unless `NO_COLOR` (<https://no-color.org>) asks for none.
+fn has_colors() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Writes warnings and errors to standard error, above the progress display, and the whole log to `telemetry`.
 pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
     let chosen = chosen_filter();
@@ -48,7 +53,7 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
             || event.target() == NOTE_TARGET
             || (*event.level() <= Level::WARN && event.target() != LIFECYCLE_TARGET)
     });
-    let line = fmt::format().with_target(by_choice).with_ansi(io::stderr().is_terminal()).without_time();
+    let line = fmt::format().with_target(by_choice).with_ansi(has_colors()).without_time();
     let redactor = telemetry.policy().redactor().clone();
     let fields = debug_fn(move |writer, field, value| {
         let value = format!("{value:?}");
@@ -72,7 +77,7 @@ pub(crate) fn install(telemetry: &Telemetry, progress: &MultiProgress) {
         .event_format(WithTraceIds::new(ByTarget(line)).shown(by_choice))
         .fmt_fields(fields.delimited(" "))
         .with_writer(AboveProgress(progress.clone()))
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(has_colors())
         .with_filter(on_console);
     let subscriber = tracing_subscriber::registry()
         .with(chosen.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)))

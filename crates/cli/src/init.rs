@@ -16,9 +16,14 @@ const FILE_NAME: &str = "daglight.toml";
 pub(crate) fn init(args: &InitArgs) -> Result<ExitCode, Failure> {
     let file = args.dir.join(FILE_NAME);
     write(&args.dir, &file, args.force).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
+        ErrorKind::AlreadyExists if file.exists() => {
             Failure::input(format!("{} is there already; --force replaces it", file.display()))
         }
+        // What is in the place of the folder.
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Failure::input(format!(
+            "{} is not a folder: expected the folder for {FILE_NAME}",
+            args.dir.display()
+        )),
         _ => Failure::work(format!("cannot write {}: {error}", file.display())),
     })?;
     say!(

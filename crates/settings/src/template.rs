@@ -11,8 +11,8 @@ use crate::{
 };
 
 const HEAD: &str = "\
-# The settings of Daglight for this folder and those below it. What is in a comment has the value that stands there, or none where
-# that is an example. Variables of the environment and options of the command line override this file.
+# The settings of Daglight for this folder and those below it. A commented setting shows its default; one that is marked as an
+# example has no default. Variables of the environment and options of the command line override this file.
 #
 # `daglight config` shows every setting in force and where its value comes from; `daglight config --schema` describes all of them.
 # Keys and passwords do not belong here: put them into your own file, ~/.config/daglight/daglight.toml, or into variables.
@@ -74,11 +74,13 @@ pub fn settings_template() -> String {
         if let Some(description) = description(&mut schema, key) {
             let _ = writeln!(template, "\n{}", comment(&description));
         }
-        let value = match example.is_empty() {
-            true => defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(Value::to_string),
-            false => Some((*example).to_owned()),
+        let _ = match example.is_empty() {
+            true => {
+                let value = defaults.pointer(&format!("/{}", key.replace('.', "/"))).map(Value::to_string);
+                writeln!(template, "# {name} = {}", value.unwrap_or_default())
+            }
+            false => writeln!(template, "# {name} = {example} # example"),
         };
-        let _ = writeln!(template, "# {name} = {}", value.unwrap_or_default());
     }
     template
 }
