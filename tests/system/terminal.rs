@@ -231,7 +231,7 @@ const ON_TERMINAL: &str = r#"script -qec "$(printf '%q ' "$@")" /dev/null"#;
 #[test]
 fn warnings_are_coloured_on_a_terminal_unless_no_color_is_set() {
     let checkout = Checkout::new();
-    checkout.pipeline("warns.sql", "-- node: a\n-- expect: rows > 5, warn\nSELECT 1 AS x;");
+    checkout.pipeline("warns.sql", "-- node: a\n-- expect(warn): rows > 5\nCREATE TABLE a AS SELECT 1 AS x;");
     for (no_color, is_coloured) in [("", true), ("1", false)] {
         let call = Daglight::new(&checkout, ["run", "warns.sql"]);
         let finished = call
@@ -242,7 +242,7 @@ fn warnings_are_coloured_on_a_terminal_unless_no_color_is_set() {
             .ended_with(0);
         let warning = finished.stdout.lines().find(|line| line.contains("WARN"));
         let warning = warning.unwrap_or_else(|| panic!("no warning: {}", finished.stdout));
-        assert_eq!(warning.contains("\u{1b}["), is_coloured, "NO_COLOR={no_color:?}: {warning:?}");
+        assert_eq!(warning.contains("\u{1b}[33m"), is_coloured, "NO_COLOR={no_color:?}: {warning:?}");
     }
 }
 
