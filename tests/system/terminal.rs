@@ -235,7 +235,7 @@ fn warnings_are_coloured_on_a_terminal_unless_no_color_is_set() {
     for (no_color, is_coloured) in [("", true), ("1", false)] {
         let call = Daglight::new(&checkout, ["run", "warns.sql"]);
         let finished = call
-            .env("HAMILTON_API_URL", "http://127.0.0.1:1")
+            .env("HAMILTON_TRACKER_ENABLED", "false")
             .env("NO_COLOR", no_color)
             .through("bash", &["-c", ON_TERMINAL, "bash"])
             .finish()
