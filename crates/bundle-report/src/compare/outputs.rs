@@ -78,10 +78,10 @@ pub(super) fn outputs(baselines: &[Vec<&Artifact>], after: &[&Artifact]) -> Vec<
 
 /// The artifacts of nodes that ended well in both runs, as `statuses` has them where a run has the node: the outputs of others are
 /// neither gone nor new.
-pub(super) fn of_whole_nodes<'a>(
-    artifacts: &'a [Artifact],
+pub(super) fn of_whole_nodes(
+    artifacts: &[Artifact],
     statuses: impl Fn(&str) -> [Option<NodeStatus>; 2],
-) -> impl Iterator<Item = &'a Artifact> {
+) -> impl Iterator<Item = &Artifact> {
     let is_whole =
         move |node: &str| statuses(node).into_iter().flatten().all(|status| status == NodeStatus::Success);
     artifacts.iter().filter(move |artifact| artifact.node.as_deref().is_none_or(&is_whole))
