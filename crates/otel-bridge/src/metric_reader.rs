@@ -24,6 +24,7 @@ use crate::{
     export_queues::{Destinations, LastError},
     exporters::MetricExport,
     ledger::Signal,
+    metric_changes::MetricChanges,
     metric_door::MetricDoor,
     origin::Origin,
 };
@@ -75,6 +76,15 @@ pub(crate) struct MetricPump {
     requests: mpsc::Sender<Flush>,
 }
 
+/// Why metrics are sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is time: a backend takes a series that stays away for one that has ended.
+    Interval,
+    /// A run ends, or the process. Where nothing has changed since, one request is enough for both.
+    Asked,
+}
+
 /// Answered when everything measured before the request was sent, or could not be sent.
 type Flush = mpsc::Sender<()>;
 
@@ -89,8 +99,16 @@ impl MetricPump {
         last_error: LastError,
     ) -> io::Result<Self> {
         let (requests, receiver) = mpsc::channel::<Flush>();
-        let send = move || {
+        // Of these alone each collection says again what the one before has said.
+        let is_cumulative = reader.temporality(InstrumentKind::Counter) == Temporality::Cumulative
+            && reader.temporality(InstrumentKind::Histogram) == Temporality::Cumulative;
+        let mut sent = MetricChanges::default();
+        let mut send = move |why: Why| {
             let Some((metrics, points)) = reader.snapshot() else { return };
+            let changed = door.metrics(&metrics).select(|metrics| sent.retain_changed(metrics));
+            if is_cumulative && changed == 0 && why == Why::Asked {
+                return;
+            }
             if let Some(console) = &destinations.console {
                 console.metrics(&door.metrics(&metrics));
             }
@@ -100,6 +118,9 @@ impl MetricPump {
                 let failed = last_error.failed(Signal::Metrics, points, exporter.export(&metrics));
                 counts.finished(points - failed, true);
                 counts.finished(failed, false);
+                if failed > 0 {
+                    sent = MetricChanges::default();
+                }
             }
         };
         thread::Builder::new().name("daglight-metric".to_owned()).spawn(move || {
@@ -109,14 +130,14 @@ impl MetricPump {
                     Ok(asked) => {
                         // Simultaneous requests are answered together.
                         let asked: Vec<Flush> = std::iter::once(asked).chain(receiver.try_iter()).collect();
-                        send();
+                        send(Why::Asked);
                         for flush in asked {
                             let _ = flush.send(());
                         }
                     }
-                    Err(RecvTimeoutError::Timeout) => send(),
+                    Err(RecvTimeoutError::Timeout) => send(Why::Interval),
                     Err(RecvTimeoutError::Disconnected) => {
-                        send();
+                        send(Why::Asked);
                         break;
                     }
                 }

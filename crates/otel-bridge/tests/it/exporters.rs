@@ -130,6 +130,26 @@ fn check_metrics(endpoint: &str, protocol: &str, received: impl Fn() -> Vec<Vec<
 }
 
 #[test]
+fn metrics_that_have_not_changed_are_sent_once_at_the_end() {
+    let (endpoint, requests) = server(Some(OK));
+    let bridge = bridge([
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &format!("{endpoint}/v1/metrics")),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "3600000"),
+    ]);
+    let run = |dag| {
+        let run = TestRun::open(&bridge, dag);
+        run.signals.metrics().artifact("parquet");
+        run.finish();
+    };
+    run("first");
+    assert_eq!(requests.try_iter().count(), 1);
+    run("second");
+    let metrics = bridge.shutdown(TIMEOUT).metrics.otlp.unwrap();
+    assert_eq!(requests.try_iter().count(), 1, "the end of the second run, and not that of the bridge");
+    assert!(metrics.is_complete() && metrics.produced > 0, "{metrics:?}");
+}
+
+#[test]
 fn metrics_pass_the_door_over_every_protocol() {
     for protocol in ["http/protobuf", "http/json"] {
         let (endpoint, requests) = server(Some(OK));
