@@ -50,6 +50,8 @@ pub struct BridgeConfig {
     pub command_line: Option<Captured>,
     /// Existing providers of the program. Default: none, so that the variables control the export.
     pub attach_to: ProgramProviders,
+    /// Names under which metrics may be scraped, besides addresses, `localhost` and `OTEL_EXPORTER_PROMETHEUS_HOST`. Default: none.
+    pub scrape_hosts: Vec<String>,
     /// The environment variables that are used: those of OpenTelemetry (`OTEL_*`), `TRACEPARENT`, `TRACESTATE` and `BAGGAGE`.
     pub environment: BTreeMap<String, String>,
 }
@@ -76,6 +78,7 @@ impl BridgeConfig {
             host_facts: true,
             command_line: None,
             attach_to: ProgramProviders::default(),
+            scrape_hosts: Vec::new(),
             environment: env::vars_os().filter_map(text).filter(|(name, _)| counts(name)).collect(),
         }
     }
@@ -140,7 +143,14 @@ impl Bridge {
         environment.hide_credentials(&config.redactor);
         let door = Door::new(scrubber, environment.span_limits);
         let mut warnings = environment.warnings.clone();
-        let exports = Exports::start(&environment, &resource, &door, &config.redactor, &mut warnings);
+        let exports = Exports::start(
+            &environment,
+            &config.scrape_hosts,
+            &resource,
+            &door,
+            &config.redactor,
+            &mut warnings,
+        );
         // Created once: otherwise the names of all attributes would be built for each span.
         let vocabulary = Arc::new(Vocabulary::new(&config.namespace));
         if let Some(provider) = attached.meters.clone().or_else(|| exports.meters()) {

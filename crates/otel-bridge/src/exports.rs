@@ -65,6 +65,7 @@ impl Exports {
     /// Starts the exports that `environment` requests; those that cannot be started become warnings.
     pub(crate) fn start(
         environment: &Environment,
+        scrape_hosts: &[String],
         resource: &Resource,
         door: &Door,
         redactor: &Redactor,
@@ -113,7 +114,7 @@ impl Exports {
         let scraped = environment.metrics.prometheus.as_ref().and_then(|target| {
             // Scraped values are sums since the start, regardless of the temporality of pushed ones.
             let reader = SharedReader::new(Temporality::Cumulative);
-            let server = ScrapeServer::start(target, reader.clone(), metric_door.clone());
+            let server = ScrapeServer::start(target, scrape_hosts, reader.clone(), metric_door.clone());
             let failed = |error: &io::Error| {
                 let ScrapeTarget { host, port } = target;
                 let text = format!("metrics cannot be scraped: cannot listen at {host}:{port}: {error}");

@@ -78,6 +78,7 @@ impl Shared {
             host_facts: policy.host_facts(),
             command_line: policy.capture_command_line(std::env::args_os()),
             attach_to: providers,
+            scrape_hosts: settings.otel.scrape_hosts.clone(),
             ..BridgeConfig::new(service_name())
         });
         let of_bridge = bridge.warnings().into_iter();

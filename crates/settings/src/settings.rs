@@ -162,6 +162,9 @@ settings! {
         slow_seconds_by_stage: BTreeMap<String, f64> = [const { BTreeMap::new() }; 3] => [each Seconds];
         /// Whether each operator of a query gets a span, made of its metrics when the query has ended.
         operator_spans: bool = [true, false, false] => [DAGLIGHT_OPERATOR_SPANS Flag];
+        /// Names by which metrics may be scraped with `OTEL_METRICS_EXPORTER=prometheus`, besides addresses, `localhost` and
+        /// `OTEL_EXPORTER_PROMETHEUS_HOST`.
+        scrape_hosts: Vec<String> = [const { Vec::new() }; 3] => [DAGLIGHT_SCRAPE_HOSTS Names];
         /// How long the end of a run waits for the exporters, in seconds.
         shutdown_seconds: f64 = [5.0; 3] => [DAGLIGHT_SHUTDOWN_SECONDS Seconds];
     }

@@ -21,9 +21,15 @@ fn ask(bridge: &Bridge, request: &str) -> String {
 }
 
 fn ask_with(bridge: &Bridge, request: &str, header: &str) -> String {
+    ask_host(bridge, "localhost", request, header)
+}
+
+fn ask_host(bridge: &Bridge, host: &str, request: &str, header: &str) -> String {
     let mut stream = TcpStream::connect(bridge.scrape_address().unwrap()).unwrap();
     stream
-        .write_all(format!("{request} HTTP/1.1\r\nhost: x\r\n{header}connection: close\r\n\r\n").as_bytes())
+        .write_all(
+            format!("{request} HTTP/1.1\r\nhost: {host}\r\n{header}connection: close\r\n\r\n").as_bytes(),
+        )
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -58,6 +64,11 @@ fn metrics_of_all_runs_are_scraped_while_the_bridge_lives() {
         assert!(answer.lines().any(|line| line.contains(&label)), "{answer}");
     }
     assert!(ask(&bridge, "GET /").starts_with("HTTP/1.1 404"));
+    let by = |host: &str| ask_host(&bridge, host, "GET /metrics", "");
+    for host in ["evil.example", "evil.example:9464", "127.0.0.1.evil.example"] {
+        assert!(by(host).starts_with("HTTP/1.1 403"), "{host}");
+    }
+    assert!(by("127.0.0.1:9464").starts_with("HTTP/1.1 200"));
     assert!(ask(&bridge, "POST /metrics").starts_with("HTTP/1.1 405"));
     let address = bridge.scrape_address().unwrap();
     drop(bridge);
