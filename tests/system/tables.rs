@@ -129,3 +129,30 @@ fn the_notebook_reads_the_tables_as_parquet() {
     let summed = ask("SELECT sum(compute_ms) AS ms FROM operators")[0]["ms"].as_f64().expect("a sum");
     assert!((compute - summed).abs() < 1e-6, "{compute} and {summed}");
 }
+
+#[test]
+fn a_run_with_a_damaged_manifest_is_the_same_run_for_status_history_and_query() {
+    let checkout = Checkout::new();
+    let pipeline = checkout.pipeline("numbers.sql", "-- node: one\nSELECT 1 AS x;\n");
+    let report = Daglight::run(&checkout, &pipeline).finish().report(0);
+    let bundle = checkout.path().join(report["bundle"].as_str().expect("a bundle"));
+    let out = bundle.parent().and_then(Path::parent).expect("the folder of the runs").to_owned();
+    let manifest = fs::read(bundle.join("manifest.json")).expect("a file");
+    fs::write(bundle.join("manifest.json"), &manifest[..manifest.len() / 2]).expect("a file");
+    let (run, dag) = (&report["run_id"], &report["dag_name"]);
+
+    let rows =
+        ask(&checkout, &out, "SELECT run_id, dag_name, status, started_at IS NOT NULL AS starts FROM runs");
+    let row = json!({ "run_id": run, "dag_name": dag, "status": "success", "starts": true });
+    assert_eq!(rows, [row]);
+    let document = |command: &str| -> Value {
+        let finished =
+            Daglight::new(&checkout, [command.as_ref(), out.as_os_str(), "--json".as_ref()]).finish();
+        serde_json::from_str(&finished.ended_with(0).stdout).expect("JSON")
+    };
+    let status = &document("status")[0];
+    assert_eq!((&status["run_id"], &status["dag_name"], &status["status"]), (run, dag, &json!("success")));
+    let history = &document("history")[0];
+    let of_run = &history["runs"][0];
+    assert_eq!((&of_run["run_id"], &history["dag_name"], &of_run["status"]), (run, dag, &json!("success")));
+}

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use daglight_guarded_files::FileBelow;
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, Manifest, NodeSummary, PlanBundle, PlanOperator, SignalFiles, milliseconds,
-    read_lines,
+    outbox::OutboxStatus, read_lines,
 };
 use daglight_semantic_conventions::Key;
 use serde_json::{Value, json};
@@ -37,6 +37,20 @@ pub(crate) fn run(manifest: &Manifest, bundle: &Bundle, to: &mut RowSink<'_>) {
         "project_id": identity.project_id,
         "tags": as_text(&json!(identity.tags)),
         "own_time_ms": manifest.own_time.as_ref().map(|own| own.parts().map(|(_, ms)| ms).sum::<f64>()),
+        "bundle": bundle.shown(bundle.dir()).to_string_lossy(),
+    }));
+}
+
+/// A run whose manifest cannot be read, as far as the rest of its bundle says how it went.
+pub(crate) fn run_without_manifest(bundle: &Bundle, outbox: Option<&OutboxStatus>, to: &mut RowSink<'_>) {
+    let started = outbox.and_then(|outbox| outbox.started);
+    let started = started.or_else(|| bundle.recorded_run().map(|run| run.created_at()));
+    let ended = outbox.and_then(|outbox| outbox.ended);
+    to.row(json!({
+        "status": bundle.state_by_outbox(outbox),
+        "started_at": started.map(time),
+        "ended_at": ended.map(time),
+        "duration_ms": started.zip(ended).map(|(started, ended)| milliseconds::between(started, ended)),
         "bundle": bundle.shown(bundle.dir()).to_string_lossy(),
     }));
 }

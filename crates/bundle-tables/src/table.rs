@@ -1,7 +1,7 @@
 //! The tables, with their columns.
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use daglight_run_bundle::{Bundle, FileDamage, FileEntry, Manifest};
+use daglight_run_bundle::{Bundle, FileDamage, FileEntry, Manifest, outbox::recorded_outbox};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -234,13 +234,18 @@ impl BundleTable {
     ) -> Result<Vec<Damage>, TableError> {
         let failed = |error| TableError::new(self.name(), bundle.dir(), error);
         let manifest = Manifest::read_with_damages(bundle);
+        // What the manifest does not say, as far as the run has recorded it for a tracking server.
+        let outbox =
+            manifest.is_err().then(|| recorded_outbox(&bundle.tracker_dir()).ok().flatten()).flatten();
         let mut of_all = Map::new();
         if let Ok((Manifest { identity, .. }, _)) = &manifest {
             of_all.insert("run_id".to_owned(), Value::String(identity.run_id.to_string()));
             of_all.insert("dag_name".to_owned(), Value::String(identity.dag_name.clone()));
-        } else if let Some(run) = bundle.run_id() {
-            // From the name of its folder.
-            of_all.insert("run_id".to_owned(), Value::String(run.to_string()));
+        } else {
+            // By its folder.
+            let run = bundle.run_id().map(|run| ("run_id".to_owned(), Value::String(run.to_string())));
+            let dag = outbox.as_ref().and_then(|outbox| outbox.dag_name.clone());
+            of_all.extend(run.into_iter().chain(dag.map(|dag| ("dag_name".to_owned(), Value::String(dag)))));
         }
         let mut sink = RowSink::new(self.schema(), of_all, &mut take).map_err(failed)?;
         let manifest = match manifest {
@@ -265,7 +270,10 @@ impl BundleTable {
             }
         }
         match self {
-            Self::Runs => manifest.iter().for_each(|manifest| rows::run(manifest, bundle, &mut sink)),
+            Self::Runs => match &manifest {
+                Some(manifest) => rows::run(manifest, bundle, &mut sink),
+                None => rows::run_without_manifest(bundle, outbox.as_ref(), &mut sink),
+            },
             Self::Nodes => manifest.iter().for_each(|manifest| rows::nodes(manifest, &mut sink)),
             Self::Queries => rows::queries(bundle, &mut sink),
             Self::Operators => rows::operators(bundle, &mut sink),

@@ -6,6 +6,7 @@ use daglight::{
     bundle::{
         Bundle, ComparedRun, Manifest, ReportStatus,
         display::{duration, exact, exact_plural, sparkline},
+        outbox::recorded_outbox,
     },
     policy::in_one_line,
 };
@@ -24,7 +25,8 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     let folder = runs_folder(args.dir.as_deref())?;
     let named = bundles_at(&folder)?;
     for bundle in &named {
-        let name = dag_name(bundle).unwrap_or_else(|| "unknown".to_owned());
+        let name = dag_name(bundle).or_else(|| recorded_dag_name(bundle));
+        let name = name.unwrap_or_else(|| "unknown".to_owned());
         if args.dag_name.as_ref().is_none_or(|wanted| *wanted == name) {
             pipelines.entry(name).or_default().push(bundle);
         }
@@ -65,9 +67,14 @@ pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The pipeline of a bundle, if its manifest can be read.
+/// The pipeline of a bundle, according to its manifest, if that can be read.
 pub(crate) fn dag_name(bundle: &Bundle) -> Option<String> {
     Manifest::read(bundle).ok().map(|manifest| manifest.identity.dag_name)
+}
+
+/// The same according to its outbox.
+fn recorded_dag_name(bundle: &Bundle) -> Option<String> {
+    recorded_outbox(&bundle.tracker_dir()).ok().flatten()?.dag_name
 }
 
 /// A run of a pipeline, with its id if known.

@@ -10,7 +10,7 @@ use crate::{
     bundle::Bundle,
     evidence::{Liveness, ProcessEvidence},
     manifest::{Manifest, RunStatus},
-    outbox::{outbox_path, writer_alive},
+    outbox::{OutboxStatus, Outcome, outbox_path, writer_alive},
     possible::last_written,
 };
 
@@ -91,6 +91,27 @@ impl Bundle {
     pub fn state(&self, manifest: &Manifest) -> RunState {
         let evidence = || ProcessEvidence::read(&self.heartbeat()).ok();
         RunState::of(manifest.status, || self.liveness(evidence().as_ref(), Utc::now()))
+    }
+
+    /// The same where no manifest can be read, by what the run has recorded for a tracking server and whether its process lives. That it
+    /// has ended is only known where the outbox has the end.
+    pub fn state_by_outbox(&self, outbox: Option<&OutboxStatus>) -> RunState {
+        match outbox.and_then(|outbox| outbox.outcome) {
+            Some(Outcome::Success) => return RunState::Success,
+            Some(Outcome::Failure) => return RunState::Failure,
+            None => {}
+        }
+        let evidence = ProcessEvidence::read(&self.heartbeat()).ok();
+        let is_alive = match evidence.as_ref().map_or(Liveness::Unknown, ProcessEvidence::is_alive) {
+            Liveness::Alive => Some(true),
+            Liveness::Gone => Some(false),
+            Liveness::Unknown => outbox.and_then(|outbox| outbox.writer_alive),
+        };
+        match (outbox.map(OutboxStatus::is_open), is_alive) {
+            (Some(true), Some(false)) => RunState::ProcessEnded,
+            (Some(true) | None, Some(true)) if !self.is_unpacked() => RunState::Running,
+            _ => RunState::Unknown,
+        }
     }
 
     fn is_fresh(&self, evidence: Option<&ProcessEvidence>, now: DateTime<Utc>) -> bool {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, FileEntry, LedgerDestination, Liveness, Manifest, ReadError, RunStatus, Tracking,
+    Bundle, DeliveryCounts, FileEntry, LedgerDestination, Liveness, Manifest, ReadError, RunState, RunStatus,
+    Tracking,
     outbox::{OutboxStatus, outbox_path, recorded_outbox},
     recorded_lineage,
     retention::Candidate,
@@ -82,9 +83,7 @@ impl BundleStatus {
         if !outbox_unreadable {
             problems.extend(damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref()));
         }
-        let liveness = || sighting(bundle, outbox.as_ref()).liveness;
-        let gone = || liveness() == Liveness::Gone;
-        let may_be_open = || outbox.as_ref().is_none_or(OutboxStatus::is_open);
+        let gone = || sighting(bundle, outbox.as_ref()).liveness == Liveness::Gone;
         let status = match manifest.as_ref().map(|manifest| manifest.status) {
             // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
             Some(RunStatus::Running) if gone() => match outbox.as_ref().and_then(|outbox| outbox.outcome) {
@@ -96,10 +95,14 @@ impl BundleStatus {
             Some(RunStatus::Success) => BundleState::Success,
             Some(RunStatus::Failure) => BundleState::Failure,
             Some(RunStatus::Interrupted) => BundleState::Interrupted,
-            // A manifest that cannot be read does not say that the run has ended.
-            None if outbox.as_ref().is_some_and(OutboxStatus::is_open) && gone() => BundleState::ProcessEnded,
-            None if may_be_open() && liveness() == Liveness::Alive => BundleState::Running,
-            None => BundleState::Unknown,
+            None => match bundle.state_by_outbox(outbox.as_ref()) {
+                RunState::Success => BundleState::Success,
+                RunState::Failure => BundleState::Failure,
+                RunState::Interrupted => BundleState::Interrupted,
+                RunState::Running => BundleState::Running,
+                RunState::ProcessEnded => BundleState::ProcessEnded,
+                RunState::Unknown => BundleState::Unknown,
+            },
         };
         let lineage = manifest.as_ref().and_then(|manifest| {
             let mut accounts = manifest.delivery.signals.iter();
