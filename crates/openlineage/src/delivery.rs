@@ -1,7 +1,6 @@
 //! Delivering what the file of a bundle holds, beside the run or after it.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -12,12 +11,15 @@ use std::{
 use daglight_capture_policy::in_one_line;
 use daglight_http_transport::Backoff;
 use daglight_run_bundle::{
-    EVENT_OF_ANOTHER_RUN, LineageCursor, LineageEvents, LineageLine, LineageProgress, LineageReader,
-    UNREADABLE_EVENT, WarningCode, count_items, is_of_another_run, outbox::DeliveryLock,
+    LineageCursor, LineageEvents, LineageProgress, LineageReader, outbox::DeliveryLock,
 };
 use daglight_run_identity::RunId;
 
-use crate::{answer::Answer, sending::Sender, target::Target};
+use crate::{
+    sending::Sender,
+    target::Target,
+    wave::{Sent, Waves},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -25,10 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a delivery waits before it looks again whether another process still delivers the same events.
 const LOCKED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Reasons up to which each has the receiver's own words.
-const MAX_EXPLAINED: usize = 8;
-
-/// Events between two records of the progress: so many are sent again at most after a kill.
+/// Events between two records of the progress: so many are sent again at most after a kill, and those on their way.
 const SAVED_EVERY: u64 = 50;
 
 /// Why the rest of the events waits.
@@ -49,78 +48,46 @@ pub(crate) fn deliver(
     sender: &Sender,
     run_id: Option<RunId>,
     progress: &mut LineageProgress,
-    mut limit: impl FnMut() -> Option<Duration>,
+    limit: impl Fn() -> Option<Duration> + Sync,
     mut pause: impl FnMut(Duration, &str) -> bool,
-    mut done: impl FnMut(&LineageProgress),
+    mut done: impl FnMut(&LineageProgress) + Send,
 ) -> io::Result<Stopped> {
-    let Some(mut reader) = LineageReader::open(bundle_dir, progress.offset)? else {
+    let Some(reader) = LineageReader::open(bundle_dir, progress.offset)? else {
         return Ok(Stopped::Done);
     };
+    let mut waves = Waves::new(reader, run_id);
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let most = sender.most_at_once();
+    let mut at_once = most;
     loop {
-        let is_other = |text: &[u8]| run_id.is_some_and(|run_id| is_of_another_run(text, run_id));
-        let (text, end) = match reader.next()? {
-            LineageLine::End => return Ok(Stopped::Done),
-            LineageLine::TooLong { end } => (Err(UNREADABLE_EVENT), end),
-            LineageLine::Event { text, end } if !is_event(text) => (Err(UNREADABLE_EVENT), end),
-            LineageLine::Event { text, end } if is_other(text) => (Err(EVENT_OF_ANOTHER_RUN), end),
-            LineageLine::Event { text, end } => (Ok(text), end),
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(reason) => {
-                count_items(&mut progress.dropped, reason, 1);
-                progress.offset = end;
-                done(progress);
-                continue;
-            }
-        };
-        loop {
-            let Some(limit) = limit() else { return Ok(Stopped::GivenUp(None)) };
-            match sender.send(text, limit) {
-                Answer::Taken => progress.delivered = progress.delivered.saturating_add(1),
-                Answer::Refused { reason, said } => {
-                    let reason = with_explanation(reason, &said, &progress.dropped);
-                    if !progress.dropped.contains_key(&reason) {
-                        let code = WarningCode::LineageEventsLost.name();
-                        tracing::warn!(
-                            warning.code = code,
-                            answer = said,
-                            "the receiver of OpenLineage rejected an event"
-                        );
-                    }
-                    count_items(&mut progress.dropped, &reason, 1);
-                }
-                Answer::Later { error, after } => {
-                    if pause(backoff.next_pause(after), &error) {
-                        continue;
-                    }
-                    return Ok(Stopped::GivenUp(Some(error)));
-                }
-                Answer::Never { error } => return Ok(Stopped::Never(error)),
-            }
-            backoff.reset();
-            progress.offset = end;
-            done(progress);
-            break;
+        let mut wave = waves.next(most > 1)?;
+        if wave.is_empty() {
+            return Ok(Stopped::Done);
         }
+        // After a failure one event tries whether the others have a chance.
+        let mut tries = false;
+        loop {
+            let before = wave.done();
+            let sent = wave.send(sender, if tries { 1 } else { at_once }, &limit, progress, &mut done);
+            if wave.done() > before {
+                backoff.reset();
+            }
+            match sent {
+                Sent::Done if wave.is_done() => break,
+                Sent::Done => tries = false,
+                Sent::OutOfTime => return Ok(Stopped::GivenUp(None)),
+                Sent::Never { error } => return Ok(Stopped::Never(error)),
+                Sent::Later { error, after } => {
+                    if !pause(backoff.next_pause(after), &error) {
+                        return Ok(Stopped::GivenUp(Some(error)));
+                    }
+                    // Many requests at once may be what it fails by.
+                    (tries, at_once) = (true, (at_once / 2).max(1));
+                }
+            }
+        }
+        at_once = most.min(at_once + 1);
     }
-}
-
-/// The reason with what the destination says, while there are few of them: it may say something else of each event.
-fn with_explanation(reason: String, said: &str, known: &BTreeMap<String, u64>) -> String {
-    if said.is_empty() {
-        return reason;
-    }
-    let explained = format!("{reason}: {said}");
-    let is_one_more = known.len() >= MAX_EXPLAINED && !known.contains_key(&explained);
-    if is_one_more { reason } else { explained }
-}
-
-/// Whether a line is an event, and not what is left of one.
-fn is_event(text: &[u8]) -> bool {
-    serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(text)
-        .is_ok_and(|event| event.contains_key("eventTime"))
 }
 
 /// A thread that delivers the events of a run while it goes on.

@@ -9,12 +9,12 @@ use crate::{
     assertions::assertions_of,
     event::{EventType, InputDataset, Job, OutputDataset, Run, RunEvent},
     facets::{
-        Body, ColumnInputs, ColumnLineageDatasetFacet, DatasetFacets, DocumentationDatasetFacet,
-        DocumentationJobFacet, ErrorMessageRunFacet, InputFacets, InputField,
-        InputStatisticsInputDatasetFacet, JobFacets, JobRef, JobTypeJobFacet, NominalTimeRunFacet,
-        OutputFacets, OutputStatisticsOutputDatasetFacet, Owner, OwnershipJobFacet, ParentRunFacet,
-        ProcessingEngineRunFacet, RootRef, RunFacets, RunRef, SQLJobFacet, SchemaDatasetFacet, SchemaField,
-        SourceCodeLocationJobFacet, StorageDatasetFacet,
+        Body, ColumnInputs, ColumnLineageDatasetFacet, DataQualityMetricsDatasetFacet,
+        DataQualityMetricsInputDatasetFacet, DatasetFacets, DocumentationDatasetFacet, DocumentationJobFacet,
+        ErrorMessageRunFacet, InputFacets, InputField, InputStatisticsInputDatasetFacet, JobFacets, JobRef,
+        JobTypeJobFacet, NominalTimeRunFacet, OutputFacets, OutputStatisticsOutputDatasetFacet, Owner,
+        OwnershipJobFacet, ParentRunFacet, ProcessingEngineRunFacet, RootRef, RunFacets, RunRef, SQLJobFacet,
+        SchemaDatasetFacet, SchemaField, SourceCodeLocationJobFacet, StorageDatasetFacet,
     },
     facts::{ColumnOrigin, DatasetFacts, Ending, ErrorFacts, NodeFacts, ParentRun, RunFacts, SourceLocation},
     metrics::metrics_of,
@@ -120,12 +120,18 @@ pub(crate) fn input(facts: DatasetFacts) -> InputDataset {
         InputStatisticsInputDatasetFacet { row_count: facts.rows, size: facts.bytes, file_count: facts.files }
             .facet()
     });
-    let assertions = assertions_of(&facts.checks).map(Body::facet);
+    let metrics = facts.summary.as_ref().and_then(metrics_of).map(|column_metrics| {
+        DataQualityMetricsInputDatasetFacet { row_count: facts.rows, column_metrics }.facet()
+    });
     InputDataset {
         facets: dataset_facets(&facts),
         namespace: facts.name.namespace,
         name: facts.name.name,
-        input_facets: InputFacets { input_statistics: statistics, data_quality_assertions: assertions },
+        input_facets: InputFacets {
+            input_statistics: statistics,
+            data_quality_metrics: metrics,
+            data_quality_assertions: assertions_of(&facts.checks).map(Body::facet),
+        },
     }
 }
 
@@ -139,8 +145,11 @@ pub(crate) fn output(facts: DatasetFacts) -> OutputDataset {
         }
         .facet()
     });
+    let metrics = facts.summary.as_ref().and_then(metrics_of).map(|column_metrics| {
+        DataQualityMetricsDatasetFacet { row_count: facts.rows, column_metrics }.facet()
+    });
     OutputDataset {
-        facets: dataset_facets(&facts),
+        facets: DatasetFacets { data_quality_metrics: metrics, ..dataset_facets(&facts) },
         namespace: facts.name.namespace,
         name: facts.name.name,
         output_facets: OutputFacets { output_statistics: statistics },
@@ -166,10 +175,7 @@ fn dataset_facets(facts: &DatasetFacts) -> DatasetFacets {
     DatasetFacets {
         schema: (!fields.is_empty()).then(|| SchemaDatasetFacet { fields }.facet()),
         column_lineage: lineage,
-        data_quality_metrics: facts
-            .summary
-            .as_ref()
-            .and_then(|summary| Some(metrics_of(summary, facts.rows)?.facet())),
+        data_quality_metrics: None,
         documentation: facts
             .documentation
             .as_ref()

@@ -140,6 +140,12 @@ facets! {
         row_count: Option<u64>,
         column_metrics: Map<String, Value>,
     }
+    /// The same of one that was read.
+    DataQualityMetricsInputDatasetFacet "1-0-3" {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        row_count: Option<u64>,
+        column_metrics: Map<String, Value>,
+    }
     /// What was expected of its data, and what became of that.
     DataQualityAssertionsDatasetFacet "1-1-0" {
         assertions: Vec<Assertion>,
@@ -201,6 +207,7 @@ facet_sets! {
     /// Of one that was read.
     InputFacets {
         input_statistics: InputStatisticsInputDatasetFacet,
+        data_quality_metrics: DataQualityMetricsInputDatasetFacet,
         data_quality_assertions: DataQualityAssertionsDatasetFacet,
     }
     /// Of one that was written.

@@ -10,7 +10,7 @@ use daglight_http_transport::{
 use reqwest::{
     StatusCode, Url,
     blocking::{Client, Response},
-    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 
 use crate::{answer::Answer, target::HttpTarget};
@@ -56,12 +56,33 @@ impl HttpSender {
         let limit = self.timeout.min(limit);
         match post.build().and_then(|request| execute(&self.client, request, limit)) {
             Ok(answer) => self.answered(answer),
-            // Without the URL, in which a credential may stand.
-            Err(error) => {
-                let error = self.redactor.text(&in_one_line(&error.without_url()));
-                Answer::Later { error: format!("the receiver cannot be reached: {error}"), after: None }
-            }
+            Err(error) => Answer::Later { error: self.unreachable(error), after: None },
         }
+    }
+
+    /// Sends nothing, and says what is wrong with who answers, if anything is.
+    pub(crate) fn ask(&self) -> Result<(), String> {
+        let post = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        // By itself the client says nothing of a length that is zero, which some servers refuse with 411.
+        let answer = post
+            .header(CONTENT_LENGTH, "0")
+            .build()
+            .and_then(|request| execute(&self.client, request, self.timeout));
+        let answer = answer.map_err(|error| self.unreachable(error))?;
+        // It is there, and has not been given anything that it could make something of.
+        if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            return Ok(());
+        }
+        match self.answered(answer) {
+            Answer::Taken | Answer::Refused { .. } => Ok(()),
+            Answer::Later { error, .. } | Answer::Never { error } => Err(error),
+        }
+    }
+
+    /// Without the URL, in which a credential may stand.
+    fn unreachable(&self, error: reqwest::Error) -> String {
+        let error = self.redactor.text(&in_one_line(&error.without_url()));
+        format!("the receiver cannot be reached: {error}")
     }
 
     #[expect(

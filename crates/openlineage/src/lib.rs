@@ -8,7 +8,8 @@
 //! ```
 //!
 //! An event is in the bundle when a function that records it returns; a thread sends what the file holds, and the progress is kept
-//! beside it. A receiver may get an event twice: where it was killed, or this process was, between an event and the record of its
+//! beside it. Events of different nodes are on their way at once, those of one run, and of a run and its parent, one after the other.
+//! A receiver may get an event twice: where it was killed, or this process was, between an event and the record of its
 //! delivery. OpenLineage provides for that, as events add up to the state of a run.
 //!
 //! Values of user data come in as [`Captured`](daglight_capture_policy::Captured) only. Which facts of a run are told is decided by
@@ -29,12 +30,15 @@ mod answer;
 mod http;
 mod local;
 mod sending;
+mod asking;
 
+mod wave;
 mod delivery;
 mod recorder;
 mod sync;
 mod close;
 
+pub use asking::{NoReceiver, check_receiver};
 pub use close::{CloseEventsError, close_open_events};
 pub use facets::Transformation;
 pub use facts::{

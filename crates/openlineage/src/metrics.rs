@@ -1,12 +1,10 @@
-//! The facet of data quality, made of a data summary.
+//! The facets of data quality, made of a data summary.
 
 use daglight_capture_policy::Captured;
 use serde_json::{Map, Value};
 
-use crate::facets::DataQualityMetricsDatasetFacet;
-
-/// What the facet takes of a summary. `None` where that has no column.
-pub(crate) fn metrics_of(summary: &Captured, rows: Option<u64>) -> Option<DataQualityMetricsDatasetFacet> {
+/// What a facet takes of a summary, by column. `None` where that has no column.
+pub(crate) fn metrics_of(summary: &Captured) -> Option<Map<String, Value>> {
     let columns = summary.as_value().as_object()?;
     let mut column_metrics = Map::new();
     for (name, column) in columns {
@@ -39,8 +37,7 @@ pub(crate) fn metrics_of(summary: &Captured, rows: Option<u64>) -> Option<DataQu
             column_metrics.insert(name.clone(), metrics.into());
         }
     }
-    let is_empty = column_metrics.is_empty();
-    (!is_empty).then_some(DataQualityMetricsDatasetFacet { row_count: rows, column_metrics })
+    (!column_metrics.is_empty()).then_some(column_metrics)
 }
 
 #[cfg(test)]
@@ -58,9 +55,9 @@ mod tests {
                 "distinct_is_estimate": true },
             "hidden": "[redacted]",
         }));
-        let facet = metrics_of(&summary, Some(3)).unwrap();
+        let metrics = metrics_of(&summary).unwrap();
         assert_eq!(
-            Value::Object(facet.column_metrics),
+            Value::Object(metrics),
             json!({
                 "id": { "nullCount": 1, "distinctCount": 2, "count": 3, "min": 1, "max": 7.5, "quantiles": { "0.5": 2 } },
                 "name": { "nullCount": 0, "count": 3 },

@@ -12,6 +12,9 @@ use crate::{
     target::Target,
 };
 
+/// Requests to a receiver that are open at once.
+const MAX_REQUESTS: usize = 16;
+
 /// Sends events to a target. Blocks; it must be made, used and dropped outside of asynchronous code.
 pub(crate) enum Sender {
     Http(Box<HttpSender>),
@@ -24,6 +27,14 @@ impl Sender {
             Target::Http(target) => Self::Http(Box::new(HttpSender::new(target)?)),
             other => Self::Local(other.clone()),
         })
+    }
+
+    /// How many events may be on their way at once: a file has them in their order.
+    pub(crate) fn most_at_once(&self) -> usize {
+        match self {
+            Self::Http(_) => MAX_REQUESTS,
+            Self::Local(_) => 1,
+        }
     }
 
     /// Sends an event, a line of JSON, within `limit`.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{TableReference, tree_node::TreeNodeRecursion},
-    datasource::{listing::ListingTable, source_as_provider},
+    datasource::{cte_worktable::CteWorkTable, listing::ListingTable, source_as_provider},
     logical_expr::{LogicalPlan, TableSource},
 };
 
@@ -23,6 +23,11 @@ pub struct SourceTable {
     pub schema: SchemaRef,
     /// Whether it is what a table function has made, such as `generate_series()`.
     pub is_of_function: bool,
+}
+
+/// Whether it is what a recursive query has made so far, which the query reads under its own name.
+fn is_work_table(source: &Arc<dyn TableSource>) -> bool {
+    source_as_provider(source).is_ok_and(|provider| provider.is::<CteWorkTable>())
 }
 
 /// As it is told from the tables of other schemas; those of the schema that DataFusion begins with are called by their own name.
@@ -51,7 +56,9 @@ impl SourceTable {
     pub fn read_by(plan: &LogicalPlan) -> BTreeMap<String, Self> {
         let mut tables = BTreeMap::new();
         let visited = plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
+            if let LogicalPlan::TableScan(scan) = node
+                && !is_work_table(&scan.source)
+            {
                 tables
                     .entry(scan.table_name.to_string())
                     .or_insert_with(|| Self::of(&scan.table_name, &scan.source));

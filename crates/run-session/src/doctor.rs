@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, fmt, panic::resume_unwind, path::
 
 use chrono::{TimeDelta, Utc};
 use daglight_capture_policy::{Policy, Profile, in_one_line};
+use daglight_openlineage::check_receiver;
 use daglight_otel_bridge::{EndpointCheck, Signal, check_endpoints};
 use daglight_run_bundle::output_dir::check_writable;
 use daglight_settings::{OpenLineageSettings, SettingsLoader, TrackerSettings};
@@ -152,7 +153,6 @@ impl<F: FnMut(&Check)> Checks<F> {
         }
     }
 
-    /// By its settings alone: a receiver takes events, and cannot be asked anything.
     fn lineage(&mut self, settings: &OpenLineageSettings) {
         let mut warnings = Vec::new();
         let setup = LineageSetup::of(settings, &mut warnings);
@@ -160,7 +160,11 @@ impl<F: FnMut(&Check)> Checks<F> {
         warnings.into_iter().for_each(|warning| self.fail(CheckKind::OpenLineage, warning));
         // Without a destination there is nothing to say: most have none.
         if let Some(setup) = setup.filter(|_| is_well) {
-            self.ok(CheckKind::OpenLineage, format!("events go to {}", setup.destination()));
+            let shown = setup.destination();
+            match check_receiver(&setup.target) {
+                Ok(()) => self.ok(CheckKind::OpenLineage, format!("events go to {shown}")),
+                Err(error) => self.fail(CheckKind::OpenLineage, format!("{shown}: {}", in_one_line(&error))),
+            }
         }
     }
 
@@ -283,6 +287,9 @@ mod tests {
         check(&output(&file), &[], &[profile, (CheckKind::OutputFolder, false), no_server, no_endpoint]);
         let half = good.clone().with_value("test", "tracker.project_id", 1);
         check(&half, &[], &[profile, folder, (CheckKind::Tracker, false), no_endpoint]);
+        let receiver = good.clone().with_value("test", "openlineage.url", "http://127.0.0.1:1");
+        let no_receiver = (CheckKind::OpenLineage, false);
+        check(&receiver, &[], &[profile, folder, no_server, no_receiver, no_endpoint]);
         let wrong = good.clone().with_value("test", "tracker.enabled", "perhaps");
         check(&wrong, &[], &[(CheckKind::Configuration, false), no_endpoint]);
         let sampler = [("OTEL_TRACES_SAMPLER", "sometimes")];

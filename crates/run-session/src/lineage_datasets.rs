@@ -24,7 +24,7 @@ pub(crate) fn datasets(
     facts: &GatheredFacts,
     summary: Option<&Captured>,
 ) -> Datasets {
-    let inputs = inputs(lineage, scope, facts);
+    let mut inputs = inputs(lineage, scope, facts);
     let mut outputs: Vec<_> =
         facts.artifacts.iter().map(|artifact| written(lineage, scope, artifact)).collect();
     let written = outputs.len();
@@ -41,6 +41,12 @@ pub(crate) fn datasets(
         add_column_lineage(lineage, scope, facts, output);
         // The rows of a table that was changed are more than those that the query had.
         output.summary = summary.filter(|_| written == 1).cloned();
+    }
+    // And what is known of those of a source, of that.
+    if let ([], [input]) = (&outputs[..], &mut inputs[..])
+        && facts.source.is_some()
+    {
+        input.summary = summary.cloned();
     }
     Datasets { outputs, inputs }
 }

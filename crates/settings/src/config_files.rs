@@ -10,7 +10,7 @@ use figment::value::Value;
 use crate::{
     catalog::{TRUSTED_FOLDERS, TRUSTED_FOLDERS_VARIABLE},
     layer::Layer,
-    openlineage_config::openlineage_config,
+    openlineage_config::{misspelled_lineage_variables, openlineage_config},
     settings_error::SettingsError,
     trust::{Refusal, Trusted, distrusted_because},
 };
@@ -69,6 +69,7 @@ pub(crate) fn find_files(
     }
     let openlineage = openlineage_config(directory, variables, &trusted)?;
     refused.extend(openlineage.refused);
+    refused.extend(misspelled_lineage_variables(variables));
     Ok(FoundFiles { layers, refused, openlineage: openlineage.layers })
 }
 

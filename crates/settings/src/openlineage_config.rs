@@ -23,6 +23,12 @@ const FILE_VARIABLE: &str = "OPENLINEAGE_CONFIG";
 const DISABLED_VARIABLE: &str = "OPENLINEAGE_DISABLED";
 /// The prefix of variables that each correspond to a key of the file.
 const PREFIX: &str = "OPENLINEAGE__";
+/// What the names of all of OpenLineage's variables begin with.
+const NAMES: &str = "OPENLINEAGE_";
+/// The section of the transport, in the name of a variable.
+const TRANSPORT_VARIABLE: &str = "TRANSPORT";
+/// How many letters may be wrong in a variable for which another one is suggested.
+const MAX_MISSPELLED: usize = 2;
 
 const SECTION: &str = "transport";
 const TRANSPORT: &str = "transport.";
@@ -95,6 +101,36 @@ pub(crate) fn openlineage_config(
     }
     config.layers.push(layer);
     Ok(config)
+}
+
+/// Variables that are nearly those of OpenLineage. They are passed over with a warning: its other clients have more variables than are
+/// known here.
+pub(crate) fn misspelled_lineage_variables(variables: &BTreeMap<String, String>) -> Vec<Refusal> {
+    let own = SETTINGS.iter().filter_map(|setting| setting.variable);
+    let known: Vec<&str> = own.filter(|name| name.starts_with(NAMES)).chain([FILE_VARIABLE]).collect();
+    let is_key =
+        |name: &str| name.strip_prefix(PREFIX).is_some_and(|key| key.starts_with(TRANSPORT_VARIABLE));
+    let misspelled = |name: &String| {
+        if !name.starts_with(NAMES) || known.contains(&name.as_str()) || is_key(name) {
+            return None;
+        }
+        let of_key = name.strip_prefix(PREFIX).map(|key| key.split("__").next().unwrap_or_default());
+        let nearest = match of_key {
+            Some(section) => {
+                let is_near = strsim::osa_distance(section, TRANSPORT_VARIABLE) <= MAX_MISSPELLED;
+                is_near.then(|| name.replacen(section, TRANSPORT_VARIABLE, 1))
+            }
+            None => known
+                .iter()
+                .map(|known| (strsim::osa_distance(name, known), known))
+                .filter(|(distance, _)| *distance <= MAX_MISSPELLED)
+                .min_by_key(|(distance, _)| *distance)
+                .map(|(_, known)| (*known).to_owned()),
+        };
+        let why = format!("it is an unknown variable: did you mean {}?", nearest?);
+        Some(Refusal { what: format!("environment variable {name}"), why })
+    };
+    variables.keys().filter_map(misspelled).collect()
 }
 
 impl OpenLineageConfig {
@@ -306,5 +342,38 @@ mod tests {
             ],
             &[("transport.type", "console")],
         );
+    }
+
+    #[test]
+    fn variables_that_are_nearly_known_are_named() {
+        let named = |name: &str| {
+            let variables = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+            misspelled_lineage_variables(&variables).first().map(ToString::to_string)
+        };
+        for (name, meant) in [
+            ("OPENLINEAGE_URLL", "OPENLINEAGE_URL"),
+            ("OPENLINEAGE_NAMESPCAE", "OPENLINEAGE_NAMESPACE"),
+            ("OPENLINEAGE_APIKEY", "OPENLINEAGE_API_KEY"),
+            ("OPENLINEAGE_CONFG", "OPENLINEAGE_CONFIG"),
+            ("OPENLINEAGE_TRANSPORT__TYPE", "OPENLINEAGE__TRANSPORT__TYPE"),
+            ("OPENLINEAGE__TRANSPRT__URL", "OPENLINEAGE__TRANSPORT__URL"),
+        ] {
+            let warning = named(name).unwrap_or_else(|| panic!("{name}"));
+            assert!(
+                warning.contains(name) && warning.ends_with(&format!("did you mean {meant}?")),
+                "{warning}"
+            );
+        }
+        for name in [
+            "OPENLINEAGE_URL",
+            "OPENLINEAGE_CONFIG",
+            "OPENLINEAGE_CLIENT_LOGGING",
+            "OPENLINEAGE_EXTRACTORS",
+            "OPENLINEAGE__TRANSPORT__URL",
+            "OPENLINEAGE__FACETS__X",
+            "OTHER",
+        ] {
+            assert_eq!(named(name), None, "{name}");
+        }
     }
 }

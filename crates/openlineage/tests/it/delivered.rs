@@ -1,20 +1,29 @@
 //! What a receiver gets, whatever happens to it.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
-use daglight_openlineage::{LineageRun, SyncLineageError, sync_lineage};
+use daglight_openlineage::{Ending, LineageRun, SyncLineageError, check_receiver, sync_lineage};
 use daglight_run_bundle::outbox::DeliveryLock;
 use serde_json::Value;
 
 use crate::{
-    FLUSH, at_url, bundle, counts, events_of, receiver::Receiver, receiver::Reply, run_facts,
+    FLUSH, at, at_url, bundle, counts, events_of, node_facts, receiver::Receiver, receiver::Reply, run_facts,
     run_of_one_node, target, types,
 };
 
 const ALL: [&str; 4] = ["START", "START", "COMPLETE", "COMPLETE"];
 
 /// Runs against a receiver that answers so, and waits so long.
-fn run_against(reply: impl Fn(usize) -> Reply + Send + 'static, flush: Duration) -> Case {
+fn run_against(reply: impl Fn(usize) -> Reply + Send + Sync + 'static, flush: Duration) -> Case {
     let (out, bundle) = bundle();
     let receiver = Receiver::start(reply);
     let run = LineageRun::start(&bundle, run_facts(), at_url(&receiver.url)).unwrap();
@@ -43,6 +52,94 @@ fn every_event_is_sent_once_and_in_order() {
     assert_eq!(request.line, "POST /api/v1/lineage HTTP/1.1");
     assert!(request.headers.contains(&"authorization: bearer sesame-17".to_owned()), "{request:?}");
     assert!(request.headers.contains(&"content-type: application/json".to_owned()), "{request:?}");
+}
+
+/// A run of many nodes, whose events nobody takes for now.
+fn waiting_run_of(nodes: i64) -> (tempfile::TempDir, daglight_run_bundle::Bundle) {
+    let (out, bundle) = bundle();
+    let refusing = Receiver::start(|_| Reply::Status(401));
+    let run = LineageRun::start(&bundle, run_facts(), at_url(&refusing.url)).unwrap();
+    run.run_started(at(0)).unwrap();
+    for number in 0..nodes {
+        let node = node_facts(&format!("node_{number}"));
+        run.node_started(&node, at(number)).unwrap();
+        run.node_ended(&node, at(number), &Ending::Complete, Vec::new(), Vec::new()).unwrap();
+    }
+    run.run_ended(at(nodes), &Ending::Complete).unwrap();
+    run.flush(FLUSH);
+    (out, bundle)
+}
+
+/// The events of each run in their order, the run of the DAG around all others, and each once.
+#[track_caller]
+fn check_order(received: &[Value], written: &[Value]) {
+    assert_eq!(received.len(), written.len());
+    assert_eq!((received.first(), received.last()), (written.first(), written.last()));
+    let by_run = |events: &[Value]| {
+        let mut runs: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for event in events {
+            runs.entry(event["run"]["runId"].to_string()).or_default().push(event.clone());
+        }
+        runs
+    };
+    assert_eq!(by_run(received), by_run(written));
+}
+
+#[test]
+fn nodes_are_sent_at_once_and_the_events_of_each_in_order() {
+    let (_out, bundle) = waiting_run_of(100);
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, highest) = (Arc::clone(&open), Arc::clone(&most));
+    let receiver = Receiver::start(move |_| {
+        highest.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(20));
+        now.fetch_sub(1, Ordering::SeqCst);
+        Reply::Status(200)
+    });
+    let synced = sync_lineage(&bundle, &at_url(&receiver.url), FLUSH).unwrap().unwrap();
+    assert_eq!((synced.delivered, synced.ledger.waiting), (202, 0));
+    check_order(&receiver.events(), &events_of(&bundle));
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=16).contains(&most), "{most}");
+}
+
+#[test]
+fn what_a_busy_server_did_not_take_comes_later_and_is_counted_once() {
+    let (_out, bundle) = waiting_run_of(60);
+    let receiver = Receiver::start(|number| {
+        Reply::Status(match number % 7 {
+            3 => 503,
+            5 => 422,
+            _ => 200,
+        })
+    });
+    let synced = sync_lineage(&bundle, &at_url(&receiver.url), FLUSH).unwrap().unwrap();
+    let (delivered, dropped) = (synced.delivered, synced.ledger.dropped_total());
+    assert_eq!((delivered + dropped, synced.ledger.waiting), (122, 0), "{:?}", synced.ledger);
+    assert!(dropped > 0 && synced.ledger.is_balanced());
+    // No event that was taken is sent again: the requests are the events, and those that were told to come later.
+    let requests = receiver.requests().len();
+    let later = (0..requests).filter(|number| number % 7 == 3).count();
+    assert_eq!(requests, 122 + later);
+}
+
+#[test]
+fn a_receiver_is_asked_whether_it_is_one_without_an_event() {
+    let asked = |reply: Reply| {
+        let receiver = Receiver::start(move |_| reply);
+        let found = check_receiver(&at_url(&receiver.url)).map_err(|error| error.to_string());
+        assert!(receiver.requests().iter().all(|request| request.body.is_empty()));
+        found
+    };
+    for status in [200, 201, 400, 422, 500] {
+        assert_eq!(asked(Reply::Status(status)), Ok(()), "{status}");
+    }
+    for status in [301, 401, 403, 404, 405, 502, 503] {
+        let error = asked(Reply::Status(status)).unwrap_err();
+        assert!(error.contains(&status.to_string()) && !error.contains("sesame-17"), "{error}");
+    }
+    assert!(asked(Reply::Page).unwrap_err().contains("this is not a receiver of OpenLineage"));
+    assert!(asked(Reply::Close).unwrap_err().contains("cannot be reached"));
 }
 
 #[test]

@@ -39,36 +39,16 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// Answers each request as `reply` says of its number, from 0.
-    pub(crate) fn start(reply: impl Fn(usize) -> Reply + Send + 'static) -> Self {
+    pub(crate) fn start(reply: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", server.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&requests);
+        let (kept, reply) = (Arc::clone(&requests), Arc::new(reply));
         thread::spawn(move || {
             for stream in server.incoming() {
-                let Ok(mut stream) = stream else { return };
-                while let Some(request) = read(&mut stream) {
-                    let number = {
-                        let mut kept = kept.lock().unwrap();
-                        kept.push(request);
-                        kept.len() - 1
-                    };
-                    let (status, body) = match reply(number) {
-                        Reply::Status(status) => (status, "key sesame-1"),
-                        Reply::Page => (200, "\n <html>x"),
-                        Reply::CutOff => (200, ""),
-                        Reply::Hang => {
-                            thread::sleep(Duration::from_secs(2));
-                            break;
-                        }
-                        Reply::Close => break,
-                    };
-                    let length = body.len().max(1);
-                    let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
-                    if stream.write_all(answer.as_bytes()).is_err() || body.is_empty() {
-                        break;
-                    }
-                }
+                let Ok(stream) = stream else { return };
+                let (kept, reply) = (Arc::clone(&kept), Arc::clone(&reply));
+                thread::spawn(move || serve(stream, &kept, &*reply));
             }
         });
         Self { url, requests }
@@ -80,6 +60,31 @@ impl Receiver {
 
     pub(crate) fn events(&self) -> Vec<Value> {
         self.requests().iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+    }
+}
+
+fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, reply: &dyn Fn(usize) -> Reply) {
+    while let Some(request) = read(&mut stream) {
+        let number = {
+            let mut kept = kept.lock().unwrap();
+            kept.push(request);
+            kept.len() - 1
+        };
+        let (status, body) = match reply(number) {
+            Reply::Status(status) => (status, "key sesame-1"),
+            Reply::Page => (200, "\n <html>x"),
+            Reply::CutOff => (200, ""),
+            Reply::Hang => {
+                thread::sleep(Duration::from_secs(2));
+                return;
+            }
+            Reply::Close => return,
+        };
+        let length = body.len().max(1);
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
+        if stream.write_all(answer.as_bytes()).is_err() || body.is_empty() {
+            return;
+        }
     }
 }
 

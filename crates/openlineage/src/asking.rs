@@ -1,0 +1,32 @@
+//! Whether a destination is there, asked without an event.
+
+use daglight_http_transport::TransportError;
+
+use crate::{http::HttpSender, target::Target};
+
+/// Why no events can be delivered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoReceiver {
+    /// The client cannot be made.
+    #[error("cannot set up the connection to the receiver of OpenLineage")]
+    Transport(#[from] TransportError),
+    /// What the receiver says, or why it says nothing; without credentials.
+    #[error("{said}")]
+    Answer {
+        /// In words.
+        said: String,
+    },
+}
+
+/// Asks a receiver by a request with nothing in it, which no receiver takes for an event: it shows that the address, the path and the
+/// key are right. Files and the console are not asked. Blocks, and must not be called on a thread of an asynchronous runtime.
+///
+/// # Errors
+/// When the receiver cannot be reached, does not take this key, or is none.
+pub fn check_receiver(target: &Target) -> Result<(), NoReceiver> {
+    match target {
+        Target::Http(target) => HttpSender::new(target)?.ask().map_err(|said| NoReceiver::Answer { said }),
+        Target::File { .. } | Target::Console => Ok(()),
+    }
+}
