@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use daglight_system_tests::{Checkout, Daglight, Finished, Hamilton, OtlpReceiver, Project};
+use daglight_system_tests::{Checkout, Daglight, Finished, Hamilton, LineageReceiver, OtlpReceiver, Project};
 use serde_json::Value;
 
 const PIPELINE: &str = "\
@@ -138,6 +138,8 @@ fn files(plan: &str) -> Vec<(&'static str, String, Vec<Damage>)> {
         ("`otel_traces.json`", "otel_traces.json".to_owned(), whole(&[Torn, GarbageLine])),
         ("`tracker/outbox.jsonl`", "tracker/outbox.jsonl".to_owned(), whole(&[Newer, Torn, GarbageLine])),
         ("`tracker/delivery.json`", "tracker/delivery.json".to_owned(), whole(&[Newer, Torn])),
+        ("`openlineage.jsonl`", "openlineage.jsonl".to_owned(), whole(&[Torn, GarbageLine])),
+        ("`openlineage.delivery.json`", "openlineage.delivery.json".to_owned(), whole(&[Newer, Torn])),
         ("the report", "run_diagnostics_report.json".to_owned(), whole(&[Torn])),
     ]
 }
@@ -184,19 +186,22 @@ struct Whole {
     baseline: PathBuf,
     project: Project,
     receiver: OtlpReceiver,
+    lineage: LineageReceiver,
 }
 
 impl Whole {
     fn record(hamilton: &Hamilton) -> Self {
         let (checkout, project) = (Checkout::new(), hamilton.project("damages"));
         let pipeline = checkout.pipeline("numbers.sql", PIPELINE);
+        let lineage = LineageReceiver::start(201);
         let run = || {
             let run = Daglight::run(&checkout, &pipeline).tracked_in(&project);
+            let run = run.env("OPENLINEAGE_URL", lineage.url());
             let report = run.env("DAGLIGHT_FLUSH_SECONDS", "30").finish().report(0);
             checkout.path().join(report["bundle"].as_str().expect("a bundle"))
         };
         let (baseline, bundle) = (run(), run());
-        Self { checkout, bundle, baseline, project, receiver: OtlpReceiver::start() }
+        Self { checkout, bundle, baseline, project, receiver: OtlpReceiver::start(), lineage }
     }
 
     /// What all commands make of a copy of the bundle with this damage.
@@ -220,6 +225,7 @@ impl Whole {
                 let finished = Daglight::new(&self.checkout, arguments)
                     .tracked_in(&self.project)
                     .observed_by(&self.receiver, "http/protobuf")
+                    .env("OPENLINEAGE_URL", self.lineage.url())
                     .finish();
                 Judgement::of(&finished, file, &format!("{name}: {file} is {}", damage.name()))
             })

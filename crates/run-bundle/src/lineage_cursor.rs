@@ -70,15 +70,30 @@ impl LineageCursor {
     /// # Errors
     /// When a newer Daglight wrote it, or it cannot be read.
     pub fn load(bundle_dir: &Path) -> Result<Self, ReadError> {
+        match Self::read(bundle_dir) {
+            Ok(cursor) => Ok(cursor.unwrap_or_default()),
+            Err(ReadError::Damaged { .. }) => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why the file in a bundle's folder does not contain the progress. `None` if it does, or does not exist.
+    pub fn damage(bundle_dir: &Path) -> Option<ReadError> {
+        Self::read(bundle_dir).err()
+    }
+
+    fn read(bundle_dir: &Path) -> Result<Option<Self>, ReadError> {
         let path = bundle_dir.join(LINEAGE_DELIVERY);
         let text = match FileBelow::new(bundle_dir, LINEAGE_DELIVERY).read(MAX_FILE_BYTES) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(ReadError::Io { path, source }),
         };
         match format_version(&text) {
             Ok(found) if found > VERSION => Err(ReadError::Newer { path, found, known: VERSION }),
-            _ => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            _ => {
+                serde_json::from_slice(&text).map(Some).map_err(|source| ReadError::Damaged { path, source })
+            }
         }
     }
 
@@ -171,6 +186,10 @@ mod tests {
         assert!(LineageCursor::load(dir.path()).is_err());
         std::fs::write(&file, r#"{"format_version":1,"dest"#).unwrap();
         assert_eq!(LineageCursor::load(dir.path()).unwrap(), LineageCursor::default());
+        let damage = LineageCursor::damage(dir.path());
+        assert!(matches!(damage, Some(ReadError::Damaged { .. })), "{damage:?}");
+        std::fs::remove_file(&file).unwrap();
+        assert!(LineageCursor::damage(dir.path()).is_none());
     }
 
     #[test]

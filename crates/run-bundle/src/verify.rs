@@ -22,7 +22,8 @@ use crate::{
     evidence::ProcessEvidence,
     file_damage::FileDamage,
     file_entry::{FileEntry, FileUse},
-    layout::{HEARTBEAT, MANIFEST, NODES, OPEN_TRACES, is_known},
+    layout::{HEARTBEAT, LINEAGE_DELIVERY, MANIFEST, NODES, OPEN_TRACES, is_known},
+    lineage_cursor::LineageCursor,
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
     run_state::RunState,
@@ -169,6 +170,9 @@ fn damaged(bundle: &Bundle, manifest: Option<&Manifest>) -> Vec<Fault> {
     };
     if let Err(error) = ArtifactCatalog::read(bundle) {
         of_file("artifacts.json".to_owned(), &error);
+    }
+    if let Some(error) = LineageCursor::damage(bundle.dir()) {
+        of_file(LINEAGE_DELIVERY.to_owned(), &error);
     }
     let started_at = manifest.map(|manifest| manifest.started_at);
     match ProcessEvidence::read_with_damages(&bundle.heartbeat(), started_at) {

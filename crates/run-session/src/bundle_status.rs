@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, FileEntry, LedgerDestination, Liveness, Manifest, ReadError, RunState, RunStatus,
-    Tracking,
+    Bundle, DeliveryCounts, FileEntry, LedgerDestination, LineageCursor, Liveness, Manifest, ReadError,
+    RunState, RunStatus, Tracking, count_lineage_events,
     outbox::{OutboxStatus, outbox_path, recorded_outbox},
     recorded_lineage,
     retention::Candidate,
@@ -83,6 +83,7 @@ impl BundleStatus {
         if !outbox_unreadable {
             problems.extend(damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref()));
         }
+        problems.extend(damages_of_lineage(bundle));
         let gone = || sighting(bundle, outbox.as_ref()).liveness == Liveness::Gone;
         let status = match manifest.as_ref().map(|manifest| manifest.status) {
             // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
@@ -172,6 +173,17 @@ fn size_bytes(bundle: &Bundle) -> u64 {
     // The list is that of the manifest, which is not in it.
     let manifest = bundle.manifest().symlink_metadata().map_or(0, |file| file.len());
     FileEntry::list(bundle).iter().fold(manifest, |sum, file| sum.saturating_add(file.size_bytes))
+}
+
+/// What prevents the events of OpenLineage, or the progress of their delivery, from being read. Damaged lines are counted as they are
+/// delivered, and damaged progress starts over.
+fn damages_of_lineage(bundle: &Bundle) -> Vec<String> {
+    let path = bundle.lineage_events();
+    let events = count_lineage_events(bundle).err();
+    let events = events.map(|error| format!("{}: {error}", bundle.shown(&path).display()));
+    let progress = LineageCursor::damage(bundle.dir());
+    let progress = progress.filter(|error| !matches!(error, ReadError::Damaged { .. }));
+    events.into_iter().chain(progress.map(|error| in_one_line(&error))).collect()
 }
 
 /// What is wrong with the outbox of a bundle, where it can be read: damaged lines, and what the run has recorded and is not in
