@@ -30,6 +30,7 @@ mod printable;
 mod rewritten;
 
 // Finding credentials by name, by shape, and because they are known.
+mod figures;
 mod redact;
 mod credential_places;
 mod known;

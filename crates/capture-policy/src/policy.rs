@@ -1,7 +1,8 @@
 //! The active policy: what it allows of a value, an error, an SQL text or a path.
 
-use std::{collections::BTreeMap, iter};
+use std::{collections::BTreeMap, io, iter};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -170,7 +171,7 @@ impl Policy {
                 return Captured::new(cut);
             }
             // Measured in serialised form: escapes and braces also count towards the server's limit.
-            let size_bytes = cut.to_string().len();
+            let size_bytes = json_bytes(&cut);
             if size_bytes <= most {
                 return Captured::new(cut);
             }
@@ -215,8 +216,7 @@ impl Policy {
             (name, column)
         };
         // Includes a colon and a comma. The braces take one byte more than the comma that the last entry does not have.
-        let entry_bytes =
-            |name: &str, column: &Value| Value::from(name).to_string().len() + column.to_string().len() + 2;
+        let entry_bytes = |name: &str, column: &Value| json_bytes(name) + json_bytes(column) + 2;
         let limits = Limits::of(&self.capture);
         let (name, column) = left_out(total);
         let mut kept = Map::new();
@@ -335,6 +335,28 @@ impl Policy {
 }
 
 /// Whether a value certainly has at most `limit` bytes as JSON, whatever has to be escaped. False if uncertain.
+fn json_bytes<T: Serialize + ?Sized>(value: &T) -> usize {
+    struct Count(usize);
+
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    // Texts and numbers can always be written, and nothing here fails to take them.
+    let written = serde_json::to_writer(&mut count, value);
+    debug_assert!(written.is_ok(), "a value of JSON cannot be written as JSON");
+    count.0
+}
+
+/// Whether a value has no more than `limit` bytes as JSON, whatever has to be escaped in it. False where that is not sure.
 fn is_surely_within(value: &Value, limit: usize) -> bool {
     /// Subtracts the maximum size of a value from the remaining bytes.
     fn left_after(value: &Value, left: usize) -> Option<usize> {
