@@ -1,11 +1,11 @@
 //! Appending lines to a file of a bundle that several nodes of its run write to.
 
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     sync::{Mutex, PoisonError},
 };
 
-use daglight_guarded_files::FileBelow;
+use daglight_guarded_files::{Durability, FileBelow};
 
 use crate::{bundle::Bundle, json_lines::ends_with_line_feed, versioned::WriteError};
 
@@ -17,16 +17,28 @@ static APPENDING: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// When the file cannot be written.
-pub(crate) fn append_lines(bundle: &Bundle, name: &str, mut lines: Vec<u8>) -> Result<(), WriteError> {
-    let failed = |source| WriteError::Io { path: bundle.dir().join(name), source };
-    let mut file = FileBelow::new(bundle.dir(), name).append().map_err(failed)?;
+pub(crate) fn append_lines(bundle: &Bundle, name: &'static str, lines: Vec<u8>) -> Result<(), WriteError> {
+    try_append(bundle, name, lines).map_err(|source| WriteError::Io { path: bundle.dir().join(name), source })
+}
+
+fn try_append(bundle: &Bundle, name: &'static str, mut lines: Vec<u8>) -> io::Result<()> {
     // Nodes can end at the same time. If one checked the end of the file while another is writing, it could see half of a line.
     let appending = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
-    if !ends_with_line_feed(&mut file).map_err(failed)? {
+    let mut file = match bundle.appended().take(name) {
+        Some(file) => file,
+        None => FileBelow::new(bundle.dir(), name).append()?,
+    };
+    if !ends_with_line_feed(&mut file)? {
         // An earlier write to a full disk left part of a line.
         lines.insert(0, b'\n');
     }
-    file.write_all(&lines).map_err(failed)?;
+    file.write_all(&lines)?;
+    let handle = match bundle.durability() {
+        Durability::Process => None,
+        Durability::Disk => Some(file.try_clone()?),
+    };
+    bundle.appended().keep(name, file);
     drop(appending);
-    bundle.durability().make_durable(&file).map_err(failed)
+    // Without the lock: others need not wait for the disk.
+    handle.map_or(Ok(()), |file| bundle.durability().make_durable(&file))
 }

@@ -10,6 +10,7 @@ use daglight_guarded_files::{Durability, create_private_folder};
 use daglight_run_identity::RunId;
 
 use crate::{
+    appended_files::AppendedFiles,
     layout::{
         DATA_SUMMARIES, HEARTBEAT, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, PLANS, RESERVE,
         RUN_BUNDLE, TRACES, TRACKER, is_known, plan_file_name,
@@ -39,6 +40,7 @@ pub struct Bundle {
     durability: Durability,
     /// The archive that the bundle was unpacked from.
     archive: Option<PathBuf>,
+    appended: AppendedFiles,
 }
 
 /// Why a bundle could not be created or found.
@@ -193,7 +195,12 @@ impl Bundle {
     }
 
     fn at(dir: PathBuf) -> Self {
-        Self { dir, durability: Durability::default(), archive: None }
+        Self { dir, durability: Durability::default(), archive: None, appended: AppendedFiles::default() }
+    }
+
+    /// The files that this handle appends to.
+    pub(crate) fn appended(&self) -> &AppendedFiles {
+        &self.appended
     }
 
     /// Marks this bundle as unpacked from an archive. Errors and reports then name the archive, because the temporary folder no

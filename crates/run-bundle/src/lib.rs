@@ -35,6 +35,7 @@ mod json_lines;
 mod versioned;
 
 mod append;
+mod appended_files;
 mod before_closing;
 mod artifact;
 mod artifact_file;
