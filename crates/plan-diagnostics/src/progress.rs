@@ -52,7 +52,7 @@ pub struct LiveQuery {
     /// Whether rows pass from one scan to the end as they are read, so that reading the rest takes as long as its speed so far
     /// says. A join reads its sides at speeds of their own, and a sort or an aggregate goes on when everything is read.
     pub is_streamed: bool,
-    /// Rows that its sink has taken so far, where the sink counts while it writes.
+    /// Rows that its sink has taken so far.
     pub rows_written: u64,
     /// Bytes that its scans have read from storage so far, where they say.
     pub bytes_read: u64,
@@ -168,8 +168,9 @@ fn sample(run: &QueryRun) -> Option<LiveQuery> {
     let sum = |of: fn(&Sample) -> u64| measured.iter().map(of).sum();
     let (bytes_read, bytes_written) =
         (sum(|sample| sample.bytes_scanned), sum(|sample| sample.bytes_written));
-    let (rows_written, bytes_spilled) =
-        (sum(|sample| sample.rows_written), sum(|sample| sample.bytes_spilled));
+    // A sink that is not seen may count by itself, though most do when they are done.
+    let rows_written = run.rows_written().max(sum(|sample| sample.rows_written));
+    let bytes_spilled = sum(|sample| sample.bytes_spilled);
     let scans = run.query.operators.iter().zip(&measured);
     let scans = scans.filter(|(planned, _)| matches!(planned.leaf, Some(Leaf::Scan(_))));
     let remote = run.remote_work();

@@ -51,6 +51,8 @@ pub(crate) struct QueryRun {
     started: OnceLock<(SystemTime, Instant)>,
     ended: AtomicBool,
     rows: AtomicU64,
+    /// Rows that the sink of a write has taken in.
+    written: AtomicU64,
     /// Whether a count of rows was seen where there is one to be seen.
     is_counted: AtomicBool,
     /// What it takes with it to other machines.
@@ -116,6 +118,7 @@ impl QueryRun {
             started: OnceLock::new(),
             ended: AtomicBool::new(false),
             rows: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             is_counted: AtomicBool::new(!is_write),
             travelling: OnceLock::new(),
             partitions: Mutex::default(),
@@ -139,6 +142,11 @@ impl QueryRun {
     /// Rows that were returned or written so far, as far as they are known.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Rows that its sink has taken in so far.
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Somebody who reads a partition begins to wait for rows, or has them.
@@ -379,6 +387,12 @@ impl DataReceiver for QueryRun {
         if let Some(rows) = rows {
             self.rows.fetch_add(rows, Ordering::Relaxed);
             self.is_counted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn add_written(&self, rows: u64) {
+        if self.query.kind.is_write() {
+            self.written.fetch_add(rows, Ordering::Relaxed);
         }
     }
 }

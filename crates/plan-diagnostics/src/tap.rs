@@ -26,6 +26,9 @@ pub(crate) trait DataReceiver: Send + Sync {
 
     /// Counts what the query returns.
     fn add_result(&self, batch: &RecordBatch);
+
+    /// Counts the rows that its sink takes in.
+    fn add_written(&self, rows: u64);
 }
 
 /// The run that a plan is executed for at this moment, for the hooks below its root.
@@ -83,7 +86,8 @@ pub(crate) fn below_hooks(plan: &dyn ExecutionPlan) -> &dyn ExecutionPlan {
     }
 }
 
-/// The data of a write are what a sink takes in. What other writes return is a count, and no data.
+/// The data of a write are what a sink takes in, and they are counted: most sinks say how many rows they have written when they are
+/// done. What other writes return is a count, and no data.
 fn tapped(
     plan: Arc<dyn ExecutionPlan>,
     query: &PlannedQuery,
@@ -91,15 +95,14 @@ fn tapped(
     slot: &RunSlot,
 ) -> Arc<dyn ExecutionPlan> {
     let tap = |plan| HookedExec::wrap(plan, Tap(slot.clone()));
-    match (with_tap, query.kind.is_write()) {
-        (false, _) => plan,
-        (true, false) => tap(plan),
+    match query.kind.is_write() {
+        false if with_tap => tap(plan),
         // Below a `CoalescePartitionsExec` the partitions are seen in parallel.
         // A sink returns one row, the count. The data are what goes into it.
-        (true, true) if plan.is::<DataSinkExec>() => with_only_child(plan, &|input| {
+        true if plan.is::<DataSinkExec>() => with_only_child(plan, &|input| {
             if input.is::<CoalescePartitionsExec>() { with_only_child(input, &tap) } else { tap(input) }
         }),
-        (true, true) => plan,
+        _ => plan,
     }
 }
 
@@ -133,23 +136,25 @@ impl ExecuteHook for Tap {
     type Watch = Tapping;
 
     fn watch(&self, _: &Arc<dyn ExecutionPlan>, partition: usize) -> Option<Tapping> {
-        let tap = self.0.run().and_then(|run| run.tap())?;
-        Some(Tapping { tap, partition, opened: None })
+        let run = self.0.run()?;
+        Some(Tapping { tap: run.tap(), run, partition, opened: None })
     }
 }
 
 struct Tapping {
-    tap: Arc<dyn DataTap>,
+    run: Arc<dyn DataReceiver>,
+    tap: Option<Arc<dyn DataTap>>,
     partition: usize,
     opened: Option<Box<dyn PartitionTap>>,
 }
 
 impl StreamWatch for Tapping {
     fn opened(&mut self, schema: &SchemaRef) {
-        self.opened = Some(self.tap.open(schema, self.partition));
+        self.opened = self.tap.as_ref().map(|tap| tap.open(schema, self.partition));
     }
 
     fn batch(&mut self, batch: &RecordBatch) {
+        self.run.add_written(batch.num_rows() as u64);
         if let Some(opened) = &mut self.opened {
             opened.batch(batch);
         }

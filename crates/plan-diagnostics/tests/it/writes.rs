@@ -1,6 +1,10 @@
 //! The rows of writes: those that the sink says it has written.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, UInt64Array},
@@ -9,7 +13,7 @@ use arrow::{
 use async_trait::async_trait;
 use daglight_plan_diagnostics::QueryOutcome;
 use datafusion::{
-    catalog::{Session, TableProvider},
+    catalog::{Session, TableProvider, streaming::StreamingTable},
     datasource::TableType,
     error::{DataFusionError, Result},
     execution::{SendableRecordBatchStream, TaskContext},
@@ -19,9 +23,11 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
         execution_plan::{Boundedness, EmissionType},
         stream::RecordBatchStreamAdapter,
+        streaming::PartitionStream,
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::Notify;
 
 use crate::support::{only, run, session};
 
@@ -42,6 +48,61 @@ async fn every_format_counts_the_rows_that_it_writes() {
         // Only the sink of Parquet says how many bytes it has written; those in memory are not bytes written.
         assert_eq!(report.bytes_written.is_some(), format == "parquet", "{format}");
         assert_eq!(report.bytes_returned, None, "{format}");
+    }
+}
+
+/// A source that sends three rows, and no more until it is released.
+struct Pausing(SchemaRef, Arc<Notify>);
+
+impl fmt::Debug for Pausing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pausing")
+    }
+}
+
+impl PartitionStream for Pausing {
+    fn schema(&self) -> &SchemaRef {
+        &self.0
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (schema, go_on) = (Arc::clone(&self.0), Arc::clone(&self.1));
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(UInt64Array::from(vec![1, 2, 3]))]);
+        let first = stream::once(async move { Ok(batch?) });
+        let then = stream::once(async move { go_on.notified().await }).filter_map(async |()| None);
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0), first.chain(then)))
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_goes_on_says_how_many_rows_its_sink_has_taken() {
+    let (ctx, seen, live) = session();
+    let dir = tempfile::tempdir().unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::UInt64, false)]));
+    for format in ["parquet", "csv"] {
+        let go_on = Arc::new(Notify::new());
+        let source = Arc::new(Pausing(Arc::clone(&schema), Arc::clone(&go_on)));
+        let table = StreamingTable::try_new(Arc::clone(&schema), vec![source]).unwrap();
+        ctx.register_table("t", Arc::new(table)).unwrap();
+        let target = dir.path().join(format!("out.{format}"));
+        let sql = format!("COPY t TO '{}'", target.display());
+        let writes = tokio::spawn({
+            let ctx = ctx.clone();
+            async move { run(&ctx, &sql).await }
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let written = async || loop {
+            let written: u64 = live.sample().iter().map(|query| query.rows_written).sum();
+            if written > 0 || Instant::now() > deadline {
+                return written;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        assert_eq!(written().await, 3, "{format}");
+        go_on.notify_one();
+        writes.await.unwrap();
+        assert_eq!(only(&seen).rows, Some(3), "{format}");
+        ctx.deregister_table("t").unwrap();
     }
 }
 
