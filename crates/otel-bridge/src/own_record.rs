@@ -18,6 +18,8 @@ use opentelemetry_sdk::trace::SpanData;
 pub(crate) struct OwnRecord {
     recorded: Mutex<Recorded>,
     max_events: usize,
+    /// Whether the span ends as soon as it has started: nobody follows it meanwhile.
+    pub(crate) is_past: bool,
 }
 
 /// What was recorded: facts, and values that the capture policy allowed.
@@ -37,9 +39,9 @@ pub(crate) struct Recorded {
 
 impl OwnRecord {
     /// It keeps the first `max_events` events, and counts the others.
-    pub(crate) fn new(recorded: Recorded, max_events: u32) -> Arc<Self> {
+    pub(crate) fn new(recorded: Recorded, max_events: u32, is_past: bool) -> Arc<Self> {
         let max_events = usize::try_from(max_events).unwrap_or(usize::MAX);
-        Arc::new(Self { recorded: Mutex::new(recorded), max_events })
+        Arc::new(Self { recorded: Mutex::new(recorded), max_events, is_past })
     }
 
     /// If a key is set several times, the last value is kept.
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_record_is_bounded() {
-        let record = OwnRecord::new(Recorded::default(), 2);
+        let record = OwnRecord::new(Recorded::default(), 2, false);
         for value in 0..5 {
             record.set(KeyValue::new("rows", value));
             record.event("progress", Vec::new());

@@ -93,6 +93,10 @@ impl RunState {
     }
 
     pub(crate) fn span_started(&self, span: &Span, own: Option<&OwnRecord>) {
+        // Before anything is copied.
+        if own.is_some_and(|own| own.is_past) {
+            return;
+        }
         if let (Some(queue), Some(data)) = (&self.queue, span.exported_data())
             // A beat ends at once: recording it as open would only make the file larger.
             && data.name != span::HEARTBEAT

@@ -38,6 +38,7 @@ pub struct StageSpanBuilder {
     stage: Option<String>,
     node_kind: Option<NodeKind>,
     started_at: Option<SystemTime>,
+    is_past: bool,
 }
 
 impl StageSpanBuilder {
@@ -50,6 +51,7 @@ impl StageSpanBuilder {
             stage: None,
             node_kind: None,
             started_at: None,
+            is_past: false,
         }
     }
 
@@ -93,6 +95,13 @@ impl StageSpanBuilder {
         self
     }
 
+    /// It is made of what was measured, and ends as soon as it has started: it need not be known as open, in case that the
+    /// process is killed.
+    pub fn past(mut self) -> Self {
+        self.is_past = true;
+        self
+    }
+
     /// Starts the span.
     #[expect(
         clippy::disallowed_methods,
@@ -104,7 +113,7 @@ impl StageSpanBuilder {
         let started_at = self.started_at.unwrap_or_else(clock::now);
         let tracer = self.run.tracer();
         let builder = tracer.span_builder(self.name).with_start_time(started_at);
-        let record = OwnRecord::new(self.recorded, self.run.max_events_per_span());
+        let record = OwnRecord::new(self.recorded, self.run.max_events_per_span(), self.is_past);
         let span = tracer.build_own(builder, &parent, &record);
         if self.name == span::NODE {
             self.run.metrics().active_tasks(1);

@@ -56,6 +56,7 @@ pub(crate) fn show_measured_operators(
             .attribute(Key::OperatorId, operator.id)
             .attribute(Key::ComputeSeconds, operator.busy.as_secs_f64())
             .start_at(operator.started_at)
+            .past()
             .start();
         if let Some(rows) = operator.output_rows {
             // Not as a row count of its own, which the metrics would add to that of the query.

@@ -192,7 +192,7 @@ impl RunQuery {
     fn show_planning(&self, place: &QueryPlace) {
         let PlanningTimes { started_at, analysis, optimization, physical, .. } = self.query.planning;
         let (analyzed_at, planned_at) = (started_at + analysis, started_at + self.query.planning.total());
-        let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).start();
+        let planned = self.span(place, names::span::PLAN, "plan").start_at(started_at).past().start();
         if let Some(parsing) = self.parsing {
             planned.set(Key::ParsingSeconds, parsing.as_secs_f64());
         }
@@ -201,8 +201,8 @@ impl RunQuery {
             let span = span.attribute(Key::QueryId, self.query.id);
             place.owner.node().into_iter().fold(span, |span, node| span.node(&node.name))
         };
-        part(names::span::NORMALIZE, "normalize").start_at(started_at).start().end_at(analyzed_at);
-        let compiled = part(names::span::COMPILE, "compile").start_at(analyzed_at).start();
+        part(names::span::NORMALIZE, "normalize").start_at(started_at).past().start().end_at(analyzed_at);
+        let compiled = part(names::span::COMPILE, "compile").start_at(analyzed_at).past().start();
         compiled.set(Key::OptimizationSeconds, optimization.as_secs_f64());
         compiled.set(Key::PhysicalPlanningSeconds, physical.as_secs_f64());
         compiled.end_at(planned_at);
