@@ -50,14 +50,53 @@ pub struct MeasuredOperator {
     pub started_at: SystemTime,
     /// When it, and everything below it, had ended.
     pub ended_at: SystemTime,
-    /// Every metric, summed over partitions; times in nanoseconds.
-    pub metrics: Metrics,
     /// What it was planned to return.
     pub estimate: Estimate,
-    /// The same metrics, as the operator has them. Empty for operators that measure nothing, for a plan that is executed
-    /// once more, whose operators do not start anew, and for more than a hundred partitions.
-    pub(crate) readings: Vec<Reading>,
+    pub(crate) readings: Readings,
 }
+
+/// What an operator has measured. The query reads it and waits for that, and most of it is summed only where it is written down.
+#[derive(Debug, Clone)]
+pub(crate) enum Readings {
+    /// Every metric as the operator has it, and rows that were counted in its place.
+    OfPartitions { readings: Vec<Reading>, counted_rows: Option<u64> },
+    /// The sums: of a plan that is executed once more, whose operators do not start anew, and of more than a hundred
+    /// partitions.
+    InSum(Metrics),
+}
+
+impl Readings {
+    /// The sum of a metric over all partitions.
+    fn metric(&self, name: &str) -> Option<u64> {
+        match self {
+            Self::OfPartitions { readings, counted_rows } => {
+                let of_name = readings.iter().filter(|reading| reading.name == name);
+                let sum = of_name.map(|reading| reading.value).reduce(u64::saturating_add);
+                sum.or_else(|| counted_rows.filter(|_| name == OUTPUT_ROWS))
+            }
+            Self::InSum(sums) => sums.get(name).copied(),
+        }
+    }
+
+    /// Every metric, summed over partitions.
+    fn sums(&self) -> Metrics {
+        match self {
+            Self::OfPartitions { readings, counted_rows } => {
+                let mut sums = Metrics::new();
+                for Reading { name, value, .. } in readings {
+                    add(&mut sums, name.clone(), *value);
+                }
+                if let Some(rows) = counted_rows {
+                    sums.entry(OUTPUT_ROWS.into()).or_insert(*rows);
+                }
+                sums
+            }
+            Self::InSum(sums) => sums.clone(),
+        }
+    }
+}
+
+const OUTPUT_ROWS: &str = "output_rows";
 
 /// A metric of an operator, read.
 ///
@@ -75,17 +114,26 @@ pub(crate) struct Reading {
 impl MeasuredOperator {
     /// The most memory that it used, over all partitions, where it says.
     pub fn memory_bytes(&self) -> Option<u64> {
-        ["peak_mem_used", "build_mem_used", "max_mem_used"]
-            .iter()
-            .find_map(|name| self.metrics.get(*name))
-            .copied()
+        ["peak_mem_used", "build_mem_used", "max_mem_used"].iter().find_map(|name| self.metric(name))
+    }
+
+    /// A metric by its name, summed over partitions; times in nanoseconds.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        self.readings.metric(name)
+    }
+
+    /// Every metric, as [`MeasuredOperator::metric`] has it.
+    pub fn metrics(&self) -> Metrics {
+        self.readings.sums()
     }
 
     /// The metrics of each partition by itself. Empty where they are not known, or for more than a hundred partitions.
     pub(crate) fn by_partition(&self) -> BTreeMap<(Option<u64>, Option<usize>), Metrics> {
         let mut partitions: BTreeMap<(Option<u64>, Option<usize>), Metrics> = BTreeMap::new();
-        for Reading { task, partition, name, value } in &self.readings {
-            add(partitions.entry((*task, *partition)).or_default(), name.clone(), *value);
+        if let Readings::OfPartitions { readings, .. } = &self.readings {
+            for Reading { task, partition, name, value } in readings {
+                add(partitions.entry((*task, *partition)).or_default(), name.clone(), *value);
+            }
         }
         partitions
     }
@@ -109,7 +157,7 @@ pub(crate) struct Baseline(Vec<Metrics>);
 pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
     let mut sums = Vec::new();
     visit(plan, None, &mut |plan, _| {
-        sums.push(Measured::of(plan.as_ref()).sums);
+        sums.push(Measured::of(plan.as_ref()).readings.sums());
     });
     Baseline(sums)
 }
@@ -129,11 +177,8 @@ pub(crate) fn collect_metrics(
         let id = reports.len();
         let mut measured = Measured::of(plan.as_ref());
         let before = baseline.0.get(id);
-        if let Some(before) = before {
-            measured.subtract(before);
-        }
         if before.is_some() || measured.partitions.len() > MAX_PARTITIONS {
-            measured.readings.clear();
+            measured.sum_up(before);
         }
         // A plan that is executed once more has the times of its first execution as well, and the engine's clock may
         // have been set anew.
@@ -142,7 +187,7 @@ pub(crate) fn collect_metrics(
         measured_end.push(measured.ended_at.filter(|end| is_behind(*end, started_at)));
         let planned = planned.get(id);
         let leaf = planned.and_then(|operator| operator.leaf.as_ref());
-        let output_rows = measured.sums.get("output_rows").copied();
+        let output_rows = measured.readings.metric(OUTPUT_ROWS);
         let rows_read = match leaf {
             // One that was not executed any more, because its query ended before, has not measured anything.
             Some(Leaf::Scan(_)) => {
@@ -164,7 +209,6 @@ pub(crate) fn collect_metrics(
             partitions: measured.partitions.len().max(1),
             started_at,
             ended_at: query_ended,
-            metrics: measured.sums,
             estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
             readings: measured.readings,
         });
@@ -182,40 +226,47 @@ pub(crate) fn collect_metrics(
     reports
 }
 
-/// The metrics of one operator, summed over its partitions.
-#[derive(Debug, Default)]
+/// The metrics of one operator.
+#[derive(Debug)]
 struct Measured {
     started_at: Option<SystemTime>,
     ended_at: Option<SystemTime>,
     partitions: BTreeSet<(Option<u64>, usize)>,
-    sums: Metrics,
-    readings: Vec<Reading>,
+    readings: Readings,
 }
 
 impl Measured {
     fn of(plan: &dyn ExecutionPlan) -> Self {
-        let mut measured = plan.metrics().as_ref().map(Self::of_metrics).unwrap_or_default();
-        if let Some(rows) = counted_rows(plan) {
-            measured.sums.entry("output_rows".into()).or_insert(rows);
-        }
-        measured
-    }
-
-    fn of_metrics(metrics: &MetricsSet) -> Self {
-        let mut measured = Self::default();
-        for metric in metrics.iter() {
+        let metrics = plan.metrics();
+        let mut readings = Vec::with_capacity(metrics.as_ref().map_or(0, |metrics| metrics.iter().count()));
+        let mut measured = Self {
+            started_at: None,
+            ended_at: None,
+            partitions: BTreeSet::new(),
+            readings: Readings::InSum(Metrics::new()),
+        };
+        let mut last = None;
+        for metric in metrics.iter().flat_map(MetricsSet::iter) {
             let task = task_of(metric);
-            measured.partitions.extend(metric.partition().map(|partition| (task, partition)));
-            measured.take(task, metric.partition(), metric.value());
+            let partition = metric.partition().map(|partition| (task, partition));
+            // A partition has a dozen of them, mostly in a row.
+            if partition != last {
+                measured.partitions.extend(partition);
+                last = partition;
+            }
+            measured.take(&mut readings, task, metric.partition(), metric.value());
         }
-        for Reading { name, value, .. } in &measured.readings {
-            add(&mut measured.sums, name.clone(), *value);
-        }
+        measured.readings = Readings::OfPartitions { readings, counted_rows: counted_rows(plan) };
         measured
     }
 
-    fn take(&mut self, task: Option<u64>, partition: Option<usize>, value: &MetricValue) {
-        let readings = &mut self.readings;
+    fn take(
+        &mut self,
+        readings: &mut Vec<Reading>,
+        task: Option<u64>,
+        partition: Option<usize>,
+        value: &MetricValue,
+    ) {
         let mut read =
             |name, value: usize| readings.push(Reading { task, partition, name, value: value as u64 });
         match value {
@@ -237,24 +288,27 @@ impl Measured {
         }
     }
 
-    fn subtract(&mut self, before: &Metrics) {
-        for (name, value) in &mut self.sums {
-            *value = value.saturating_sub(before.get(name).copied().unwrap_or(0));
+    /// Keeps the sums alone, without what was measured `before`.
+    fn sum_up(&mut self, before: Option<&Metrics>) {
+        let mut sums = self.readings.sums();
+        for (name, value) in &mut sums {
+            *value = value.saturating_sub(before.and_then(|before| before.get(name)).copied().unwrap_or(0));
         }
+        self.readings = Readings::InSum(sums);
     }
 
     /// `elapsed_compute` says little for some operators: a hash join adds its parts once per clone of its metrics, a
     /// file scan decodes outside of it, a repartition measures its own work under other names.
     fn busy(&self, operator: &str) -> Duration {
-        let sum = |names: &[&str]| names.iter().filter_map(|name| self.sums.get(*name)).sum::<u64>();
-        if let Some(timers) = OperatorTimers::of(operator, &self.sums) {
-            return Duration::from_nanos(sum(&[timers.computing]));
+        let metric = |name: &str| self.readings.metric(name);
+        if let Some(timers) = OperatorTimers::of(operator, |name| metric(name).is_some()) {
+            return Duration::from_nanos(metric(timers.computing).unwrap_or(0));
         }
         let nanoseconds = match operator {
             // `BuildProbeJoinMetrics` adds both to `elapsed_compute` whenever a clone of it is dropped
             // (`datafusion-physical-plan` 55.2.0, `src/joins/utils.rs`, lines 1790 to 1794).
-            "HashJoinExec" => sum(&["build_time", "join_time"]),
-            _ => sum(&["elapsed_compute"]),
+            "HashJoinExec" => metric("build_time").unwrap_or(0) + metric("join_time").unwrap_or(0),
+            _ => metric("elapsed_compute").unwrap_or(0),
         };
         Duration::from_nanos(nanoseconds)
     }

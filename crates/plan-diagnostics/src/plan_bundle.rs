@@ -197,9 +197,9 @@ impl MeasuredQuery {
             partitions: Some(operator.partitions as u64),
             start_ms: since_start(operator.started_at),
             end_ms: since_start(operator.ended_at),
-            output_bytes: operator.metrics.get("output_bytes").copied(),
+            output_bytes: operator.metric("output_bytes"),
             memory_bytes: operator.memory_bytes(),
-            spilled_bytes: operator.metrics.get("spilled_bytes").copied(),
+            spilled_bytes: operator.metric("spilled_bytes"),
             partition_metrics: operator
                 .by_partition()
                 .into_iter()
@@ -209,7 +209,7 @@ impl MeasuredQuery {
                     metrics,
                 })
                 .collect(),
-            metrics: operator.metrics.clone(),
+            metrics: operator.metrics(),
             // Its name, its texts and what was estimated are those of the plan.
             ..planned(operator.id).unwrap_or_default()
         };
@@ -278,7 +278,7 @@ fn without_limits(plan: &str) -> String {
 /// Row groups are ruled out by statistics, then by Bloom filters, by a limit, and by filters that a join or a sort has found
 /// meanwhile (`ParquetFileMetrics`).
 fn measure(source: &mut PlanSource, operator: &MeasuredOperator) {
-    let metric = |name: &str| operator.metrics.get(name).copied();
+    let metric = |name: &str| operator.metric(name);
     source.rows = operator.output_rows;
     source.bytes_scanned = metric("bytes_scanned");
     let later = [

@@ -1,6 +1,6 @@
 //! The operators of a physical plan as they were planned.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use datafusion::{
     common::stats::Precision,
@@ -50,7 +50,12 @@ pub(crate) fn describe(
 ) -> Vec<PlannedOperator> {
     let mut operators = Vec::new();
     let mut leaves = leaves.iter();
+    // Grown once and not for each operator.
+    let mut line = String::new();
     visit(plan, None, &mut |plan, parent| {
+        line.clear();
+        // What an operator of the program does not finish writing is shown as far as it goes.
+        let _ = write!(line, "{}", displayable(plan.as_ref()).one_line());
         let leaf = if plan.children().is_empty() { leaves.next().cloned() } else { None };
         let scan = matches!(leaf, Some(Leaf::Scan(_))).then(|| ScanFacts::of(plan.as_ref(), options));
         operators.push(PlannedOperator {
@@ -58,7 +63,7 @@ pub(crate) fn describe(
             name: plan.name().to_owned(),
             // At plan time: the text of a plan changes as it executes, because dynamic filters write the values of
             // the data into their predicates.
-            detail: displayable(plan.as_ref()).one_line().to_string().trim_end().to_owned(),
+            detail: line.trim_end().to_owned(),
             description: description(plan.as_ref()),
             leaf,
             scan,

@@ -331,11 +331,10 @@ impl QueryRun {
         });
         let sum = |name: &str| -> Option<u64> {
             // Unknown where no operator has it, which is something else than none.
-            operators.iter().filter_map(|operator| operator.metrics.get(name).copied()).reduce(|a, b| a + b)
+            operators.iter().filter_map(|operator| operator.metric(name)).reduce(|a, b| a + b)
         };
         let is_write = self.query.kind.is_write();
-        let bytes_returned =
-            || operators.iter().find_map(|operator| operator.metrics.get("output_bytes").copied());
+        let bytes_returned = || operators.iter().find_map(|operator| operator.metric("output_bytes"));
         MeasuredQuery {
             query: Arc::clone(&self.query),
             started_at,

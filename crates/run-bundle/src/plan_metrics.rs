@@ -110,13 +110,13 @@ impl OperatorTimers {
 
     /// The timers of an operator with these metrics; `None` if `elapsed_compute` has its time, or if all of its timers measure
     /// computing.
-    pub fn of(operator: &str, metrics: &Metrics) -> Option<Self> {
+    pub fn of(operator: &str, has: impl Fn(&str) -> bool) -> Option<Self> {
         let timers = match operator {
             "RepartitionExec" => Self::REPARTITION,
             "DataSourceExec" => Self::FILES,
             _ => return None,
         };
-        metrics.contains_key(timers.computing).then_some(timers)
+        has(timers.computing).then_some(timers)
     }
 }
 
@@ -291,7 +291,7 @@ impl PlanOperator {
 
     /// Its compute time in milliseconds, summed over its partitions, without the time that it waited.
     pub fn computed_ms(&self) -> Option<f64> {
-        let timers = OperatorTimers::of(&self.name, &self.metrics);
+        let timers = OperatorTimers::of(&self.name, |name| self.metrics.contains_key(name));
         let timed = timers.and_then(|timers| self.metric(timers.computing));
         timed.map(|nanoseconds| nanoseconds as f64 / 1e6).or(self.elapsed_compute_ms)
     }
@@ -299,7 +299,7 @@ impl PlanOperator {
     /// The time that it waited, in milliseconds, summed over its partitions: a repartition for the readers of its rows, a scan for
     /// its files to be opened. `None` if there is no timer for that.
     pub fn waited_ms(&self) -> Option<f64> {
-        let timers = OperatorTimers::of(&self.name, &self.metrics)?;
+        let timers = OperatorTimers::of(&self.name, |name| self.metrics.contains_key(name))?;
         Some(self.metric(timers.waiting)? as f64 / 1e6)
     }
 

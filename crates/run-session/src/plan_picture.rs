@@ -78,7 +78,7 @@ impl Operator {
             busy: operator.busy,
             partitions: operator.partitions,
             memory_bytes: operator.memory_bytes(),
-            spilled_bytes: operator.metrics.get("spilled_bytes").copied().filter(|spilled| *spilled > 0),
+            spilled_bytes: operator.metric("spilled_bytes").filter(|spilled| *spilled > 0),
         }
     }
 
