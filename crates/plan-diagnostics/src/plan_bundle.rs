@@ -30,6 +30,16 @@ const LONGEST_DETAIL: usize = 64 << 10;
 impl PlannedQuery {
     /// All that is known of the plan before it is executed. `with_literals` says whether values in the plans may be kept.
     pub fn to_plan_bundle(&self, with_literals: bool) -> PlanBundle {
+        let metrics = PlanMetrics {
+            planned_at_ms: unix_milliseconds(self.planning.started_at),
+            planning_ms: Some(milliseconds::of(self.planning.total())),
+            operators: self.planned_operators(with_literals),
+            ..PlanMetrics::default()
+        };
+        self.with_metrics(metrics, with_literals)
+    }
+
+    fn with_metrics(&self, metrics: PlanMetrics, with_literals: bool) -> PlanBundle {
         let Fingerprints { logical_hash, literal_hash, plan_hash } = self.fingerprints.clone();
         let (logical_plan, optimized_plan) = match with_literals {
             true => (self.texts.logical.clone(), self.optimized.display_indent().to_string()),
@@ -73,12 +83,7 @@ impl PlannedQuery {
             sources: self.sources(),
             settings: settings_of(&self.options, with_literals),
             planning: Some(self.planning_record(with_literals)),
-            metrics: PlanMetrics {
-                planned_at_ms: unix_milliseconds(self.planning.started_at),
-                planning_ms: Some(milliseconds::of(self.planning.total())),
-                operators: self.planned_operators(with_literals),
-                ..PlanMetrics::default()
-            },
+            metrics,
             ..PlanBundle::default()
         }
     }
@@ -183,6 +188,20 @@ fn recorded_lineage(lineage: &Lineage) -> PlanLineage {
 }
 
 impl MeasuredQuery {
+    /// Whether what was measured is of the operators of the plan as the session has planned it. Another engine plans by itself, and of a
+    /// query without a physical plan at its end nothing was measured.
+    pub fn is_executed_as_planned(&self) -> bool {
+        self.made_elsewhere.is_none() && self.operators.len() == self.query.operators.len()
+    }
+
+    /// All that is known of the plan, with what was measured of an execution as it was planned. `with_literals` as for
+    /// [`PlannedQuery::to_plan_bundle`].
+    pub fn to_plan_bundle(&self, with_literals: bool) -> PlanBundle {
+        let mut plan = self.query.with_metrics(self.to_plan_metrics(with_literals), with_literals);
+        self.measure_sources(&mut plan.sources);
+        plan
+    }
+
     /// What was measured. `with_literals` says whether values in the texts of operators may be kept.
     pub fn to_plan_metrics(&self, with_literals: bool) -> PlanMetrics {
         let query = &self.query;

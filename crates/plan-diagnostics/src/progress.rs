@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
@@ -132,10 +131,10 @@ impl LiveQueries {
         self.runs().iter().filter(|run| run.query.id == query_id).for_each(|run| run.cancel.order(reason));
     }
 
-    /// What the query that runs longest of some has done so far, by their ids. `None` where none of them runs.
-    pub fn report_of_longest(&self, query_ids: &BTreeSet<u64>) -> Option<MeasuredQuery> {
+    /// What the query that runs longest of those has done so far whose id `is_meant`. `None` where none of them runs.
+    pub fn report_of_longest(&self, is_meant: impl Fn(u64) -> bool) -> Option<MeasuredQuery> {
         let mut runs = self.runs();
-        runs.retain(|run| query_ids.contains(&run.query.id) && !run.has_ended());
+        runs.retain(|run| is_meant(run.query.id) && !run.has_ended());
         let runs = runs.iter().filter_map(|run| Some((run.started_at()?, run)));
         runs.min_by_key(|(started_at, _)| *started_at)?.1.report_so_far()
     }

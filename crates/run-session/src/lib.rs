@@ -70,6 +70,7 @@ mod cluster_spans;
 mod shown_execution;
 mod plain_type;
 mod plan_book;
+mod plan_entry;
 mod plan_files;
 mod run_core;
 mod sight;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel},
     },
-    thread,
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,9 @@ use crate::{
 
 /// What waits for the thread. Beyond that it is left out, and counted.
 const MAX_WAITING: usize = 512;
+/// How long messages gather before they are taken. A query sends one when it starts and one when it ends, and waking the thread
+/// for each takes the processor from those that compute.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long a changed plan may wait for others to be written with it.
 const WRITE_AFTER: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,8 @@ enum WriterThread {
     NotStarted,
     Runs {
         messages: SyncSender<PlanMessage>,
+        /// It may sleep while messages gather.
+        thread: Thread,
         /// Disconnected when the thread has ended.
         ended: Receiver<()>,
     },
@@ -88,9 +93,10 @@ impl PlanFiles {
         // A query that ends later finds this and sends nothing: its plan would come behind the manifest that lists
         // the files.
         let before = std::mem::replace(&mut *self.thread(), WriterThread::Over);
-        if let WriterThread::Runs { messages, ended } = before {
+        if let WriterThread::Runs { messages, thread, ended } = before {
             // The thread ends when the last sender is gone, with all that waits written by then.
             drop(messages);
+            thread.unpark();
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 // The last manifest is about to list the files: none may change behind it.
                 self.plans.give_up();
@@ -147,8 +153,9 @@ fn start(plans: &Arc<AdmittedPlans>) -> io::Result<WriterThread> {
         write_all(&plans, &received);
         drop(has_ended);
     };
-    thread::Builder::new().name("daglight-plans".into()).stack_size(STACK_BYTES).spawn(write)?;
-    Ok(WriterThread::Runs { messages, ended })
+    let started =
+        thread::Builder::new().name("daglight-plans".into()).stack_size(STACK_BYTES).spawn(write)?;
+    Ok(WriterThread::Runs { messages, thread: started.thread().clone(), ended })
 }
 
 /// Until the run ends, or is gone.
@@ -162,10 +169,15 @@ fn write_all(plans: &AdmittedPlans, received: &Receiver<PlanMessage>) {
             None if book.is_changed() => received.recv_timeout(WRITE_AFTER),
             None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
+        if message.is_ok() {
+            // Woken when the run ends.
+            thread::park_timeout(first_file_in.map_or(GATHER, |wait| wait.min(GATHER)));
+        }
         let _own = plans.own_time.measure(Own::Plans);
         let is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
         let is_idle = first_file_in.is_none() && matches!(message, Err(RecvTimeoutError::Timeout));
-        if let Ok(message) = message {
+        // No more than may wait at a time: others keep coming, and what is due must not wait for them.
+        for message in message.into_iter().chain(received.try_iter()).take(MAX_WAITING) {
             book.take(plans, message);
         }
         book.write_first_files(plans);

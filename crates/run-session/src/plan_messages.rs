@@ -1,6 +1,9 @@
 //! What a query hands over for its plan.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery};
@@ -22,6 +25,8 @@ pub(crate) struct PlanKey {
 /// A query that starts, or is being planned.
 pub(crate) struct StartedQuery {
     pub(crate) key: PlanKey,
+    /// When it was handed over.
+    pub(crate) at: Instant,
     pub(crate) query: Arc<PlannedQuery>,
     /// Its SQL, or that of its node, as it may be shown.
     pub(crate) sql: Option<Arc<Captured>>,

@@ -61,6 +61,11 @@ impl Preview {
         rows.cells.extend(cells(batch, taken));
     }
 
+    /// Whether some have passed.
+    pub(crate) fn has_rows(&self) -> bool {
+        !self.rows().cells.is_empty()
+    }
+
     /// The rows as they may be shown. `None` where none has passed.
     pub(crate) fn shown(&self, policy: &Policy) -> Option<PlanPreview> {
         let (columns, rows) = self.captured(policy)?;

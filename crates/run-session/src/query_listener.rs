@@ -6,7 +6,7 @@ mod results;
 use std::{
     any::Any,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use daglight_materializers::{CheckTap, SummaryTap};
@@ -290,6 +290,7 @@ impl QueryListener for RunQuery {
         }
         run.plans.started(StartedQuery {
             key: self.plan_key(place),
+            at: Instant::now(),
             query: Arc::clone(&self.query),
             sql: place.sql.clone(),
             parsing: self.parsing,

@@ -1,6 +1,10 @@
 //! The queries of a run that are being planned.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::{LivePlanning, PlanningTurn, QueryKind};
@@ -81,6 +85,7 @@ impl RunPlanning {
         let plan_hash = query.fingerprints.plan_hash.clone();
         Some(StartedQuery {
             key: PlanKey { node: self.node().map(str::to_owned), plan_hash },
+            at: Instant::now(),
             query: Arc::new(query),
             sql: self.asker.sql.clone(),
             parsing: None,

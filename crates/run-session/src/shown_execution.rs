@@ -1,5 +1,6 @@
 //! Which of the executions of a plan its file shows: one whole, and not a mixture of several.
 
+use daglight_plan_diagnostics::MeasuredQuery;
 use daglight_run_bundle::{PlanBundle, PlanMetrics, PlanSource};
 
 /// What a file shows of one execution.
@@ -7,13 +8,21 @@ pub(crate) struct Execution {
     pub(crate) query_id: String,
     /// `None` while it runs.
     pub(crate) outcome: Option<String>,
-    pub(crate) sources: Vec<PlanSource>,
-    pub(crate) metrics: PlanMetrics,
+    pub(crate) wall_ms: f64,
+    pub(crate) measured: Measured,
+}
+
+/// What was measured of an execution.
+pub(crate) enum Measured {
+    /// As the file has it.
+    Described(Box<(Vec<PlanSource>, PlanMetrics)>),
+    /// As it was measured. Most executions give way to another one before a file is written, and need not be described.
+    Undescribed(Box<MeasuredQuery>),
 }
 
 impl Execution {
     fn rank(&self) -> Rank {
-        rank(self.outcome.as_deref(), self.metrics.wall_ms)
+        rank(self.outcome.as_deref(), self.wall_ms)
     }
 }
 
@@ -29,55 +38,78 @@ fn rank(outcome: Option<&str>, wall_ms: f64) -> Rank {
     (kind, wall_ms)
 }
 
-/// The execution that has ended and is shown when none goes on any more.
+/// The executions of a plan of which something is kept.
 #[derive(Default)]
-pub(crate) struct SetAside(Option<Execution>);
+pub(crate) struct SetAside {
+    /// The one that has ended and is shown when none goes on any more.
+    later: Option<Execution>,
+    /// What the plan shows, where it does not have that yet.
+    undescribed: Option<Box<MeasuredQuery>>,
+}
 
 impl SetAside {
-    /// Whether what was measured is shown, now or when what goes on has ended. Most executions are neither, and need not be
-    /// described.
-    pub(crate) fn wants(
-        &self,
-        plan: &PlanBundle,
-        query_id: &str,
-        outcome: Option<&str>,
-        wall_ms: f64,
-    ) -> bool {
-        let new = rank(outcome, wall_ms);
-        plan.query_id == query_id
+    /// Whether what was measured is shown, now or when what goes on has ended.
+    pub(crate) fn wants(&self, plan: &PlanBundle, execution: &Execution) -> bool {
+        let new = execution.rank();
+        plan.query_id == execution.query_id
             || new >= rank(plan.outcome.as_deref(), plan.metrics.wall_ms)
-            || plan.outcome.is_none() && self.0.as_ref().is_none_or(|set_aside| new >= set_aside.rank())
+            || plan.outcome.is_none() && self.later.as_ref().is_none_or(|later| new >= later.rank())
     }
 
     /// Shows an execution that is wanted, or keeps it for later.
     pub(crate) fn show(&mut self, plan: &mut PlanBundle, execution: Execution) {
         let is_shown = plan.query_id == execution.query_id;
         if !is_shown && execution.rank() < rank(plan.outcome.as_deref(), plan.metrics.wall_ms) {
-            self.0 = Some(execution);
+            self.later = Some(execution);
             return;
         }
         let has_ended = execution.outcome.is_some();
-        let shown = put(plan, execution);
+        let shown = self.put(plan, execution);
         if !is_shown && !has_ended && shown.outcome.is_some() {
-            self.0 = Some(shown);
+            self.later = Some(shown);
         }
         let current = rank(plan.outcome.as_deref(), plan.metrics.wall_ms);
-        if has_ended && let Some(better) = self.0.take_if(|set_aside| set_aside.rank() > current) {
-            put(plan, better);
+        if has_ended && let Some(better) = self.later.take_if(|later| later.rank() > current) {
+            self.put(plan, better);
         }
         if has_ended {
-            self.0 = None;
+            self.later = None;
         }
     }
-}
 
-/// Puts an execution in the place of the one that is shown, which is returned.
-fn put(plan: &mut PlanBundle, execution: Execution) -> Execution {
-    Execution {
-        query_id: std::mem::replace(&mut plan.query_id, execution.query_id),
-        outcome: std::mem::replace(&mut plan.outcome, execution.outcome),
-        sources: std::mem::replace(&mut plan.sources, execution.sources),
-        metrics: std::mem::replace(&mut plan.metrics, execution.metrics),
+    /// What the plan shows and is not described in it, once.
+    pub(crate) fn take_undescribed(&mut self) -> Option<Box<MeasuredQuery>> {
+        self.undescribed.take()
+    }
+
+    /// Nothing is described any more: what is held for that may hold the tables of a query.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Puts an execution in the place of the one that is shown, which is returned.
+    fn put(&mut self, plan: &mut PlanBundle, execution: Execution) -> Execution {
+        let Execution { query_id, outcome, wall_ms, measured } = execution;
+        let before = Execution {
+            query_id: std::mem::replace(&mut plan.query_id, query_id),
+            outcome: std::mem::replace(&mut plan.outcome, outcome),
+            wall_ms: plan.metrics.wall_ms,
+            measured: match self.undescribed.take() {
+                Some(measured) => Measured::Undescribed(measured),
+                None => {
+                    Measured::Described(Box::new((plan.sources.clone(), std::mem::take(&mut plan.metrics))))
+                }
+            },
+        };
+        match measured {
+            Measured::Described(described) => (plan.sources, plan.metrics) = *described,
+            Measured::Undescribed(measured) => {
+                plan.metrics = PlanMetrics::default();
+                self.undescribed = Some(measured);
+            }
+        }
+        plan.metrics.wall_ms = wall_ms;
+        before
     }
 }
 
@@ -92,13 +124,13 @@ mod tests {
         let mut set_aside = SetAside::default();
         let mut shown = Vec::new();
         for (query_id, outcome, wall_ms) in measured {
-            if set_aside.wants(&plan, query_id, *outcome, *wall_ms) {
-                let execution = Execution {
-                    query_id: (*query_id).to_owned(),
-                    outcome: outcome.map(str::to_owned),
-                    sources: Vec::new(),
-                    metrics: PlanMetrics { wall_ms: *wall_ms, ..PlanMetrics::default() },
-                };
+            let execution = Execution {
+                query_id: (*query_id).to_owned(),
+                outcome: outcome.map(str::to_owned),
+                wall_ms: *wall_ms,
+                measured: Measured::Described(Box::default()),
+            };
+            if set_aside.wants(&plan, &execution) {
                 set_aside.show(&mut plan, execution);
             }
             shown.push(format!("{} {}", plan.query_id, plan.outcome.as_deref().unwrap_or("runs")));
