@@ -12,6 +12,7 @@ use daglight_run_bundle::ClusterWork;
 use datafusion::{execution::TaskContext, physical_plan::ExecutionPlan, prelude::SessionConfig};
 
 use crate::{
+    default_settings::learn_defaults,
     hooked_exec::{ExecuteHook, HookedExec},
     watched_stream::{StreamEnd, StreamWatch},
 };
@@ -72,8 +73,10 @@ pub trait RemoteWork: Send + Sync {
 struct RunsElsewhere;
 
 /// The configuration of a session whose plans an engine may execute on other machines: their executions have a [`Travelling`].
+/// The settings of the engine have their defaults in it, so that the files of plans contain those that are changed later.
 #[must_use]
 pub fn runs_elsewhere(config: SessionConfig) -> SessionConfig {
+    learn_defaults(config.options());
     config.with_extension(Arc::new(RunsElsewhere))
 }
 

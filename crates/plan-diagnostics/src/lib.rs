@@ -43,6 +43,7 @@ mod watched_stream;
 mod tap;
 mod counted;
 mod polls;
+mod default_settings;
 mod elsewhere;
 mod reported_operator;
 mod watched_task;

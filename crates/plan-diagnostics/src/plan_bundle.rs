@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use daglight_capture_policy::{Types, first_words, without_typed_literals};
@@ -13,6 +13,7 @@ use daglight_run_bundle::{
 use datafusion::config::ConfigOptions;
 
 use crate::{
+    default_settings,
     fingerprint::{Fingerprints, without_literals},
     lineage::Lineage,
     measured_query::{MeasuredQuery, QueryOutcome},
@@ -350,25 +351,15 @@ fn settings_of(options: &Arc<ConfigOptions>, with_literals: bool) -> BTreeMap<St
 /// The options that are not the default. Without literals a text is hidden, because `SET` may have put any value there;
 /// numbers and flags stay where the option takes nothing else.
 fn changed_settings(options: &ConfigOptions, with_literals: bool) -> BTreeMap<String, String> {
-    static DEFAULTS: LazyLock<BTreeMap<String, Option<String>>> = LazyLock::new(|| {
-        ConfigOptions::default().entries().into_iter().map(|entry| (entry.key, entry.value)).collect()
-    });
-    let changed =
-        options.entries().into_iter().filter(|entry| DEFAULTS.get(&entry.key) != Some(&entry.value));
-    let shown = |key: &str, value: String| {
-        let is_number = |text: &str| text.parse::<f64>().is_ok();
-        let takes_numbers = DEFAULTS.get(key).and_then(Option::as_deref).is_some_and(is_number);
-        match with_literals || value.parse::<bool>().is_ok() || (takes_numbers && is_number(&value)) {
+    let shown = |value: String, takes_numbers: bool| {
+        let is_number = takes_numbers && value.parse::<f64>().is_ok();
+        match with_literals || value.parse::<bool>().is_ok() || is_number {
             true => value,
             false => "?".to_owned(),
         }
     };
-    changed
-        .map(|entry| {
-            let value = shown(&entry.key, entry.value.unwrap_or_default());
-            (entry.key, value)
-        })
-        .collect()
+    let changed = default_settings::changed(options).into_iter();
+    changed.map(|(key, value, takes_numbers)| (key, shown(value, takes_numbers))).collect()
 }
 
 #[cfg(test)]
