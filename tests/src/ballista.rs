@@ -24,11 +24,7 @@ impl Ballista {
     /// # Panics
     /// When they are not built, or do not start.
     pub fn start(checkout: &Checkout) -> Self {
-        let daglight = workspace().daglight().unwrap_or_else(|error| panic!("{error:#}"));
-        let program = daglight.with_file_name("ballista");
-        assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins`", program.display());
-        let mut ballista = Self { program, port: port(), scheduler: None, executors: Vec::new() };
-        ballista.start_scheduler(checkout);
+        let mut ballista = Self::without_executors(checkout);
         for _ in 0..2 {
             let executor = ballista.executor(checkout);
             ballista.executors.push(executor);
@@ -36,6 +32,19 @@ impl Ballista {
         ballista.wait_until("its executors", |ballista| {
             ballista.get("executors").as_array().is_some_and(|executors| executors.len() == 2)
         });
+        ballista
+    }
+
+    /// A scheduler alone.
+    ///
+    /// # Panics
+    /// When it is not built, or does not start.
+    pub fn without_executors(checkout: &Checkout) -> Self {
+        let daglight = workspace().daglight().unwrap_or_else(|error| panic!("{error:#}"));
+        let program = daglight.with_file_name("ballista");
+        assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins`", program.display());
+        let mut ballista = Self { program, port: port(), scheduler: None, executors: Vec::new() };
+        ballista.start_scheduler(checkout);
         ballista
     }
 
@@ -48,7 +57,14 @@ impl Ballista {
         let arguments =
             ["scheduler", "--bind-host", "127.0.0.1", "--external-host", "127.0.0.1", "--bind-port", &port];
         // So that one that is killed is missed soon.
-        let soon = ["--executor-timeout-seconds", "5", "--expire-dead-executor-interval-seconds", "1"];
+        let soon = [
+            "--executor-timeout-seconds",
+            "5",
+            "--expire-dead-executor-interval-seconds",
+            "1",
+            "--no-executors-grace-period-seconds",
+            "300",
+        ];
         let scheduler = Daglight::program(&self.program, checkout, arguments.into_iter().chain(soon)).start();
         self.scheduler = Some(scheduler);
         self.wait_until("its port", |ballista| !ballista.get("state").is_null());

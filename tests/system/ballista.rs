@@ -77,6 +77,15 @@ fn a_query_is_a_job_and_its_rows_are_the_same() {
     let why = plan(&bundle, "none")["metrics"]["cluster"]["on_client"].clone();
     assert_eq!(why, "it reads no files");
 
+    // Executors make no spans: those of the stages and tasks are made here.
+    let traces = fs::read_to_string(bundle.join("otel_traces.json")).expect("traces");
+    let named = |name: &str| traces.matches(&format!("\"name\":\"{name}\"")).count();
+    assert_eq!(
+        (named("datafusion.stage"), named("datafusion.task")),
+        (stages.len(), tasks.len()),
+        "{traces}"
+    );
+
     // The scheduler knows whose job it is.
     let run_id = bundle.file_name().and_then(|name| name.to_str()).expect("an id");
     let name = format!("daglight {run_id} shipped query {}", shipped["query_ids"][0]);
@@ -194,13 +203,26 @@ fn tables_and_files_are_written_by_executors() {
 const LONG: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
                     WHERE a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
 
+/// The same with fewer pairs, which takes seconds.
+const SHORTER: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
+                       WHERE a.l_orderkey < 6000 AND a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
+
 /// Starts a run of what takes minutes, and waits until an executor computes: that one.
 fn long_run(
     ballista: &Ballista,
     checkout: &Checkout,
     with: impl FnOnce(Daglight) -> Daglight,
 ) -> (Running, usize) {
-    let file = script(checkout, &format!("{}{LONG}", tables()));
+    run_of(LONG, ballista, checkout, with)
+}
+
+fn run_of(
+    query: &str,
+    ballista: &Ballista,
+    checkout: &Checkout,
+    with: impl FnOnce(Daglight) -> Daglight,
+) -> (Running, usize) {
+    let file = script(checkout, &format!("{}{query}", tables()));
     let idle: Vec<u64> = ballista.executors.iter().map(|(executor, _)| executor.cpu_ticks()).collect();
     let run = with(Daglight::run(checkout, &file).args(["--cluster", &ballista.cluster()])).start();
     let mut busy = None;
@@ -239,7 +261,8 @@ fn ctrl_c_cancels_the_job() {
 fn a_scheduler_that_is_lost_fails_the_node_and_one_that_is_started_anew_serves_the_next_run() {
     let checkout = Checkout::new();
     let mut ballista = Ballista::start(&checkout);
-    let (run, _) = long_run(&ballista, &checkout, |run| run);
+    // Executors come to the end of a task whose scheduler is gone.
+    let (run, _) = run_of(SHORTER, &ballista, &checkout, |run| run);
     drop(ballista.scheduler.take());
     ballista.start_scheduler(&checkout);
     let finished = run.finish_within(Duration::from_secs(90));
@@ -256,4 +279,61 @@ fn a_scheduler_that_is_lost_fails_the_node_and_one_that_is_started_anew_serves_t
     });
     let file = script(&checkout, &format!("{}SELECT count(*) FROM lineitem", tables()));
     Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]).finish().report(0);
+}
+
+#[test]
+fn the_tasks_of_an_executor_that_is_lost_are_done_by_the_other_one() {
+    let checkout = Checkout::new();
+    let mut ballista = Ballista::start(&checkout);
+    script(&checkout, &format!("{}{SHORTER}", tables()));
+    let expected = rows(&printing(&checkout, "alone", None).finish().ended_with(0));
+    let (run, busy) = run_of(SHORTER, &ballista, &checkout, |run| run);
+    let (lost, _) = ballista.executors.remove(busy);
+    lost.signal("KILL");
+    lost.finish();
+    run.finish().report(0);
+    let pairs = plan(&bundle(&checkout), "pairs");
+    assert_eq!(pairs["preview"]["rows"][0][0], expected[0]["n"].to_string(), "{pairs:#}");
+    let stages = pairs["metrics"]["cluster"]["stages"].as_array().expect("stages");
+    let tasks: Vec<&Value> =
+        stages.iter().flat_map(|stage| stage["tasks"].as_array().expect("tasks")).collect();
+    let outcomes: Vec<&str> = tasks.iter().filter_map(|task| task["outcome"].as_str()).collect();
+    assert!(outcomes.contains(&"lost") && outcomes.contains(&"completed"), "{outcomes:?}");
+    let (_, other) = &ballista.executors[0];
+    assert_eq!(tasks.last().expect("a task")["worker"], other.as_str(), "{tasks:#?}");
+}
+
+#[test]
+fn the_job_of_a_client_that_is_killed_comes_to_its_end() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let (run, _) = run_of(SHORTER, &ballista, &checkout, |run| run);
+    run.signal("KILL");
+    assert_eq!(run.finish().code, None);
+    ballista.wait_until("the end of the job", |ballista| ballista.jobs() == ["Completed"]);
+    ballista.wait_until_idle();
+    check_failed(&checkout);
+}
+
+#[test]
+fn a_job_that_no_executor_takes_is_named_in_the_stall() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::without_executors(&checkout);
+    let file = script(&checkout, &format!("{}{SHORTER}", tables()));
+    let run = Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]);
+    let run = run.env("DAGLIGHT_HEARTBEAT_SECONDS", "0.5").env("DAGLIGHT_STALL_SECONDS", "5").start();
+    let mut stall = Value::Null;
+    run.wait_until("a stall", || {
+        let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).into_iter().flatten().flatten();
+        let evidence =
+            bundles.filter_map(|bundle| fs::read(bundle.path().join("heartbeat.json")).ok()).next();
+        let evidence = serde_json::from_slice::<Value>(&evidence.unwrap_or_default()).unwrap_or_default();
+        stall = evidence["stalls"]["episodes"][0].clone();
+        !stall.is_null()
+    });
+    run.signal("INT");
+    assert_eq!(run.finish().code, Some(130));
+    assert_eq!((&stall["class"], &stall["node"]), (&"worker".into(), &"pairs".into()), "{stall:#}");
+    let waits_for = stall["waits_for"].as_str().unwrap_or_default();
+    assert!(waits_for.contains("job ") && waits_for.ends_with(", which no executor takes"), "{waits_for}");
 }

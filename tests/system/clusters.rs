@@ -320,7 +320,7 @@ fn the_work_ends_with_the_client() {
 }
 
 /// The only bundle of a run that goes on.
-pub(crate) fn bundle_so_far(checkout: &Checkout) -> PathBuf {
+fn bundle_so_far(checkout: &Checkout) -> PathBuf {
     let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).expect("bundles").flatten();
     let mut bundles = bundles.map(|bundle| bundle.path()).filter(|path| path.is_dir());
     bundles.next().expect("a bundle")

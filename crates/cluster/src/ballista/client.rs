@@ -44,8 +44,10 @@ impl Client {
     pub(crate) fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
         let here = builder.query_planner().take();
         let config = builder.config().take().unwrap_or_default();
-        // As each client of Ballista does: plans that would not come through its stages in one piece are not made.
-        let config = runs_elsewhere(config.upgrade_for_ballista());
+        // As each client of Ballista does: plans that would not come through its stages in one piece are not made. The adaptive
+        // planner of 55.0.0 does not go on when an executor is lost ("Can't find active stage to update stage outputs").
+        let config = config.upgrade_for_ballista().with_ballista_adaptive_query_planner(false);
+        let config = runs_elsewhere(config);
         let planner = JobPlanner::new(here, self.scheduler.clone(), self.cancels.clone());
         builder.with_config(config).with_query_planner(Arc::new(planner))
     }

@@ -235,7 +235,8 @@ impl Execution {
 
     async fn ended(&mut self, running: &mut RunningJob) -> Result<State> {
         let scheduler = self.job.scheduler.clone();
-        let (mut pause, mut last_answer) = (ASK_FIRST, Instant::now());
+        let submitted = Instant::now();
+        let (mut pause, mut last_answer, mut is_known) = (ASK_FIRST, submitted, false);
         loop {
             let answer = match timeout(SILENCE, scheduler.status(&running.id)).await {
                 Ok(Ok(answer)) => answer,
@@ -251,13 +252,16 @@ impl Execution {
             };
             last_answer = Instant::now();
             let GetJobStatusResult { status, flight_proxy } = answer;
-            match status.and_then(|status| status.status) {
-                // Known from its submission on, unless it is another process that answers.
+            let status = status.and_then(|status| status.status);
+            is_known |= status.is_some();
+            match status {
+                // It takes a moment until a job that was taken is known.
+                None if !is_known && submitted.elapsed() < SILENCE => {}
                 None => {
                     return Err(lost(
                         &scheduler,
                         running,
-                        "it does not know the job any more, and has been started anew",
+                        "it does not know the job, and has been started anew",
                     ));
                 }
                 Some(JobStatus::Queued(queued)) => self.work.is(Phase::Queued, queued.queued_at),
