@@ -9,11 +9,10 @@ use std::{
 };
 
 use daglight_run_bundle::{
-    EVENT_OF_ANOTHER_RUN, LineageLine, LineageProgress, LineageReader, UNREADABLE_EVENT, WarningCode,
-    count_items, is_of_another_run,
+    EVENT_OF_ANOTHER_RUN, LineageLine, LineageProgress, LineageReader, LineageRuns, UNREADABLE_EVENT,
+    WarningCode, count_items,
 };
 use daglight_run_identity::RunId;
-use serde::Deserialize;
 
 use crate::{answer::Answer, sending::Sender};
 
@@ -46,18 +45,12 @@ pub(crate) struct Wave {
 
 struct Event {
     text: Vec<u8>,
-    chain: Chain,
+    /// `None` if it is not an event of a run.
+    runs: Option<LineageRuns>,
     /// Why it is not sent.
     unfit: Option<&'static str>,
     /// Where in the file the next one starts.
     end: u64,
-}
-
-/// The run of an event, and the one that started it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Chain {
-    run: Option<String>,
-    parent: Option<String>,
 }
 
 /// What became of an event that is done.
@@ -92,17 +85,19 @@ impl Waves {
         let most = if is_wide { MAX_EVENTS } else { 1 };
         while wave.events.len() < most && bytes < MAX_BYTES {
             let Some(event) = self.event()? else { break };
-            let Chain { run, parent } = &event.chain;
             // What says of no run what it is may be anything.
-            let is_related = run.as_ref().is_none_or(|run| parents.contains(run))
-                || parent.as_ref().is_some_and(|parent| runs.contains(parent));
+            let is_related = event.runs.as_ref().is_none_or(|LineageRuns { run, parent }| {
+                parents.contains(run) || parent.as_ref().is_some_and(|parent| runs.contains(parent))
+            });
             if is_related && !wave.events.is_empty() {
                 self.next = Some(event);
                 break;
             }
-            let is_alone = run.is_none();
-            runs.extend(run.clone());
-            parents.extend(parent.clone());
+            let is_alone = event.runs.is_none();
+            if let Some(LineageRuns { run, parent }) = event.runs.clone() {
+                runs.insert(run);
+                parents.extend(parent);
+            }
             bytes += event.text.len();
             wave.events.push(event);
             if is_alone {
@@ -122,12 +117,13 @@ impl Waves {
             LineageLine::TooLong { end } => (&[][..], end),
             LineageLine::Event { text, end } => (text, end),
         };
-        let is_other = || self.run_id.is_some_and(|run_id| is_of_another_run(text, run_id));
+        let runs = LineageRuns::of(text).ok();
+        let is_of_another = self.run_id.zip(runs.as_ref()).is_some_and(|(run_id, runs)| !runs.is_of(run_id));
         let unfit = match is_event(text) {
             false => Some(UNREADABLE_EVENT),
-            true => is_other().then_some(EVENT_OF_ANOTHER_RUN),
+            true => is_of_another.then_some(EVENT_OF_ANOTHER_RUN),
         };
-        Ok(Some(Event { text: text.to_vec(), chain: Chain::of(text), unfit, end }))
+        Ok(Some(Event { text: text.to_vec(), runs, unfit, end }))
     }
 }
 
@@ -135,37 +131,6 @@ impl Waves {
 fn is_event(text: &[u8]) -> bool {
     serde_json::from_slice::<BTreeMap<&str, &serde_json::value::RawValue>>(text)
         .is_ok_and(|event| event.contains_key("eventTime"))
-}
-
-impl Chain {
-    fn of(text: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Event {
-            run: Run,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Run {
-            run_id: String,
-            #[serde(default)]
-            facets: Facets,
-        }
-        #[derive(Default, Deserialize)]
-        struct Facets {
-            parent: Option<Parent>,
-        }
-        #[derive(Deserialize)]
-        struct Parent {
-            run: ParentRun,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct ParentRun {
-            run_id: String,
-        }
-        let Ok(Event { run }) = serde_json::from_slice(text) else { return Self::default() };
-        Self { run: Some(run.run_id), parent: run.facets.parent.map(|parent| parent.run.run_id) }
-    }
 }
 
 impl Wave {
@@ -239,7 +204,7 @@ impl Wave {
             if event.unfit.is_some() || self.outcomes[index].is_some() {
                 continue;
             }
-            let lane = *of_run.entry(event.chain.run.as_deref()).or_insert(lanes.len());
+            let lane = *of_run.entry(event.runs.as_ref().map(|runs| &runs.run)).or_insert(lanes.len());
             match lanes.get_mut(lane) {
                 Some(lane) => lane.push(index),
                 None => lanes.push_back(vec![index]),

@@ -51,6 +51,7 @@ mod impossible_times;
 mod materialization;
 mod lineage_cursor;
 mod lineage_events;
+mod lineage_runs;
 mod manifest;
 mod manifest_file;
 mod manifest_lock;
@@ -112,6 +113,7 @@ pub use lineage_cursor::{
     count_lineage_events, recorded_lineage,
 };
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
+pub use lineage_runs::LineageRuns;
 pub use manifest::{
     AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
 };
@@ -133,7 +135,7 @@ pub use sha256::sha256_of;
 pub use signal_files::SignalFiles;
 pub use sums::{count_items, saturating_sum};
 pub use unreadable_plans::UnreadablePlans;
-pub use verify::{Fault, is_of_another_run};
+pub use verify::Fault;
 pub use versioned::{ReadError, WriteError};
 pub use warning::Warning;
 pub use warning_code::{WarningCode, is_out_of_space};

@@ -30,7 +30,6 @@ use crate::{
 };
 
 pub use fault::Fault;
-pub use lineage::is_of_another_run;
 
 impl Bundle {
     /// The losses on the way to a server, according to the manifest: signal and destination, and how many were lost for which
