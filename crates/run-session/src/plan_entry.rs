@@ -74,6 +74,10 @@ impl PlanEntry {
             query_id: started.query.id.to_string(),
             ..PlanBundle::default()
         };
+        Self::of(plan)
+    }
+
+    fn of(plan: PlanBundle) -> Self {
         Self {
             plan,
             undescribed: None,
@@ -100,19 +104,12 @@ impl PlanEntry {
         Some(Self {
             slowest: Duration::try_from_secs_f64(plan.metrics.wall_ms / 1e3).ok(),
             asked: plan.storage.clone(),
-            undescribed: None,
-            shown: SetAside::default(),
-            running: BTreeMap::new(),
-            asking: HashMap::new(),
-            unadded: Vec::new(),
-            preview: None,
             // It has a file after its queries have ended, so it was kept.
             is_kept: true,
             has_file: true,
             is_changed: false,
             is_described: true,
-            is_due: false,
-            plan,
+            ..Self::of(plan)
         })
     }
 
