@@ -6,7 +6,7 @@ use daglight_system_tests::{Ballista, Checkout, Daglight, OtlpReceiver, Running,
 use serde_json::Value;
 
 use crate::{
-    clusters::{comparable, plan, plan_of, rows, table, tables},
+    clusters::{comparable, plan, plan_of, rows, shipped, table, tables},
     programs::bundle,
 };
 
@@ -27,14 +27,8 @@ fn printing(checkout: &Checkout, out: &str, cluster: Option<&Ballista>) -> Dagli
 
 #[test]
 fn a_query_is_a_job_and_its_rows_are_the_same() {
-    let text = format!(
-        "{}-- node: shipped\nSELECT o_orderpriority, count(*) AS n, sum(l_quantity) AS q FROM orders \
-         JOIN lineitem ON l_orderkey = o_orderkey WHERE l_shipdate > l_commitdate GROUP BY o_orderpriority ORDER BY 1;\n\
-         -- node: none\nSELECT 1 AS one;\n",
-        tables()
-    );
     let checkout = Checkout::new();
-    script(&checkout, &text);
+    script(&checkout, &shipped());
     let alone = printing(&checkout, "alone", None).finish().ended_with(0);
     let ballista = Ballista::start(&checkout);
     let run = printing(&checkout, "out", Some(&ballista)).finish().ended_with(0);

@@ -74,6 +74,16 @@ pub(crate) fn tables() -> String {
     table("lineitem") + &table("orders")
 }
 
+/// A script with a node that is worth distributing, and one that is not.
+pub(crate) fn shipped() -> String {
+    format!(
+        "{}-- node: shipped\nSELECT o_orderpriority, count(*) AS n, sum(l_quantity) AS q FROM orders \
+         JOIN lineitem ON l_orderkey = o_orderkey WHERE l_shipdate > l_commitdate GROUP BY o_orderpriority ORDER BY 1;\n\
+         -- node: none\nSELECT 1 AS one;\n",
+        tables()
+    )
+}
+
 /// The only plan of a node.
 pub(crate) fn plan(bundle: &Path, node: &str) -> Value {
     plan_of(bundle, node, "")
@@ -94,12 +104,7 @@ pub(crate) fn rows(finished: &Finished) -> Vec<Value> {
 
 #[test]
 fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
-    let script = format!(
-        "{}-- node: shipped\nSELECT o_orderpriority, count(*) AS n, sum(l_quantity) AS q FROM orders \
-         JOIN lineitem ON l_orderkey = o_orderkey WHERE l_shipdate > l_commitdate GROUP BY o_orderpriority ORDER BY 1;\n\
-         -- node: none\nSELECT 1 AS one;\n",
-        tables()
-    );
+    let script = shipped();
     let checkout = Checkout::new();
     let file = checkout.path().join("shipped.sql");
     fs::write(&file, &script).expect("a script");
