@@ -68,8 +68,8 @@ pub struct ClusterTask {
     /// When it had returned all of its rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_ms: Option<f64>,
-    /// `completed`, `lost` if its worker no longer answers, `failed` if another task repeated it or the query failed, or `cancelled`
-    /// with its query; `None` while it runs.
+    /// How it ended: [`COMPLETED`](Self::COMPLETED), [`LOST`](Self::LOST), [`FAILED`](Self::FAILED) or
+    /// [`CANCELLED`](Self::CANCELLED); `None` while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// Rows that it returned.
@@ -88,6 +88,17 @@ pub const BALLISTA: &str = "ballista";
 
 /// The maximum number of tasks of a query in a file: at 330 bytes each, readers accept the file.
 pub const MAX_CLUSTER_TASKS: usize = 10_000;
+
+impl ClusterTask {
+    /// It returned all of its rows.
+    pub const COMPLETED: &str = "completed";
+    /// Its worker no longer answers.
+    pub const LOST: &str = "lost";
+    /// Another task repeated it, or the query failed.
+    pub const FAILED: &str = "failed";
+    /// It ended with its query.
+    pub const CANCELLED: &str = "cancelled";
+}
 
 impl ClusterWork {
     /// Limits the number of tasks to [`MAX_CLUSTER_TASKS`]. A stage with more than its share keeps the tasks that did not complete
@@ -117,7 +128,7 @@ impl ClusterWork {
 impl ClusterStage {
     fn keep(&mut self, count: usize) {
         let mut tasks = std::mem::take(&mut self.tasks);
-        let completed = |task: &ClusterTask| task.outcome.as_deref() == Some("completed");
+        let completed = |task: &ClusterTask| task.outcome.as_deref() == Some(ClusterTask::COMPLETED);
         tasks.sort_by(|a, b| {
             (completed(a).cmp(&completed(b))).then_with(|| took_ms(b).total_cmp(&took_ms(a)))
         });

@@ -51,6 +51,7 @@ impl Of<'_> {
             .attribute(Key::QueryId, self.report.query.id)
             .attribute(Key::ClusterStage, stage.stage)
             .start_at(started)
+            .past()
             .start();
         let mut tasks: Vec<&ClusterTask> = stage.tasks.iter().collect();
         tasks.sort_by_key(|task| Reverse(took(task)));
@@ -69,13 +70,14 @@ impl Of<'_> {
             .attribute(Key::ClusterStage, stage)
             .attribute(Key::ClusterTask, task.task)
             .start_at(started)
+            .past()
             .start();
         if let Some(rows) = task.rows {
             span.set(Key::RowCount, rows);
         }
         match task.outcome.as_deref() {
-            Some("completed") => {}
-            Some("lost" | "failed") => {
+            Some(ClusterTask::COMPLETED) => {}
+            Some(ClusterTask::LOST | ClusterTask::FAILED) => {
                 let why = self.run.policy.capture("the scheduler says that the task failed");
                 span.fail("task", &why);
             }

@@ -16,12 +16,6 @@ use super::{
 };
 use crate::address::WorkerAddress;
 
-/// How tasks end.
-const COMPLETED: &str = "completed";
-const LOST: &str = "lost";
-const FAILED: &str = "failed";
-const CANCELLED: &str = "cancelled";
-
 /// One execution of a query on a cluster.
 pub(super) struct JobWork {
     scheduler: WorkerAddress,
@@ -68,36 +62,39 @@ impl JobWork {
         Arc::new(Self { scheduler, state: Mutex::default() })
     }
 
-    pub(super) fn submitted(&self, job_id: &str) {
+    /// The scheduler has taken the query as this job.
+    pub(super) fn set_job(&self, job_id: &str) {
         self.lock().job_id = Some(job_id.to_owned());
     }
 
-    pub(super) fn is(&self, phase: Phase, queued_at: u64) {
+    /// What the scheduler says of the job; `queued_at` is 0 where it does not say.
+    pub(super) fn set_phase(&self, phase: Phase, queued_at: u64) {
         let mut state = self.lock();
         state.phase = phase;
         state.is_silent = false;
         state.queued_at = Some(queued_at).filter(|at| *at > 0).or(state.queued_at);
     }
 
-    /// The scheduler does not answer.
-    pub(super) fn is_silent(&self) {
+    /// The scheduler does not answer, until it says the next phase.
+    pub(super) fn set_silent(&self) {
         self.lock().is_silent = true;
     }
 
     /// Nobody wants its rows any more, unless it has ended already.
-    pub(super) fn given_up(&self) {
+    pub(super) fn give_up(&self) {
         let mut state = self.lock();
         if !state.phase.is_over() {
             state.phase = Phase::GivenUp;
         }
     }
 
-    pub(super) fn has_executors(&self, executors: Vec<Executor>) {
+    /// All executors that the scheduler has.
+    pub(super) fn set_executors(&self, executors: Vec<Executor>) {
         self.lock().executors = executors;
     }
 
     /// What the scheduler says of the stages; tasks that ran meanwhile have computed for `since`.
-    pub(super) fn has_stages(&self, stages: Vec<Stage>, since: Duration) {
+    pub(super) fn set_stages(&self, stages: Vec<Stage>, since: Duration) {
         let mut state = self.lock();
         let is_running = |task: &Task| task.status == TaskStatus::Running;
         if stages.iter().any(|stage| stage.tasks().any(is_running)) {
@@ -106,7 +103,8 @@ impl JobWork {
         state.stages = stages;
     }
 
-    pub(super) fn computes(&self, since: Duration) {
+    /// Somebody may have computed for this long: nothing is known of the tasks.
+    pub(super) fn add_busy(&self, since: Duration) {
         self.lock().busy += since;
     }
 
@@ -118,7 +116,8 @@ impl JobWork {
         (!state.phase.is_over()).then(|| Duration::from_millis(taken))
     }
 
-    pub(super) fn has_rows(&self, partitions: &[PartitionLocation]) {
+    /// Where the partitions of the result are.
+    pub(super) fn set_places(&self, partitions: &[PartitionLocation]) {
         let mut state = self.lock();
         for location in partitions {
             let Some((executor, id)) = location.executor_meta.as_ref().zip(location.partition_id.as_ref())
@@ -130,11 +129,12 @@ impl JobWork {
         }
     }
 
-    pub(super) fn measured(&self, measures: BTreeMap<(u64, u64), TaskMeasures>) {
+    /// What the tasks that have ended have measured.
+    pub(super) fn set_measures(&self, measures: BTreeMap<(u64, u64), TaskMeasures>) {
         self.lock().measures = measures;
     }
 
-    pub(super) fn metrics_are_missing(&self) {
+    pub(super) fn set_metrics_missing(&self) {
         self.lock().metrics_missing = true;
     }
 
@@ -161,20 +161,20 @@ impl State {
             (at > 0).then_some(at as f64 - begun as f64)
         };
         let measures = self.measures.get(&(stage, task.id)).filter(|_| task.status == TaskStatus::Successful);
-        let places = task.partitions.iter().filter_map(|partition| self.places.get(&(stage, *partition)));
+        let mut places = task.partitions.iter().filter_map(|partition| self.places.get(&(stage, *partition)));
         let outcome = match &task.status {
-            TaskStatus::Running if self.phase.is_over() => Some(CANCELLED),
+            TaskStatus::Running if self.phase.is_over() => Some(ClusterTask::CANCELLED),
             TaskStatus::Running => None,
-            TaskStatus::Successful => Some(COMPLETED),
+            TaskStatus::Successful => Some(ClusterTask::COMPLETED),
             TaskStatus::Failed { reason } => Some(match reason.as_str() {
-                "ExecutorLost" | "ResultLost" => LOST,
-                "TaskKilled" => CANCELLED,
-                _ => FAILED,
+                "ExecutorLost" | "ResultLost" => ClusterTask::LOST,
+                "TaskKilled" => ClusterTask::CANCELLED,
+                _ => ClusterTask::FAILED,
             }),
         };
         ClusterTask {
             task: task.id,
-            worker: places.into_iter().next().cloned().unwrap_or_default(),
+            worker: places.next().cloned().unwrap_or_default(),
             sent_ms: since(task.launch_time),
             started_ms: since(task.start_exec_time),
             ended_ms: since(task.end_exec_time),
@@ -193,7 +193,7 @@ impl State {
             stages.entry(*stage).or_default().push(ClusterTask {
                 task: *task,
                 worker: place.cloned().unwrap_or_default(),
-                outcome: Some(COMPLETED.to_owned()),
+                outcome: Some(ClusterTask::COMPLETED.to_owned()),
                 rows: measures.rows,
                 bytes_received: measures.bytes_received,
                 compute_ms: Some(measures.compute.as_secs_f64() * 1e3),
@@ -297,38 +297,38 @@ mod tests {
         let job = JobWork::begin("s:1".parse().unwrap());
         let waits = |expected: &str| assert_eq!(job.waits_for().as_deref(), Some(expected));
         waits("scheduler s:1, which has no job of it yet");
-        job.submitted("j");
-        job.is(Phase::Queued, 1_000);
+        job.set_job("j");
+        job.set_phase(Phase::Queued, 1_000);
         waits("job j, which is in the queue of scheduler s:1");
-        job.is(Phase::Running, 1_000);
+        job.set_phase(Phase::Running, 1_000);
         let stage = |id: &str, tasks| Stage { stage_id: id.to_owned(), stage_plan: None, tasks };
-        job.has_stages(
+        job.set_stages(
             vec![stage("1", vec![task(0, TaskStatus::Successful)]), stage("2", vec![])],
             Duration::ZERO,
         );
         waits("stage 2 of job j, which no executor takes");
         let tasks = vec![task(0, TaskStatus::Running), task(1, TaskStatus::Successful)];
-        job.has_stages(vec![stage("2", tasks)], Duration::from_secs(2));
+        job.set_stages(vec![stage("2", tasks)], Duration::from_secs(2));
         waits("stage 2 of job j, of which 1 of 2 tasks run");
         assert_eq!(job.busy(), Duration::from_secs(2));
-        job.is_silent();
+        job.set_silent();
         waits("scheduler s:1, which does not answer, with job j");
-        job.is(Phase::Completed, 1_000);
+        job.set_phase(Phase::Completed, 1_000);
         assert_eq!(job.waits_for(), None);
     }
 
     #[test]
     fn tasks_have_their_times_since_the_scheduler_took_the_job_and_the_executor_that_has_their_rows() {
         let job = JobWork::begin("s:1".parse().unwrap());
-        job.submitted("j");
-        job.is(Phase::Running, 1_000);
+        job.set_job("j");
+        job.set_phase(Phase::Running, 1_000);
         let lost = TaskStatus::Failed { reason: "ExecutorLost".to_owned() };
         let tasks = vec![task(0, lost), task(1, TaskStatus::Successful), task(2, TaskStatus::Running)];
-        job.has_stages(vec![Stage { stage_id: "3".to_owned(), stage_plan: None, tasks }], Duration::ZERO);
+        job.set_stages(vec![Stage { stage_id: "3".to_owned(), stage_plan: None, tasks }], Duration::ZERO);
         job.lock().places.insert((3, 3), "e:7".to_owned());
         let compute = Duration::from_millis(4);
         let measures = TaskMeasures { compute, bytes_received: Some(8), rows: None };
-        job.measured([((3, 1), measures)].into());
+        job.set_measures([((3, 1), measures)].into());
         let shown = |work: ClusterWork| {
             let tasks = work.stages[0].tasks.iter().map(|task| {
                 (
@@ -343,7 +343,7 @@ mod tests {
             tasks.collect::<Vec<_>>()
         };
         let times = (Some(10.0), Some(50.0));
-        let (lost, done) = (Some(LOST.to_owned()), Some(COMPLETED.to_owned()));
+        let (lost, done) = (Some(ClusterTask::LOST.to_owned()), Some(ClusterTask::COMPLETED.to_owned()));
         assert_eq!(
             shown(job.so_far()),
             [
@@ -353,15 +353,15 @@ mod tests {
             ]
         );
         assert_eq!(job.so_far().workers, ["e:7"]);
-        job.given_up();
-        assert_eq!(shown(job.so_far())[2].1.as_deref(), Some(CANCELLED));
+        job.give_up();
+        assert_eq!(shown(job.so_far())[2].1.as_deref(), Some(ClusterTask::CANCELLED));
     }
 
     #[test]
     fn without_the_web_interface_a_partition_is_a_task() {
         let job = JobWork::begin("s:1".parse().unwrap());
         let measures = TaskMeasures { rows: Some(7), ..TaskMeasures::default() };
-        job.measured([((1, 0), measures.clone()), ((1, 1), measures)].into());
+        job.set_measures([((1, 0), measures.clone()), ((1, 1), measures)].into());
         let stages = job.so_far().stages;
         assert_eq!((stages.len(), stages[0].tasks.len(), stages[0].tasks[1].rows), (1, 2, Some(7)));
     }

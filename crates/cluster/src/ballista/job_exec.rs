@@ -204,7 +204,7 @@ impl Execution {
             }
             None => {
                 if timeout(WAIT_FOR_METRICS, measuring).await.is_err() {
-                    self.work.metrics_are_missing();
+                    self.work.set_metrics_missing();
                 }
                 self.state = State::Over;
                 None
@@ -223,7 +223,7 @@ impl Execution {
             operation_id: self.name.clone(),
         };
         let mut running = submit(&scheduler, &cancels, query, self.headers.clone()).await?;
-        self.work.submitted(&running.id);
+        self.work.set_job(&running.id);
         let watching = watch(&scheduler, &running.id, &self.work);
         let state = self.ended(&mut running).await;
         drop(watching);
@@ -245,7 +245,7 @@ impl Execution {
                 }
                 Err(_) => return Err(lost(&scheduler, running, "it does not answer")),
                 Ok(Err(_)) => {
-                    self.work.is_silent();
+                    self.work.set_silent();
                     sleep(ASK_LATER).await;
                     continue;
                 }
@@ -264,11 +264,11 @@ impl Execution {
                         "it does not know the job, and has been started anew",
                     ));
                 }
-                Some(JobStatus::Queued(queued)) => self.work.is(Phase::Queued, queued.queued_at),
-                Some(JobStatus::Running(status)) => self.work.is(Phase::Running, status.queued_at),
+                Some(JobStatus::Queued(queued)) => self.work.set_phase(Phase::Queued, queued.queued_at),
+                Some(JobStatus::Running(status)) => self.work.set_phase(Phase::Running, status.queued_at),
                 Some(JobStatus::Failed(failed)) => {
                     running.ended();
-                    self.work.is(Phase::Failed, failed.queued_at);
+                    self.work.set_phase(Phase::Failed, failed.queued_at);
                     return exec_err!(
                         "job {} of the scheduler {} failed: {}",
                         running.id,
@@ -278,8 +278,8 @@ impl Execution {
                 }
                 Some(JobStatus::Successful(job)) => {
                     running.ended();
-                    self.work.is(Phase::Completed, job.queued_at);
-                    self.work.has_rows(&job.partition_location);
+                    self.work.set_phase(Phase::Completed, job.queued_at);
+                    self.work.set_places(&job.partition_location);
                     let source = Source {
                         job_id: running.id.clone(),
                         scheduler: scheduler.address.clone(),
@@ -302,9 +302,9 @@ impl Execution {
         tokio::spawn(async move {
             let (metrics, ()) =
                 tokio::join!(scheduler.metrics(&job_id), look(&scheduler, &job_id, &work, Duration::ZERO));
-            let Ok(metrics) = metrics else { return work.metrics_are_missing() };
+            let Ok(metrics) = metrics else { return work.set_metrics_missing() };
             let tasks = work.partitions_of_tasks();
-            work.measured(measured::by_task(&metrics, &tasks));
+            work.set_measures(measured::by_task(&metrics, &tasks));
             _ = measured.set(measured::plans(metrics, &tasks));
         })
     }
@@ -316,6 +316,6 @@ fn lost(scheduler: &Scheduler, job: &RunningJob, why: &str) -> datafusion::error
 
 impl Drop for Execution {
     fn drop(&mut self) {
-        self.work.given_up();
+        self.work.give_up();
     }
 }

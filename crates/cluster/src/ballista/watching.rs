@@ -41,12 +41,12 @@ pub(super) fn watch(scheduler: &Scheduler, job_id: &str, work: &Arc<JobWork>) ->
 pub(super) async fn look(scheduler: &Scheduler, job_id: &str, work: &JobWork, since: Duration) {
     let path = format!("/api/job/{job_id}/stages");
     match timeout(INTERVAL, scheduler.get::<Stages>(&path)).await {
-        Ok(Ok(stages)) => work.has_stages(stages.stages, since),
+        Ok(Ok(stages)) => work.set_stages(stages.stages, since),
         // Its web interface is switched off: nobody knows whether somebody computes.
-        Ok(Err(status)) if status.code() == Code::Unimplemented => work.computes(since),
+        Ok(Err(status)) if status.code() == Code::Unimplemented => work.add_busy(since),
         Ok(Err(_)) | Err(_) => {}
     }
     if let Ok(Ok(executors)) = timeout(INTERVAL, scheduler.get::<Vec<Executor>>("/api/executors")).await {
-        work.has_executors(executors);
+        work.set_executors(executors);
     }
 }

@@ -31,11 +31,6 @@ use crate::address::WorkerAddress;
 /// What the file of a plan calls the engine.
 pub(super) const ENGINE: &str = "datafusion-distributed";
 
-/// How tasks end.
-const COMPLETED: &str = "completed";
-const LOST: &str = "lost";
-const CANCELLED: &str = "cancelled";
-
 /// One execution of a query on workers.
 pub(super) struct QueryWork {
     workers: Arc<[WorkerAddress]>,
@@ -70,7 +65,7 @@ impl QueryWork {
         let tasks =
             state.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (stage, task)));
         tasks
-            .filter(|(_, task)| task.outcome.as_deref() == Some(LOST))
+            .filter(|(_, task)| task.outcome.as_deref() == Some(ClusterTask::LOST))
             .map(|(stage, task)| named(&task.worker, *stage, task.task))
             .collect()
     }
@@ -81,7 +76,7 @@ impl QueryWork {
 
     /// The execution is over: what has no outcome ended with it.
     pub(super) fn end(&self, has_all_rows: bool) {
-        let outcome = if has_all_rows { COMPLETED } else { CANCELLED };
+        let outcome = if has_all_rows { ClusterTask::COMPLETED } else { ClusterTask::CANCELLED };
         for task in self.lock().stages.values_mut().flat_map(BTreeMap::values_mut) {
             task.outcome.get_or_insert_with(|| outcome.to_owned());
         }
@@ -115,7 +110,7 @@ impl QueryWork {
                 all().filter_map(|metrics| value_of(metrics, "bytes_transferred")).reduce(|a, b| a + b);
             let compute: usize = all().filter_map(MetricsSet::elapsed_compute).sum();
             task.compute_ms = Some(compute as f64 / 1e6);
-            task.outcome = Some(COMPLETED.to_owned());
+            task.outcome = Some(ClusterTask::COMPLETED.to_owned());
         });
     }
 
@@ -123,7 +118,7 @@ impl QueryWork {
         let ended_ms = milliseconds(self.begun.elapsed());
         self.change(key, |task| {
             if task.outcome.is_none() {
-                task.outcome = Some(LOST.to_owned());
+                task.outcome = Some(ClusterTask::LOST.to_owned());
                 task.ended_ms = Some(ended_ms);
             }
         });
