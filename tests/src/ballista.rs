@@ -5,7 +5,7 @@ use std::{path::PathBuf, thread, time::Duration};
 use dev_services::{free_port, http_client};
 use serde_json::Value;
 
-use crate::{Checkout, Daglight, Running, scratch::workspace};
+use crate::{Checkout, Daglight, OtlpReceiver, Running, scratch::workspace};
 
 /// A scheduler with two executors of two cores each. They end when this is dropped.
 #[derive(Debug)]
@@ -24,15 +24,34 @@ impl Ballista {
     /// # Panics
     /// When they are not built, or do not start.
     pub fn start(checkout: &Checkout) -> Self {
+        Self::with_executors(checkout, &[None, None])
+    }
+
+    /// The same with other executors: each is Ballista's own, or one of ours, which exports the spans of its tasks to a receiver.
+    ///
+    /// # Panics
+    /// When they are not built, or do not start.
+    pub fn with_executors(checkout: &Checkout, executors: &[Option<&OtlpReceiver>]) -> Self {
         let mut ballista = Self::without_executors(checkout);
-        for _ in 0..2 {
-            let executor = ballista.executor(checkout);
+        for receiver in executors {
+            let executor = ballista.executor(checkout, *receiver);
             ballista.executors.push(executor);
         }
         ballista.wait_until("its executors", |ballista| {
-            ballista.get("executors").as_array().is_some_and(|executors| executors.len() == 2)
+            ballista.get("executors").as_array().is_some_and(|known| known.len() == executors.len())
         });
         ballista
+    }
+
+    /// Ends the executors as ctrl-c does, so that they export what they have to.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub fn end_executors(&mut self) {
+        for (executor, _) in self.executors.drain(..) {
+            executor.signal("INT");
+            executor.finish_within(Duration::from_secs(60)).ended_with(0);
+        }
     }
 
     /// A scheduler alone.
@@ -70,19 +89,24 @@ impl Ballista {
         self.wait_until("its port", |ballista| !ballista.get("state").is_null());
     }
 
-    fn executor(&self, checkout: &Checkout) -> (Running, String) {
+    fn executor(&self, checkout: &Checkout, receiver: Option<&OtlpReceiver>) -> (Running, String) {
         let (port, grpc_port) = (port(), port());
         let folder = checkout.path().join(format!("executor-{port}"));
         std::fs::create_dir_all(&folder).expect("a folder");
         let numbers = [port, grpc_port, self.port].map(|port| port.to_string());
         let [port_text, grpc_port, scheduler_port] = &numbers;
         let here = "127.0.0.1";
-        let arguments = ["executor", "--bind-host", here, "--external-host", here, "--scheduler-host", here];
+        let kind = receiver.map_or("executor", |_| "reporting-executor");
+        let arguments = [kind, "--bind-host", here, "--external-host", here, "--scheduler-host", here];
         let ports =
             ["--scheduler-port", scheduler_port, "--bind-port", port_text, "--bind-grpc-port", grpc_port];
         let others = ["--vcores", "2", "--executor-heartbeat-interval-seconds", "1", "--work-dir"];
         let executor =
             Daglight::program(&self.program, checkout, arguments.into_iter().chain(ports).chain(others));
+        let executor = match receiver {
+            Some(receiver) => executor.observed_by(receiver, "grpc"),
+            None => executor,
+        };
         (executor.args([&folder]).start(), format!("{here}:{port}"))
     }
 

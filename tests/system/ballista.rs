@@ -1,8 +1,10 @@
 //! Runs whose queries are jobs of a scheduler of Ballista, with executors that are processes of their own.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use daglight_system_tests::{Ballista, Checkout, Daglight, OtlpReceiver, Running, tpch_query};
+use daglight_system_tests::{
+    Ballista, Checkout, Daglight, OtlpReceiver, Running, attributes, decode_strictly, tpch_query,
+};
 use serde_json::Value;
 
 use crate::{
@@ -84,6 +86,134 @@ fn a_query_is_a_job_and_its_rows_are_the_same() {
     let run_id = bundle.file_name().and_then(|name| name.to_str()).expect("an id");
     let name = format!("daglight {run_id} shipped query {}", shipped["query_ids"][0]);
     assert_eq!(ballista.get("jobs")[0]["job_name"], name);
+}
+
+/// The stage and the number of a task, with the node whose query it is of.
+fn task_of(span: &Value) -> (String, u64, u64) {
+    let said = attributes(span);
+    let number = |name: &str| said[name].as_u64().unwrap_or_else(|| panic!("no {name} in {said:#?}"));
+    let node = said["daglight.node"].as_str().expect("a node").to_owned();
+    (node, number("daglight.cluster_stage"), number("daglight.cluster_task"))
+}
+
+/// The tasks that the plans of a bundle list, as [`task_of`] has them.
+fn listed_tasks(bundle: &Path, nodes: &[&str]) -> Vec<(String, u64, u64)> {
+    let mut listed = Vec::new();
+    for node in nodes {
+        let cluster = plan(bundle, node)["metrics"]["cluster"].clone();
+        for stage in cluster["stages"].as_array().expect("stages") {
+            let number = |value: &Value| value.as_u64().expect("a number");
+            let tasks = stage["tasks"].as_array().expect("tasks").iter();
+            listed.extend(
+                tasks.map(|task| ((*node).to_owned(), number(&stage["stage"]), number(&task["task"]))),
+            );
+        }
+    }
+    listed.sort();
+    listed
+}
+
+fn named<'s>(spans: &'s [Value], name: &str) -> Vec<&'s Value> {
+    spans.iter().filter(|span| span["name"] == name).collect()
+}
+
+#[test]
+fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client() {
+    let checkout = Checkout::new();
+    script(&checkout, &format!("{}-- node: counted\nSELECT count(*) AS n FROM lineitem;\n", shipped()));
+    let alone = printing(&checkout, "alone", None).finish().ended_with(0);
+    let receiver = OtlpReceiver::start();
+    let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver)]);
+    let run = printing(&checkout, "out", Some(&ballista)).args(["--jobs", "2"]).finish().ended_with(0);
+    assert_eq!(comparable(&run), comparable(&alone));
+    // What people see is the name of the job, and not what travels with it.
+    let jobs = ballista.get("jobs");
+    let names = jobs.as_array().expect("jobs").iter().map(|job| job["job_name"].as_str().unwrap_or_default());
+    assert!(
+        names.clone().count() == 2 && names.clone().all(|name| name.starts_with("daglight ")),
+        "{jobs:#}"
+    );
+    ballista.end_executors();
+
+    let bundle = bundle(&checkout);
+    let spans = receiver.spans();
+    let tasks = named(&spans, "datafusion.task");
+    let mut of_executor: Vec<_> = tasks.iter().map(|span| task_of(span)).collect();
+    of_executor.sort();
+    assert_eq!(of_executor, listed_tasks(&bundle, &["shipped", "counted"]), "{tasks:#?}");
+    let here = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+    let ids = |span: &Value| [span["traceId"].clone(), span["spanId"].clone()];
+    for task in &tasks {
+        let (node, ..) = task_of(task);
+        let query = named(&here, "datafusion.execute")
+            .into_iter()
+            .find(|span| ids(span) == [task["traceId"].clone(), task["parentSpanId"].clone()])
+            .unwrap_or_else(|| panic!("not below a query: {task:#}"));
+        let (said, expected) = (attributes(task), attributes(query));
+        assert_eq!(
+            (&said["daglight.node"], &expected["daglight.node"]),
+            (&node.clone().into(), &node.into())
+        );
+        assert_eq!(said["daglight.query_id"], expected["daglight.query_id"]);
+        let operators: Vec<_> =
+            spans.iter().filter(|span| span["parentSpanId"] == task["spanId"]).map(attributes).collect();
+        let names: Vec<_> = operators.iter().filter_map(|said| said["daglight.operator"].as_str()).collect();
+        assert!(names.len() > 1 && names[0].contains("ShuffleWriterExec"), "{names:?}");
+    }
+    let scanned = named(&spans, "datafusion.operator").into_iter().map(attributes);
+    let scanned = scanned.filter(|said| said["daglight.operator"] == "DataSourceExec");
+    let rows: u64 = scanned.filter_map(|said| said["daglight.row_count"].as_u64()).sum();
+    assert!(rows >= 75_175, "{rows}");
+    assert_eq!(named(&here, "datafusion.task"), Vec::<&Value>::new());
+    assert!(named(&here, "datafusion.stage").len() > 2);
+    let writer = &plan(&bundle, "counted")["metrics"]["operators"];
+    assert!(!writer.to_string().contains("daglight_span"), "{writer:#}");
+}
+
+#[test]
+fn each_task_has_one_span_where_one_executor_of_two_makes_them() {
+    let checkout = Checkout::new();
+    let names: Vec<String> = (0..6).map(|number| format!("q{number}")).collect();
+    let query =
+        "SELECT l_shipmode, count(*) AS n FROM lineitem JOIN orders ON l_orderkey = o_orderkey GROUP BY 1";
+    let queries = names.iter().map(|name| format!("-- node: {name}\n{query};\n"));
+    let file = script(&checkout, &format!("{}{}", tables(), queries.collect::<String>()));
+    let receiver = OtlpReceiver::start();
+    let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver), None]);
+    let run = Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster(), "--jobs", "3"]);
+    run.finish().report(0);
+    ballista.end_executors();
+    let bundle = bundle(&checkout);
+    let here = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+    let there = receiver.spans();
+    let (here, there) = (named(&here, "datafusion.task"), named(&there, "datafusion.task"));
+    assert!(!here.is_empty() && !there.is_empty(), "{} here, {} there", here.len(), there.len());
+    let mut all: Vec<_> = here.into_iter().chain(there).map(task_of).collect();
+    all.sort();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(all, listed_tasks(&bundle, &names));
+}
+
+#[test]
+fn a_task_that_fails_on_an_executor_of_ours_is_a_failed_span_of_it() {
+    let checkout = Checkout::new();
+    let failing = "-- node: failing\nSELECT CAST(o_orderpriority AS INT) AS n FROM orders;\n";
+    let file = script(&checkout, &format!("{}{failing}", tables()));
+    let receiver = OtlpReceiver::start();
+    let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver)]);
+    let run = Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]).finish();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    ballista.end_executors();
+    let spans = receiver.spans();
+    let tasks = named(&spans, "datafusion.task");
+    let failed: Vec<_> = tasks.iter().filter(|task| task["status"]["code"] == 2).collect();
+    assert!(!failed.is_empty(), "{tasks:#?}");
+    let here = decode_strictly(&bundle(&checkout).join("otel_traces.json"), "traces");
+    assert_eq!(named(&here, "datafusion.task"), Vec::<&Value>::new());
+    assert!(
+        failed.iter().all(|task| here.iter().any(|span| span["traceId"] == task["traceId"])),
+        "{failed:#?}"
+    );
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn plan(number: u64, tasks: u64) -> PlanBundle {
             rows: Some(123_456 + task),
             bytes_received: Some(1_234_567 + task),
             compute_ms: Some(800.0 * slow + (task % 89) as f64),
+            ..ClusterTask::default()
         }
     };
     let stages = (0..STAGES).map(|stage| ClusterStage {

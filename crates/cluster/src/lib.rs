@@ -6,14 +6,17 @@
 //! [`ClusterWork`](daglight_run_bundle::ClusterWork) says why.
 //!
 //! Each engine is a feature of its own. `distributed`: the workers of `datafusion-distributed`, `distributed::Worker`. `ballista`:
-//! a scheduler of Ballista with its executors, as they are.
+//! a scheduler of Ballista with its executors, as they are. `ballista-executor`: what an executor of Ballista
+//! needs to report its tasks, `ballista::executor`.
 
 mod address;
 mod unreachable;
 #[cfg(any(feature = "ballista", feature = "distributed"))]
 mod endpoint;
+#[cfg(any(feature = "ballista-executor", feature = "distributed"))]
+mod headers;
 #[cfg(feature = "ballista")]
-mod ballista;
+pub mod ballista;
 #[cfg(feature = "distributed")]
 pub mod distributed;
 #[cfg(any(feature = "ballista", feature = "distributed"))]

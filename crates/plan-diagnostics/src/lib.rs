@@ -80,4 +80,6 @@ pub use scan_facts::ScanFacts;
 pub use source_tables::SourceTable;
 pub use store_request::{RequestObserver, StoreObserver, StoreOperation, StoreRequest};
 pub use watched_store::WatchedStores;
-pub use watched_task::{MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, watched_task};
+pub use watched_task::{
+    EndedTask, MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, report_task, watched_task,
+};

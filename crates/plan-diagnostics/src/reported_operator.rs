@@ -96,6 +96,27 @@ impl ExecutionPlan for ReportedOperator {
     }
 }
 
+/// A plan that looks like `plan`, with these metrics: a set for each operator that has some, in pre-order. `None` where their number is
+/// another one.
+pub(crate) fn with_metrics(
+    plan: &Arc<dyn ExecutionPlan>,
+    metrics: Vec<MetricsSet>,
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let mut left = metrics.into_iter();
+    let measured = measured_copy(plan, &mut left)?;
+    left.next().is_none().then_some(measured)
+}
+
+fn measured_copy(
+    plan: &Arc<dyn ExecutionPlan>,
+    left: &mut std::vec::IntoIter<MetricsSet>,
+) -> Option<Arc<dyn ExecutionPlan>> {
+    let metrics = if plan.metrics().is_some() { left.next()? } else { MetricsSet::new() };
+    let children: Option<Vec<_>> =
+        plan.children().into_iter().map(|child| measured_copy(child, left)).collect();
+    Some(ReportedOperator::plan(plan.name().to_owned(), String::new(), metrics, children?))
+}
+
 /// The plan of a query as an engine has made it, in place of the one that was planned here.
 #[derive(Debug, Clone)]
 pub(crate) struct MadeElsewhere {
@@ -166,6 +187,8 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::physical_plan::metrics::{Count, Metric, MetricValue};
+
     use super::*;
     use crate::scan_facts::ScanFacts;
 
@@ -191,6 +214,25 @@ mod tests {
         assert_eq!(path_of("file:/data/a.parquet"), Some("data/a.parquet"));
         assert_eq!(path_of("s3://bucket/data/"), Some("data/"));
         assert_eq!(path_of("s3://bucket/"), None);
+    }
+
+    #[test]
+    fn a_copy_has_the_metrics_of_each_operator_or_there_is_none() {
+        let of_rows = |rows: usize| {
+            let (mut metrics, count) = (MetricsSet::new(), Count::new());
+            count.add(rows);
+            metrics.push(Arc::new(Metric::new(MetricValue::OutputRows(count), Some(0))));
+            metrics
+        };
+        let plan =
+            reported("Join", "", vec![reported("Scan", "", Vec::new()), reported("Scan", "", Vec::new())]);
+        let copy = with_metrics(&plan, vec![of_rows(1), of_rows(2), of_rows(3)]).unwrap();
+        let rows = |plan: &Arc<dyn ExecutionPlan>| plan.metrics().and_then(|metrics| metrics.output_rows());
+        let below: Vec<_> = copy.children().into_iter().map(rows).collect();
+        assert_eq!((copy.name(), rows(&copy), below), ("Join", Some(1), vec![Some(2), Some(3)]));
+        for count in [2, 4] {
+            assert!(with_metrics(&plan, vec![of_rows(1); count]).is_none());
+        }
     }
 
     #[test]

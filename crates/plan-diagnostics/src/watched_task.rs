@@ -7,7 +7,10 @@ use std::{
 
 use arrow::array::RecordBatch;
 use daglight_run_bundle::clock;
-use datafusion::{common::config::ConfigOptions, physical_plan::ExecutionPlan};
+use datafusion::{
+    common::config::ConfigOptions,
+    physical_plan::{ExecutionPlan, metrics::MetricsSet},
+};
 
 use crate::{
     hooked_exec::{ExecuteHook, HookedExec},
@@ -15,6 +18,7 @@ use crate::{
     operators::{Baseline, MeasuredOperator, collect_metrics},
     planned_operators::describe,
     query_run::partition_count,
+    reported_operator::with_metrics,
     shield::{message_of, shielded},
     watched_stream::{StreamEnd, StreamWatch},
 };
@@ -43,8 +47,8 @@ pub struct RemoteTask {
     pub stage: Option<u64>,
     /// Its number in the stage.
     pub task: u64,
-    /// Tasks of the stage.
-    pub tasks: u64,
+    /// Tasks of the stage, where the engine says it.
+    pub tasks: Option<u64>,
     /// What was measured.
     pub measured: MeasuredTask,
 }
@@ -70,6 +74,47 @@ pub fn watched_task(plan: Arc<dyn ExecutionPlan>, listener: Arc<dyn TaskListener
         state: Mutex::default(),
     };
     HookedExec::wrap(plan, Watched(Arc::new(task)))
+}
+
+/// A task that an engine has executed by itself.
+#[derive(Debug, Clone)]
+pub struct EndedTask {
+    /// When it was executed.
+    pub started_at: SystemTime,
+    /// How it ended.
+    pub outcome: QueryOutcome,
+    /// Rows that it returned.
+    pub rows: u64,
+}
+
+/// Reports a task that ends now and that an engine has executed by itself, in a copy of `plan`. `metrics` are those of the copy: one
+/// set for each operator that has metrics, in pre-order. If their number is another one, the task is reported without operators.
+pub fn report_task(
+    listener: &dyn TaskListener,
+    plan: &Arc<dyn ExecutionPlan>,
+    metrics: impl FnOnce() -> Vec<MetricsSet>,
+    task: EndedTask,
+) {
+    report(listener, plan, || with_metrics(plan, metrics()), task);
+}
+
+/// `measured` looks like `plan`, and its operators have the metrics.
+#[expect(clippy::disallowed_methods, reason = "a task has the time at which it ends")]
+fn report(
+    listener: &dyn TaskListener,
+    plan: &Arc<dyn ExecutionPlan>,
+    measured: impl FnOnce() -> Option<Arc<dyn ExecutionPlan>>,
+    task: EndedTask,
+) {
+    shielded("the listener of a task", || {
+        let EndedTask { started_at, outcome, rows } = task;
+        let ended_at = clock::now().max(started_at);
+        let operators = measured().map_or_else(Vec::new, |measured| {
+            let planned = describe(plan, &[], &ConfigOptions::default());
+            collect_metrics(&measured, &planned, &Baseline::default(), started_at, ended_at)
+        });
+        listener.ended(MeasuredTask { started_at, ended_at, outcome, rows, operators });
+    });
 }
 
 struct Task {
@@ -118,7 +163,6 @@ impl Task {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a task has the time at which it ends")]
     fn end(&self, mut state: MutexGuard<'_, State>) {
         // The plan holds this, and would keep itself for ever.
         let plan = state.plan.take();
@@ -128,12 +172,8 @@ impl Task {
         }
         let (rows, outcome) = (state.rows, state.worst.take().unwrap_or(QueryOutcome::Completed));
         drop(state);
-        shielded("the listener of a task", || {
-            let ended_at = clock::now().max(*started_at);
-            let planned = describe(&plan, &[], &ConfigOptions::default());
-            let operators = collect_metrics(&plan, &planned, &Baseline::default(), *started_at, ended_at);
-            self.listener.ended(MeasuredTask { started_at: *started_at, ended_at, outcome, rows, operators });
-        });
+        let measured = || Some(Arc::clone(&plan));
+        report(self.listener.as_ref(), &plan, measured, EndedTask { started_at: *started_at, outcome, rows });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -81,6 +81,9 @@ pub struct ClusterTask {
     /// Compute time of its operators, in milliseconds, summed over their partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compute_ms: Option<f64>,
+    /// Whether its worker makes the span of it, where not every worker of the engine does. It is not in the file.
+    #[serde(skip)]
+    pub has_own_span: bool,
 }
 
 /// The name of the engine that has a scheduler.
@@ -114,7 +117,8 @@ impl ClusterWork {
         self
     }
 
-    /// Whether its tasks are known only by what a scheduler reports of them: those who execute them record nothing themselves.
+    /// Whether its stages are known only by what a scheduler reports of them. Its tasks are too, unless they
+    /// [have spans](ClusterTask::has_own_span).
     pub fn is_reported(&self) -> bool {
         self.engine == BALLISTA
     }

@@ -18,7 +18,7 @@ use crate::run_context::RunContext;
 /// Tasks of a stage that have spans: those that took longest.
 const MAX_TASKS: usize = 100;
 
-/// Shows the stages below the span of their query, and their tasks below them.
+/// Shows the stages below the span of their query, and below them their tasks, except those whose workers do it.
 pub(crate) fn show_reported_tasks(
     run: &RunContext,
     query: &Context,
@@ -53,7 +53,7 @@ impl Of<'_> {
             .start_at(started)
             .past()
             .start();
-        let mut tasks: Vec<&ClusterTask> = stage.tasks.iter().collect();
+        let mut tasks: Vec<&ClusterTask> = stage.tasks.iter().filter(|task| !task.has_own_span).collect();
         tasks.sort_by_key(|task| Reverse(took(task)));
         tasks.truncate(MAX_TASKS);
         tasks.sort_by_key(|task| task.task);

@@ -1,4 +1,5 @@
-//! A scheduler of Ballista, or an executor, as its own program is: `ballista scheduler OPTIONS`, `ballista executor OPTIONS`.
+//! A scheduler of Ballista, or an executor, as its own program is: `ballista scheduler OPTIONS`, `ballista executor OPTIONS`. `ballista reporting-executor OPTIONS`
+//! is an executor that exports the spans of its tasks.
 
 use std::{env, sync::Arc};
 
@@ -11,6 +12,7 @@ use ballista_scheduler::{
     cluster::BallistaCluster, config::SchedulerConfig, scheduler_process::start_server,
 };
 use clap::Parser as _;
+use daglight::{Telemetry, WorkerTelemetry, cluster::ballista::executor as reporting};
 
 /// Those of both programs have no end in a stack of 2 MiB.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
@@ -23,7 +25,14 @@ fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_ansi(false).init();
     match kind.as_str() {
         "scheduler" => runtime.block_on(scheduler(options)),
-        "executor" => runtime.block_on(executor(options)),
+        "executor" => runtime.block_on(executor(options, |config| config)),
+        "reporting-executor" => {
+            let telemetry = Telemetry::from_env()?;
+            let listener = Arc::new(WorkerTelemetry::new(&telemetry));
+            runtime.block_on(executor(options, |config| reporting(config, listener)))?;
+            telemetry.shutdown();
+            Ok(())
+        }
         other => bail!("there is no {other}"),
     }
 }
@@ -38,9 +47,12 @@ async fn scheduler(options: impl Iterator<Item = String>) -> anyhow::Result<()> 
     Ok(start_server(cluster, address, Arc::new(config)).await?)
 }
 
-async fn executor(options: impl Iterator<Item = String>) -> anyhow::Result<()> {
+async fn executor(
+    options: impl Iterator<Item = String>,
+    with: impl FnOnce(ExecutorProcessConfig) -> ExecutorProcessConfig,
+) -> anyhow::Result<()> {
     let mut config = ExecutorProcessConfig::try_from(ballista_executor::config::Config::parse_from(options))?;
     config.override_config_producer = Some(Arc::new(session_config_with_s3_support));
     config.override_runtime_producer = Some(Arc::new(runtime_env_with_s3_support));
-    Ok(start_executor_process(Arc::new(config)).await?)
+    Ok(start_executor_process(Arc::new(with(config))).await?)
 }

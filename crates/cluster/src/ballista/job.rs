@@ -13,6 +13,7 @@ use daglight_run_bundle::{BALLISTA, ClusterStage, ClusterTask, ClusterWork};
 use super::{
     measured::TaskMeasures,
     rest::{Executor, Stage, Task, TaskStatus},
+    travels::EXECUTOR_ID,
 };
 use crate::address::WorkerAddress;
 
@@ -155,6 +156,17 @@ impl JobWork {
 }
 
 impl State {
+    /// Whether the executor of a task makes the span of it.
+    fn has_own_span(&self, task: &Task, measures: Option<&TaskMeasures>) -> bool {
+        // Which executor had a task is not known. Where they differ, only what a task has measured tells.
+        let all_do =
+            || !self.executors.is_empty() && self.executors.iter().all(|one| one.id.starts_with(EXECUTOR_ID));
+        match &task.status {
+            TaskStatus::Failed { reason } if reason == "ExecutorLost" => false,
+            _ => measures.map_or_else(all_do, |measures| measures.has_own_span),
+        }
+    }
+
     fn task(&self, stage: u64, task: &Task) -> ClusterTask {
         let since = |at: u64| {
             let begun = self.queued_at?;
@@ -182,6 +194,7 @@ impl State {
             rows: (task.status == TaskStatus::Successful).then_some(task.output_rows),
             bytes_received: measures.and_then(|measures| measures.bytes_received),
             compute_ms: measures.map(|measures| measures.compute.as_secs_f64() * 1e3),
+            has_own_span: self.has_own_span(task, measures),
         }
     }
 
@@ -197,6 +210,7 @@ impl State {
                 rows: measures.rows,
                 bytes_received: measures.bytes_received,
                 compute_ms: Some(measures.compute.as_secs_f64() * 1e3),
+                has_own_span: measures.has_own_span,
                 ..ClusterTask::default()
             });
         }
@@ -327,7 +341,7 @@ mod tests {
         job.set_stages(vec![Stage { stage_id: "3".to_owned(), stage_plan: None, tasks }], Duration::ZERO);
         job.lock().places.insert((3, 3), "e:7".to_owned());
         let compute = Duration::from_millis(4);
-        let measures = TaskMeasures { compute, bytes_received: Some(8), rows: None };
+        let measures = TaskMeasures { compute, bytes_received: Some(8), ..TaskMeasures::default() };
         job.set_measures([((3, 1), measures)].into());
         let shown = |work: ClusterWork| {
             let tasks = work.stages[0].tasks.iter().map(|task| {
@@ -355,6 +369,36 @@ mod tests {
         assert_eq!(job.so_far().workers, ["e:7"]);
         job.give_up();
         assert_eq!(shown(job.so_far())[2].1.as_deref(), Some(ClusterTask::CANCELLED));
+    }
+
+    #[test]
+    fn the_spans_of_tasks_are_left_to_executors_that_make_them() {
+        let failed = |reason: &str| TaskStatus::Failed { reason: reason.to_owned() };
+        let tasks = [
+            TaskStatus::Successful,
+            TaskStatus::Successful,
+            failed("ExecutionError"),
+            failed("ExecutorLost"),
+            TaskStatus::Running,
+        ];
+        let left_to_executors = |ids: &[&str], measured: bool| {
+            let job = JobWork::begin("s:1".parse().unwrap());
+            let executor = |id: &&str| Executor { id: (*id).to_owned(), host: "e".to_owned(), port: 7 };
+            job.set_executors(ids.iter().map(executor).collect());
+            let tasks = tasks.clone().into_iter().enumerate();
+            let tasks = tasks.map(|(id, status)| task(id as u64, status)).collect();
+            job.set_stages(vec![Stage { stage_id: "3".to_owned(), stage_plan: None, tasks }], Duration::ZERO);
+            if measured {
+                let measures = |has_own_span| TaskMeasures { has_own_span, ..TaskMeasures::default() };
+                job.set_measures([((3, 0), measures(true)), ((3, 1), measures(false))].into());
+            }
+            job.so_far().stages[0].tasks.iter().map(|task| task.has_own_span).collect::<Vec<_>>()
+        };
+        // Without what was measured, it is known where all executors are alike.
+        assert_eq!(left_to_executors(&["daglight-a", "daglight-b"], false), [true, true, true, false, true]);
+        assert_eq!(left_to_executors(&["daglight-a", "b"], false), [false; 5]);
+        assert_eq!(left_to_executors(&[], false), [false; 5]);
+        assert_eq!(left_to_executors(&["daglight-a", "b"], true), [true, false, false, false, false]);
     }
 
     #[test]

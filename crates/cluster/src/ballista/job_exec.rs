@@ -215,9 +215,11 @@ impl Execution {
     /// Submits the query, and waits until the job has ended.
     async fn run(&mut self) -> Result<State> {
         let Job { plan, session_id, scheduler, cancels, .. } = self.job.clone();
+        let mut settings = self.config.to_key_value_pairs();
+        settings.extend(travels::setting(&self.headers));
         let query = ExecuteQueryParams {
             query: Some(Query::LogicalPlan(plan)),
-            settings: self.config.to_key_value_pairs(),
+            settings,
             session_id,
             // It stands in the scheduler's logs, and is as good as an id.
             operation_id: self.name.clone(),

@@ -11,7 +11,7 @@ use datafusion::physical_plan::{
     metrics::{Label, Metric, MetricValue, MetricsSet},
 };
 
-use super::rest::UPSTREAM;
+use super::{rest::UPSTREAM, travels::OWN_SPAN};
 
 /// The tasks of each stage, with the partitions that they did.
 pub(super) type Tasks = BTreeMap<u64, Vec<(u64, Vec<u32>)>>;
@@ -27,6 +27,8 @@ pub(super) struct TaskMeasures {
     pub(super) bytes_received: Option<u64>,
     /// Rows that it gave.
     pub(super) rows: Option<u64>,
+    /// Whether its executor says that it makes the span of it.
+    pub(super) has_own_span: bool,
 }
 
 /// The task that did a partition; the partition itself where the scheduler does not say.
@@ -54,6 +56,7 @@ pub(super) fn by_task(job: &GetJobMetricsResult, tasks: &Tasks) -> BTreeMap<(u64
                     Some(Value::ElapseTime(nanoseconds)) => {
                         measures.compute += Duration::from_nanos(*nanoseconds)
                     }
+                    Some(Value::Count(count)) if count.name == OWN_SPAN => measures.has_own_span = true,
                     Some(Value::OutputRows(rows)) if position == 0 => add(&mut measures.rows, *rows),
                     Some(Value::Count(count))
                         if operator.operator_type == SHUFFLE_READER && count.name == RECEIVED =>
@@ -115,7 +118,8 @@ impl Stages<'_> {
 
 fn metrics_of(metrics: Vec<OperatorMetric>, stage: u64, tasks: &Tasks) -> MetricsSet {
     let mut set = MetricsSet::new();
-    for metric in metrics {
+    let is_remark = |metric: &OperatorMetric| matches!(&metric.metric, Some(Value::Count(count)) if count.name == OWN_SPAN);
+    for metric in metrics.into_iter().filter(|metric| !is_remark(metric)) {
         let labels =
             task_of(tasks, stage, metric.partition).map(|task| Label::new(TASK_LABEL, task.to_string()));
         let value = metric.metric.and_then(|value| TryInto::<MetricValue>::try_into(value).ok());
@@ -190,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn what_an_executor_remarks_of_its_task_is_no_metric() {
+        let remark =
+            |partition| metric(partition, Value::Count(NamedCount { name: OWN_SPAN.to_owned(), value: 1 }));
+        let metrics = vec![metric(0, Value::OutputRows(10)), remark(0), metric(2, Value::OutputRows(20))];
+        let operators = vec![operator(0, "Writer", "one", metrics.clone())];
+        let job =
+            GetJobMetricsResult { stages: vec![JobStageMetrics { stage_id: 1, partitions: 3, operators }] };
+        let tasks = Tasks::from([(1, vec![(7, vec![0, 1]), (8, vec![2])])]);
+        let measures = by_task(&job, &tasks);
+        assert_eq!((measures[&(1, 7)].has_own_span, measures[&(1, 8)].has_own_span), (true, false));
+        let names: Vec<String> =
+            metrics_of(metrics, 1, &tasks).iter().map(|metric| metric.value().name().to_owned()).collect();
+        assert_eq!(names, ["output_rows", "output_rows"]);
+    }
+
+    #[test]
     fn partitions_are_summed_for_their_tasks() {
         let tasks = Tasks::from([(1, vec![(7, vec![0, 1]), (8, vec![2])])]);
         let measures = by_task(&job(), &tasks);
@@ -197,6 +217,7 @@ mod tests {
             compute: Duration::from_nanos(compute),
             bytes_received,
             rows,
+            has_own_span: false,
         };
         assert_eq!(measures[&(1, 7)], of(12, None, Some(30)));
         assert_eq!(measures[&(1, 8)], of(0, None, None));

@@ -1,6 +1,10 @@
-//! A scheduler of Ballista and its executors, as they are.
+//! A scheduler of Ballista and its executors: as they are, or executors that report their tasks.
 
 mod client;
+#[cfg(feature = "ballista-executor")]
+mod connections;
+#[cfg(feature = "ballista-executor")]
+mod executor;
 mod job;
 mod job_exec;
 mod measured;
@@ -13,4 +17,8 @@ mod travelling_plan;
 mod travels;
 mod watching;
 
+#[cfg(feature = "ballista-executor")]
+pub use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 pub(crate) use client::Client;
+#[cfg(feature = "ballista-executor")]
+pub use executor::executor;

@@ -8,6 +8,7 @@ pub(super) const UPSTREAM: &str = "upstream_stage: ";
 /// `/api/executors`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Executor {
+    pub(super) id: String,
     pub(super) host: String,
     pub(super) port: u16,
 }

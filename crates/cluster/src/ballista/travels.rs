@@ -1,6 +1,13 @@
-//! What a query takes with it to the scheduler.
+//! What a query takes with it to the scheduler and the executors, and what these say in return.
 
+use ballista_core::{config::BALLISTA_JOB_NAME, serde::protobuf::KeyValuePair};
 use daglight_plan_diagnostics::Travelling;
+use url::form_urlencoded;
+
+/// How the id of an executor begins that makes the spans of its tasks: nothing else of an executor is a free text.
+pub(super) const EXECUTOR_ID: &str = "daglight-";
+/// The metric by which an executor says of a task that it makes the span of it. Only those of completed tasks are kept by the scheduler.
+pub(super) const OWN_SPAN: &str = "daglight_span";
 
 /// The headers of a submission: the trace, and who asks.
 pub(super) fn headers(travelling: Option<&Travelling>) -> Vec<(&'static str, String)> {
@@ -18,4 +25,12 @@ pub(super) fn job_name(travelling: Option<&Travelling>) -> String {
     let parts = [header("x-daglight-run"), header("x-daglight-node")];
     let parts: Vec<&str> = parts.into_iter().flatten().collect();
     format!("daglight {} query {}", parts.join(" "), travelling.query_id)
+}
+
+/// The setting that takes the headers to the executors. A scheduler passes on the settings that it knows, of which the name of the job is
+/// the only free text. It shows the first of several values (`find` in `execute_query`, `scheduler_server/grpc.rs`), and
+/// executors get the last (`update_from_key_value_pair`).
+pub(super) fn setting(headers: &[(&'static str, String)]) -> Option<KeyValuePair> {
+    let value = form_urlencoded::Serializer::new(String::new()).extend_pairs(headers).finish();
+    (!headers.is_empty()).then(|| KeyValuePair { key: BALLISTA_JOB_NAME.to_owned(), value: Some(value) })
 }

@@ -39,14 +39,15 @@ pub(super) fn watch(scheduler: &Scheduler, job_id: &str, work: &Arc<JobWork>) ->
 
 /// What the scheduler says of the stages and of its executors right now. A task that runs has computed for `since`.
 pub(super) async fn look(scheduler: &Scheduler, job_id: &str, work: &JobWork, since: Duration) {
+    // First, because they tell who makes the spans of the tasks.
+    if let Ok(Ok(executors)) = timeout(INTERVAL, scheduler.get::<Vec<Executor>>("/api/executors")).await {
+        work.set_executors(executors);
+    }
     let path = format!("/api/job/{job_id}/stages");
     match timeout(INTERVAL, scheduler.get::<Stages>(&path)).await {
         Ok(Ok(stages)) => work.set_stages(stages.stages, since),
         // Its web interface is switched off: nobody knows whether somebody computes.
         Ok(Err(status)) if status.code() == Code::Unimplemented => work.add_busy(since),
         Ok(Err(_)) | Err(_) => {}
-    }
-    if let Ok(Ok(executors)) = timeout(INTERVAL, scheduler.get::<Vec<Executor>>("/api/executors")).await {
-        work.set_executors(executors);
     }
 }

@@ -16,5 +16,6 @@ mod worker_sinks;
 
 pub(crate) use client::Client;
 pub use datafusion_distributed::WorkerQueryContext;
-pub use travels::HEADERS;
 pub use worker::Worker;
+
+pub use crate::headers::HEADERS;

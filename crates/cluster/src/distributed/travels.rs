@@ -3,16 +3,6 @@
 use daglight_plan_diagnostics::Travelling;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that a worker passes to its listener: the trace, and who asks.
-pub const HEADERS: [&str; 7] = [
-    "traceparent",
-    "tracestate",
-    "baggage",
-    "x-daglight-run",
-    "x-daglight-dag",
-    "x-daglight-node",
-    "x-daglight-query",
-];
 /// The stage and the task, which are the same for nobody else of the query.
 pub(crate) const STAGE: HeaderName = HeaderName::from_static("x-daglight-stage");
 pub(crate) const TASK: HeaderName = HeaderName::from_static("x-daglight-task");

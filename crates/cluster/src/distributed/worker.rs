@@ -24,9 +24,10 @@ use tonic::transport::{Server, server::TcpIncoming};
 use super::{
     channels::Channels,
     running_tasks::{ProgressService, RunningTasks, TaskId},
-    travels::{self, HEADERS},
+    travels,
     version::version,
 };
+use crate::headers::HEADERS;
 
 /// A worker. Clones are the same one.
 #[derive(Clone)]
@@ -157,6 +158,6 @@ impl TaskListener for Watch {
     fn ended(&self, measured: MeasuredTask) {
         let Self { headers, stage, task, tasks, listener } = self;
         let (headers, stage, task, tasks) = (headers.clone(), *stage, *task, *tasks);
-        listener.executed(RemoteTask { headers, stage, task, tasks, measured });
+        listener.executed(RemoteTask { headers, stage, task, tasks: Some(tasks), measured });
     }
 }
