@@ -26,8 +26,8 @@ const MAX_WAITING: usize = 512;
 /// How long messages gather before they are taken. A query sends one when it starts and one when it ends, and waking the thread
 /// for each takes the processor from those that compute.
 const GATHER: Duration = Duration::from_millis(10);
-/// How long a changed plan may wait for others to be written with it.
-const WRITE_AFTER: Duration = Duration::from_millis(100);
+/// How long a changed plan may wait for others to be written with it. A beat writes all that has changed, too.
+const WRITE_AFTER: Duration = Duration::from_secs(1);
 
 /// The way of plans into the bundle of a run.
 pub(crate) struct PlanFiles {
@@ -161,21 +161,20 @@ fn start(plans: &Arc<AdmittedPlans>) -> io::Result<WriterThread> {
 /// Until the run ends, or is gone.
 fn write_all(plans: &AdmittedPlans, received: &Receiver<PlanMessage>) {
     let mut book = PlanBook::default();
-    let mut written_at = Instant::now();
+    let mut write_at: Option<Instant> = None;
     loop {
-        let first_file_in = book.first_file_in();
-        let message = match first_file_in {
+        let write_in = write_at.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait = book.first_file_in().into_iter().chain(write_in).min();
+        let message = match wait {
             Some(wait) => received.recv_timeout(wait),
-            None if book.is_changed() => received.recv_timeout(WRITE_AFTER),
             None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         if message.is_ok() {
             // Woken when the run ends.
-            thread::park_timeout(first_file_in.map_or(GATHER, |wait| wait.min(GATHER)));
+            thread::park_timeout(wait.map_or(GATHER, |wait| wait.min(GATHER)));
         }
         let _own = plans.own_time.measure(Own::Plans);
         let is_over = matches!(message, Err(RecvTimeoutError::Disconnected));
-        let is_idle = first_file_in.is_none() && matches!(message, Err(RecvTimeoutError::Timeout));
         // No more than may wait at a time: others keep coming, and what is due must not wait for them.
         for message in message.into_iter().chain(received.try_iter()).take(MAX_WAITING) {
             book.take(plans, message);
@@ -185,10 +184,11 @@ fn write_all(plans: &AdmittedPlans, received: &Receiver<PlanMessage>) {
             book.refresh(plans);
         }
         // Once for many changes: a plan that is executed a thousand times is written a few times and not a thousand.
-        // In a steady stream of messages the queue never idles, hence the limit.
-        if is_over || is_idle || written_at.elapsed() > 10 * WRITE_AFTER {
+        if is_over || write_at.is_some_and(|at| at <= Instant::now()) {
             book.write(plans);
-            written_at = Instant::now();
+            write_at = None;
+        } else if write_at.is_none() && book.is_changed() {
+            write_at = Some(Instant::now() + WRITE_AFTER);
         }
         if is_over {
             return;
