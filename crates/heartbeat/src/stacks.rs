@@ -1,4 +1,4 @@
-//! The stacks of threads of this process that are blocked, sampled without disturbing them.
+//! The stacks of threads of this process, sampled without disturbing them.
 //!
 //! Only Linux on x86-64 and aarch64 provides enough information about threads for this.
 
@@ -84,7 +84,7 @@ impl StackSampler {
         self.time_left = TIME;
     }
 
-    /// Adds the stacks of those of these threads that are blocked.
+    /// Adds the stacks of these threads, as far as the platform shows them.
     pub(crate) fn sample(&mut self, threads: &mut [StalledThread]) {
         let has_room = self.frames < MOST_OF_RUN && !self.time_left.is_zero();
         if !self.is_on || !has_room || threads.is_empty() {

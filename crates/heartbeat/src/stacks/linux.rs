@@ -1,6 +1,7 @@
-//! The stacks of blocked threads on Linux: from the registers in `/proc` and the memory of the process.
+//! The stacks of threads on Linux: of blocked ones from the registers in `/proc` and the memory of the process, of running ones
+//! from a sample of the system.
 //!
-//! No thread is stopped, and none gets a signal. A thread that continues while its stack is being read gets none.
+//! No thread is stopped, and none gets a signal.
 
 use std::{collections::BTreeMap, fs, time::Instant};
 
@@ -8,19 +9,21 @@ use daglight_run_bundle::{StackEnd, ThreadStack};
 
 use memory::Memory;
 use objects::{Object, object_at};
+use registers::Registers;
 use unwind::Chain;
 
 mod frame_pointer;
 mod memory;
 mod objects;
 mod registers;
+pub(super) mod running;
 mod symbols;
 mod unwind;
 
 /// The maximum depth of a stack.
 const MOST_CALLS: usize = 256;
 
-/// The stacks of those of these threads that are blocked, as far as they are found before the deadline.
+/// The stacks of these threads, as far as they are found before the deadline.
 pub(super) fn of_threads(numbers: &[u64], deadline: Instant) -> BTreeMap<u64, ThreadStack> {
     of_threads_within(numbers, deadline, deadline)
 }
@@ -33,9 +36,18 @@ pub(super) fn of_threads_within(
 ) -> BTreeMap<u64, ThreadStack> {
     let Ok(memory) = Memory::open() else { return BTreeMap::new() };
     let objects = objects::loaded(&memory);
+    let mut samples_running = true;
+    let mut chain = |number| {
+        blocked_chain(&memory, &objects, number).or_else(|| {
+            // What the system refuses once, it refuses for every thread.
+            let place = samples_running.then(|| running::place_of(number, deadline))?;
+            samples_running = place.is_ok();
+            let running::Place { code, registers, stack } = place.ok()??;
+            Some(unwind::chain(&memory.with_stack(stack), &objects, code, registers, MOST_CALLS))
+        })
+    };
     let in_time = numbers.iter().take_while(|_| Instant::now() < deadline);
-    let chains: Vec<_> =
-        in_time.filter_map(|number| Some((*number, chain(&memory, &objects, *number)?))).collect();
+    let chains: Vec<_> = in_time.filter_map(|number| Some((*number, chain(*number)?))).collect();
     let names = names(&objects, &chains, names_until);
     let stack = |chain: Chain| ThreadStack {
         frames: chain.frames.iter().filter_map(|at| names.get(at).cloned()).collect(),
@@ -50,10 +62,10 @@ pub(super) fn of_threads_within(
     stacks.filter(|(_, stack)| !stack.frames.is_empty()).collect()
 }
 
-/// The call chain of a blocked thread.
-fn chain(memory: &Memory, objects: &[Object], number: u64) -> Option<Chain> {
+/// The call chain of a blocked thread. `None` for one that runs, or continues while its stack is read.
+fn blocked_chain(memory: &Memory, objects: &[Object], number: u64) -> Option<Chain> {
     let before = Blocked::of(number)?;
-    let chain = unwind::chain(memory, objects, before.code, before.stack, MOST_CALLS);
+    let chain = unwind::chain(memory, objects, before.code, Registers::new(before.stack), MOST_CALLS);
     // The thread must still be in the same place.
     (Blocked::of(number)? == before).then_some(chain)
 }

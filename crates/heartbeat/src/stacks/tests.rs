@@ -78,25 +78,84 @@ fn a_thread_that_reads_shows_who_called() {
     check("reads_a_pipe", move || reads_a_pipe(reader));
 }
 
+#[inline(never)]
+fn computes(go_on: &AtomicBool) -> u64 {
+    let mut sum = 0;
+    while !go_on.load(Ordering::Relaxed) {
+        sum = black_box(adds(black_box(sum)));
+    }
+    black_box(sum)
+}
+
+#[inline(never)]
+fn adds(sum: u64) -> u64 {
+    (0..1_000).fold(sum, |sum, number| black_box(sum.wrapping_add(number)))
+}
+
 #[test]
-fn a_thread_that_runs_and_one_that_has_ended_have_no_stack() {
+fn a_thread_that_computes_shows_who_called() {
+    let go_on = Arc::new(AtomicBool::new(false));
+    let of_thread = Arc::clone(&go_on);
+    let number = started(move || _ = computes(&of_thread));
+    let in_time = || Instant::now() + Duration::from_secs(60);
+    match linux::running::place_of(number, in_time()) {
+        // It has to get a processor first.
+        Ok(_) => {
+            let begun = Instant::now();
+            let stack = loop {
+                let stack = stacks_of(&[number], in_time()).remove(&number);
+                let is_in = |stack: &ThreadStack| {
+                    stack.frames.iter().any(|frame| frame.contains("stacks::tests::computes"))
+                };
+                match stack.filter(is_in) {
+                    Some(stack) => break stack,
+                    None => assert!(begun.elapsed() < Duration::from_secs(60)),
+                }
+            };
+            assert_eq!(stack.end, StackEnd::Whole, "{stack:#?}");
+        }
+        Err(refused) => {
+            assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{refused}");
+            assert_eq!(stacks_of(&[number], in_time()).remove(&number), None);
+        }
+    }
+    go_on.store(true, Ordering::Relaxed);
+}
+
+#[inline(never)]
+fn goes_down(depth: u32, go_on: &AtomicBool) -> u64 {
+    if depth == 0 { computes(go_on) } else { black_box(goes_down(black_box(depth - 1), go_on)) + 1 }
+}
+
+#[test]
+fn of_a_deep_stack_that_computes_the_inner_frames_are_known() {
+    let go_on = Arc::new(AtomicBool::new(false));
+    let of_thread = Arc::clone(&go_on);
+    let number = started(move || _ = goes_down(5_000, &of_thread));
+    let begun = Instant::now();
+    if linux::running::place_of(number, begun + Duration::from_secs(1)).is_ok() {
+        let is_deep = |stack: &ThreadStack| {
+            stack.frames.iter().filter(|frame| frame.contains("goes_down")).count() > 100
+        };
+        let stack = loop {
+            let stack = stacks_of(&[number], Instant::now() + Duration::from_secs(60)).remove(&number);
+            match stack.filter(is_deep) {
+                Some(stack) => break stack,
+                None => assert!(begun.elapsed() < Duration::from_secs(60)),
+            }
+        };
+        assert_ne!(stack.end, StackEnd::Whole);
+    }
+    go_on.store(true, Ordering::Relaxed);
+}
+
+#[test]
+fn a_thread_that_has_ended_has_no_stack() {
     let (sender, number) = mpsc::channel();
     let ended = thread::spawn(move || sender.send(own_number()).unwrap());
     ended.join().unwrap();
-    let go_on = Arc::new(AtomicBool::new(false));
-    let of_thread = Arc::clone(&go_on);
-    let runs = started(move || {
-        while !of_thread.load(Ordering::Relaxed) {
-            std::hint::spin_loop();
-        }
-    });
-    let numbers = [runs, number.recv().unwrap()];
-    // The thread may still be sending its number at the first look.
-    let begun = Instant::now();
-    while !stacks_of(&numbers, Instant::now() + Duration::from_secs(60)).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
-    }
-    go_on.store(true, Ordering::Relaxed);
+    let number = number.recv().unwrap();
+    assert_eq!(stacks_of(&[number], Instant::now() + Duration::from_secs(60)), BTreeMap::new());
 }
 
 #[test]

@@ -13,7 +13,7 @@ const PROLOGUE_BYTES: usize = 64;
 pub(super) fn recover(memory: &Memory, objects: &[Object], function: u64, stack_pointer: u64) -> Option<u64> {
     let code = memory.bytes(function, PROLOGUE_BYTES)?;
     let candidate = stack_pointer.checked_add(frame_bytes(&code)?)?;
-    let returns_to = memory.word(candidate.checked_add(8)?)?;
+    let returns_to = memory.stack_word(candidate.checked_add(8)?)?;
     object_at(objects, returns_to.checked_sub(1)?)?;
     is_behind_call(memory, returns_to).then_some(candidate)
 }

@@ -1,4 +1,4 @@
-//! The call chain of a thread, from where it is blocked to where it started.
+//! The call chain of a thread, from where it is to where it started.
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameOffset, NativeEndian, RegisterRule, UnwindContext,
@@ -29,10 +29,16 @@ pub(super) struct Chain {
     pub(super) is_complete: bool,
 }
 
-/// Follows the calls from a code address and a stack pointer, for at most `most` frames.
-pub(super) fn chain(memory: &Memory, objects: &[Object], code: u64, stack: u64, most: usize) -> Chain {
+/// Follows the calls from a code address and the registers there, for at most `most` frames.
+pub(super) fn chain(
+    memory: &Memory,
+    objects: &[Object],
+    code: u64,
+    registers: Registers,
+    most: usize,
+) -> Chain {
     let mut chain = Chain::default();
-    let mut frame = Frame { code, registers: Registers::new(stack), is_called: false };
+    let mut frame = Frame { code, registers, is_called: false };
     while chain.frames.len() < most {
         chain.frames.push(frame.place());
         frame = match frame.caller(memory, objects) {
@@ -95,7 +101,9 @@ impl Frame {
             return None;
         }
         let value = |register| match row.register(register) {
-            Some(RegisterRule::Offset(offset)) => memory.word(frame_address.checked_add_signed(offset)?),
+            Some(RegisterRule::Offset(offset)) => {
+                memory.stack_word(frame_address.checked_add_signed(offset)?)
+            }
             Some(RegisterRule::ValOffset(offset)) => frame_address.checked_add_signed(offset),
             Some(RegisterRule::Register(other)) => known.get(other),
             // If a callee-saved register has no rule, it is unchanged.
