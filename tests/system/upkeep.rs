@@ -224,11 +224,7 @@ fn doctor_says_what_is_wrong_and_what_to_do() {
 
     let proxy = Proxy::start(hamilton.url());
     proxy.spoil("GET /api/v1/phone_home", 1, Fault::Garbage("<!doctype html>"));
-    check_doctor(
-        wrong("HAMILTON_API_URL", &proxy.url()),
-        1,
-        &["FAIL server", "not that of a Hamilton server"],
-    );
+    check_doctor(wrong("HAMILTON_API_URL", &proxy.url()), 1, &["FAIL server", "is not a Hamilton server"]);
     proxy.spoil("GET /api/v1/phone_home", 2, Fault::Dated("Sat, 01 Jan 2022 00:00:00 GMT"));
     check_doctor(wrong("HAMILTON_API_URL", &proxy.url()), 1, &["FAIL clock", "time server", "ok project"]);
 }

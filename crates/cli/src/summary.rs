@@ -5,7 +5,7 @@ use std::path::Path;
 use daglight::{
     FinishReport, NodeStatus, RunStatus, SERVER_VARIABLES, Tracking,
     bundle::{
-        LedgerDestination, LedgerSignal, RecordedOutcome,
+        LedgerDestination, LedgerSignal, RecordedOutcome, WarningCode,
         display::{command, duration, exact, exact_plural},
     },
     policy::printable,
@@ -41,6 +41,12 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
 /// The page of the run, or how to get one.
 fn hamilton(report: &FinishReport) -> Option<String> {
     match report.tracking {
+        // The warning says what is missing.
+        Tracking::NoServer
+            if report.warnings.iter().any(|warning| warning.code == WarningCode::TrackerSetup) =>
+        {
+            Some("not configured as a whole: see the warning above, or `daglight doctor`".to_owned())
+        }
         Tracking::NoServer => Some(format!("not configured; to see runs there, set {SERVER_VARIABLES}")),
         _ => report.links.hamilton_run.clone(),
     }

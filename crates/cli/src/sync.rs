@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     args::SyncArgs,
-    bundles::{how_to_close, is_unclosed, no_runs, unpacked_or_named},
+    bundles::{how_to_close, is_unclosed, no_runs, runs_folder, unpacked_or_named},
     config::process_settings,
     failure::Failure,
     say::say,
@@ -31,7 +31,7 @@ use crate::{
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
+    let folder = &runs_folder(args.dir.as_deref())?;
     let bundles = unpacked_or_named(folder)?;
     if bundles.is_empty() {
         say!("{}", no_runs(folder));
@@ -44,6 +44,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             .expect("the template is well formed"),
     );
     let (mut failed, mut unverified, mut no_server, mut no_receiver) = (false, false, false, false);
+    let mut is_other_server = false;
     let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
@@ -58,8 +59,12 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         }
         let (mut line, result) = match position > 0 && left.is_zero() && has_server {
             true => ("not tried: the time of --timeout is over".to_owned(), Synced::Incomplete),
+            false if is_other_server => {
+                ("not tried: it would go to the same server".to_owned(), Synced::Incomplete)
+            }
             false => sync_one(bundle, connection.as_ref(), left),
         };
+        is_other_server |= result == Synced::OtherServer;
         let left = timeout.saturating_sub(begun.elapsed());
         let lineage = match &receiver {
             Some(receiver) => send_lineage(bundle, receiver, left),
@@ -70,7 +75,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             no_receiver |= receiver.is_none();
             line = format!("{line}; {said}");
         }
-        failed |= result == Synced::Incomplete;
+        failed |= matches!(result, Synced::Incomplete | Synced::OtherServer);
         unverified |= result == Synced::Unverified;
         no_server |= result == Synced::NoServer;
         bar.suspend(|| say!("{}: {line}", bundle.shown()));
@@ -119,6 +124,8 @@ enum Synced {
     Unverified,
     /// Only some was delivered: the server does not respond, or there was an error.
     Incomplete,
+    /// Nothing was delivered, and no other run can be: the server is not a Hamilton server.
+    OtherServer,
     /// Records are waiting for the server of the run, but none is configured now.
     NoServer,
 }
@@ -137,7 +144,10 @@ impl Synced {
 fn sync_one(bundle: &Bundle, connection: Option<&Connection>, timeout: Duration) -> (String, Synced) {
     let report = match sync_run(bundle, connection, timeout) {
         Ok(report) => report,
-        Err(error) => return (format!("error: {}", in_one_line(&error)), Synced::Incomplete),
+        Err(error) => {
+            let result = if error.is_of_other_server() { Synced::OtherServer } else { Synced::Incomplete };
+            return (format!("error: {}", in_one_line(&error)), result);
+        }
     };
     let (mut said, result) = match &report.outcome {
         Some(outcome) => (delivered(outcome), Synced::of(outcome)),

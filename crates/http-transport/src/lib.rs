@@ -8,6 +8,7 @@
 //! | [`whole_body`], [`beginning_of_body`] | how much of an answer is read |
 //! | [`gzipped`], [`GzipOffer`] | compressed requests |
 //! | [`shown_url`] | what of a URL may be shown |
+//! | [`connection_error`] | what an error of a connection says about proxies |
 //!
 //! The HTTP client is that of `reqwest`, even in public signatures, because a client is what users of this crate want. Errors and
 //! TLS types are not exposed: [`TransportError`] has them as sources.
@@ -20,6 +21,7 @@ mod system_roots;
 mod pem;
 mod header;
 mod error;
+mod proxy;
 
 mod gzip;
 mod body;
@@ -34,6 +36,7 @@ pub use error::TransportError;
 pub use gzip::{GzipOffer, gzipped};
 pub use header::secret_header;
 pub use pem::{MAX_CERTIFICATE_BYTES, PemError, check_certificates, check_key};
+pub use proxy::connection_error;
 pub use retry_after::{MAX_RETRY_AFTER, retry_after};
 pub use system_roots::check_system_roots;
 pub use tls::{Authorities, ClientIdentity, Trust};

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use daglight_capture_policy::{Redactor, in_one_line};
 use daglight_http_transport::{
-    BodyError, TransportError, Trust, beginning_of_body, build, client_builder, execute, gzipped,
-    retry_after, secret_header, whole_body,
+    BodyError, TransportError, Trust, beginning_of_body, build, client_builder, connection_error, execute,
+    gzipped, retry_after, secret_header, whole_body,
 };
 use reqwest::{
     StatusCode, Url,
@@ -81,7 +81,7 @@ impl HttpSender {
 
     /// Without the URL, in which a credential may stand.
     fn unreachable(&self, error: reqwest::Error) -> String {
-        let error = self.redactor.text(&in_one_line(&error.without_url()));
+        let error = self.redactor.text(&in_one_line(&*connection_error(error, &self.url)));
         format!("the receiver cannot be reached: {error}")
     }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use daglight_http_transport::{
-    Authorities, Trust, beginning_of_body, build, client_builder, execute, gzipped, retry_after,
+    Authorities, Trust, beginning_of_body, build, client_builder, connection_error, execute, gzipped,
+    retry_after,
 };
 use opentelemetry_http::Bytes;
 use reqwest::{
@@ -86,7 +87,7 @@ impl HttpEndpoint {
         let sent = post.build().and_then(|request| execute(&self.client, request, self.timeout));
         let answer = sent.map_err(|error| FailedAttempt {
             // Without the URL, which may contain a key; `shown` has the form that is safe to show.
-            error: self.shown.unreachable(error.without_url()),
+            error: self.shown.unreachable(connection_error(error, &self.url)),
             retry: Retry::Later,
         })?;
         if !answer.status().is_success() {

@@ -96,6 +96,20 @@ pub enum CallError {
         /// What to do about it.
         remedy: String,
     },
+    /// The server is of another kind: it does not answer as a Hamilton server does when it is asked for a sign of life.
+    #[error(
+        "{server} is not a Hamilton server: its answer to GET {server}/api/v1/phone_home is {found}, and that of a Hamilton server a \
+         JSON object with a `message`; set tracker.api_url (HAMILTON_API_URL) to the address of one, and check proxies in between"
+    )]
+    OtherServer {
+        /// The server's base URL.
+        server: String,
+        /// The answer, in words.
+        found: String,
+        /// Why it is not that of a Hamilton server, where its status does not say so.
+        #[source]
+        source: Option<serde_json::Error>,
+    },
     /// The response is not one that a Hamilton server sends.
     #[error(
         "{call}: the answer of {server} is not that of a Hamilton server: check tracker.api_url, and proxies in between"
@@ -140,7 +154,22 @@ impl CallError {
 
     /// Whether the same request may succeed later.
     pub fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Refused { .. })
+        !matches!(self, Self::Refused { .. } | Self::OtherServer { .. })
+    }
+
+    /// Whether servers of any kind answer like this, so that it may not be a Hamilton server.
+    pub(crate) fn may_be_of_other_server(&self) -> bool {
+        matches!(self, Self::Refused { status: 404 | 405, .. } | Self::Garbage { .. })
+    }
+
+    /// The same error for a request that every Hamilton server carries out for everybody.
+    pub(crate) fn of_sign_of_life(self, server: &str) -> Self {
+        let (found, source) = match self {
+            Self::Refused { status: status @ (404 | 405), .. } => (format!("the status {status}"), None),
+            Self::Garbage { source, .. } => ("something else".to_owned(), Some(source)),
+            other => return other,
+        };
+        Self::OtherServer { server: server.to_owned(), found, source }
     }
 
     /// Whether the problem is the content, as opposed to the sender or the address.
@@ -266,10 +295,12 @@ impl Caller<'_> {
         let timed_out = error.is_timeout();
         // There was no connection, so the server cannot have seen the request: this is the only failure after which a create may be
         // repeated without asking.
-        if error.is_connect() {
-            return CallError::Unreachable { call, server, source: error.without_url().into() };
+        let is_connect = error.is_connect();
+        let source = self.connection.error(error);
+        if is_connect {
+            return CallError::Unreachable { call, server, source };
         }
-        CallError::NoAnswer { call, server, timed_out, source: error.without_url().into() }
+        CallError::NoAnswer { call, server, timed_out, source }
     }
 
     /// The response ended early.

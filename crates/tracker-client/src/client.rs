@@ -75,10 +75,11 @@ impl Client {
     /// Checks whether the server is reachable and accepts this user.
     ///
     /// # Errors
-    /// When it does not respond, or rejects the request.
+    /// When it does not respond, rejects the request, or is not a Hamilton server.
     pub fn phone_home(&self) -> Result<(), CallError> {
         let url = self.url("/phone_home");
-        self.caller("phone_home").json::<wire::PhoneHomeResult>(self.http.get(url)).map(drop)
+        let answer = self.caller("phone_home").json::<wire::PhoneHomeResult>(self.http.get(url));
+        answer.map(drop).map_err(|error| error.of_sign_of_life(self.connection.api_url()))
     }
 
     /// The current time of the server; `None` if it does not provide it.

@@ -1,6 +1,7 @@
 //! The address of the tracking server, and the user.
 
 use std::{
+    error::Error,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +10,8 @@ use std::{
 
 use daglight_capture_policy::{Redactor, Secret};
 use daglight_http_transport::{
-    Authorities, TransportError, Trust, build, client_builder, is_loopback, secret_header, shown_url,
+    Authorities, TransportError, Trust, build, client_builder, connection_error, is_loopback, secret_header,
+    shown_url,
 };
 use daglight_settings::TrackerSettings;
 use reqwest::{
@@ -258,6 +260,11 @@ impl Connection {
     pub(crate) fn without_credentials(&self, text: &str) -> String {
         let key = self.api_key.as_ref().map(Secret::expose);
         Redactor::of_connection(key, self.api_url.as_str()).text(text)
+    }
+
+    /// Why a request has failed, without credentials and with the proxy that it went through.
+    pub(crate) fn error(&self, error: reqwest::Error) -> Box<dyn Error + Send + Sync> {
+        connection_error(error, &self.api_url)
     }
 
     /// Sets the address of the pages, if it is not the server's base URL.

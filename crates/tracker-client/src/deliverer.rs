@@ -52,6 +52,8 @@ pub(crate) struct Deliverer {
     /// A task update that the server has accepted.
     known_task: Option<wire::NodeRunIn>,
     warned_of_cursor: bool,
+    /// Whether the server has carried out a step, as only a Hamilton server can.
+    has_delivered: bool,
 }
 
 impl Deliverer {
@@ -86,6 +88,7 @@ impl Deliverer {
             verified_at: None,
             known_task: None,
             warned_of_cursor: false,
+            has_delivered: false,
         })
     }
 
@@ -119,6 +122,19 @@ impl Deliverer {
         }
     }
 
+    /// What is behind an error: servers of other kinds answer with errors that also have other reasons.
+    pub(crate) fn explained(&self, error: DeliveryError) -> DeliveryError {
+        match &error {
+            DeliveryError::Call(call) if !self.has_delivered && call.may_be_of_other_server() => {
+                match self.client.phone_home() {
+                    Err(other @ CallError::OtherServer { .. }) => other.into(),
+                    _ => error,
+                }
+            }
+            _ => error,
+        }
+    }
+
     fn next_step(&mut self) -> Result<Option<Step>, OutboxError> {
         if let Some(step) = self.steps.next()? {
             return Ok(Some(step));
@@ -140,6 +156,7 @@ impl Deliverer {
         // lose it.
         if let Ok(true) = result {
             self.advance(&step);
+            self.has_delivered = true;
             return Ok(Some(Progress::Delivered { more: step.more }));
         }
         // Later operations may also fail, and nothing after the step must be sent before it.

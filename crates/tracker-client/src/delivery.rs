@@ -268,7 +268,7 @@ impl Worker {
                     self.failed(&error, deliverer.cursor().project_id.is_some());
                     self.pause(backoff.next_pause(error.retry_after()), flushes);
                 }
-                Err(error) => return self.give_up(&error),
+                Err(error) => return self.give_up(&deliverer.explained(error)),
             }
         }
     }

@@ -18,7 +18,7 @@ use daglight_run_bundle::{
 };
 
 use crate::{
-    call::new_backoff,
+    call::{CallError, new_backoff},
     client::Client,
     connection::{Connection, ConnectionError},
     deliverer::Deliverer,
@@ -66,6 +66,13 @@ pub enum SyncError {
         /// The folder.
         tracker_dir: PathBuf,
     },
+}
+
+impl SyncError {
+    /// Whether the address is not that of a Hamilton server, so that no other run can be delivered there either.
+    pub fn is_of_other_server(&self) -> bool {
+        matches!(self, Self::Delivery(DeliveryError::Call(CallError::OtherServer { .. })))
+    }
 }
 
 /// Delivers what is waiting in the `tracker` folder of a bundle, trying for `timeout`. Repeating it has no effect.
@@ -172,7 +179,8 @@ fn deliver(tracker_dir: &Path, connection: &Connection, timeout: Duration) -> Re
     let mut backoff = new_backoff();
     let mut last_error = None;
     loop {
-        match deliverer.step() {
+        // Before it is tried again: the address of another server does not become right while somebody waits.
+        match deliverer.step().map_err(|error| deliverer.explained(error)) {
             Ok(Progress::UpToDate) => break,
             Ok(Progress::Delivered { .. }) => {
                 backoff.reset();

@@ -41,7 +41,7 @@ fn check(bytes: usize, compressed: bool) {
     let error = Client::new(&connection).unwrap().phone_home().unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(
-        matches!(error, CallError::Garbage { .. }) && cause.contains("more than 67108864 bytes"),
+        matches!(error, CallError::OtherServer { .. }) && cause.contains("more than 67108864 bytes"),
         "{error}: {cause}"
     );
     server.join().unwrap();

@@ -246,10 +246,21 @@ fn an_attribute_that_makes_the_server_fail_is_given_up_after_repeated_failures()
 
 #[test]
 fn a_refusal_ends_the_delivery_with_a_remedy() {
-    let (ledger, _) = deliver(&["rows"], vec![(PROJECT, Status(404, r#"{"detail": "no project 1"}"#))]);
+    let home = ("GET /api/v1/phone_home", Json(json!({ "success": true, "message": "" })));
+    let refused = (PROJECT, Status(404, r#"{"detail": "no project 1"}"#));
+    let (ledger, _) = deliver(&["rows"], vec![refused, home]);
     assert_eq!((ledger.delivered, ledger.waiting), (0, ledger.produced));
     let error = ledger.last_error.unwrap();
     assert!(error.contains("no project 1") && error.contains("/dashboard/projects"), "{error}");
+}
+
+#[test]
+fn a_server_of_another_kind_ends_the_delivery_with_what_was_expected() {
+    let page = |path| (path, Status(404, "<h1>Not Found</h1>"));
+    let (ledger, _) = deliver(&["rows"], vec![page(PROJECT), page("GET /api/v1/phone_home")]);
+    assert_eq!((ledger.delivered, ledger.waiting), (0, ledger.produced));
+    let error = ledger.last_error.unwrap();
+    assert!(error.contains("is not a Hamilton server") && error.contains("HAMILTON_API_URL"), "{error}");
 }
 
 #[test]

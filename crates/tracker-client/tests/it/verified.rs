@@ -269,7 +269,11 @@ fn a_server_without_the_project_keeps_the_progress() {
     sync(&recorded, until_run());
     record.task_started("orders");
     let gone = || Status(404, r#"{"detail": "no"}"#);
-    let server = Server::start(vec![(RUN, gone()), (PROJECT, gone())]);
+    let server = Server::start(vec![
+        (RUN, gone()),
+        (PROJECT, gone()),
+        ("GET /api/v1/phone_home", Json(json!({ "success": true, "message": "" }))),
+    ]);
     change_cursor(&recorded, |cursor| cursor["server"] = json!(server.url()));
     let result = sync_bundle(&recorded.tracker_dir(), &connection(&server), Sighting::UNKNOWN, TIMEOUT);
     assert!(result.unwrap_err().to_string().contains("404"));
