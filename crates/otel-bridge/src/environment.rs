@@ -11,6 +11,7 @@ use opentelemetry_sdk::{
 use crate::{
     exemplars::ExemplarFilter,
     ledger::Signal,
+    misspelled::misspelled,
     signal_export::SignalExport,
     traceparent::{TRACEPARENT, is_traceparent},
     variables::Variables,
@@ -104,6 +105,11 @@ impl Environment {
             && !is_traceparent(text)
         {
             reader.wrong(TRACEPARENT, text, "the run begins a trace of its own, 00-TRACE-SPAN-FLAGS was expected, with 32, 16 and 2 lower-case hexadecimal digits");
+        }
+        for (name, meant) in misspelled(values) {
+            reader.warn(format!(
+                "{name} is not a variable of OpenTelemetry and has no effect: did you mean {meant}?"
+            ));
         }
         environment.warnings = variables.into_warnings();
         environment

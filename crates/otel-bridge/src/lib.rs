@@ -71,6 +71,7 @@ mod transport;
 
 // The `OTEL_*` variables.
 mod environment;
+mod misspelled;
 mod traceparent;
 mod otlp_target;
 mod signal_export;

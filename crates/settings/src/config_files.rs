@@ -12,7 +12,7 @@ use crate::{
     layer::Layer,
     openlineage_config::{misspelled_lineage_variables, openlineage_config},
     settings_error::SettingsError,
-    trust::{Refusal, Trusted, distrusted_because},
+    trust::{Refusal, Trusted, distrusted_because, is_file},
 };
 
 /// The name of the configuration file.
@@ -42,7 +42,9 @@ pub(crate) fn find_files(
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(named),
     });
-    let usual = || home.as_ref().map(|home| home.join(SDK_FILE_NAME)).filter(|file| file.is_file());
+    let mut refused = Vec::new();
+    let usual =
+        || home.as_ref().map(|home| home.join(SDK_FILE_NAME)).filter(|file| is_file(file, &mut refused));
     let sdk_file = named.or_else(usual);
     layers.extend(sdk_file.map(|file| Layer::of_sdk_file(&file)).transpose()?);
 
@@ -51,14 +53,15 @@ pub(crate) fn find_files(
         .filter(|dir| dir.is_absolute())
         .or_else(|| folder("APPDATA"))
         .or_else(|| home.as_ref().map(|home| home.join(".config")));
-    let of_user = config_dir.map(|dir| dir.join("daglight").join(FILE_NAME)).filter(|file| file.is_file());
+    let of_user =
+        config_dir.map(|dir| dir.join("daglight").join(FILE_NAME)).filter(|file| is_file(file, &mut refused));
     layers.extend(of_user.as_deref().map(Layer::of_file).transpose()?);
 
-    let mut refused = Vec::new();
     let projects = directory.map(|directory| project_folders(directory, home.as_deref())).unwrap_or_default();
     let mut files = projects.iter().map(|dir| dir.join(FILE_NAME));
     // Only the nearest one. If those of all parent folders were merged, a distant file could change the settings of a project.
-    let of_project = files.find(|file| file.is_file()).filter(|file| Some(file) != of_user.as_ref());
+    let of_project =
+        files.find(|file| is_file(file, &mut refused)).filter(|file| Some(file) != of_user.as_ref());
     // Last, because the user's layers determine which folders are trusted. A project cannot make itself trusted.
     let trusted = trusted_folders(&layers, variables)?;
     if let Some(file) = of_project {

@@ -15,7 +15,7 @@ use crate::{
     layer::{Layer, read_file},
     origin::Origin,
     settings_error::SettingsError,
-    trust::{Refusal, Trusted, distrusted_because},
+    trust::{Refusal, Trusted, distrusted_because, is_file},
 };
 
 const FILE_NAME: &str = "openlineage.yml";
@@ -87,7 +87,7 @@ pub(crate) fn openlineage_config(
         let (setting, value) = entry.setting(|| Origin::new(entry.origin.clone()))?;
         config.layers.push(Layer::of_value(&entry.origin, setting, value));
     }
-    let Some((file, is_project)) = find(directory, variables) else { return Ok(config) };
+    let Some((file, is_project)) = find(directory, variables, &mut config.refused) else { return Ok(config) };
     if is_project && let Some(why) = distrusted_because(&file, trusted) {
         config.refused.push(Refusal { what: file.display().to_string(), why });
         return Ok(config);
@@ -185,15 +185,21 @@ impl Entry {
 }
 
 /// The file that is used, and whether it is a file of the project.
-fn find(directory: Option<&Path>, variables: &BTreeMap<String, String>) -> Option<(PathBuf, bool)> {
+fn find(
+    directory: Option<&Path>,
+    variables: &BTreeMap<String, String>,
+    refused: &mut Vec<Refusal>,
+) -> Option<(PathBuf, bool)> {
     if let Some(named) = variables.get(FILE_VARIABLE) {
         return Some((PathBuf::from(named), false));
     }
-    let of_project = directory.map(|directory| directory.join(FILE_NAME)).filter(|file| file.is_file());
+    let of_project = directory.map(|directory| directory.join(FILE_NAME));
+    if let Some(file) = of_project.filter(|file| is_file(file, refused)) {
+        return Some((file, true));
+    }
     let home = variables.get("HOME").or_else(|| variables.get("USERPROFILE"));
-    let of_user = || home.map(|home| Path::new(home).join(".openlineage").join(FILE_NAME));
-    let of_user = || of_user().filter(|file| file.is_file());
-    of_project.map(|file| (file, true)).or_else(|| of_user().map(|file| (file, false)))
+    let of_user = home.map(|home| Path::new(home).join(".openlineage").join(FILE_NAME));
+    of_user.filter(|file| is_file(file, refused)).map(|file| (file, false))
 }
 
 /// Each variable is a key, whose parts are separated by two underscores; its value is JSON, or else a text.

@@ -24,6 +24,24 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether there is a file. Anything else of its name is refused: whoever has made it expects that it counts.
+pub(crate) fn is_file(file: &Path, refused: &mut Vec<Refusal>) -> bool {
+    let Ok(found) = file.symlink_metadata() else { return false };
+    let is_file = file.is_file();
+    if !is_file {
+        let what = match file.metadata() {
+            Err(_) if found.is_symlink() => "a link to a file that is not there or cannot be read",
+            Ok(target) if target.is_dir() => "a folder",
+            _ => "not a regular file",
+        };
+        refused.push(Refusal {
+            what: file.display().to_string(),
+            why: format!("it is {what}, expected a file"),
+        });
+    }
+    is_file
+}
+
 /// The owners whose files are trusted.
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct Trusted {
