@@ -17,10 +17,11 @@ use crate::without_sql;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackOptions {
-    /// Leaves out SQL and plans: the plans as text and the details of operators in plan files, and `db.query.text` of spans.
-    /// Completely left out are the tracker's outbox, which contains the code of nodes, the data summaries, which contain values
-    /// like the plans do, and the report, which can be made again. The texts of errors, warnings and checks are also left out of
-    /// the manifest, spans and logs, because they quote the statement.
+    /// Leaves out SQL and plans: the plans as text, the details of operators and previews of rows in plan files, `db.query.text`
+    /// of spans, the command line of signals, and the values of parameters. Completely left out are the tracker's outbox and the
+    /// lineage events, which contain the code of nodes, the progress of nodes, the data summaries, which contain values like the
+    /// plans do, and the report, which can be made again. The texts of errors, warnings and checks are also left out of the
+    /// manifest, spans and logs, because they quote the statement. Names and tags stay.
     pub without_sql: bool,
 }
 

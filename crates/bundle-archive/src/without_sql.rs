@@ -5,13 +5,16 @@ use std::io::{self, BufWriter, Read, Write};
 use daglight_run_bundle::{
     BundlePart, JsonLine, JsonLines, MAX_PLAN_BYTES, Manifest, NumberedLine, SQL_FIELDS,
 };
-use daglight_semantic_conventions::key::DB_QUERY_TEXT;
+use daglight_semantic_conventions::key::{DB_QUERY_TEXT, PROCESS_COMMAND_LINE};
 use serde_json::Value;
 
 use crate::{
     error_texts,
     names::{Names, without_literals},
 };
+
+/// Attributes that are SQL. The command line has the statements of `--command` and the values of `--param`.
+const WITH_SQL: [&str; 2] = [DB_QUERY_TEXT, PROCESS_COMMAND_LINE];
 
 /// The replacement for an unreadable line, which is unreadable, too.
 const UNREADABLE: &[u8] = b"a damaged line was left out\n";
@@ -26,10 +29,14 @@ pub(crate) fn is_left_out(path: &str) -> bool {
 
 /// Whether a file is packed without some of its content.
 pub(crate) fn is_changed(path: &str) -> bool {
-    // Log records quote statements, and columns are named after expressions.
+    // Log records quote statements, columns are named after expressions, and each resource may have the command line.
     matches!(
         BundlePart::of(path),
-        BundlePart::Plan | BundlePart::Traces | BundlePart::Logs | BundlePart::Artifacts
+        BundlePart::Plan
+            | BundlePart::Traces
+            | BundlePart::Metrics
+            | BundlePart::Logs
+            | BundlePart::Artifacts
     )
 }
 
@@ -113,7 +120,9 @@ fn strip_attributes(value: &mut Value) {
         Value::Array(items) => {
             // An attribute of OTLP/JSON is `{"key": ..., "value": ...}` in a list, wherever it occurs: in spans, events, links and
             // resources alike.
-            items.retain(|item| item.get("key").and_then(Value::as_str) != Some(DB_QUERY_TEXT));
+            items.retain(|item| {
+                !item.get("key").and_then(Value::as_str).is_some_and(|key| WITH_SQL.contains(&key))
+            });
             items.iter_mut().for_each(strip_attributes);
         }
         _ => {}

@@ -90,6 +90,8 @@ pub enum BundlePart {
     Tracker,
     /// Spans.
     Traces,
+    /// Metrics.
+    Metrics,
     /// Records of the log.
     Logs,
     /// The outputs, with their columns.
@@ -112,6 +114,7 @@ impl BundlePart {
             Some((TRACKER, _)) => Self::Tracker,
             None if path.starts_with(LINEAGE_EVENTS) => Self::Tracker,
             None if [TRACES, OPEN_TRACES].contains(&path) => Self::Traces,
+            None if path == METRICS => Self::Metrics,
             None if path == LOGS => Self::Logs,
             None if path == "artifacts.json" => Self::Artifacts,
             None if path == NODES => Self::Progress,

@@ -58,7 +58,11 @@ impl Scratch {
         let error =
             json!([{"key": "exception.message", "value": {"stringValue": "no function marker(Int64)"}}]);
         let check = json!([{"key": "daglight.check.text", "value": {"stringValue": "a > 'marker'"}}]);
-        let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
+        let resource = json!({"attributes": [
+            {"key": "process.command_line", "value": {"stringValue": "daglight run -c SELECT 'marker'"}}]});
+        let metrics = json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": []}]});
+        fs::write(bundle.metrics(), format!("{metrics}\n")).unwrap();
+        let spans = json!({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [{
             "attributes": attributes, "status": {"code": 2, "message": "no function marker(Int64)"},
             "events": [{"name": "exception", "attributes": error}, {"name": "data_check", "attributes": check}]}]}]}]});
         let record = |severity: u8, body: &str, error: &str| {
