@@ -244,7 +244,7 @@ fn what_a_variable_or_an_option_names_is_a_file_with_an_end() {
     let read = checkout.pipeline("read.sql", "-- node: one\nCREATE TABLE t AS SELECT * FROM p;\n");
     let finished = Daglight::run(&checkout, &read).finish();
     assert!(
-        finished.code == Some(1) && finished.stderr.contains("expected a regular file"),
+        finished.code == Some(2) && finished.stderr.contains("expected a regular file"),
         "{}",
         finished.stderr
     );

@@ -1,7 +1,5 @@
 //! The outputs and parameter tables in the settings.
 
-use std::error::Error as _;
-
 use daglight::{
     outputs::{ParamTable, ParamTableError, Registry, RegistryError},
     policy::Policy,
@@ -18,7 +16,10 @@ pub(crate) fn outputs_and_tables(
     let settings = &resolved.settings;
     let registry = Registry::new(&settings.outputs).map_err(|error| wrong_type(&error, resolved, policy))?;
     let param_tables = settings.param_tables.iter().map(|(name, table)| {
-        ParamTable::of_settings(name, table).map_err(|error| of_param_table(name, error, resolved))
+        let table = ParamTable::of_settings(name, table);
+        // Here and not when a script reads it: until then, everything that comes before it would have run.
+        let table = table.and_then(|table| table.check_file().map(|()| table));
+        table.map_err(|error| of_param_table(name, error, resolved))
     });
     Ok((registry, param_tables.collect::<Result<_, _>>()?))
 }
@@ -34,7 +35,8 @@ fn of_param_table(name: &str, error: ParamTableError, resolved: &Resolved) -> Fa
     let shown = place.map(|value| format!("setting {} ({}): {error}", value.key, value.origin));
     let file = place.and_then(|value| value.origin.file());
     let file = file.map(|(file, line)| (file.to_owned(), line));
-    let failure = if error.source().is_some() { Failure::of_engine(error) } else { Failure::input(error) };
+    let is_of_engine = matches!(error, ParamTableError::Rows { .. } | ParamTableError::Register { .. });
+    let failure = if is_of_engine { Failure::of_engine(error) } else { Failure::input(error) };
     let failure = shown.into_iter().fold(failure, Failure::shown_as);
     file.into_iter().fold(failure, |failure, (file, line)| failure.in_file(&file, line))
 }

@@ -170,6 +170,15 @@ impl ParamTable {
         Ok(Self { description: settings.description.clone(), ..table })
     }
 
+    /// Checks that its file can be opened, if it is given by one. The rows are read by [`ParamTable::register`].
+    ///
+    /// # Errors
+    /// When the file does not exist, cannot be opened, or has more than 64 MiB.
+    pub fn check_file(&self) -> Result<(), ParamTableError> {
+        let Source::File { path, .. } = &self.source else { return Ok(()) };
+        self.is_folder(path).map(drop)
+    }
+
     /// Sets the description of the parameters.
     #[must_use]
     pub fn described(mut self, description: impl Into<String>) -> Self {
@@ -237,6 +246,20 @@ impl ParamTable {
         })
     }
 
+    /// Whether it is a folder; an error if it is neither a folder nor a fitting file.
+    fn is_folder(&self, path: &Path) -> Result<bool, ParamTableError> {
+        // DataFusion treats a path to nothing as an empty folder.
+        let is_folder = fs::metadata(path).map_err(|error| self.unreadable(path, error))?.is_dir();
+        if !is_folder {
+            check_file(path).map_err(|error| self.unreadable(path, error))?;
+        }
+        Ok(is_folder)
+    }
+
+    fn unreadable(&self, path: &Path, source: io::Error) -> ParamTableError {
+        ParamTableError::File { name: self.name.clone(), path: path.to_owned(), source }
+    }
+
     async fn read(
         &self,
         session: &SessionContext,
@@ -244,13 +267,7 @@ impl ParamTable {
         format: FileFormat,
     ) -> Result<RecordBatch, ParamTableError> {
         let failed = |source| ParamTableError::Register { name: self.name.clone(), source };
-        let unreadable =
-            |source| ParamTableError::File { name: self.name.clone(), path: path.to_owned(), source };
-        // DataFusion treats a path to nothing as an empty folder.
-        let is_folder = fs::metadata(path).map_err(unreadable)?.is_dir();
-        if !is_folder {
-            check_file(path).map_err(unreadable)?;
-        }
+        let is_folder = self.is_folder(path)?;
         let extension =
             path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
         let location = path.to_string_lossy();
@@ -265,7 +282,8 @@ impl ParamTable {
             }
             FileFormat::Json => {
                 // Both forms are written with the same extension.
-                let is_array = !is_folder && starts_with_bracket(path).map_err(unreadable)?;
+                let is_array =
+                    !is_folder && starts_with_bracket(path).map_err(|error| self.unreadable(path, error))?;
                 let options = JsonReadOptions {
                     file_extension: &extension,
                     newline_delimited: !is_array,
