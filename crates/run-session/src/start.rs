@@ -11,7 +11,8 @@ use daglight_otel_bridge::{
     names::{Key, key},
 };
 use daglight_run_bundle::{
-    Bundle, BundleError, RUN_BUNDLE, Reserve, Warning, WarningCode, clock, output_dir::not_a_folder,
+    Bundle, BundleError, ProcessEvidence, RUN_BUNDLE, Reserve, Warning, WarningCode, clock,
+    output_dir::not_a_folder,
 };
 use daglight_run_identity::{Dag, DagName, RunId};
 use daglight_tracker_client::{Event, Tracker};
@@ -82,6 +83,13 @@ fn start_of(
             )),
         ),
     };
+    if let Some(bundle) = &bundle {
+        // Before the manifest, so that a run that is killed before its first beat is known to be dead. If it fails, so does that beat,
+        // which reports it.
+        let evidence =
+            ProcessEvidence::for_self(clock::utc_now(), settings.heartbeat.interval().as_secs_f64());
+        let _ = evidence.write(&bundle.heartbeat());
+    }
     let files = bundle.as_ref().map(SignalFiles::from);
     let signals = shared.bridge.open_run(RunScope {
         durability: settings.bundle.durability,

@@ -8,6 +8,7 @@ mod beats;
 mod checks;
 mod belonging;
 mod damaged;
+mod early;
 mod ends;
 mod handles;
 mod many_queries;
