@@ -47,6 +47,7 @@ pub(crate) fn report(
         goes_on,
         times,
         artifacts,
+        outputs_are_known,
         data,
         mut signals,
         last_run,
@@ -76,6 +77,11 @@ pub(crate) fn report(
         duration_ms,
         &since_start,
     );
+    if status == ReportStatus::Running {
+        for node in nodes.iter_mut().filter(|node| node.status == NodeStatus::Unfinished) {
+            node.status = NodeStatus::Running;
+        }
+    }
     let setup = setup.intervals().iter().map(|worked| (since_start(worked.start), since_start(worked.end)));
     let interrupted_ms = manifest
         .as_ref()
@@ -96,6 +102,7 @@ pub(crate) fn report(
         nodes_succeeded: with_status(&nodes, NodeStatus::Success),
         nodes_failed: with_status(&nodes, NodeStatus::Failure),
         nodes_interrupted: with_status(&nodes, NodeStatus::Interrupted),
+        nodes_running: with_status(&nodes, NodeStatus::Running),
         nodes_unfinished: with_status(&nodes, NodeStatus::Unfinished),
         nodes_not_run: with_status(&nodes, NodeStatus::NotRun),
         // The greater of the two: a killed process had written some of its spans, and the plans of queries that were still running.
@@ -108,7 +115,7 @@ pub(crate) fn report(
         log_records: signals.record_count,
         errors: problems.errors,
         warnings: problems.warnings,
-        ..written(&artifacts)
+        ..written(&artifacts, outputs_are_known)
     };
     let delivery = delivery(manifest.as_ref(), &dir, deliverable, status);
     let own_time = manifest.as_ref().and_then(|manifest| manifest.own_time.clone());
@@ -266,8 +273,15 @@ fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problem
 }
 
 /// What the artifacts add to the totals. A parameter table is an input of the run, not an output.
-fn written(artifacts: &[Artifact]) -> Totals {
-    let mut totals = Totals::default();
+fn written(artifacts: &[Artifact], are_known: bool) -> Totals {
+    let none = are_known.then_some(0);
+    let mut totals = Totals {
+        rows_written: none,
+        bytes_written: none,
+        rows_in_tables: none,
+        bytes_in_tables: none,
+        ..Totals::default()
+    };
     for artifact in
         artifacts.iter().filter(|artifact| artifact.materialization != Materialization::ParamTable)
     {
@@ -275,8 +289,9 @@ fn written(artifacts: &[Artifact]) -> Totals {
             Some(_) => (&mut totals.rows_written, &mut totals.bytes_written),
             None => (&mut totals.rows_in_tables, &mut totals.bytes_in_tables),
         };
-        *rows = rows.saturating_add(artifact.rows.unwrap_or(0));
-        *bytes = bytes.saturating_add(artifact.bytes.unwrap_or(0));
+        for (total, part) in [(rows, artifact.rows), (bytes, artifact.bytes)] {
+            *total = total.map(|total| total.saturating_add(part.unwrap_or(0)));
+        }
     }
     totals
 }
@@ -405,6 +420,7 @@ mod tests {
             rows: Some(3),
             bytes: Some(100),
             files: None,
+            files_before: None,
             schema: Vec::new(),
             schema_hash: None,
             plan_signature: None,
@@ -412,13 +428,16 @@ mod tests {
             run_id: RunId::new(),
             written_at: DateTime::UNIX_EPOCH,
         };
-        let totals = written(&[
+        let artifacts = [
             artifact(Materialization::Parquet, Some("a.parquet")),
             artifact(Materialization::Table, None),
             artifact(Materialization::ParamTable, Some("limits.csv")),
             artifact(Materialization::ParamTable, None),
-        ]);
-        assert_eq!((totals.rows_written, totals.bytes_written), (3, 100));
-        assert_eq!((totals.rows_in_tables, totals.bytes_in_tables), (3, 100));
+        ];
+        let totals = written(&artifacts, true);
+        assert_eq!((totals.rows_written, totals.bytes_written), (Some(3), Some(100)));
+        assert_eq!((totals.rows_in_tables, totals.bytes_in_tables), (Some(3), Some(100)));
+        let totals = written(&artifacts, false);
+        assert_eq!((totals.rows_written, totals.bytes_in_tables), (None, None));
     }
 }

@@ -136,8 +136,8 @@ fn class(node: &NodeReport) -> &'static str {
         NodeStatus::Failure | NodeStatus::Interrupted => "failed",
         NodeStatus::Unfinished => "unfinished",
         NodeStatus::NotRun => "not-run",
-        NodeStatus::Success if node.on_critical_path => "on-path",
-        NodeStatus::Success => "off-path",
+        NodeStatus::Success | NodeStatus::Running if node.on_critical_path => "on-path",
+        NodeStatus::Success | NodeStatus::Running => "off-path",
     }
 }
 

@@ -42,7 +42,10 @@ pub(crate) fn drawn_nodes(nodes: &[NodeReport]) -> Vec<&NodeReport> {
 }
 
 fn did_not_end_well(node: &NodeReport) -> bool {
-    matches!(node.status, NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished)
+    matches!(
+        node.status,
+        NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Running | NodeStatus::Unfinished
+    )
 }
 
 struct Drawn {

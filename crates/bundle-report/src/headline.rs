@@ -89,6 +89,7 @@ fn status(report: &Report, findings: &mut Findings) {
                 (totals.nodes_succeeded, "succeeded"),
                 (totals.nodes_failed, "failed"),
                 (totals.nodes_interrupted, "interrupted"),
+                (totals.nodes_running, "running"),
                 (totals.nodes_unfinished, "unfinished"),
                 (totals.nodes_not_run, "not run"),
             ];
@@ -109,6 +110,7 @@ fn status(report: &Report, findings: &mut Findings) {
         ("put into tables", totals.rows_in_tables, totals.bytes_in_tables, false),
     ];
     for (what, rows, bytes, in_files) in written {
+        let (Some(rows), Some(bytes)) = (rows, bytes) else { continue };
         if rows == 0 && bytes == 0 {
             continue;
         }

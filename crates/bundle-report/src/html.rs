@@ -230,7 +230,7 @@ fn change_class(line: &str) -> Option<&'static str> {
 
 fn row_class(status: NodeStatus) -> Option<&'static str> {
     match status {
-        NodeStatus::Success => None,
+        NodeStatus::Success | NodeStatus::Running => None,
         NodeStatus::Failure | NodeStatus::Interrupted => Some("failed"),
         NodeStatus::Unfinished => Some("unfinished"),
         NodeStatus::NotRun => Some("not-run"),

@@ -57,6 +57,8 @@ pub(crate) struct Inputs {
     /// The possible times of the run.
     pub(crate) times: RunTimes,
     pub(crate) artifacts: Vec<Artifact>,
+    /// Whether these are all that there were.
+    pub(crate) outputs_are_known: bool,
     pub(crate) data: DataSummaries,
     pub(crate) signals: Signals,
     /// The data for the comparison with the last good run; `None` if this is the first good run of its DAG.
@@ -148,6 +150,7 @@ impl Inputs {
             .map_or_else(Namespace::default, |manifest| Namespace::new(&*manifest.namespace));
         let (run, key) = (run_named(bundle, manifest.as_ref()), namespace.key(Key::RunId));
         let mut signals = Signals::read(bundle, &namespace, RunLines::new(times, run.as_deref(), &key));
+        let outputs_are_known = catalog.is_some() && !ArtifactCatalog::is_missing(bundle, manifest.as_ref());
         let artifacts = catalog.map(|catalog| catalog.artifacts).unwrap_or_default();
         let artifacts = own_artifacts(artifacts, run.as_deref(), &mut unreadable);
         let stray = stray_plans(bundle, manifest.as_ref());
@@ -198,6 +201,7 @@ impl Inputs {
             evidence,
             last_run: watched.map(|watched| watched.with_last_run(&artifacts)),
             artifacts,
+            outputs_are_known,
             data,
             signals,
             unreadable,

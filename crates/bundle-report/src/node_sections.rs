@@ -75,6 +75,7 @@ pub(crate) fn nodes(report: &Report) -> Section<'_> {
     blocks.extend(detailed(|node| node.error.is_some()).map(|node| {
         let ended = match node.status {
             NodeStatus::Interrupted => " was interrupted",
+            NodeStatus::Running => " failed before and runs again",
             NodeStatus::Unfinished => " did not end",
             NodeStatus::Success | NodeStatus::Failure | NodeStatus::NotRun => " failed",
         };
@@ -248,6 +249,7 @@ fn status_tag(status: NodeStatus) -> Option<Tag<'static>> {
         NodeStatus::Success => return None,
         NodeStatus::Failure => (Tone::Bad, "failed"),
         NodeStatus::Interrupted => (Tone::Bad, "interrupted"),
+        NodeStatus::Running => (Tone::Muted, "running"),
         NodeStatus::Unfinished => (Tone::Warning, "unfinished"),
         NodeStatus::NotRun => (Tone::Muted, "not run"),
     };

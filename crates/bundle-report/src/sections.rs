@@ -117,10 +117,10 @@ fn tiles(report: &Report) -> Vec<(&'static str, String)> {
         ("queries", some(totals.queries).map(display::count)),
         ("rows read", some(totals.rows_read).map(display::count)),
         ("bytes read", totals.bytes_read.and_then(some).map(display::bytes)),
-        ("rows written to files", some(totals.rows_written).map(display::count)),
-        ("bytes written to files", some(totals.bytes_written).map(display::bytes)),
-        ("rows put into tables", some(totals.rows_in_tables).map(display::count)),
-        ("bytes of tables in memory", some(totals.bytes_in_tables).map(display::bytes)),
+        ("rows written to files", totals.rows_written.and_then(some).map(display::count)),
+        ("bytes written to files", totals.bytes_written.and_then(some).map(display::bytes)),
+        ("rows put into tables", totals.rows_in_tables.and_then(some).map(display::count)),
+        ("bytes of tables in memory", totals.bytes_in_tables.and_then(some).map(display::bytes)),
         ("processor time", heartbeat.and_then(|beat| beat.cpu_seconds).map(display::seconds).map(measured)),
         (
             "peak memory",
@@ -307,6 +307,7 @@ fn artifacts(report: &Report) -> Section<'_> {
         Column::number("rows"),
         Column::number("bytes"),
         Column::text("location"),
+        Column::number("files before"),
     ];
     let rows = report.artifacts.iter().map(|artifact| {
         vec![
@@ -315,6 +316,7 @@ fn artifacts(report: &Report) -> Section<'_> {
             shown(artifact.rows, display::count),
             shown(artifact.bytes, display::bytes),
             code(artifact.location.as_deref()),
+            shown(artifact.files_before.filter(|files| *files > 0), display::count),
         ]
     });
     list_section("Artifacts", columns, rows)

@@ -1,5 +1,7 @@
 //! What changed since the last good run, as a section.
 
+use daglight_run_bundle::Artifact;
+
 use crate::{
     compare::{Measured, shortened, source_table},
     display,
@@ -31,6 +33,7 @@ pub(crate) fn since(report: &Report) -> Section<'_> {
     if blocks.len() == before && since.lost.is_empty() {
         blocks.push(sentence(unchanged(report)));
     }
+    blocks.extend(files_of_before(report));
     let lists = [
         (since.rows.len(), MAX_ROWS),
         (since.sources.len(), MAX_ROWS),
@@ -60,6 +63,28 @@ fn unchanged(report: &Report) -> String {
         ),
         _ => "Rows, sources, columns, values and plans are as they were.".to_owned(),
     }
+}
+
+/// The outputs whose folders hold more than this run has written.
+fn files_of_before(report: &Report) -> Option<Block<'_>> {
+    let before = |artifact: &&Artifact| artifact.files_before.is_some_and(|files| files > 0);
+    let outputs: Vec<&Artifact> = report.artifacts.iter().filter(before).collect();
+    let mut pieces =
+        vec![Piece::words("Beside what this run has written, their folders hold files of before: ")];
+    for (position, output) in outputs.iter().take(MAX_NAMED).enumerate() {
+        let files = display::plural(output.files_before.unwrap_or_default(), "file");
+        pieces.extend([
+            Piece::words(if position > 0 { ", " } else { "" }),
+            Piece::Name(&output.name),
+            Piece::words(format!(" ({files})")),
+        ]);
+    }
+    let more = outputs.len().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        pieces.push(Piece::words(format!(" and {more} more")));
+    }
+    pieces.push(Piece::words("."));
+    (!outputs.is_empty()).then_some(Block::Sentence(pieces))
 }
 
 fn compared_with(since: &SinceLastRun) -> Block<'_> {

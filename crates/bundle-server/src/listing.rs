@@ -27,11 +27,12 @@ pub(crate) struct ListedRun {
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) duration_ms: Option<f64>,
     pub(crate) profile: Option<String>,
-    pub(crate) nodes: u64,
-    pub(crate) nodes_succeeded: u64,
-    pub(crate) nodes_failed: u64,
-    /// The rows that it has written to files and tables.
-    pub(crate) rows: u64,
+    /// `None` if its manifest cannot be read, as for the next two.
+    pub(crate) nodes: Option<u64>,
+    pub(crate) nodes_succeeded: Option<u64>,
+    pub(crate) nodes_failed: Option<u64>,
+    /// The rows that it has written to files and tables, if its catalog of outputs is there.
+    pub(crate) rows: Option<u64>,
     /// What is stalled in a running run, and why.
     pub(crate) stalled: Option<String>,
     /// Why it failed.
@@ -117,8 +118,8 @@ impl Listing {
                 };
                 run.duration_ms = seen.and_then(since_start);
                 if let Some(ended) = known.ended.as_mut().map(|ended| ended.look(&known.bundle)) {
-                    run.nodes_succeeded = run.nodes_succeeded.max(ended.succeeded);
-                    run.nodes_failed = run.nodes_failed.max(ended.failed);
+                    run.nodes_succeeded = run.nodes_succeeded.max(Some(ended.succeeded));
+                    run.nodes_failed = run.nodes_failed.max(Some(ended.failed));
                 }
             }
             runs.push(run);
@@ -225,17 +226,18 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
                 started_at: None,
                 duration_ms: None,
                 profile: None,
-                nodes: 0,
-                nodes_succeeded: 0,
-                nodes_failed: 0,
-                rows: 0,
+                nodes: None,
+                nodes_succeeded: None,
+                nodes_failed: None,
+                rows: kept_rows(bundle, None),
                 stalled: None,
                 error: None,
                 problem: Some(error.to_string()),
             };
         }
     };
-    let with_status = |status| manifest.nodes.iter().filter(|node| node.status == status).count() as u64;
+    let with_status =
+        |status| Some(manifest.nodes.iter().filter(|node| node.status == status).count() as u64);
     ListedRun {
         id: manifest.identity.run_id.to_string(),
         // According to its manifest. Whether its process is alive is checked on every request.
@@ -243,10 +245,10 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
         started_at: Some(manifest.started_at),
         duration_ms: manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended)),
         profile: Some(manifest.profile.clone()),
-        nodes: manifest.nodes.len() as u64,
+        nodes: Some(manifest.nodes.len() as u64),
         nodes_succeeded: with_status(NodeStatus::Success),
         nodes_failed: with_status(NodeStatus::Failure),
-        rows: kept_rows(bundle),
+        rows: kept_rows(bundle, Some(&manifest)),
         stalled: None,
         error: manifest.error,
         dag_name: Some(manifest.identity.dag_name),
@@ -268,10 +270,11 @@ fn stalled(evidence: &ProcessEvidence) -> Option<String> {
 }
 
 /// The rows that a run has written to files and tables, counted like in its report and its history.
-fn kept_rows(bundle: &Bundle) -> u64 {
-    let artifacts = ArtifactCatalog::read(bundle).map(|catalog| catalog.artifacts).unwrap_or_default();
+fn kept_rows(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<u64> {
+    let is_missing = ArtifactCatalog::is_missing(bundle, manifest);
+    let artifacts = ArtifactCatalog::read(bundle).ok().filter(|_| !is_missing)?.artifacts;
     let kept = artifacts.iter().filter(|artifact| artifact.materialization != Materialization::ParamTable);
-    saturating_sum(kept.filter_map(|artifact| artifact.rows))
+    Some(saturating_sum(kept.filter_map(|artifact| artifact.rows)))
 }
 
 #[cfg(test)]
@@ -377,7 +380,7 @@ mod tests {
         let mut listing = Listing::of(out.path().to_owned(), Vec::new());
         let mut counts = || {
             let run = listing.runs().unwrap().remove(0);
-            (run.status, run.nodes_succeeded, run.nodes_failed)
+            (run.status, run.nodes_succeeded.unwrap(), run.nodes_failed.unwrap())
         };
         assert_eq!(counts(), (ReportStatus::Running, 0, 0));
         let span = |node, code| {

@@ -161,14 +161,14 @@ pub(crate) fn live_run(
         cpu_seconds: heartbeat.and_then(|heartbeat| heartbeat.cpu_seconds),
         resident_bytes: last.and_then(|sample| sample.resident_bytes),
         active: active.map(|task| ActiveNode { name: task.name.clone(), since: task.since }).collect(),
-        shown_nodes: shown_nodes(&report.nodes, report.status == ReportStatus::Running),
+        shown_nodes: shown_nodes(&report.nodes),
         queries,
         stalls: stalls.unwrap_or_default(),
     })
 }
 
 /// The nodes that have started, last one first, followed by those that have not.
-fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
+fn shown_nodes(nodes: &[NodeReport]) -> Vec<LiveNode> {
     let (mut started, waiting): (Vec<&NodeReport>, Vec<&NodeReport>) =
         nodes.iter().partition(|node| node.start_ms.is_some());
     // Newest first: running nodes are of more interest than those that ended an hour ago.
@@ -176,8 +176,7 @@ fn shown_nodes(nodes: &[NodeReport], run_goes_on: bool) -> Vec<LiveNode> {
     let shown = started.into_iter().chain(waiting).take(MAX_NODES).map(|node| LiveNode {
         name: node.name.clone(),
         status: match node.status {
-            // A node of a running run that has started and not ended.
-            NodeStatus::Unfinished if run_goes_on => "running",
+            NodeStatus::Running => "running",
             NodeStatus::Unfinished => "unfinished",
             NodeStatus::Success => "success",
             NodeStatus::Failure => "failure",
@@ -299,6 +298,7 @@ mod tests {
         let run = live_run(&bundle, &ReportOptions::default(), &mut Progress::default()).unwrap();
         let shown: Vec<&str> = run.shown_nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(shown, ["lines", "orders", "waits"]);
+        assert_eq!((run.shown_nodes[0].status, run.shown_nodes[2].status), ("running", "not_run"));
     }
 
     #[test]

@@ -84,10 +84,10 @@
         const link = make("a", { href: `./runs/${encodeURIComponent(run.id)}/` }, run.id);
         // An id is found again by its beginning, which is lost in three lines.
         link.style.whiteSpace = "nowrap";
-        const nodes = `${run.nodes_succeeded}/${run.nodes}${run.nodes_failed ? `, ${run.nodes_failed} failed` : ""}`;
+        const nodes = run.nodes == null ? "unknown" : `${run.nodes_succeeded}/${run.nodes}${run.nodes_failed ? `, ${run.nodes_failed} failed` : ""}`;
         const problem = message(run.error || run.stalled || run.problem || "");
         return [make("td", {}, box), make("td", {}, link), cell(run.dag_name), make("td", {}, tag(run.status), ...(run.stalled ? [" ", tag("stalled")] : [])),
-          cell(clock(run.started_at)), number(time(run.duration_ms)), number(nodes), number(count(run.rows)),
+          cell(clock(run.started_at)), number(time(run.duration_ms)), number(nodes), number(count(run.rows) || "unknown"),
           make("td", {}, problem)];
       }));
     };

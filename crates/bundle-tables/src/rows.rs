@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, error::Error, io, path::Path};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use daglight_guarded_files::FileBelow;
 use daglight_run_bundle::{
-    ArtifactCatalog, Bundle, Manifest, NodeSummary, PlanBundle, PlanOperator, SignalFiles, milliseconds,
-    outbox::OutboxStatus, read_lines,
+    ArtifactCatalog, Bundle, Manifest, NodeStatus, NodeSummary, PlanBundle, PlanOperator, RunState,
+    SignalFiles, milliseconds, outbox::OutboxStatus, read_lines,
 };
 use daglight_semantic_conventions::Key;
 use serde_json::{Value, json};
@@ -55,12 +55,14 @@ pub(crate) fn run_without_manifest(bundle: &Bundle, outbox: Option<&OutboxStatus
     }));
 }
 
-pub(crate) fn nodes(manifest: &Manifest, to: &mut RowSink<'_>) {
+pub(crate) fn nodes(manifest: &Manifest, bundle: &Bundle, to: &mut RowSink<'_>) {
+    let goes_on = bundle.state(manifest) == RunState::Running;
     for node in &manifest.nodes {
+        let is_running = goes_on && node.status == NodeStatus::Unfinished;
         to.row(json!({
             "node": node.name,
             "kind": node.kind,
-            "status": node.status,
+            "status": if is_running { NodeStatus::Running } else { node.status },
             "started_at": node.started_at.map(time),
             "duration_ms": node.duration_ms,
             "rows": node.rows,
@@ -296,6 +298,7 @@ pub(crate) fn artifacts(bundle: &Bundle, manifest: Option<&Manifest>, to: &mut R
                     "rows": artifact.rows,
                     "bytes": artifact.bytes,
                     "files": artifact.files,
+                    "files_before": artifact.files_before,
                     "schema_hash": artifact.schema_hash,
                 }));
             }

@@ -191,6 +191,7 @@ impl BundleTable {
                 Count("rows"),
                 Count("bytes"),
                 Count("files"),
+                Count("files_before"),
                 Text("schema_hash"),
             ],
             Self::Summaries => &[
@@ -274,7 +275,7 @@ impl BundleTable {
                 Some(manifest) => rows::run(manifest, bundle, &mut sink),
                 None => rows::run_without_manifest(bundle, outbox.as_ref(), &mut sink),
             },
-            Self::Nodes => manifest.iter().for_each(|manifest| rows::nodes(manifest, &mut sink)),
+            Self::Nodes => manifest.iter().for_each(|manifest| rows::nodes(manifest, bundle, &mut sink)),
             Self::Queries => rows::queries(bundle, &mut sink),
             Self::Operators => rows::operators(bundle, &mut sink),
             Self::Spans => rows::spans(bundle, manifest.as_ref(), &mut sink),

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use arrow::{array::RecordBatch, json::LineDelimitedWriter};
-use daglight_run_bundle::{Bundle, Manifest, RunStatus};
+use daglight_run_bundle::{Bundle, Manifest, NodeStatus, RunStatus};
 use daglight_run_identity::RunId;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -185,15 +185,18 @@ fn runs_and_nodes_are_those_of_the_manifest() {
 #[test]
 fn the_status_of_a_run_that_was_not_closed_is_what_became_of_its_process() {
     let (_out, bundle) = bundle();
-    let unclosed =
-        |manifest: &mut Manifest| (manifest.status, manifest.ended_at) = (RunStatus::Running, None);
+    let unclosed = |manifest: &mut Manifest| {
+        (manifest.status, manifest.ended_at) = (RunStatus::Running, None);
+        manifest.nodes[0].status = NodeStatus::Unfinished;
+    };
     Manifest::update(&bundle, unclosed).unwrap();
     let status = |bundle: &Bundle| rows(BundleTable::Runs, bundle)[0]["status"].clone();
-    assert_eq!(status(&bundle), "running");
+    let of_node = |bundle: &Bundle| rows(BundleTable::Nodes, bundle)[0]["status"].clone();
+    assert_eq!((status(&bundle), of_node(&bundle)), ("running".into(), "running".into()));
     assert_eq!(status(&bundle.clone().unpacked_from("a.tar.gz")), "unknown");
     // A process that no longer holds its outbox.
     fs::write(bundle.tracker_dir().join("outbox.jsonl"), "").unwrap();
-    assert_eq!(status(&bundle), "process_ended");
+    assert_eq!((status(&bundle), of_node(&bundle)), ("process_ended".into(), "unfinished".into()));
 }
 
 #[test]

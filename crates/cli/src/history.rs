@@ -111,7 +111,9 @@ fn print(name: &str, runs: &[Listed], skipped: usize) {
             notes.push("new plans");
         }
         notes.extend(listed.findings());
-        let written = exact(report.totals.rows_written.saturating_add(report.totals.rows_in_tables));
+        let (in_files, in_tables) = (report.totals.rows_written, report.totals.rows_in_tables);
+        let written = in_files.zip(in_tables).map(|(files, tables)| files.saturating_add(tables));
+        let written = written.map_or_else(|| "-".to_owned(), exact);
         say!("{id:<36} {:<13} {took:>11} {bar} {written:>11} {}", report.status.in_words(), notes.join(", "));
     }
     say!("");

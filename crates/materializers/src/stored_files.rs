@@ -1,6 +1,6 @@
 //! The existing files at the location of an output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use datafusion::{
@@ -78,6 +78,15 @@ impl StoredFiles {
         self
     }
 
+    /// Those beside `written` with the same extension as one of these: a reader of the folder takes them for the same data.
+    #[must_use]
+    pub fn beside(mut self, written: &Self) -> Self {
+        let extensions: BTreeSet<Option<&str>> = written.paths().map(Path::extension).collect();
+        self.files
+            .retain(|path, _| !written.files.contains_key(path) && extensions.contains(&path.extension()));
+        self
+    }
+
     /// Those for whose path `keep` returns true.
     #[must_use]
     pub(crate) fn filter(mut self, keep: impl Fn(&Path) -> bool) -> Self {
@@ -133,5 +142,10 @@ mod tests {
         fs::write(dir.path().join("new"), "333").unwrap();
         let added = StoredFiles::at(&session, &location).await.unwrap().since(&earlier);
         assert_eq!((added.count(), added.bytes()), (2, 5));
+        let now = StoredFiles::at(&session, &location).await.unwrap();
+        assert_eq!(now.clone().beside(&added).count(), 1);
+        fs::write(dir.path().join("x.csv"), "").unwrap();
+        let other = StoredFiles::at(&session, &location).await.unwrap().since(&now);
+        assert_eq!((other.count(), now.beside(&other).count()), (1, 0));
     }
 }

@@ -31,6 +31,8 @@ pub struct Written {
     pub bytes: Option<u64>,
     /// How many files were written.
     pub file_count: Option<u64>,
+    /// How many files of the same kind were there before, and still are.
+    pub files_before: Option<u64>,
     /// The columns.
     pub schema: SchemaRef,
     /// The signature of a parameter table: see [`ParamTable`](crate::ParamTable).
@@ -50,6 +52,7 @@ impl Written {
             rows: None,
             bytes: None,
             file_count: None,
+            files_before: None,
             schema,
             signature: None,
             written_at: Utc::now(),

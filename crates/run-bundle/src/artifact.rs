@@ -10,7 +10,7 @@ use crate::materialization::Materialization;
 
 /// The version of `artifacts.json`.
 ///
-/// - 1: the entries of [`Artifact`]. `node` was added later: catalogs without it have this version, too.
+/// - 1: the entries of [`Artifact`]. `node` and `files_before` were added later: catalogs without them have this version, too.
 pub const ARTIFACTS_VERSION: u32 = 1;
 
 /// The catalog.
@@ -47,6 +47,9 @@ pub struct Artifact {
     /// Files written.
     #[serde(default)]
     pub files: Option<u64>,
+    /// Files of the same kind that were at the location before, and are still there: a reader of the folder reads those, too.
+    #[serde(default)]
+    pub files_before: Option<u64>,
     /// The columns.
     #[serde(default)]
     pub schema: Vec<ArtifactColumn>,

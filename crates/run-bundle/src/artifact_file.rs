@@ -3,6 +3,8 @@
 use crate::{
     artifact::{ARTIFACTS_VERSION, ArtifactCatalog},
     bundle::Bundle,
+    layout::BundlePart,
+    manifest::Manifest,
     run_progress::ProgressMade,
     versioned::{self, ReadError, WriteError},
 };
@@ -18,6 +20,14 @@ impl ArtifactCatalog {
             Err(error) if error.is_not_found() => Ok(Self::new(ProgressMade::read(bundle).artifacts)),
             read => read.map_err(|error| error.shown_in(bundle)),
         }
+    }
+
+    /// Whether the catalog is gone, so that nothing is known about the outputs of the run. A run without outputs may have none, and
+    /// neither has one whose end has not been recorded; without a manifest that says so, a missing catalog is gone.
+    pub fn is_missing(bundle: &Bundle, manifest: Option<&Manifest>) -> bool {
+        let is_catalog = |path: &str| BundlePart::of(path) == BundlePart::Artifacts;
+        let had_one = |manifest: &Manifest| manifest.files.iter().any(|file| is_catalog(&file.path));
+        !bundle.artifacts().exists() && manifest.is_none_or(had_one)
     }
 
     /// Replaces the catalog of a bundle.

@@ -265,6 +265,8 @@ pub enum NodeStatus {
     Failure,
     /// It ran when the run was asked to end.
     Interrupted,
+    /// It runs now. A manifest has [`NodeStatus::Unfinished`] for it; whether its process lives shows only when that is read.
+    Running,
     /// It started and was not seen to end.
     Unfinished,
     /// It did not start.

@@ -136,6 +136,8 @@ codes! {
     ScriptComment = "script_comment",
     /// The target of a `COPY` is a pattern for DataFusion, which writes files of other names into the folder in front of it.
     TargetPattern = "target_pattern",
+    /// A `COPY` has added files to a folder that held some of the same kind, which a reader of the folder reads, too.
+    FilesBefore = "files_before",
     /// The program that records the run warned of something.
     Program = "program",
     /// Code that observes the run panicked; the run is not affected, but less of it is recorded.

@@ -34,6 +34,7 @@ impl RunCore {
             rows: written.rows,
             bytes: written.bytes,
             files: written.file_count,
+            files_before: written.files_before,
             schema: written
                 .schema
                 .fields()
@@ -106,6 +107,7 @@ pub(crate) fn describe(artifact: &Artifact, entry: Option<&Entry>, policy: &Poli
         "rows": artifact.rows,
         "bytes": artifact.bytes,
         "files": artifact.files,
+        "files_before": artifact.files_before,
         "schema": schema,
         "schema_hash": artifact.schema_hash,
         "plan_signature": artifact.plan_signature,

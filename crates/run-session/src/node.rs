@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use daglight_bundle_report::display::{bytes, exact_plural};
 #[cfg(doc)]
 use daglight_materializers::ChecksFailed;
 use daglight_materializers::{Output, ParamTable, ParamTableError, StoredFiles, Written, source_facts};
@@ -329,6 +330,20 @@ impl Node {
             None => format!("not known within {METADATA_LIMIT:?}"),
         };
         Err(LeftOut(format!("{what} are left out: {why}")))
+    }
+
+    /// Warns of files that were at `location` before the node wrote there, and that every reader of the folder reads, too.
+    pub fn stayed_beside(&self, location: &str, files: &StoredFiles) {
+        let shown = shown_location(location, &self.scope.run.context.policy);
+        let place = shown.as_deref().unwrap_or("its folder");
+        let warning = format!(
+            "node {}: {place} held {} ({}) before, which COPY keeps: whoever reads the folder reads old and new rows; to replace \
+             the old ones, delete them first, or write to another folder",
+            self.name(),
+            exact_plural(files.count(), "file"),
+            bytes(files.bytes())
+        );
+        self.scope.run.log.warn(WarningCode::FilesBefore, warning);
     }
 
     /// Warns of what is not recorded of the node.

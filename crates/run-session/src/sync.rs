@@ -132,7 +132,9 @@ fn node_end(node: &NodeRecord, manifest: &Manifest, run_ended_at: DateTime<Utc>)
     let outcome = match node.status {
         NodeStatus::NotRun => return None,
         NodeStatus::Success => Outcome::Success,
-        NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Unfinished => Outcome::Failure,
+        NodeStatus::Failure | NodeStatus::Interrupted | NodeStatus::Running | NodeStatus::Unfinished => {
+            Outcome::Failure
+        }
     };
     // A manifest can be edited, and a duration out of it must not overflow a date.
     let elapsed = node.duration_ms.filter(|ms| (0.0..MAX_NODE_MS).contains(ms));

@@ -18,7 +18,7 @@ use crate::{
 /// The target of a statement, in its state before the write.
 pub(crate) enum Target {
     /// Files, as far as they can be listed.
-    Files { location: String, before: Result<StoredFiles, LeftOut> },
+    Files { location: String, before: Result<StoredFiles, LeftOut>, is_copy: bool },
     /// An in-memory table, with its size in bytes.
     Memory { before: u64 },
 }
@@ -37,13 +37,14 @@ impl Target {
             }
             _ => return None,
         };
-        Some(Self::Files { before: node.files_at(session, &location).await, location })
+        let is_copy = statement.kind == StatementKind::Copy;
+        Some(Self::Files { before: node.files_at(session, &location).await, location, is_copy })
     }
 
     /// The artifact with its location, and with what was written since.
     async fn located(self, node: &Node, session: &SessionContext, written: Written) -> Written {
-        let (location, before) = match self {
-            Self::Files { location, before } => (location, before),
+        let (location, before, is_copy) = match self {
+            Self::Files { location, before, is_copy } => (location, before, is_copy),
             Self::Memory { before } => {
                 let mut written = written;
                 written.bytes = written.bytes.map(|now| now.saturating_sub(before));
@@ -57,12 +58,21 @@ impl Target {
         let compared = match before {
             Ok(before) => {
                 let location = written.location.as_deref().unwrap_or_default();
-                node.files_at(session, location).await.map(|now| now.since(&before))
+                node.files_at(session, location).await.map(|now| (now.clone().since(&before), now))
             }
             Err(left_out) => Err(left_out),
         };
         match compared {
-            Ok(files) => written.with_files(&files),
+            Ok((files, now)) => {
+                let stayed = now.beside(&files);
+                if let Some(location) = written.location.as_deref().filter(|_| is_copy && stayed.count() > 0)
+                {
+                    // An INSERT adds to what is there; of a COPY most people expect that it replaces it, as that of one file does.
+                    node.stayed_beside(location, &stayed);
+                }
+                written.files_before = Some(stayed.count());
+                written.with_files(&files)
+            }
             Err(left_out) => {
                 node.left_out(&left_out);
                 written

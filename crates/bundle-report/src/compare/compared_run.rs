@@ -114,12 +114,9 @@ impl ComparedRun {
     }
 }
 
-/// Whether there is a catalog, or none is missing: a run without outputs may have none.
+/// Whether there is a catalog of all outputs, or none is missing. A run that has not ended may write more.
 fn has_catalog(bundle: &Bundle, manifest: Option<&Manifest>) -> bool {
-    let path = bundle.artifacts();
-    let name = path.file_name().and_then(|name| name.to_str());
-    let wants_none = manifest.is_some_and(|manifest| {
-        manifest.status != RunStatus::Running && manifest.files.iter().all(|file| Some(&*file.path) != name)
-    });
-    ArtifactCatalog::read(bundle).is_ok() && (wants_none || path.exists())
+    let has_ended = manifest.is_some_and(|manifest| manifest.status != RunStatus::Running);
+    ArtifactCatalog::read(bundle).is_ok()
+        && (bundle.artifacts().exists() || has_ended && !ArtifactCatalog::is_missing(bundle, manifest))
 }

@@ -186,6 +186,7 @@ pub(super) fn ended(status: NodeStatus) -> &'static str {
         NodeStatus::Success => "succeeded",
         NodeStatus::Failure => "failed",
         NodeStatus::Interrupted => "interrupted",
+        NodeStatus::Running => "running",
         NodeStatus::Unfinished => "unfinished",
         NodeStatus::NotRun => "not run",
     }

@@ -156,6 +156,7 @@ mod tests {
                 rows: None,
                 bytes: Some(bytes),
                 files: Some(files),
+                files_before: None,
                 schema: Vec::new(),
                 schema_hash: None,
                 plan_signature: None,

@@ -56,7 +56,8 @@ use crate::{display, findings::Finding, level::Level};
 ///   `longest_partition_ms` and `is_at_least` of operators, `untimed_ms` of queries, and
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`. `open` of
 ///   stages and of the slowest spans, `columns[].window` of lineage, `since.sources`, `heartbeat.measured_at`, `heartbeat.late_seconds` and `longest_setup`
-///   are the last.
+///   followed. The totals of files and tables are null where they are not known; they were 0 at first. `running` is the status
+///   of a node that runs now, which was `unfinished`, and `totals.nodes_running` counts those.
 pub const REPORT_VERSION: u32 = 2;
 
 /// The share of the machine's processor time from which the use by other processes is mentioned,
@@ -203,6 +204,9 @@ pub struct Totals {
     /// Nodes that ran when the run was asked to end.
     #[serde(default)]
     pub nodes_interrupted: u64,
+    /// Nodes that run now, in a run that goes on.
+    #[serde(default)]
+    pub nodes_running: u64,
     /// Nodes that started and were not seen to end.
     pub nodes_unfinished: u64,
     /// Nodes that did not start.
@@ -214,16 +218,14 @@ pub struct Totals {
     /// Bytes that scans read from storage, over all queries: those that they count, as scans of Parquet do, and for other files those
     /// that requests to object stores have brought. `None` where neither is known.
     pub bytes_read: Option<u64>,
-    /// Rows that were written to files.
-    pub rows_written: u64,
+    /// Rows that were written to files. `None` if the catalog of outputs is gone, as for the next three.
+    pub rows_written: Option<u64>,
     /// Bytes of those files. What the process wrote to storage in all is `heartbeat.io_bytes_written`.
-    pub bytes_written: u64,
+    pub bytes_written: Option<u64>,
     /// Rows that were put into tables of the session, such as those in memory.
-    #[serde(default)]
-    pub rows_in_tables: u64,
+    pub rows_in_tables: Option<u64>,
     /// Bytes in memory of the tables that were made, as far as they are known.
-    #[serde(default)]
-    pub bytes_in_tables: u64,
+    pub bytes_in_tables: Option<u64>,
     /// Bytes that operators spilled to disk.
     pub bytes_spilled: u64,
     /// Spans in the bundle.

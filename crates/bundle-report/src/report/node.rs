@@ -106,7 +106,7 @@ impl NodeReport {
                 NodeStatus::Success => "succeeded",
                 NodeStatus::Failure => "failed",
                 NodeStatus::Interrupted => "was interrupted",
-                NodeStatus::Unfinished | NodeStatus::NotRun => "did not end",
+                NodeStatus::Running | NodeStatus::Unfinished | NodeStatus::NotRun => "did not end",
             };
             let after = attempt.duration_ms.map(|ms| format!(" after {}", display::duration(ms)));
             let error = attempt.error.as_ref().map(|error| format!(": {error}"));

@@ -133,6 +133,20 @@ fn what_was_measured_of_the_first_moments_of_a_killed_run_is_not_said_of_all_of_
 }
 
 #[test]
+fn a_node_of_a_run_that_goes_on_is_running() {
+    let (_out, bundle) = bundle(|manifest| {
+        (manifest.status, manifest.ended_at) = (RunStatus::Running, None);
+        manifest.nodes[1] = NodeRecord { status: NodeStatus::Unfinished, ..NodeRecord::not_run("lines") };
+    });
+    fs::write(bundle.traces(), "").unwrap();
+    let report = Report::from_bundle(&bundle).unwrap();
+    let lines = report.nodes.iter().find(|node| node.name == "lines").unwrap();
+    assert_eq!((report.status, lines.status), (ReportStatus::Running, NodeStatus::Running));
+    assert_eq!((report.totals.nodes_running, report.totals.nodes_unfinished), (1, 0));
+    assert!(report.to_markdown().contains("1 running"), "{}", report.to_markdown());
+}
+
+#[test]
 fn a_node_that_its_process_did_not_end_is_unfinished_before_and_after_its_run_is_closed() {
     let (_out, bundle) = bundle(|manifest| {
         manifest.status = RunStatus::Failure;

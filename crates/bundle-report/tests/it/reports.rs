@@ -761,6 +761,7 @@ pub(crate) fn artifact(name: &str) -> Artifact {
         rows: Some(1_000),
         bytes: Some(52_000),
         files: Some(1),
+        files_before: None,
         schema: vec![ArtifactColumn { name: "id".into(), data_type: "Int64".into(), nullable: false }],
         schema_hash: None,
         plan_signature: None,
