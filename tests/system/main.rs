@@ -9,6 +9,7 @@ mod catalog;
 mod checks;
 mod ci_page;
 mod collector;
+mod command_line;
 mod clusters;
 mod conformance;
 mod correlation;

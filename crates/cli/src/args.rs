@@ -247,9 +247,10 @@ pub(crate) enum DagFormat {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
-    /// the output folder.
-    pub(crate) bundle: PathBuf,
+    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
+    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUN")]
+    pub(crate) bundle: Option<PathBuf>,
     /// Print the report as JSON instead of Markdown.
     #[arg(long)]
     pub(crate) json: bool,
@@ -258,8 +259,9 @@ pub(crate) struct ReportArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CompareArgs {
     /// One or more baseline runs, then the run: each a bundle, a packed one, a folder (its last run counts), or the id of a run
-    /// in the output folder. A single folder: its last run and the one before it of the same pipeline.
-    #[arg(required = true, value_name = "RUN")]
+    /// in the output folder. A single folder: its last run and the one before it of the same pipeline. Default: the setting
+    /// bundle.output_dir, `out`.
+    #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
     /// Fail with exit code 3 if one of these criteria is met: slower=20%, rows-changed=5%, plan-changed, schema-changed, drift, finding=ID,
     /// failed; separate several with commas.
@@ -285,7 +287,7 @@ pub(crate) struct BundleArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BundleCommand {
-    /// Compare the files of a bundle with its manifest, read them, and add up what was delivered, waits and was dropped.
+    /// Compare the files of bundles with their manifests, read them, and add up what was delivered, waits and was dropped.
     ///
     /// Exit codes: 0, no faults; 1, faults, one per line on standard output.
     Verify(VerifyArgs),
@@ -295,28 +297,33 @@ pub(crate) enum BundleCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyArgs {
-    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
-    /// the output folder.
-    pub(crate) bundle: PathBuf,
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PackArgs {
-    /// The bundle: its folder or a file in it, a folder above it for the last run there, or the id of a run in the output
-    /// folder.
-    pub(crate) bundle: PathBuf,
+    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
+    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUN")]
+    pub(crate) bundle: Option<PathBuf>,
     /// The new file. Default: the id of the run with .tar.gz in the working directory.
     #[arg(long, value_name = "FILE.tar.gz")]
     pub(crate) to: Option<PathBuf>,
-    /// Leave out the text of SQL and plans, of errors, checks and warnings, previews of rows, the tracker's records and the
-    /// report.
+    /// Leave out the text of SQL and plans, of errors, checks and warnings, previews of rows, values of parameters and the command
+    /// line; of the files, the report, the data summaries, and what servers get: the tracker's records and lineage events. Names
+    /// of nodes, tables, columns and files stay, and so do tags, times and counts.
     #[arg(long)]
     pub(crate) without_sql: bool,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// A folder with bundles below it or packed in it, a bundle, or a packed one. Default: the setting bundle.output_dir.
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
     pub(crate) dir: Option<PathBuf>,
     /// Show only runs of this pipeline.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -331,7 +338,9 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// A folder with bundles below it or packed in it, a bundle, or a packed one. Default: the setting bundle.output_dir.
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
     pub(crate) dir: Option<PathBuf>,
     /// The port; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]
@@ -346,13 +355,16 @@ pub(crate) struct ServeArgs {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Examples:
-  daglight query out/run_bundle
-  daglight query out/run_bundle \"SELECT run_id, status, duration_ms FROM runs ORDER BY started_at DESC\"
-  daglight query out/run_bundle \"SELECT operator, sum(compute_ms) AS ms FROM operators GROUP BY operator ORDER BY ms DESC\"")]
+  daglight query
+  daglight query \"SELECT run_id, status, duration_ms FROM runs ORDER BY started_at DESC\"
+  daglight query out \"SELECT operator, sum(compute_ms) AS ms FROM operators GROUP BY operator ORDER BY ms DESC\"")]
 pub(crate) struct QueryArgs {
-    /// A bundle, a packed one, or a folder with bundles below it.
-    pub(crate) dir: PathBuf,
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
+    pub(crate) dir: Option<PathBuf>,
     /// One query, in the SQL of DataFusion; `-` reads it from standard input. Without it, the tables are listed with their columns.
+    /// It may be given alone, for the runs of the default.
     pub(crate) sql: Option<String>,
     /// How the rows are printed.
     #[arg(long, value_name = "FORMAT", default_value = "table", allow_hyphen_values = true)]
@@ -364,9 +376,10 @@ pub(crate) struct QueryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
-    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
-    /// the output folder.
-    pub(crate) bundle: PathBuf,
+    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
+    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUN")]
+    pub(crate) bundle: Option<PathBuf>,
     /// perfetto: the trace event format, for ui.perfetto.dev. speedscope: for speedscope.app. otlp: one OTLP/JSON document, for
     /// Jaeger and other backends. parquet: the tables of `daglight query`, a file each, in a new folder.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -398,7 +411,9 @@ pub(crate) enum SignalName {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SyncArgs {
-    /// A bundle, a packed one, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
     pub(crate) dir: Option<PathBuf>,
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>, allow_hyphen_values = true)]
@@ -407,9 +422,10 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// The bundle: its folder or a file in it, a packed one, a folder above it for the last run there, or the id of a run in
-    /// the output folder.
-    pub(crate) bundle: PathBuf,
+    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
+    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUN")]
+    pub(crate) bundle: Option<PathBuf>,
     /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
@@ -420,7 +436,9 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
-    /// A bundle, a packed one, or a folder with bundles below it. Default: the setting bundle.output_dir.
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
     pub(crate) dir: Option<PathBuf>,
     /// Print the list as JSON.
     #[arg(long)]
@@ -429,7 +447,9 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
-    /// A bundle, or a folder with bundles below it; packed ones are left alone. Default: the setting bundle.output_dir.
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Packed ones are left alone. Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
     pub(crate) dir: Option<PathBuf>,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.

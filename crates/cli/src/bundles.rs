@@ -25,9 +25,15 @@ const RUNS: &str = "run_bundle";
 
 static SOME_WERE_UNREADABLE: AtomicBool = AtomicBool::new(false);
 
-/// The folder for a command: from the command line, or else from the settings.
+/// The runs for a command, as a path: from the command line, by the id of a run, or else from the settings.
 pub(crate) fn runs_folder(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    named.map_or_else(|| Ok(process_settings()?.bundle.output_dir), |named| Ok(named.to_owned()))
+    let Some(named) = named else { return Ok(process_settings()?.bundle.output_dir) };
+    let Some(run_id) = run_id(named) else { return Ok(named.to_owned()) };
+    Ok(match found_with_id(run_id, &process_settings()?.bundle.output_dir)? {
+        Found::Folder(bundle) => bundle.dir().to_owned(),
+        // Any of them will do.
+        Found::Packed(mut archives) => archives.swap_remove(0),
+    })
 }
 
 /// A bundle for a command. A packed one is unpacked for as long as this lives.
@@ -283,6 +289,10 @@ fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
 }
 
 fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
+    found_with_id(run_id, output_dir)?.opened()
+}
+
+fn found_with_id(run_id: RunId, output_dir: &Path) -> Result<Found, Failure> {
     let found = found_at(output_dir)?.into_iter().rev().find(|found| match found {
         Found::Folder(bundle) => bundle.recorded_run() == Some(run_id),
         Found::Packed(archives) => archives
@@ -290,7 +300,7 @@ fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
             .and_then(|archive| packed_folder(archive))
             .is_some_and(|run| run.parse().ok() == Some(run_id)),
     });
-    found.map(Found::opened).transpose()?.ok_or_else(|| {
+    found.ok_or_else(|| {
         Failure::input(format!(
             "no run {run_id} below {}: expected the folder of a bundle, or the id of a run there; another output \
              folder is named by DAGLIGHT_OUTPUT_DIR",

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     args::CompareArgs,
-    bundles::{NamedBundle, last_and_before, no_runs, one_bundle, warn_of_damages},
+    bundles::{NamedBundle, last_and_before, no_runs, one_bundle, runs_folder, warn_of_damages},
     config::report_options,
     failure::Failure,
     history::dag_name,
@@ -38,7 +38,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
     }
     let options = report_options();
     let mut runs = Vec::new();
-    if let [folder] = args.runs.as_slice() {
+    let named = if args.runs.is_empty() { vec![runs_folder(None)?] } else { args.runs.clone() };
+    if let [folder] = named.as_slice() {
         let Some(bundles) = last_two(folder)? else {
             note!("{}", no_runs(folder));
             if args.json {
@@ -50,7 +51,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<ExitCode, Failure> {
             runs.push(read(&bundle, &options)?);
         }
     } else {
-        for named in &args.runs {
+        for named in &named {
             runs.push(read(&one_bundle(named)?, &options)?);
         }
     }

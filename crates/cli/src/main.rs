@@ -16,6 +16,7 @@ mod console;
 mod doctor;
 #[cfg(test)]
 mod documented;
+mod double_names;
 mod ending;
 mod export;
 mod export_tables;

@@ -20,7 +20,7 @@ use daglight::{
 
 use crate::{
     args::PruneArgs,
-    bundles::{folders_at, no_runs},
+    bundles::{folders_at, no_runs, runs_folder},
     config::process_settings,
     failure::Failure,
     say::{self, note, say},
@@ -35,7 +35,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
              bundle.keep_count or bundle.keep_bytes",
         )
     })?;
-    let folder = args.dir.as_deref().unwrap_or(&settings.bundle.output_dir);
+    let folder = &runs_folder(args.dir.as_deref())?;
     check_folder(folder)?;
     let bundles = folders_at(folder)?;
     if bundles.is_empty() {

@@ -2,13 +2,17 @@
 
 use std::{
     io::{self, IsTerminal as _, Read as _},
+    path::Path,
     process::ExitCode,
 };
 
 use daglight::{bundle::Bundle, sql::ShownRows};
 use daglight_bundle_tables::BundleTable;
 use datafusion::{
-    arrow::datatypes::DataType, error::DataFusionError, execution::context::SQLOptions,
+    arrow::datatypes::DataType,
+    common::TableReference,
+    error::DataFusionError,
+    execution::context::{SQLOptions, SessionContext},
     physical_plan::SendableRecordBatchStream,
 };
 use futures::TryStreamExt as _;
@@ -16,7 +20,7 @@ use futures::TryStreamExt as _;
 use crate::{
     args::{QueryArgs, RowFormat},
     bundle_session::BundleSession,
-    bundles::{bundles_at, no_runs},
+    bundles::{bundles_at, no_runs, runs_folder},
     failure::Failure,
     row_writer::RowWriter,
     run::TABLE_ROWS,
@@ -26,21 +30,27 @@ use crate::{
 
 /// The maximum size of a query.
 const MAX_QUERY_BYTES: u64 = 1 << 20;
+/// A name that differs in more characters is another one.
+const MAX_MISSPELLED: usize = 2;
 
 pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
-    let bundles = bundles_at(&args.dir)?;
-    let Some(sql) = sql(args)? else {
+    let (dir, sql) = named(args);
+    let folder = runs_folder(dir)?;
+    let bundles = bundles_at(&folder)?;
+    let Some(sql) = text_of(sql)? else {
         say::document(&tables());
         return Ok(ExitCode::SUCCESS);
     };
     if bundles.is_empty() {
-        note!("{}", no_runs(&args.dir));
+        note!("{}", no_runs(&folder));
     }
     let folders: Vec<Bundle> = bundles.iter().map(|bundle| Bundle::clone(bundle)).collect();
     let session = BundleSession::new(&folders).map_err(Failure::work)?;
     let done = threads::runtime(threads::look_for_room(None, || ()))?.block_on(async {
         let frame = session.context.sql_with_options(&sql, read_only()).await;
-        let frame = frame.map_err(Failure::of_engine)?;
+        let frame = frame.map_err(|error| {
+            unknown_table(&session.context, &sql).map_or_else(|| Failure::of_engine(error), Failure::input)
+        })?;
         let rows = frame.execute_stream().await.map_err(Failure::of_engine)?;
         print(args, rows).await.map_err(Failure::work)
     });
@@ -52,8 +62,19 @@ pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-fn sql(args: &QueryArgs) -> Result<Option<String>, Failure> {
-    match args.sql.as_deref() {
+/// The runs and the query. A query that is given alone is recognised by the spaces in it, if there is no file of that name.
+fn named(args: &QueryArgs) -> (Option<&Path>, Option<&str>) {
+    match (args.dir.as_deref(), args.sql.as_deref()) {
+        (Some(alone), None) if !alone.exists() => {
+            let text = alone.to_str().filter(|text| *text == "-" || text.contains(char::is_whitespace));
+            (if text.is_some() { None } else { Some(alone) }, text)
+        }
+        both => both,
+    }
+}
+
+fn text_of(sql: Option<&str>) -> Result<Option<String>, Failure> {
+    match sql {
         Some("-") if io::stdin().is_terminal() => Err(Failure::input(
             "standard input is a terminal: expected a query through a pipe, or as an argument",
         )),
@@ -71,6 +92,21 @@ fn sql(args: &QueryArgs) -> Result<Option<String>, Failure> {
         }
         sql => Ok(sql.map(str::to_owned)),
     }
+}
+
+/// The error of a query that reads a table that does not exist.
+fn unknown_table(session: &SessionContext, sql: &str) -> Option<String> {
+    let state = session.state();
+    let statement = state.sql_to_statement(sql, &state.config_options().sql_parser.dialect).ok()?;
+    let read = state.resolve_table_references(&statement).ok()?;
+    let tables: Vec<&str> = BundleTable::ALL.iter().map(|table| table.name()).collect();
+    let is_unknown = |read: &&TableReference| read.schema().is_none() && !tables.contains(&read.table());
+    let unknown = read.iter().find(is_unknown)?.table();
+    let near = tables.iter().map(|table| (strsim::osa_distance(unknown, table), table));
+    let near = near.min().filter(|(distance, _)| *distance <= MAX_MISSPELLED);
+    let meant = near.map(|(_, table)| format!(", did you mean {table:?}?")).unwrap_or_default();
+    let unknown = say::shown(unknown);
+    Some(format!("there is no table {unknown:?}{meant} (tables: {})", tables.join(", ")))
 }
 
 /// Queries must not change what was recorded.

@@ -9,15 +9,16 @@ use daglight::{
 
 use crate::{
     args::ReplayArgs,
-    bundles::{bundle_of, no_runs},
+    bundles::{bundle_of, no_runs, runs_folder},
     config::process_policy,
     failure::Failure,
     say::{note, say},
 };
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let Some(bundle) = bundle_of(&args.bundle)? else {
-        say!("{}", no_runs(&args.bundle));
+    let folder = runs_folder(args.bundle.as_deref())?;
+    let Some(bundle) = bundle_of(&folder)? else {
+        say!("{}", no_runs(&folder));
         return Ok(ExitCode::SUCCESS);
     };
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;

@@ -10,15 +10,16 @@ use daglight::{
 
 use crate::{
     args::ReportArgs,
-    bundles::{bundle_of, how_to_close, is_unclosed, no_runs},
+    bundles::{bundle_of, how_to_close, is_unclosed, no_runs, runs_folder},
     config::report_options,
     failure::Failure,
     say::{self, note, say},
 };
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let Some(bundle) = bundle_of(&args.bundle)? else {
-        note!("{}", no_runs(&args.bundle));
+    let folder = runs_folder(args.bundle.as_deref())?;
+    let Some(bundle) = bundle_of(&folder)? else {
+        note!("{}", no_runs(&folder));
         if args.json {
             say!("null");
         }

@@ -17,7 +17,12 @@ use datafusion::arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{args::RowFormat, map_keys::with_text_keys, say};
+use crate::{
+    args::RowFormat,
+    double_names::double_names,
+    map_keys::with_text_keys,
+    say::{self, note},
+};
 
 /// Writes the rows of one query after the other. Values are unchanged, unless standard output is a terminal.
 pub(crate) struct RowWriter {
@@ -50,6 +55,14 @@ impl RowWriter {
             RowFormat::Json => Query::Json(json_options().build(say::rows_output(true))),
             RowFormat::Ndjson => Query::Ndjson(json_options().build(say::rows_output(true))),
         };
+        if !matches!(query, Query::Csv(_)) {
+            for name in double_names(schema.fields()) {
+                let name = say::shown(&name);
+                note!(
+                    "warning: {name:?} is there twice: most readers of JSON keep only the last of two values of one name"
+                );
+            }
+        }
         // A query without rows still has column names.
         if let Query::Csv(_) = query {
             let schema = Schema::clone(schema);
