@@ -89,7 +89,7 @@ pub(crate) fn report(
         .and_then(|interrupted| u64::try_from(interrupted.timestamp_nanos_opt()?).ok())
         .map(since_start);
     let setup: Vec<(f64, f64)> = setup.collect();
-    let timeline = timeline(&mut nodes, &setup, duration_ms.unwrap_or(0.0), interrupted_ms);
+    let timeline = timeline(&mut nodes, started_at, &setup, duration_ms.unwrap_or(0.0), interrupted_ms);
 
     let planned_totals = planned.totals;
     let summed = sums.into_summed();

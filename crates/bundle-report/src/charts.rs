@@ -1,11 +1,12 @@
 //! Values over the time of a run: processor, memory, storage and parallel nodes.
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use crate::{
     display,
     report::{NodeReport, ResourceSample},
-    timeline::extent,
+    timeline::extents,
 };
 
 /// A chart with fewer points is not useful.
@@ -25,7 +26,12 @@ pub(crate) struct Chart {
 }
 
 /// The charts with something to see.
-pub(crate) fn charts(samples: &[ResourceSample], nodes: &[NodeReport], duration_ms: f64) -> Vec<Chart> {
+pub(crate) fn charts(
+    samples: &[ResourceSample],
+    nodes: &[NodeReport],
+    started_at: Option<DateTime<Utc>>,
+    duration_ms: f64,
+) -> Vec<Chart> {
     let bytes = |bytes: f64| display::bytes(bytes as u64);
     let per_second = |bytes: f64| format!("{} per second", display::bytes(bytes as u64));
     let all = [
@@ -38,7 +44,7 @@ pub(crate) fn charts(samples: &[ResourceSample], nodes: &[NodeReport], duration_
             rates(samples, |sample| Some(sample.io_bytes_written? as f64)),
             per_second,
         ),
-        chart("nodes at once", at_once(nodes, duration_ms), |nodes| format!("{nodes:.0}")),
+        chart("nodes at once", at_once(nodes, started_at, duration_ms), |nodes| format!("{nodes:.0}")),
     ];
     all.into_iter().flatten().collect()
 }
@@ -51,12 +57,12 @@ fn chart(title: &'static str, points: Vec<(f64, f64)>, words: impl Fn(f64) -> St
 
 /// How many nodes ran in parallel, over the time of the run: computed from their starts and ends, which is more precise than the
 /// samples of the heartbeat.
-fn at_once(nodes: &[NodeReport], duration_ms: f64) -> Vec<(f64, f64)> {
+fn at_once(nodes: &[NodeReport], started_at: Option<DateTime<Utc>>, duration_ms: f64) -> Vec<(f64, f64)> {
     /// The number of intervals into which the run is divided; each has the maximum number of nodes in it.
     const PARTS: usize = 240;
     let mut changes: Vec<(f64, i64)> = nodes
         .iter()
-        .filter_map(extent)
+        .flat_map(|node| extents(node, started_at))
         .flat_map(|(start, duration)| [(start, 1), (start + duration, -1)])
         .collect();
     // A pipeline with a single node is that node.
@@ -152,7 +158,7 @@ mod tests {
             sample(2_000.0, 3.0, 0),
             sample(4_000.0, 3.0, 10),
         ];
-        let charts = charts(&samples, &[], 4_000.0);
+        let charts = charts(&samples, &[], None, 4_000.0);
         let said: Vec<String> = charts.iter().map(Chart::in_words).collect();
         assert_eq!(said, ["processor, up to 2.0 cores", "memory of the process, up to 5.0 MB"]);
         assert_eq!(charts[0].points, [(1_000.0, 2.0), (2_000.0, 1.0), (4_000.0, 0.0)]);
@@ -169,16 +175,16 @@ mod tests {
             ..NodeReport::of_name("a")
         };
         let nodes = [node(0.0, 50.0), node(25.0, 25.0), node(50.0, 10.0), node(90.0, 10.0)];
-        let charts = charts(&[], &nodes, 100.0);
+        let charts = charts(&[], &nodes, None, 100.0);
         assert_eq!(charts.len(), 1);
         assert_eq!(charts[0].in_words(), "nodes at once, up to 2");
         let at = |ms: f64| charts[0].points.iter().find(|(at, _)| *at >= ms).unwrap().1;
         assert_eq!([at(10.0), at(40.0), at(55.0), at(80.0), at(95.0)], [1.0, 2.0, 1.0, 0.0, 1.0]);
-        assert_eq!(super::charts(&[], &nodes[..1], 100.0), []);
+        assert_eq!(super::charts(&[], &nodes[..1], None, 100.0), []);
     }
 
     #[test]
     fn two_beats_make_no_chart() {
-        assert_eq!(charts(&[sample(0.0, 0.0, 1), sample(1.0, 1.0, 1)], &[], 1.0), []);
+        assert_eq!(charts(&[sample(0.0, 0.0, 1), sample(1.0, 1.0, 1)], &[], None, 1.0), []);
     }
 }

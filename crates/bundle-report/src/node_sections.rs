@@ -283,7 +283,7 @@ mod tests {
         let starts = [0.0, 120.0, 260.0, 560.0];
         let mut nodes: Vec<NodeReport> =
             starts.iter().zip(["a", "b", "c", "d"]).map(|(start, name)| node(name, *start)).collect();
-        let mut timeline = timeline(&mut nodes, &[], 660.0, None).unwrap();
+        let mut timeline = timeline(&mut nodes, None, &[], 660.0, None).unwrap();
         let said = "Idle besides: 60 ms in 2 gaps of less than 100 ms, which are not listed.";
         assert_eq!(idle_rest_in_words(&timeline).as_deref(), Some(said));
         timeline.idle_gaps.clear();

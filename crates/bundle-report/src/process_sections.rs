@@ -109,7 +109,7 @@ fn stall_row(StallReport { stall, ended, remedy }: &StallReport) -> Vec<Cell<'_>
 /// The process over the time of the run.
 pub(crate) fn over_time(report: &Report) -> Section<'_> {
     let duration_ms = report.duration_ms.unwrap_or(0.0);
-    let charts = charts(&report.resources, &report.nodes, duration_ms);
+    let charts = charts(&report.resources, &report.nodes, report.started_at, duration_ms);
     let axis = Axis::of(duration_ms);
     section("Over time", if charts.is_empty() { Vec::new() } else { vec![Block::Charts(charts, axis)] })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use daglight_run_bundle::milliseconds;
 
 use crate::{
@@ -20,6 +21,7 @@ const MAX_STEPS: usize = 50;
 /// `setup` is when work of the run ran that belongs to no node, in milliseconds from its start.
 pub(crate) fn timeline(
     nodes: &mut [NodeReport],
+    started_at: Option<DateTime<Utc>>,
     setup: &[(f64, f64)],
     duration_ms: f64,
     interrupted_ms: Option<f64>,
@@ -30,7 +32,7 @@ pub(crate) fn timeline(
     let ending_ms = duration_ms - until_ms;
     let mut coverage = Coverage::default();
     let mut sum_ms = 0.0;
-    for (start_ms, node_ms) in nodes.iter().filter_map(extent) {
+    for (start_ms, node_ms) in nodes.iter().flat_map(|node| extents(node, started_at)) {
         let end_ms = within(start_ms + node_ms, interrupted_ms);
         coverage.add(microseconds(start_ms), microseconds(end_ms));
         sum_ms += (end_ms - start_ms).max(0.0);
@@ -50,19 +52,19 @@ pub(crate) fn timeline(
     }
     let intervals = worked.intervals();
     let worked_ms = total(intervals.iter().map(length_ms));
-    let idle_gaps = idle_gaps(nodes, intervals, duration_ms);
+    let idle_gaps = idle_gaps(nodes, started_at, intervals, duration_ms);
     let longest_idle = idle_gaps.first().cloned();
     let gaps = gaps(intervals, duration_ms)
         .map(|(from, until)| milliseconds::of_microseconds(until.saturating_sub(from)))
         .filter(|gap_ms| *gap_ms > 0.0);
     let (long_gaps, short_gaps): (Vec<f64>, Vec<f64>) = gaps.partition(|gap_ms| *gap_ms >= LONG_GAP_MS);
     let long_idle_ms = total(long_gaps.into_iter());
-    let concurrency = concurrency(nodes, duration_ms);
+    let concurrency = concurrency(nodes, started_at, duration_ms);
     // The chain that decided the run's time is by dependencies, and not by what happened to follow what.
     let dag = Dag::of(nodes);
     let path = dag.longest_chain(None);
     let critical_path_ms = total(path.iter().filter_map(|position| nodes[*position].duration_ms));
-    let alone = alone(nodes, duration_ms);
+    let alone = alone(nodes, started_at, duration_ms);
     let critical_steps = critical_steps(nodes, &dag, &path, &alone);
     let critical_path = path.iter().map(|position| nodes[*position].name.clone()).collect();
     for position in path {
@@ -95,9 +97,16 @@ fn within(moment_ms: f64, interrupted_ms: Option<f64>) -> f64 {
     interrupted_ms.map_or(moment_ms, |interrupted_ms| moment_ms.min(interrupted_ms))
 }
 
-/// When a node began, and for how long it ran.
-pub(crate) fn extent(node: &NodeReport) -> Option<(f64, f64)> {
-    Some((node.start_ms?.max(0.0), node.duration_ms?.max(0.0)))
+/// When each attempt at a node began, in milliseconds from the start of the run, and for how long it ran.
+pub(crate) fn extents(
+    node: &NodeReport,
+    started_at: Option<DateTime<Utc>>,
+) -> impl Iterator<Item = (f64, f64)> {
+    let last = node.start_ms.zip(node.duration_ms);
+    let earlier = node.earlier_attempts.iter().filter_map(move |attempt| {
+        Some((milliseconds::between(started_at?, attempt.started_at?), attempt.duration_ms?))
+    });
+    earlier.chain(last).map(|(start_ms, duration_ms)| (start_ms.max(0.0), duration_ms.max(0.0)))
 }
 
 fn microseconds(milliseconds: f64) -> u64 {
@@ -111,21 +120,28 @@ fn gaps(intervals: &[Interval], duration_ms: f64) -> impl Iterator<Item = (u64, 
 }
 
 /// The times in which nothing ran, the longest first; of equal ones the last.
-fn idle_gaps(nodes: &[NodeReport], intervals: &[Interval], duration_ms: f64) -> Vec<IdleGap> {
+fn idle_gaps(
+    nodes: &[NodeReport],
+    started_at: Option<DateTime<Utc>>,
+    intervals: &[Interval],
+    duration_ms: f64,
+) -> Vec<IdleGap> {
     let mut found: Vec<(u64, u64)> =
         gaps(intervals, duration_ms).filter(|(from, until)| until > from).collect();
     found.sort_by_key(|(from, until)| std::cmp::Reverse((until - from, *from)));
     found.truncate(MAX_GAPS);
     // Not those at the very moment alone: setup may stand between them.
+    let attempts = || {
+        nodes
+            .iter()
+            .flat_map(|node| extents(node, started_at).map(move |(start, length)| (start, length, node)))
+    };
     let ended_before = |at: u64| {
-        let ends = nodes.iter().filter_map(|node| {
-            let (start, duration) = extent(node)?;
-            Some((microseconds(start + duration), node))
-        });
+        let ends = attempts().map(|(start, length, node)| (microseconds(start + length), node));
         ends.filter(|(end, _)| *end <= at).max_by_key(|(end, _)| *end).map(|(_, node)| node.name.clone())
     };
     let started_behind = |at: u64| {
-        let starts = nodes.iter().filter_map(|node| Some((microseconds(extent(node)?.0), node)));
+        let starts = attempts().map(|(start, _, node)| (microseconds(start), node));
         starts
             .filter(|(start, _)| *start >= at)
             .min_by_key(|(start, _)| *start)
@@ -141,10 +157,14 @@ fn idle_gaps(nodes: &[NodeReport], intervals: &[Interval], duration_ms: f64) -> 
 }
 
 /// For how long how many nodes ran at once.
-fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
+fn concurrency(
+    nodes: &[NodeReport],
+    started_at: Option<DateTime<Utc>>,
+    duration_ms: f64,
+) -> Vec<Concurrency> {
     let end = microseconds(duration_ms);
-    let extents = nodes.iter().filter_map(extent);
-    let mut changes: Vec<(u64, i64)> = extents
+    let attempts = nodes.iter().flat_map(|node| extents(node, started_at));
+    let mut changes: Vec<(u64, i64)> = attempts
         .flat_map(|(start, duration)| [(microseconds(start), 1), (microseconds(start + duration), -1)])
         .map(|(at, change)| (at.min(end), change))
         .chain([(0, 0), (end, 0)])
@@ -172,11 +192,11 @@ fn concurrency(nodes: &[NodeReport], duration_ms: f64) -> Vec<Concurrency> {
 }
 
 /// For how many microseconds each node was the only one that ran.
-fn alone(nodes: &[NodeReport], duration_ms: f64) -> Vec<u64> {
+fn alone(nodes: &[NodeReport], started_at: Option<DateTime<Utc>>, duration_ms: f64) -> Vec<u64> {
     let end = microseconds(duration_ms);
     let mut changes: Vec<(u64, bool, usize)> = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
-        if let Some((start, duration)) = extent(node) {
+        for (start, duration) in extents(node, started_at) {
             let (from, until) = (microseconds(start).min(end), microseconds(start + duration).min(end));
             // One that took no time would end before it started, as ends sort before starts.
             if from < until {
@@ -287,9 +307,11 @@ impl Dag {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::NodeStatus;
+    use chrono::TimeDelta;
+    use daglight_run_bundle::{AttemptRecord, NodeStatus};
 
     use super::*;
+    use crate::fixture;
 
     fn node(name: &str, dependencies: &[&str], extent: Option<(f64, f64)>) -> NodeReport {
         NodeReport {
@@ -308,7 +330,7 @@ mod tests {
             node("b", &[], Some((10.0, 20.0))),
             node("c", &["a", "b"], Some((60.0, 30.0))),
         ];
-        let timeline = timeline(&mut nodes, &[], 100.0, None).unwrap();
+        let timeline = timeline(&mut nodes, None, &[], 100.0, None).unwrap();
         assert_eq!((timeline.busy_ms, timeline.idle_ms), (60.0, 40.0));
         assert!((timeline.parallelism - 70.0 / 60.0).abs() < 1e-9);
         let gap = timeline.longest_idle.unwrap();
@@ -318,9 +340,36 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_not_idle_during_an_earlier_attempt_at_a_node() {
+        let attempt = |number, start_ms, duration_ms| AttemptRecord {
+            attempt: number,
+            status: NodeStatus::Failure,
+            started_at: Some(fixture::start() + TimeDelta::milliseconds(start_ms)),
+            duration_ms: Some(duration_ms),
+            error: None,
+        };
+        let retried = NodeReport {
+            attempts: 3,
+            earlier_attempts: vec![attempt(1, 20, 20.0), attempt(2, 50, 10.0)],
+            ..node("b", &["a"], Some((80.0, 20.0)))
+        };
+        let mut nodes = [node("a", &[], Some((0.0, 20.0))), retried];
+        let timeline = timeline(&mut nodes, Some(fixture::start()), &[], 100.0, None).unwrap();
+        assert_eq!((timeline.busy_ms, timeline.idle_ms, timeline.parallelism), (70.0, 30.0, 1.0));
+        let at_once: Vec<_> = timeline.concurrency.iter().map(|at| (at.nodes, at.duration_ms)).collect();
+        assert_eq!(at_once, [(0, 30.0), (1, 70.0)]);
+        // Between two attempts.
+        let gap = timeline.longest_idle.unwrap();
+        assert_eq!((gap.after.as_deref(), gap.before.as_deref()), (Some("b"), Some("b")));
+        assert_eq!((gap.start_ms, gap.duration_ms), (60.0, 20.0));
+        assert_eq!(timeline.critical_steps[1].alone_ms, Some(50.0));
+    }
+
+    #[test]
     fn setup_is_neither_busy_nor_idle() {
         let mut nodes = [node("a", &[], Some((20.0, 20.0))), node("b", &["a"], Some((80.0, 10.0)))];
-        let timeline = timeline(&mut nodes, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0, None).unwrap();
+        let timeline =
+            timeline(&mut nodes, None, &[(0.0, 20.0), (30.0, 60.0), (85.0, 90.0)], 100.0, None).unwrap();
         assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (30.0, 40.0, 30.0));
         let gap = timeline.longest_idle.unwrap();
         // With setup in between.
@@ -330,7 +379,7 @@ mod tests {
 
     #[track_caller]
     fn check_path(mut nodes: Vec<NodeReport>, expected: &[&str], expected_ms: f64) {
-        let timeline = timeline(&mut nodes, &[], 1000.0, None).unwrap();
+        let timeline = timeline(&mut nodes, None, &[], 1000.0, None).unwrap();
         assert_eq!(
             (&*timeline.critical_path, timeline.critical_path_ms),
             (&*expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), expected_ms)
@@ -375,12 +424,12 @@ mod tests {
                 node(name, &next, Some((0.0, 1.0)))
             })
             .collect();
-        assert_eq!(timeline(&mut nodes, &[], 1.0, None).unwrap().critical_path.len(), 20_000);
+        assert_eq!(timeline(&mut nodes, None, &[], 1.0, None).unwrap().critical_path.len(), 20_000);
     }
 
     #[test]
     fn no_time_is_not_a_negative_one() {
-        let timeline = timeline(&mut [], &[(0.0, 5.0)], 10.0, None).unwrap();
+        let timeline = timeline(&mut [], None, &[(0.0, 5.0)], 10.0, None).unwrap();
         let times = [timeline.busy_ms, timeline.idle_ms, timeline.long_idle_ms, timeline.critical_path_ms];
         assert!(times.iter().all(|time| time.is_sign_positive()), "{times:?}");
     }
@@ -388,7 +437,8 @@ mod tests {
     #[test]
     fn the_time_after_an_interrupt_is_neither_busy_nor_idle() {
         let mut nodes = [node("a", &[], Some((10.0, 30.0))), node("b", &["a"], Some((50.0, 60.0)))];
-        let timeline = timeline(&mut nodes, &[(0.0, 5.0), (70.0, 2_000.0)], 2_100.0, Some(100.0)).unwrap();
+        let timeline =
+            timeline(&mut nodes, None, &[(0.0, 5.0), (70.0, 2_000.0)], 2_100.0, Some(100.0)).unwrap();
         assert_eq!((timeline.busy_ms, timeline.setup_ms, timeline.idle_ms), (80.0, 5.0, 15.0));
         assert_eq!((timeline.ending_ms, timeline.long_idle_ms), (2_000.0, 0.0));
         let gap = timeline.longest_idle.clone().unwrap();
@@ -425,14 +475,14 @@ mod tests {
             let all = |free| (0..count).map(|at| longest_by_trying(&nodes, at, free)).fold(0.0, f64::max);
             let (whole_ms, without): (f64, Vec<f64>) =
                 (all(None), (0..count).map(|at| all(Some(at))).collect());
-            let extents: Vec<(f64, f64)> = nodes.iter().filter_map(extent).collect();
+            let extents: Vec<(f64, f64)> = nodes.iter().flat_map(|node| extents(node, None)).collect();
             let running = |at: f64| {
                 extents.iter().filter(|(start, duration)| *start <= at && at < start + duration).count()
                     as u64
             };
             let mut expected: std::collections::BTreeMap<u64, f64> = std::collections::BTreeMap::new();
             (0..120).for_each(|ms| *expected.entry(running(ms as f64)).or_default() += 1.0);
-            let timeline = timeline(&mut nodes, &[], 120.0, None).unwrap();
+            let timeline = timeline(&mut nodes, None, &[], 120.0, None).unwrap();
             assert_eq!(timeline.critical_path_ms, whole_ms, "{seed}");
             for step in &timeline.critical_steps {
                 let position = names.iter().position(|name| *name == step.node).unwrap();
@@ -456,7 +506,7 @@ mod tests {
             node("b", &[], Some((250.0, 100.0))),
             node("c", &[], Some((700.0, 50.0))),
         ];
-        let timeline = timeline(&mut nodes, &[], 840.0, None).unwrap();
+        let timeline = timeline(&mut nodes, None, &[], 840.0, None).unwrap();
         let gaps: Vec<_> = timeline
             .idle_gaps
             .iter()
@@ -470,6 +520,6 @@ mod tests {
 
     #[test]
     fn without_nodes_there_is_no_timeline() {
-        assert_eq!(timeline(&mut [node("a", &[], None)], &[], 10.0, None), None);
+        assert_eq!(timeline(&mut [node("a", &[], None)], None, &[], 10.0, None), None);
     }
 }
