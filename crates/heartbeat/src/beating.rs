@@ -53,6 +53,8 @@ pub(crate) struct Beating {
     open_stalls: OpenStalls,
     stacks: StackSampler,
     process: ProcessWatch,
+    /// What the process had used when the run began.
+    process_before: ProcessFacts,
     /// What had been moved at the last beat, and the time of that.
     moved: Option<(Instant, Moved)>,
     /// The time of the last beat, by both clocks.
@@ -80,6 +82,8 @@ impl Beating {
         let interval = config.interval.clamp(MIN_INTERVAL, MAX_INTERVAL);
         let mut evidence = ProcessEvidence::for_self(clock::utc_now(), interval.as_secs_f64());
         evidence.signed_at = Some(Utc::now());
+        let mut process = ProcessWatch::new();
+        let process_before = process.facts();
         Self {
             shared,
             interval,
@@ -90,7 +94,8 @@ impl Beating {
             stalls: StallDetector::new(config.stall_after),
             open_stalls: OpenStalls::default(),
             stacks: StackSampler::new(config.stacks),
-            process: ProcessWatch::new(),
+            process,
+            process_before,
             moved: None,
             last_taken: None,
             evidence,
@@ -239,6 +244,8 @@ impl Beating {
     }
 
     fn record_resources(&mut self, at: DateTime<Utc>, process: ProcessFacts) {
+        // A service has had runs before this one.
+        let process = process.since(&self.process_before);
         self.evidence.measured_at = Some(at);
         self.evidence.io = process.io;
         self.evidence.cpu_seconds = process.cpu_seconds;

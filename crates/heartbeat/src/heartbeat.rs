@@ -125,6 +125,7 @@ mod tests {
     use crate::{
         beat::Rates,
         beating::MIN_INTERVAL,
+        process::ProcessFacts,
         progress::{NoProgress, OperatorProgress, QueryProgress, Sample},
         stall::StallAfter,
     };
@@ -286,6 +287,23 @@ mod tests {
         assert_eq!(evidence.active_tasks[0].name, "orders");
         assert_eq!(evidence.measured_at(), evidence.seen_at());
         assert_eq!((beats.recv().unwrap().sequence, beats.try_recv()), (1, Err(mpsc::TryRecvError::Empty)));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_the_process_used_before_the_run_is_not_of_the_run() {
+        const BEFORE: Duration = Duration::from_millis(100);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heartbeat.json");
+        let used = || Duration::from_secs_f64(ProcessFacts::now().cpu_seconds.unwrap());
+        while used() < BEFORE {}
+        let before = used();
+        let config = HeartbeatConfig { evidence: Some(path.clone()), ..config(HOUR) };
+        let (heartbeat, _beats) = started(config, NoProgress);
+        heartbeat.stop();
+        let seen = ProcessEvidence::read(&path).unwrap().cpu_seconds.unwrap();
+        // Other tests of the process compute meanwhile.
+        assert!(Duration::from_secs_f64(seen) <= used() - before + Duration::from_micros(1), "{seen} s");
     }
 
     #[test]

@@ -32,6 +32,17 @@ impl ProcessFacts {
     pub fn now() -> Self {
         ProcessWatch::new().facts()
     }
+
+    /// The same, with what is counted from the start of the process counted from `before`.
+    pub(crate) fn since(self, before: &Self) -> Self {
+        let io = self.io.zip(before.io).map(|(now, before)| IoCounters {
+            bytes_read: now.bytes_read.saturating_sub(before.bytes_read),
+            bytes_written: now.bytes_written.saturating_sub(before.bytes_written),
+        });
+        let cpu_seconds =
+            self.cpu_seconds.zip(before.cpu_seconds).map(|(now, before)| (now - before).max(0.0));
+        Self { io, cpu_seconds, ..self }
+    }
 }
 
 /// The state of a thread that is running, or waiting for a processor.
