@@ -12,7 +12,7 @@ use crate::{
     programs::bundle,
 };
 
-fn script(checkout: &Checkout, text: &str) -> std::path::PathBuf {
+pub(crate) fn script(checkout: &Checkout, text: &str) -> std::path::PathBuf {
     let file = checkout.path().join("script.sql");
     fs::write(&file, text).expect("a script");
     file
@@ -332,7 +332,7 @@ const SHORTER: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN
                        WHERE a.l_orderkey < 6000 AND a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
 
 /// Starts a run of what takes minutes, and waits until an executor computes: that one.
-fn long_run(
+pub(crate) fn long_run(
     ballista: &Ballista,
     checkout: &Checkout,
     with: impl FnOnce(Daglight) -> Daglight,
@@ -437,6 +437,9 @@ fn the_job_of_a_client_that_is_killed_comes_to_its_end() {
     ballista.wait_until("the end of the job", |ballista| ballista.jobs() == ["Completed"]);
     ballista.wait_until_idle();
     check_failed(&checkout);
+    let sync = Daglight::new(&checkout, ["sync", "out", "--cluster", &ballista.cluster()]);
+    let said = sync.finish().ended_with(0).stdout;
+    assert!(said.contains("job ") && said.contains(" had come to its end"), "{said}");
 }
 
 #[test]

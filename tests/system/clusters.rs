@@ -186,8 +186,40 @@ fn nothing_runs_where_a_worker_is_missing_or_the_address_is_none() {
     let receiver = OtlpReceiver::start();
     let other = receiver.endpoint("http/protobuf").replace("http://", "df://");
     refused(&other, "does not answer as one");
+    // The same worker under two names would get twice the work.
+    let (_, first) = &workers.running[0];
+    let again = first.replace("127.0.0.1", "localhost");
+    refused(
+        &format!("df://{first},{again}"),
+        &format!("the worker {again} of the cluster is {first} under another name"),
+    );
     workers.run(&checkout, &file).finish().report(0);
     workers.end();
+}
+
+#[test]
+fn a_worker_of_another_version_gets_no_plan() {
+    let checkout = Checkout::new();
+    let file = checkout.path().join("one.sql");
+    fs::write(&file, "SELECT 1 AS one").expect("a script");
+    let program = Path::new(env!("CARGO_BIN_EXE_cluster-worker"));
+    let old = "daglight 0.0.9 with DataFusion 54.1.0";
+    let other = Daglight::program(program, &checkout, [old]).start();
+    other.wait_until("its address", || other.output().ends_with('\n'));
+    let address = other.output().trim().to_owned();
+    let workers = Workers::start(&checkout, |worker| worker);
+    let cluster = format!("{},{address}", workers.cluster());
+    let finished = Daglight::run(&checkout, &file).args(["--cluster", &cluster]).finish().ended_with(2);
+    let said = finished.stderr.lines().filter(|line| line.contains("error")).collect::<Vec<_>>();
+    let expected = format!("error: the worker {address} of the cluster is {old}, and this is daglight ");
+    assert!(matches!(said[..], [line] if line.starts_with(&expected)), "{}", finished.stderr);
+    assert!(!checkout.path().join("out/run_bundle").exists(), "something has run");
+    workers.end();
+    // One of the engine alone says no version, and is trusted to be the one that its operator has chosen.
+    let plain = Daglight::program(program, &checkout, [""]).start();
+    plain.wait_until("its address", || plain.output().ends_with('\n'));
+    let cluster = format!("df://{}", plain.output().trim());
+    Daglight::run(&checkout, &file).args(["--cluster", &cluster]).finish().report(0);
 }
 
 /// Minutes of work for the workers, in batches so small that they give way often: the engine ends work nowhere else.

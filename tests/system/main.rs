@@ -31,6 +31,7 @@ mod json_errors;
 mod killed;
 mod killed_plans;
 mod late;
+mod left_jobs;
 mod markers;
 mod numbers;
 mod object_stores;

@@ -25,6 +25,7 @@ mod generated;
 mod given_token;
 mod history;
 mod init;
+mod left_jobs;
 mod map_keys;
 mod node_line;
 mod option_values;

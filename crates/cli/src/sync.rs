@@ -1,6 +1,7 @@
 //! `daglight sync`.
 
 use std::{
+    iter,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ use crate::{
     bundles::{how_to_close, is_unclosed, no_runs, runs_folder, unpacked_or_named},
     config::process_settings,
     failure::Failure,
+    left_jobs::{AskedCluster, end_left_jobs},
     say::say,
     summary::{waiting_events, waiting_records},
 };
@@ -39,6 +41,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     }
     let connection = Connection::from_settings(&settings.tracker).map_err(Failure::input)?;
     let receiver = Target::from_settings(&settings.openlineage).map_err(Failure::input)?;
+    let mut cluster = args.cluster.as_ref().map(AskedCluster::new).transpose()?;
     let bar = ProgressBar::new(bundles.len() as u64).with_style(
         ProgressStyle::with_template("{spinner} [{bar:24}] {pos}/{len} bundles")
             .expect("the template is well formed"),
@@ -65,6 +68,12 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             false => sync_one(bundle, connection.as_ref(), left),
         };
         is_other_server |= result == Synced::OtherServer;
+        // After that, the run is closed. What is found out about a packed one could not be recorded.
+        if bundle.archive().is_none() {
+            let jobs = end_left_jobs(bundle, cluster.as_mut());
+            failed |= jobs.is_incomplete;
+            line = iter::once(line).chain(jobs.sentences).collect::<Vec<_>>().join("; ");
+        }
         let left = timeout.saturating_sub(begun.elapsed());
         let lineage = match &receiver {
             Some(receiver) => send_lineage(bundle, receiver, left),

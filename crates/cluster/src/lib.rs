@@ -10,6 +10,7 @@
 //! needs to report its tasks, `ballista::executor`.
 
 mod address;
+mod left_job;
 mod unreachable;
 #[cfg(any(feature = "ballista", feature = "distributed"))]
 mod endpoint;
@@ -25,4 +26,5 @@ mod cluster;
 pub use address::{AddressError, ClusterAddress, WorkerAddress};
 #[cfg(any(feature = "ballista", feature = "distributed"))]
 pub use cluster::{Cluster, NoEngine};
+pub use left_job::{JobEnd, LeftJob};
 pub use unreachable::Unreachable;

@@ -26,12 +26,13 @@ pub use daglight_run_identity as identity;
 #[cfg(feature = "session")]
 pub use daglight_run_session::{
     AttemptRecord, BundleState, BundleStatus, Check, CheckKind, ChecksFailed, CloseError, DataCheck,
-    ErrorReport, FinishReport, Interrupted, LIFECYCLE_TARGET, NOTE_TARGET, Node, NodeRecord, NodeStatus,
-    ObserveOptions, Observed, OnInterrupt, OwnTime, Panic, QueryCancelled, Reading, ReportPaths, Run,
-    RunError, RunLinks, RunOptions, RunProgress, RunStatus, RunWatch, RunningNode, SERVER_VARIABLES,
-    STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport, SyncedLineage, Telemetry, TelemetryError,
-    Tracking, WorkerTelemetry, catch_panic, check_setup, close_dead_run, error_kind, follow_spawned_tasks,
-    receive_signals, shown_check, shown_dag, silence_panics_of_nodes, sync_lineage_of, sync_run,
+    ErrorReport, FinishReport, Interrupted, LIFECYCLE_TARGET, LeftJobEnd, LeftJobs, LeftJobsError,
+    NOTE_TARGET, Node, NodeRecord, NodeStatus, ObserveOptions, Observed, OnInterrupt, OwnTime, Panic,
+    QueryCancelled, Reading, ReportPaths, Run, RunError, RunLinks, RunOptions, RunProgress, RunStatus,
+    RunWatch, RunningNode, SERVER_VARIABLES, STALL_FIELDS, StallClass, Stalled, StopSignal, SyncReport,
+    SyncedLineage, Telemetry, TelemetryError, Tracking, WorkerTelemetry, catch_panic, check_setup,
+    close_dead_run, error_kind, follow_spawned_tasks, left_jobs, receive_signals, record_left_jobs,
+    shown_check, shown_dag, silence_panics_of_nodes, sync_lineage_of, sync_run,
 };
 pub use daglight_settings as settings;
 #[cfg(feature = "sql")]

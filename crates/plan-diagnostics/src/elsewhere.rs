@@ -14,6 +14,8 @@ use datafusion::{execution::TaskContext, physical_plan::ExecutionPlan, prelude::
 use crate::{
     default_settings::learn_defaults,
     hooked_exec::{ExecuteHook, HookedExec},
+    observer::QueryListener,
+    shield::shielded,
     watched_stream::{StreamEnd, StreamWatch},
 };
 
@@ -24,17 +26,23 @@ pub struct Travelling {
     pub query_id: u64,
     /// Names and values in ASCII, as headers have them: the trace, the run, the node.
     pub headers: Vec<(&'static str, String)>,
+    listener: Arc<dyn QueryListener>,
     work: OnceLock<Arc<dyn RemoteWork>>,
 }
 
 impl Travelling {
-    pub(crate) fn new(query_id: u64, headers: Vec<(&'static str, String)>) -> Self {
-        Self { query_id, headers, work: OnceLock::new() }
+    pub(crate) fn new(query_id: u64, listener: Arc<dyn QueryListener>) -> Self {
+        Self { query_id, headers: listener.travels_with(), listener, work: OnceLock::new() }
     }
 
     /// An engine takes the query on. The first one counts.
     pub fn taken_on(&self, work: Arc<dyn RemoteWork>) {
         _ = self.work.set(work);
+    }
+
+    /// The engine has an id for the query, which [`RemoteWork::so_far`] says from now on.
+    pub fn has_id(&self) {
+        shielded("the listener of a query", || self.listener.has_remote_id());
     }
 
     pub(crate) fn work(&self) -> Option<Arc<dyn RemoteWork>> {

@@ -53,6 +53,10 @@ pub trait QueryListener: Send + Sync {
         Vec::new()
     }
 
+    /// The engine that executes the query on other machines has an id for it now. A query that is looked for there, because this process
+    /// has died, is found by that.
+    fn has_remote_id(&self) {}
+
     /// The query ended, whatever way. Called once, on the thread that saw the end.
     fn ended(&self, report: MeasuredQuery);
 }

@@ -169,7 +169,7 @@ impl QueryRun {
         }
         let travelling = self
             .travelling
-            .get_or_init(|| Arc::new(Travelling::new(self.query.id, self.listener.travels_with())));
+            .get_or_init(|| Arc::new(Travelling::new(self.query.id, Arc::clone(&self.listener))));
         let config = context.session_config().clone().with_extension(Arc::clone(travelling));
         Arc::new(with_config(&context, config))
     }

@@ -11,6 +11,14 @@ pub struct ClusterWork {
     /// The id that the engine gave the query; `None` if all of it ran on the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine_query_id: Option<String>,
+    /// The scheduler that was given the query as a job, as `HOST:PORT`; `None` for an engine without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<String>,
+    /// How the job had ended when the scheduler was asked after the death of the client: [`COMPLETED`](ClusterTask::COMPLETED),
+    /// [`FAILED`](ClusterTask::FAILED), [`CANCELLED`](ClusterTask::CANCELLED) by whoever asked, or [`UNKNOWN`](Self::UNKNOWN); `None` if
+    /// nobody has asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_end: Option<String>,
     /// Why all of it ran on the client; `None` if it was distributed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_client: Option<String>,
@@ -104,6 +112,9 @@ impl ClusterTask {
 }
 
 impl ClusterWork {
+    /// Its scheduler does not know the job.
+    pub const UNKNOWN: &str = "unknown";
+
     /// Limits the number of tasks to [`MAX_CLUSTER_TASKS`]. A stage with more than its share keeps the tasks that did not complete
     /// or took longest, and evenly spaced ones of the others.
     #[must_use]

@@ -168,6 +168,7 @@ mod worker_telemetry;
 mod doctor;
 mod bundle_status;
 mod close;
+mod left_jobs;
 mod sync;
 mod sync_lineage;
 
@@ -183,6 +184,7 @@ pub use doctor::{Check, CheckKind, SERVER_VARIABLES, check_setup};
 pub use error_report::ErrorReport;
 pub use finish_report::{FinishReport, ReportPaths, RunLinks};
 pub use interruption::{Interrupted, StopSignal};
+pub use left_jobs::{LeftJobEnd, LeftJobs, LeftJobsError, left_jobs, record_left_jobs};
 pub use node::{LeftOut, Node};
 pub use node_checks::shown_check;
 pub use node_stop::Stalled;

@@ -53,6 +53,10 @@ impl PlanBook {
         match message {
             PlanMessage::Started(query) => self.started(plans, *query),
             PlanMessage::Ended(query) => self.ended(plans, *query),
+            PlanMessage::HasRemoteId(key) => {
+                let entry = self.plans.get_mut(&key).filter(|entry| entry.is_running());
+                entry.into_iter().for_each(|entry| refresh(plans, entry));
+            }
             PlanMessage::Beat(planned) => {
                 self.show_planned(plans, planned);
                 self.refresh(plans);
@@ -63,10 +67,8 @@ impl PlanBook {
 
     /// Brings the plans of queries that run up to date.
     pub(crate) fn refresh(&mut self, plans: &AdmittedPlans) {
-        let live = &plans.context.shared.live;
-        for entry in self.plans.values_mut().filter(|entry| entry.is_running()) {
-            entry.refresh(plans, live.report_of_longest(|id| entry.runs(id)));
-        }
+        let running = self.plans.values_mut().filter(|entry| entry.is_running());
+        running.for_each(|entry| refresh(plans, entry));
     }
 
     /// Shows what is known of queries that are being planned, and forgets those that are not any more.
@@ -207,4 +209,9 @@ impl PlanBook {
         *executions += 1;
         *executions <= MAX_WITH_SPANS || is_slowest
     }
+}
+
+fn refresh(plans: &AdmittedPlans, entry: &mut PlanEntry) {
+    let longest = plans.context.shared.live.report_of_longest(|id| entry.runs(id));
+    entry.refresh(plans, longest);
 }

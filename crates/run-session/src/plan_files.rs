@@ -18,7 +18,7 @@ use crate::{
     admitted_plans::AdmittedPlans,
     own_time::Own,
     plan_book::PlanBook,
-    plan_messages::{EndedQuery, PlanMessage, StartedQuery},
+    plan_messages::{EndedQuery, PlanKey, PlanMessage, StartedQuery},
 };
 
 /// What waits for the thread. Beyond that it is left out, and counted.
@@ -71,6 +71,13 @@ impl PlanFiles {
         let with_spans = self.plans.context.settings().otel.operator_spans;
         if with_spans || self.plans.admits(&query.key) {
             self.send(PlanMessage::Ended(Box::new(query)));
+        }
+    }
+
+    /// The file is the only place where somebody finds the id after the death of this process.
+    pub(crate) fn has_remote_id(&self, key: PlanKey) {
+        if self.plans.admits(&key) {
+            self.send(PlanMessage::HasRemoteId(key));
         }
     }
 

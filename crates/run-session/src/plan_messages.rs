@@ -52,6 +52,8 @@ pub(crate) struct EndedQuery {
 pub(crate) enum PlanMessage {
     Started(Box<StartedQuery>),
     Ended(Box<EndedQuery>),
+    /// An execution of this plan has an id on other machines.
+    HasRemoteId(PlanKey),
     /// The heart beats: what runs is brought up to date, and so are these, which are being planned.
     Beat(Vec<StartedQuery>),
 }

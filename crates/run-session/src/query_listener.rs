@@ -304,6 +304,12 @@ impl QueryListener for RunQuery {
         travelling::headers(place, &below)
     }
 
+    fn has_remote_id(&self) {
+        if let Some(place) = self.place() {
+            place.run().plans.has_remote_id(self.plan_key(place));
+        }
+    }
+
     fn entered(&self) -> Option<Box<dyn Any>> {
         self.storage.as_ref().map(QueryStorage::enter)
     }

@@ -8,14 +8,18 @@ use datafusion::execution::SessionStateBuilder;
 use tokio::time::timeout;
 
 use super::{
+    left_jobs::end_all,
     planner::JobPlanner,
     scheduler::{Scheduler, in_short},
     submission::Cancels,
 };
-use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, unreachable::Unreachable};
+use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, left_job::LeftJob, unreachable::Unreachable};
 
 /// How a scheduler calls itself, in front of its version.
 const SERVER: &str = "ballista/";
+
+/// How long a scheduler may take to say what became of the jobs of a run.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -50,6 +54,21 @@ impl Client {
         let config = runs_elsewhere(config);
         let planner = JobPlanner::new(here, self.scheduler.clone(), self.cancels.clone());
         builder.with_config(config).with_query_planner(Arc::new(planner))
+    }
+
+    /// Cancels the jobs of a run that go on. The answers to all questions may take [`ANSWERS_WITHIN`].
+    pub(crate) async fn end_jobs(&self, run_id: &str, known: &[String]) -> Result<Vec<LeftJob>, Unreachable> {
+        if let Some(missing) = self.missing().await.pop() {
+            return Err(missing);
+        }
+        let problem = match timeout(ANSWERS_WITHIN, end_all(&self.scheduler, run_id, known)).await {
+            Ok(Ok(ended)) => return Ok(ended),
+            Ok(Err(status)) => format!("does not say what became of jobs: {}", in_short(&status)),
+            Err(_) => {
+                format!("does not say within {} s what became of jobs", ANSWERS_WITHIN.as_secs())
+            }
+        };
+        Err(Unreachable::scheduler(self.scheduler.address.clone(), problem))
     }
 
     pub(crate) async fn settle(&self, at_most: Duration) {

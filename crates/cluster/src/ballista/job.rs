@@ -279,10 +279,12 @@ impl RemoteWork for JobWork {
         ClusterWork {
             engine: BALLISTA.to_owned(),
             engine_query_id: state.job_id.clone(),
+            scheduler: Some(self.scheduler.to_string()),
             on_client: None,
             workers,
             stages,
             metrics_missing: state.metrics_missing,
+            ..ClusterWork::default()
         }
     }
 }

@@ -146,6 +146,7 @@ impl ExecutionPlan for JobExec {
             headers: travels::headers(travelling.as_deref()),
             config: config.with_ballista_job_name(&name),
             name,
+            travelling,
             work,
             measured: Arc::clone(&self.measured),
             state: State::New,
@@ -172,6 +173,7 @@ struct Execution {
     job: Job,
     name: String,
     headers: Vec<(&'static str, String)>,
+    travelling: Option<Arc<Travelling>>,
     config: SessionConfig,
     work: Arc<JobWork>,
     measured: Arc<OnceLock<Vec<Arc<dyn ExecutionPlan>>>>,
@@ -226,6 +228,9 @@ impl Execution {
         };
         let mut running = submit(&scheduler, &cancels, query, self.headers.clone()).await?;
         self.work.set_job(&running.id);
+        if let Some(travelling) = &self.travelling {
+            travelling.has_id();
+        }
         let watching = watch(&scheduler, &running.id, &self.work);
         let state = self.ended(&mut running).await;
         drop(watching);

@@ -7,6 +7,7 @@ mod connections;
 mod executor;
 mod job;
 mod job_exec;
+mod left_jobs;
 mod measured;
 mod planner;
 mod rest;

@@ -13,6 +13,21 @@ pub(super) struct Executor {
     pub(super) port: u16,
 }
 
+/// A job in `/api/jobs`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ListedJob {
+    pub(super) job_id: String,
+    pub(super) job_name: String,
+    pub(super) status: String,
+}
+
+impl ListedJob {
+    /// Whether it is in the queue, or runs.
+    pub(super) fn is_open(&self) -> bool {
+        ["Queued", "Running"].contains(&&*self.status)
+    }
+}
+
 /// `/api/job/ID/stages`.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Stages {

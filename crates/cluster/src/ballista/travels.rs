@@ -9,6 +9,9 @@ pub(super) const EXECUTOR_ID: &str = "daglight-";
 /// The metric by which an executor says of a task that it makes the span of it. Only those of completed tasks are kept by the scheduler.
 pub(super) const OWN_SPAN: &str = "daglight_span";
 
+/// How the name of each job begins.
+const NAME: &str = "daglight ";
+
 /// The headers of a submission: the trace, and who asks.
 pub(super) fn headers(travelling: Option<&Travelling>) -> Vec<(&'static str, String)> {
     let Some(travelling) = travelling else { return Vec::new() };
@@ -24,7 +27,34 @@ pub(super) fn job_name(travelling: Option<&Travelling>) -> String {
     };
     let parts = [header("x-daglight-run"), header("x-daglight-node")];
     let parts: Vec<&str> = parts.into_iter().flatten().collect();
-    format!("daglight {} query {}", parts.join(" "), travelling.query_id)
+    format!("{NAME}{} query {}", parts.join(" "), travelling.query_id)
+}
+
+/// Whether a job is one of a run, by its [name](job_name).
+pub(super) fn is_of_run(job_name: &str, run_id: &str) -> bool {
+    let of_run = job_name.strip_prefix(NAME).and_then(|name| name.strip_prefix(run_id));
+    !run_id.is_empty() && of_run.is_some_and(|rest| rest.starts_with(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_of_the_run_that_its_name_begins_with() {
+        for name in ["daglight 0-1 pairs query 7", "daglight 0-1 query 7"] {
+            assert!(is_of_run(name, "0-1"), "{name}");
+        }
+        for (name, run) in [
+            ("daglight 0-12 pairs query 7", "0-1"),
+            ("other 0-1 query 7", "0-1"),
+            ("daglight 0-1", "0-1"),
+            ("daglight  query 7", ""),
+            ("", "0-1"),
+        ] {
+            assert!(!is_of_run(name, run), "{name}");
+        }
+    }
 }
 
 /// The setting that takes the headers to the executors. A scheduler passes on the settings that it knows, of which the name of the job is

@@ -29,8 +29,13 @@ impl Client {
         Self { workers, channels: Channels::default() }
     }
 
-    /// Each worker that does not answer as one.
+    /// Each worker that does not answer as one of its own.
     pub(crate) async fn missing(&self) -> Vec<Unreachable> {
+        let missing = self.without_answer().await;
+        if missing.is_empty() { self.named_twice().await } else { missing }
+    }
+
+    async fn without_answer(&self) -> Vec<Unreachable> {
         let asked = self.workers.iter().map(|worker| async {
             let answer = timeout(CONNECT_TIMEOUT, async {
                 self.channels.client(worker.url())?.get_worker_info(GetWorkerInfoRequest {}).await
@@ -45,6 +50,25 @@ impl Client {
             Some(Unreachable::worker(worker.clone(), problem))
         });
         join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// Each worker that is one of those before it under another name: it would get twice the work, and count as two.
+    async fn named_twice(&self) -> Vec<Unreachable> {
+        let asked = self.workers.iter().map(|worker| async {
+            let answer = timeout(CONNECT_TIMEOUT, self.channels.so_far(worker.url(), String::new()));
+            // A worker of the engine alone has no such number.
+            answer.await.ok()?.ok().map(|answer| answer.worker).filter(|number| *number > 0)
+        });
+        let numbers = join_all(asked).await;
+        let before = |at: usize| {
+            let number = numbers[at]?;
+            numbers[..at].iter().position(|known| *known == Some(number))
+        };
+        let twice = self.workers.iter().enumerate().filter_map(|(at, worker)| {
+            let problem = format!("is {} under another name", self.workers[before(at)?]);
+            Some(Unreachable::worker(worker.clone(), problem))
+        });
+        twice.collect()
     }
 
     pub(crate) fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {

@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn answer(task: u64, cpu_nanoseconds: u64, operators: Vec<OperatorSoFar>) -> Answer {
-        Answer { tasks: vec![TaskSoFar { stage: 1, task, operators }], cpu_nanoseconds }
+        Answer { tasks: vec![TaskSoFar { stage: 1, task, operators }], cpu_nanoseconds, worker: 1 }
     }
 
     #[test]
@@ -216,7 +216,10 @@ mod tests {
         live.take(vec![(&worker, Some(answer(0, 8 * second, Vec::new())))]);
         live.take(vec![(&worker, Some(answer(0, 8 * second + 1, Vec::new())))]);
         // It computes for others.
-        live.take(vec![(&worker, Some(Answer { tasks: Vec::new(), cpu_nanoseconds: 9 * second }))]);
+        live.take(vec![(
+            &worker,
+            Some(Answer { tasks: Vec::new(), cpu_nanoseconds: 9 * second, worker: 1 }),
+        )]);
         assert_eq!((live.busy(), live.is_silent("a:1")), (INTERVAL, false));
         live.take(vec![(&worker, None)]);
         assert!(live.is_silent("a:1"));

@@ -166,10 +166,10 @@ impl RemoteWork for QueryWork {
         ClusterWork {
             engine: ENGINE.to_owned(),
             engine_query_id: state.query_id.map(|id| id.to_string()),
-            on_client: None,
             workers: self.workers.iter().map(ToString::to_string).collect(),
             stages: stages.collect(),
             metrics_missing: state.metrics_missing,
+            ..ClusterWork::default()
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     future::{Ready, ready},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -30,18 +31,30 @@ pub(super) struct TaskId {
 }
 
 /// The tasks that a worker runs. Clones share them, and none of them keeps a task alive.
-#[derive(Clone, Default)]
-pub(super) struct RunningTasks(Arc<Mutex<HashMap<TaskId, Weak<dyn ExecutionPlan>>>>);
+#[derive(Clone)]
+pub(super) struct RunningTasks {
+    tasks: Arc<Mutex<HashMap<TaskId, Weak<dyn ExecutionPlan>>>>,
+    /// The number by which the worker is recognised.
+    worker: u64,
+}
+
+impl Default for RunningTasks {
+    fn default() -> Self {
+        // The keys of each of these are random.
+        let random = RandomState::new().build_hasher().finish();
+        Self { tasks: Arc::default(), worker: random.max(1) }
+    }
+}
 
 impl RunningTasks {
     pub(super) fn add(&self, id: TaskId, plan: &Arc<dyn ExecutionPlan>) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|_, plan| plan.strong_count() > 0);
         tasks.insert(id, Arc::downgrade(plan));
     }
 
     fn of_query(&self, query: &str) -> Vec<TaskSoFar> {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let of_query = tasks.iter().filter(|(id, _)| id.query == query);
         // What is upgraded may be the last handle, and is dropped without the lock.
         let plans: Vec<_> = of_query.filter_map(|(id, plan)| Some((id.clone(), plan.upgrade()?))).collect();
@@ -123,6 +136,6 @@ impl UnaryService<Question> for SoFar {
         let computed = ProcessTime::try_now().ok().map(|time| time.as_duration());
         let cpu_nanoseconds =
             computed.and_then(|time| u64::try_from(time.as_nanos()).ok()).unwrap_or_default();
-        ready(Ok(tonic::Response::new(Answer { tasks, cpu_nanoseconds })))
+        ready(Ok(tonic::Response::new(Answer { tasks, cpu_nanoseconds, worker: self.0.worker })))
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Answer {
     /// Time that the threads of the worker's process have computed since it started.
     #[prost(uint64, tag = "2")]
     pub(super) cpu_nanoseconds: u64,
+    /// A random number that the worker has chosen when it was made, by which it is recognised under another name.
+    #[prost(uint64, tag = "3")]
+    pub(super) worker: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

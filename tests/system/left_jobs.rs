@@ -1,0 +1,145 @@
+//! What becomes of the jobs of a scheduler whose client was killed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use daglight_system_tests::{Ballista, Checkout, Daglight, Running};
+use serde_json::Value;
+
+use crate::{
+    ballista::{long_run, script},
+    clusters::{plan, tables},
+    programs::bundle,
+};
+
+/// What `sync` says of these runs, on standard output.
+fn sync(checkout: &Checkout, folder: &str, cluster: Option<&str>, code: i32) -> String {
+    let sync = Daglight::new(checkout, ["sync", folder]);
+    let sync = match cluster {
+        Some(cluster) => sync.args(["--cluster", cluster]),
+        None => sync,
+    };
+    sync.finish().ended_with(code).stdout
+}
+
+#[test]
+fn sync_cancels_the_job_of_a_client_that_was_killed() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    // No heartbeat brings the file of the plan up to date.
+    let (run, _) = long_run(&ballista, &checkout, |run| run.env("DAGLIGHT_HEARTBEAT_SECONDS", "60"));
+    let job = ballista.get("jobs")[0]["job_id"].as_str().expect("an id").to_owned();
+    let cluster = ballista.cluster();
+    let scheduler = cluster.replace("ballista://", "");
+    let bundle = bundle(&checkout);
+    let work = || plan(&bundle, "pairs")["metrics"]["cluster"].clone();
+    assert_eq!((&work()["scheduler"], &work()["engine_query_id"]), (&(&*scheduler).into(), &(&*job).into()));
+    run.signal("KILL");
+    assert_eq!(run.finish().code, None);
+
+    // A bundle may come from anybody: what it says leads nowhere by itself.
+    let said = sync(&checkout, "out", None, 0);
+    let sentence =
+        format!("job {job} of the scheduler {scheduler} may still be running: with --cluster {cluster}");
+    assert!(said.contains(&sentence), "{said}");
+    let said = sync(&checkout, "out", Some("ballista://127.0.0.1:9"), 0);
+    assert!(said.contains(&sentence), "{said}");
+    assert_eq!(ballista.jobs(), ["Running"]);
+
+    let said = sync(&checkout, "out", Some(&cluster), 0);
+    let sentence = format!("job {job} of the scheduler {scheduler} was still running, and is cancelled now");
+    assert!(said.contains(&sentence), "{said}");
+    assert_eq!(ballista.get("jobs")[0]["job_status"], "Failed: Cancelled");
+    ballista.wait_until_idle();
+    assert_eq!(work()["job_end"], "cancelled");
+    Daglight::new(&checkout, ["bundle", "verify", "out"]).finish().ended_with(0);
+
+    // It has answered, and is not asked again.
+    drop(ballista);
+    let said = sync(&checkout, "out", Some(&cluster), 0);
+    assert!(!said.contains("job"), "{said}");
+}
+
+/// Runs whose jobs stay in the queue, each with its bundle.
+fn queued(checkout: &Checkout, ballista: &Ballista, count: usize) -> Vec<(Running, PathBuf)> {
+    let query = "-- node: counted\nSELECT count(*) AS n FROM lineitem;\n";
+    let file = script(checkout, &format!("{}{query}", tables()));
+    let start = |number: usize| {
+        let out = format!("runs/{number}");
+        let run = Daglight::new(checkout, ["run"]).args([&file]).args(["--output-dir", &out]);
+        let run = run.args(["--cluster", &ballista.cluster()]).start();
+        let bundles = checkout.path().join(&out).join("run_bundle");
+        let mut bundle = PathBuf::new();
+        run.wait_until("its job", || {
+            let mut entries = fs::read_dir(&bundles).into_iter().flatten().flatten();
+            bundle = entries.next().map(|entry| entry.path()).unwrap_or_default();
+            plans(&bundle).iter().any(|(_, plan)| !plan["metrics"]["cluster"]["engine_query_id"].is_null())
+        });
+        (run, bundle)
+    };
+    (0..count).map(start).collect()
+}
+
+/// The files of plans that a run has so far.
+fn plans(bundle: &Path) -> Vec<(PathBuf, Value)> {
+    let files = fs::read_dir(bundle.join("plans")).into_iter().flatten().flatten().map(|file| file.path());
+    let plan = |file: PathBuf| Some((file.clone(), serde_json::from_slice(&fs::read(file).ok()?).ok()?));
+    files.filter_map(plan).collect()
+}
+
+fn kill(run: Running) {
+    run.signal("KILL");
+    assert_eq!(run.finish().code, None);
+}
+
+#[test]
+fn only_jobs_of_the_run_are_cancelled_and_a_scheduler_that_is_gone_is_asked_once() {
+    let checkout = Checkout::new();
+    let mut ballista = Ballista::without_executors(&checkout);
+    let mut runs = queued(&checkout, &ballista, 3);
+    let cluster = ballista.cluster();
+    let scheduler = cluster.replace("ballista://", "");
+    let of_job = |bundle: &Path| plan(bundle, "counted")["metrics"]["cluster"]["engine_query_id"].clone();
+    let [first, other] = [&runs[0].1, &runs[1].1].map(|bundle| of_job(bundle));
+    let (first, other) = (first.as_str().expect("an id"), other.as_str().expect("an id"));
+
+    // The first run has another one's job in its bundle.
+    let (run, bundle) = runs.remove(0);
+    kill(run);
+    for (file, plan) in plans(&bundle) {
+        fs::write(file, plan.to_string().replace(first, other)).expect("a plan");
+    }
+    let said = sync(&checkout, "runs/0", Some(&cluster), 0);
+    for sentence in [
+        format!("job {first} of the scheduler {scheduler} was still running, and is cancelled now"),
+        format!("job {other} of the scheduler {scheduler} is not known there any more"),
+    ] {
+        assert!(said.contains(&sentence), "{said}");
+    }
+    let status = |ballista: &Ballista, id: &str| ballista.get(&format!("job/{id}"))["job_status"].clone();
+    let open = status(&ballista, other);
+    assert!(open == "Queued" || open == "Running", "{open}");
+
+    // A run that goes on keeps its job.
+    let said = sync(&checkout, "runs/1", Some(&cluster), 0);
+    assert!(!said.contains("job"), "{said}");
+    assert_eq!(status(&ballista, other), open);
+
+    for (run, _) in runs {
+        kill(run);
+    }
+    drop(ballista.scheduler.take());
+    let said = sync(&checkout, "runs", Some(&cluster), 1);
+    let error = format!("error: the scheduler {scheduler} of the cluster does not answer as one");
+    assert_eq!(said.matches(&error).count(), 1, "{said}");
+    assert_eq!(said.matches("not asked, the scheduler does not answer").count(), 1, "{said}");
+
+    // It has forgotten them with its memory.
+    ballista.start_scheduler(&checkout);
+    let said = sync(&checkout, "runs", Some(&cluster), 0);
+    assert_eq!(said.matches("is not known there any more").count(), 2, "{said}");
+    let said = sync(&checkout, "runs", Some(&cluster), 0);
+    assert!(!said.contains("job"), "{said}");
+}
