@@ -59,12 +59,21 @@ impl Ballista {
     /// # Panics
     /// When it is not built, or does not start.
     pub fn without_executors(checkout: &Checkout) -> Self {
+        let mut ballista =
+            Self { program: Self::program(), port: port(), scheduler: None, executors: Vec::new() };
+        ballista.start_scheduler(checkout);
+        ballista
+    }
+
+    /// The program that is both.
+    ///
+    /// # Panics
+    /// When it is not built.
+    pub fn program() -> PathBuf {
         let daglight = workspace().daglight().unwrap_or_else(|error| panic!("{error:#}"));
         let program = daglight.with_file_name("ballista");
         assert!(program.exists(), "{} is not built: run `cargo build --workspace --bins`", program.display());
-        let mut ballista = Self { program, port: port(), scheduler: None, executors: Vec::new() };
-        ballista.start_scheduler(checkout);
-        ballista
+        program
     }
 
     /// Starts the scheduler, once more where it was taken away, on the port that it had.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::programs::bundle;
 
 /// Every scan is divided, however small it is.
-const DIVIDED: &str = "SET distributed.file_scan_config_bytes_per_partition = 1;\n";
+pub(crate) const DIVIDED: &str = "SET distributed.file_scan_config_bytes_per_partition = 1;\n";
 
 struct Workers {
     running: Vec<(Running, String)>,

@@ -11,6 +11,7 @@ mod ci_page;
 mod collector;
 mod command_line;
 mod clusters;
+mod compose;
 mod conformance;
 mod correlation;
 mod damages;
