@@ -302,15 +302,53 @@ fn tables_and_folders_are_written_by_the_workers() {
     assert_eq!(node("late")["rows_out"], late, "{:#}", node("late"));
     let checks = &node("parts_parquet")["checks"];
     assert_eq!((&checks[0]["outcome"], &checks[0]["rows"]), (&"passed".into(), &5_346.into()), "{checks:#}");
-    // The files say it: the rows have not been here.
-    let summaries = fs::read_to_string(bundle.join("data_summaries.jsonl")).expect("summaries");
-    for node in ["late", "parts_parquet"] {
-        let summary = summaries.lines().find(|line| line.contains(&format!("\"node\":\"{node}\"")));
-        let summary: Value = serde_json::from_str(summary.expect("a summary")).expect("JSON");
-        assert_eq!(summary["columns"]["l_orderkey"]["missing"], 0, "{summary:#}");
-    }
+    check_summaries(&bundle, &["late", "parts_parquet"], ("output_1", 7));
     workers.end();
 }
+
+/// The files say what is in these outputs, because the rows have not been here, and what a query returns is summarised as it passes: each place
+/// says which it is.
+pub(crate) fn check_summaries(bundle: &Path, written: &[&str], returned: (&str, u64)) {
+    let summaries = lines_so_far(&bundle.join("data_summaries.jsonl"));
+    let report = fs::read(bundle.join("run_diagnostics_report.json")).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let pages = ["md", "html"].map(|ending| {
+        fs::read_to_string(bundle.join(format!("run_diagnostics_report.{ending}"))).expect("a report")
+    });
+    let outbox = lines_so_far(&bundle.join("tracker/outbox.jsonl"));
+    let of = |list: &[Value], node: &str| {
+        let found = list.iter().find(|summary| summary["node"] == node);
+        found.unwrap_or_else(|| panic!("no summary of {node} in {list:#?}")).clone()
+    };
+    let reported = report["data"].as_array().expect("data");
+    for node in written {
+        let summary = of(&summaries, node);
+        assert_eq!(summary["columns"]["l_orderkey"]["missing"], 0, "{summary:#}");
+        assert_eq!(
+            (&summary["source"], &of(reported, node)["source"]),
+            (&FILES.into(), &FILES.into()),
+            "{summary:#}"
+        );
+        let mut events = outbox.iter().map(|line| &line["record"]);
+        let finished = events.find(|event| event["node"] == *node && !event["attributes"].is_null());
+        let attributes = finished.expect("its end")["attributes"].as_array().cloned().unwrap_or_default();
+        let source = attributes.iter().find(|attribute| attribute["name"] == "source").expect("a source");
+        assert_eq!(source["value"]["data_summary"], "from the metadata of the files", "{source:#}");
+        for page in &pages {
+            let title = page.lines().find(|line| line.contains(", from the metadata of the files"));
+            assert!(title.is_some_and(|title| title.contains("columns")), "{page}");
+        }
+    }
+    let (node, rows) = returned;
+    let (summary, reported) = (of(&summaries, node), of(reported, node));
+    assert_eq!(
+        (&summary["source"], &reported["source"], &reported["rows"]),
+        (&ROWS.into(), &ROWS.into(), &rows.into())
+    );
+}
+
+const FILES: &str = "file_metadata";
+const ROWS: &str = "rows";
 
 #[test]
 fn a_worker_that_is_lost_fails_the_node_and_is_named() {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use daglight_run_bundle::{
-    Artifact, Bundle, DATA_SUMMARY_BEFORE_THE_ERROR, FileReading, Manifest, NodeSummary,
+    Artifact, Bundle, DATA_SUMMARY_BEFORE_THE_ERROR, DATA_SUMMARY_VERSION, FileReading, Manifest,
+    NodeSummary, SummarySource,
     outbox::{AttributeKind, Event, OutboxReader, Read, outbox_path},
 };
 use serde_json::Value;
@@ -36,15 +37,14 @@ pub(crate) struct DataSummaries {
     others: usize,
 }
 
-/// Passes the summary of each node to `take`: its name, whether it failed, and the columns. Older bundles have them in the outbox.
+/// Passes the summary of each node to `take`. Older bundles have them in the outbox.
 /// Returns what could not be read of the file.
 pub(crate) fn read_summaries(
     bundle: &Bundle,
     manifest: Option<&Manifest>,
-    mut take: impl FnMut(String, bool, Value),
+    mut take: impl FnMut(NodeSummary),
 ) -> Option<FileReading> {
-    let reading =
-        NodeSummary::read_all(bundle, |summary| take(summary.node, summary.is_partial, summary.columns));
+    let reading = NodeSummary::read_all(bundle, &mut take);
     // The outbox of a large run takes seconds to read, and if nothing was summarised, it contains no summaries either.
     let is_off = manifest.is_some_and(|manifest| manifest.policy["data_statistics"] == "false");
     if reading.is_none() && !is_off {
@@ -54,7 +54,7 @@ pub(crate) fn read_summaries(
 }
 
 /// Takes the summaries in the outbox, as far as it exists and can be read.
-fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
+fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(NodeSummary)) {
     let Ok(mut outbox) = OutboxReader::open(&outbox_path(&bundle.tracker_dir())) else { return };
     loop {
         match outbox.read() {
@@ -63,7 +63,13 @@ fn read_outbox(bundle: &Bundle, take: &mut impl FnMut(String, bool, Value)) {
                 for attribute in attributes {
                     if attribute.kind == AttributeKind::DagworksDescribe {
                         let is_partial = attribute.name.starts_with(DATA_SUMMARY_BEFORE_THE_ERROR);
-                        take(node.clone(), is_partial, attribute.value);
+                        take(NodeSummary {
+                            format_version: DATA_SUMMARY_VERSION,
+                            node: node.clone(),
+                            is_partial,
+                            source: SummarySource::Unknown,
+                            columns: attribute.value,
+                        });
                     }
                 }
             }
@@ -81,8 +87,9 @@ impl DataSummaries {
         Self { of_outputs, ..Self::default() }
     }
 
-    pub(crate) fn add(&mut self, node: String, is_partial: bool, columns: &Value) {
-        let Some(report) = report_of(&node, is_partial, columns) else { return };
+    pub(crate) fn add(&mut self, summary: NodeSummary) {
+        let Some(report) = report_of(&summary) else { return };
+        let node = summary.node;
         // A later attempt replaces an earlier one.
         match self.positions.get(&node) {
             Some(Some(position)) => {
@@ -117,9 +124,16 @@ impl DataSummaries {
 }
 
 /// `None` if it is not a summary of columns.
-fn report_of(node: &str, is_partial: bool, columns: &Value) -> Option<DataReport> {
-    let mut report =
-        DataReport { node: node.to_owned(), is_partial, rows: 0, columns: Vec::new(), columns_left_out: 0 };
+fn report_of(summary: &NodeSummary) -> Option<DataReport> {
+    let NodeSummary { node, is_partial, source, columns, .. } = summary;
+    let mut report = DataReport {
+        node: node.clone(),
+        is_partial: *is_partial,
+        source: *source,
+        rows: 0,
+        columns: Vec::new(),
+        columns_left_out: 0,
+    };
     let mut columns: Vec<(&String, &Value)> = columns.as_object()?.iter().collect();
     // The fields of JSON objects are unordered.
     columns.sort_by_key(|(_, column)| column["pos"].as_u64().unwrap_or(u64::MAX));
@@ -216,8 +230,19 @@ mod tests {
 
     use super::*;
 
+    fn summary(node: &str, is_partial: bool, columns: Value) -> NodeSummary {
+        let source = SummarySource::Rows;
+        NodeSummary {
+            format_version: DATA_SUMMARY_VERSION,
+            node: node.to_owned(),
+            is_partial,
+            source,
+            columns,
+        }
+    }
+
     fn report(columns: &Value) -> DataReport {
-        report_of("orders", false, columns).unwrap()
+        report_of(&summary("orders", false, columns.clone())).unwrap()
     }
 
     #[test]
@@ -280,14 +305,14 @@ mod tests {
         let mut summaries =
             DataSummaries { of_outputs: ["output".to_owned()].into(), ..DataSummaries::default() };
         for at in 0..MAX_NODES + 5 {
-            summaries.add(format!("n{at}"), false, &of(1));
+            summaries.add(summary(&format!("n{at}"), false, of(1)));
         }
-        summaries.add("output".to_owned(), true, &of(1));
-        summaries.add("output".to_owned(), false, &of(2));
-        summaries.add("nothing".to_owned(), false, &json!("[left out]"));
+        summaries.add(summary("output", true, of(1)));
+        summaries.add(summary("output", false, of(2)));
+        summaries.add(summary("nothing", false, json!("[left out]")));
         // Several attempts of a node without room count as one node.
         for _ in 0..3 {
-            summaries.add(format!("n{}", MAX_NODES + 1), false, &of(1));
+            summaries.add(summary(&format!("n{}", MAX_NODES + 1), false, of(1)));
         }
         let (reports, left_out) = summaries.into_reports();
         assert_eq!((reports.len(), left_out), (MAX_NODES, 6));

@@ -1,5 +1,7 @@
 //! The data of the nodes, as a section.
 
+use daglight_run_bundle::SummarySource;
+
 use crate::{
     display,
     report::{ColumnReport, DataReport, Report, ValueReport},
@@ -30,9 +32,14 @@ fn of_node(data: &DataReport, is_open: bool) -> Block<'_> {
     let columns = data.columns.len() as u64 + data.columns_left_out;
     let size = format!(": {}, {}", display::plural(data.rows, "row"), display::plural(columns, "column"));
     let until = if data.is_partial { ", until it failed" } else { "" };
+    // Rows that were not here have no mean, and no values: this is why.
+    let of = match data.source {
+        SummarySource::FileMetadata => ", from the metadata of the files",
+        _ => "",
+    };
     let rows = data.columns.iter().map(|column| row(column, data.rows));
     Block::Data {
-        title: vec![Piece::Name(&data.node), Piece::words(size + until)],
+        title: vec![Piece::Name(&data.node), Piece::words(size + until + of)],
         table: Table::new(
             vec![
                 Column::text("column"),

@@ -160,12 +160,12 @@ impl Inputs {
             .and_then(|manifest| Some(Watched::new(LastRun::before(bundle, manifest)?, manifest)));
         let mut data = DataSummaries::with_outputs(&artifacts);
         // Listed with the signals, because it is a file of lines like those.
-        signals.files.extend(read_summaries(bundle, manifest.as_ref(), |node, is_partial, columns| {
-            described(&node, &columns);
-            if let Some(watched) = watched.as_mut().filter(|_| !is_partial) {
-                watched.data(&node, &columns);
+        signals.files.extend(read_summaries(bundle, manifest.as_ref(), |summary| {
+            described(&summary.node, &summary.columns);
+            if let Some(watched) = watched.as_mut().filter(|_| !summary.is_partial) {
+                watched.data(&summary.node, &summary.columns);
             }
-            data.add(node, is_partial, &columns);
+            data.add(summary);
         }));
         let of_plan = |file: &str| named(bundle, &bundle.plans_dir().join(file));
         let plans = PlanBundle::read_all(bundle, |file, plan| {

@@ -1,6 +1,7 @@
 //! `data_summaries.jsonl`: summaries of the nodes' data, one line for each node whose data was summarised.
 
 use daglight_capture_policy::Captured;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Error as _};
 use serde_json::Value;
 
@@ -43,14 +44,51 @@ pub struct NodeSummary<V = Value> {
     /// Whether the node failed, so that the summary covers only the rows before the error.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_partial: bool,
+    /// What it was made of.
+    #[serde(default, skip_serializing_if = "SummarySource::is_unknown")]
+    pub source: SummarySource,
     /// The columns by name, as the policy shows them.
     pub columns: V,
+}
+
+/// What the summary of a node's data was made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SummarySource {
+    /// The rows, as they passed through the process of the run.
+    Rows,
+    /// The metadata of the files that the node reads, or that workers of a cluster have written: the rows were not in the process
+    /// of the run.
+    FileMetadata,
+    /// It is not recorded, as in bundles of older versions.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl SummarySource {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
 }
 
 impl<'c> NodeSummary<&'c Captured> {
     /// The summary of a node.
     pub fn new(node: impl Into<String>, columns: &'c Captured) -> Self {
-        Self { format_version: DATA_SUMMARY_VERSION, node: node.into(), is_partial: false, columns }
+        Self {
+            format_version: DATA_SUMMARY_VERSION,
+            node: node.into(),
+            is_partial: false,
+            source: SummarySource::Unknown,
+            columns,
+        }
+    }
+
+    /// Sets what it was made of.
+    #[must_use]
+    pub fn made_of(self, source: SummarySource) -> Self {
+        Self { source, ..self }
     }
 
     /// Sets whether the node failed.

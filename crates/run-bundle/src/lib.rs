@@ -93,6 +93,7 @@ pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 pub use daglight_guarded_files::Durability;
 pub use data_summaries::{
     BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, DATA_SUMMARY_VERSION, NodeSummary,
+    SummarySource,
 };
 pub use delete::{DeleteError, Deleted};
 pub use delivery_counts::{

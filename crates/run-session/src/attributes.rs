@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Registry;
 use daglight_run_bundle::{
-    BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, Materialization, milliseconds,
+    BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, Materialization, SummarySource,
+    milliseconds,
 };
 use daglight_tracker_client::{Attribute, AttributeKind, AttributeRole};
 use serde_json::{Map, Value, json};
@@ -27,6 +28,7 @@ pub(crate) struct ShownSummary {
     name: &'static str,
     kind: AttributeKind,
     value: Captured,
+    source: SummarySource,
 }
 
 impl ShownSummary {
@@ -38,7 +40,16 @@ impl ShownSummary {
             return None;
         }
         let name = if has_failed { DATA_SUMMARY_BEFORE_THE_ERROR } else { DATA_SUMMARY };
-        data_summary(facts, policy).map(|(kind, value)| Self { name, kind, value })
+        let source = match facts.summary {
+            Some(_) => SummarySource::Rows,
+            None => SummarySource::FileMetadata,
+        };
+        data_summary(facts, policy).map(|(kind, value)| Self { name, kind, value, source })
+    }
+
+    /// What the columns were made of.
+    pub(crate) const fn source(&self) -> SummarySource {
+        self.source
     }
 
     /// The columns, with the fields that only the bundle has.
@@ -92,7 +103,10 @@ pub(crate) fn attributes(
         add("lineage", AttributeKind::Dict, AttributeRole::ResultSummary, shown_lineage(lineage, policy));
     }
     if let Some(source) = &facts.source {
-        let located = policy.capture(source_summary::locate(source, policy));
+        let is_described = summary.is_some_and(|summary| {
+            summary.columns().is_some() && summary.source() == SummarySource::FileMetadata
+        });
+        let located = policy.capture(source_summary::locate(source, is_described, policy));
         add("source", AttributeKind::Dict, AttributeRole::ArtifactLink, located);
     }
     let names = facts.artifacts.iter().map(|artifact| match facts.artifacts.len() {

@@ -81,9 +81,11 @@ impl NodeOutcome {
     /// Keeps the summary in the bundle, where reports and comparisons find it: also without a tracker, whose outbox has it for
     /// the server.
     fn keep_summary(&self, scope: &NodeScope, summary: Option<&ShownSummary>) {
-        let Some(columns) = summary.and_then(ShownSummary::columns) else { return };
+        let Some(summary) = summary else { return };
+        let Some(columns) = summary.columns() else { return };
         let Some(bundle) = &scope.run.context.bundle else { return };
-        let summary = NodeSummary::new(&scope.name, columns).partial(self.error.is_some());
+        let summary =
+            NodeSummary::new(&scope.name, columns).partial(self.error.is_some()).made_of(summary.source());
         if let Err(error) = summary.append(bundle) {
             scope.run.log.records().not_written.insert("data summaries");
             scope.run.log.bundle_error(&error);

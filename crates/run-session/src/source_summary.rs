@@ -68,8 +68,8 @@ fn not_described(source: &SourceFacts) -> Vec<&str> {
     unknown.map(|(field, _)| field.name().as_str()).collect()
 }
 
-/// Where the rows come from, and how many there are.
-pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
+/// Where the rows come from, how many there are, and whether their summary `is_described` by these files.
+pub(crate) fn locate(source: &SourceFacts, is_described: bool, policy: &Policy) -> Value {
     let shown = |location: &String| shown_location(location, policy);
     let locations: Vec<String> = source.locations.iter().filter_map(shown).collect();
     known_only(json!({
@@ -82,6 +82,7 @@ pub(crate) fn locate(source: &SourceFacts, policy: &Policy) -> Value {
         "bytes": source.files.as_ref().map(|files| files.bytes()),
         "files": source.files.as_ref().map(|files| files.count()),
         "columns": source.schema.fields().len(),
+        "data_summary": is_described.then_some("from the metadata of the files"),
         "columns_without_statistics": Some(not_described(source)).filter(|columns| !columns.is_empty()),
     }))
 }
@@ -363,8 +364,9 @@ mod tests {
         let names: Vec<&String> = described.keys().collect();
         assert_eq!(names, ["x", "void"]);
         assert_eq!((&described["x"]["pos"], &described["x"]["max"]), (&json!(1), &json!(1)));
-        let located = locate(&source, &Policy::of_profile(daglight_capture_policy::Profile::Dev));
+        let located = locate(&source, true, &Policy::of_profile(daglight_capture_policy::Profile::Dev));
         assert_eq!(located["columns_without_statistics"], json!(["list"]));
+        assert_eq!(located["data_summary"], "from the metadata of the files");
     }
 
     #[test]

@@ -84,9 +84,9 @@ impl LastRun {
         // What cannot be read is not compared. The report of that run says what is wrong with it.
         read.artifacts =
             ArtifactCatalog::read(&self.bundle).map(|catalog| catalog.artifacts).unwrap_or_default();
-        read_summaries(&self.bundle, Some(&self.manifest), |node, is_partial, columns| {
-            if !is_partial {
-                take(&mut read.summaries, &node, &columns);
+        read_summaries(&self.bundle, Some(&self.manifest), |summary| {
+            if !summary.is_partial {
+                take(&mut read.summaries, &summary.node, &summary.columns);
             }
         });
         let with_rows: BTreeSet<&String> = of_run.iter().map(|rows| &rows.node).collect();

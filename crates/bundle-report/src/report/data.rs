@@ -1,5 +1,6 @@
 //! The data of a node.
 
+use daglight_run_bundle::SummarySource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +11,9 @@ pub struct DataReport {
     pub node: String,
     /// Whether the node failed, and so the summary is of the rows that came before.
     pub is_partial: bool,
+    /// What it was made of: the rows, or the metadata of files.
+    #[serde(default)]
+    pub source: SummarySource,
     /// Rows.
     pub rows: u64,
     /// The first columns, in the order of the schema.
