@@ -1,6 +1,11 @@
 //! A scheduler of Ballista and its executors, each a process of its own.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{
+    net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use dev_services::{free_port, http_client};
 use serde_json::Value;
@@ -59,10 +64,26 @@ impl Ballista {
     /// # Panics
     /// When it is not built, or does not start.
     pub fn without_executors(checkout: &Checkout) -> Self {
-        let mut ballista =
-            Self { program: Self::program(), port: port(), scheduler: None, executors: Vec::new() };
+        let mut ballista = Self::new();
         ballista.start_scheduler(checkout);
         ballista
+    }
+
+    /// A scheduler alone, whose web interface is switched off.
+    ///
+    /// # Panics
+    /// When it is not built, or does not start.
+    pub fn without_web_interface(checkout: &Checkout) -> Self {
+        let mut ballista = Self::new();
+        ballista.scheduler = Some(ballista.start_with(checkout, &["--disable-rest-api"]));
+        ballista.wait_until("its port", |ballista| {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, ballista.port)).is_ok()
+        });
+        ballista
+    }
+
+    fn new() -> Self {
+        Self { program: Self::program(), port: port(), scheduler: None, executors: Vec::new() }
     }
 
     /// The program that is both.
@@ -81,6 +102,11 @@ impl Ballista {
     /// # Panics
     /// When it does not start.
     pub fn start_scheduler(&mut self, checkout: &Checkout) {
+        self.scheduler = Some(self.start_with(checkout, &[]));
+        self.wait_until("its port", |ballista| !ballista.get("state").is_null());
+    }
+
+    fn start_with(&self, checkout: &Checkout, others: &[&str]) -> Running {
         let port = self.port.to_string();
         let arguments =
             ["scheduler", "--bind-host", "127.0.0.1", "--external-host", "127.0.0.1", "--bind-port", &port];
@@ -93,9 +119,7 @@ impl Ballista {
             "--no-executors-grace-period-seconds",
             "300",
         ];
-        let scheduler = Daglight::program(&self.program, checkout, arguments.into_iter().chain(soon)).start();
-        self.scheduler = Some(scheduler);
-        self.wait_until("its port", |ballista| !ballista.get("state").is_null());
+        Daglight::program(&self.program, checkout, arguments.into_iter().chain(soon)).args(others).start()
     }
 
     fn executor(&self, checkout: &Checkout, receiver: Option<&OtlpReceiver>) -> (Running, String) {

@@ -143,3 +143,16 @@ fn only_jobs_of_the_run_are_cancelled_and_a_scheduler_that_is_gone_is_asked_once
     let said = sync(&checkout, "runs", Some(&cluster), 0);
     assert!(!said.contains("job"), "{said}");
 }
+
+#[test]
+fn a_job_is_found_by_its_id_where_the_scheduler_lists_none() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::without_web_interface(&checkout);
+    let (run, bundle) = queued(&checkout, &ballista, 1).remove(0);
+    assert_eq!(ballista.get("jobs"), Value::Null);
+    let job = plan(&bundle, "counted")["metrics"]["cluster"]["engine_query_id"].clone();
+    kill(run);
+    let said = sync(&checkout, "runs", Some(&ballista.cluster()), 0);
+    let sentence = format!("job {} of the scheduler ", job.as_str().expect("an id"));
+    assert!(said.contains(&sentence) && said.contains(" was still running, and is cancelled now"), "{said}");
+}
