@@ -149,7 +149,7 @@ fn a_job_is_found_by_its_id_where_the_scheduler_lists_none() {
     let checkout = Checkout::new();
     let ballista = Ballista::without_web_interface(&checkout);
     let (run, bundle) = queued(&checkout, &ballista, 1).remove(0);
-    assert_eq!(ballista.get("jobs"), Value::Null);
+    assert_eq!(ballista.get("jobs")["http_code"], 404);
     let job = plan(&bundle, "counted")["metrics"]["cluster"]["engine_query_id"].clone();
     kill(run);
     let said = sync(&checkout, "runs", Some(&ballista.cluster()), 0);

@@ -54,8 +54,11 @@ impl PlanBook {
             PlanMessage::Started(query) => self.started(plans, *query),
             PlanMessage::Ended(query) => self.ended(plans, *query),
             PlanMessage::HasRemoteId(key) => {
-                let entry = self.plans.get_mut(&key).filter(|entry| entry.is_running());
-                entry.into_iter().for_each(|entry| refresh(plans, entry));
+                if let Some(entry) = self.plans.get_mut(&key).filter(|entry| entry.is_running()) {
+                    refresh(plans, entry);
+                    // At once, and not with others: nobody finds the work on other machines without it.
+                    entry.write(plans, &key);
+                }
             }
             PlanMessage::Beat(planned) => {
                 self.show_planned(plans, planned);

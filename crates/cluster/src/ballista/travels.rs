@@ -36,6 +36,14 @@ pub(super) fn is_of_run(job_name: &str, run_id: &str) -> bool {
     !run_id.is_empty() && of_run.is_some_and(|rest| rest.starts_with(' '))
 }
 
+/// The setting that takes the headers to the executors. A scheduler passes on the settings that it knows, of which the name of the job is
+/// the only free text. It shows the first of several values (`find` in `execute_query`, `scheduler_server/grpc.rs`), and
+/// executors get the last (`update_from_key_value_pair`).
+pub(super) fn setting(headers: &[(&'static str, String)]) -> Option<KeyValuePair> {
+    let value = form_urlencoded::Serializer::new(String::new()).extend_pairs(headers).finish();
+    (!headers.is_empty()).then(|| KeyValuePair { key: BALLISTA_JOB_NAME.to_owned(), value: Some(value) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,12 +63,4 @@ mod tests {
             assert!(!is_of_run(name, run), "{name}");
         }
     }
-}
-
-/// The setting that takes the headers to the executors. A scheduler passes on the settings that it knows, of which the name of the job is
-/// the only free text. It shows the first of several values (`find` in `execute_query`, `scheduler_server/grpc.rs`), and
-/// executors get the last (`update_from_key_value_pair`).
-pub(super) fn setting(headers: &[(&'static str, String)]) -> Option<KeyValuePair> {
-    let value = form_urlencoded::Serializer::new(String::new()).extend_pairs(headers).finish();
-    (!headers.is_empty()).then(|| KeyValuePair { key: BALLISTA_JOB_NAME.to_owned(), value: Some(value) })
 }
