@@ -60,9 +60,9 @@ pub struct ProcessEvidence {
     /// files of older versions, which measured at the last beat, and at the end.
     #[serde(default)]
     pub measured_at: Option<DateTime<Utc>>,
-    /// Bytes read from and written to storage.
+    /// Bytes that the process has read from and written to storage since the run started.
     pub io: Option<IoCounters>,
-    /// Processor time of the process.
+    /// Processor time of the process since the run started.
     pub cpu_seconds: Option<f64>,
     /// The share of the machine's processor time that was idle since the heartbeat started, including waits for disks, from 0 to 1.
     /// `None` in files of older versions, and if the system does not provide it.
