@@ -91,7 +91,7 @@ fn an_outbox_without_the_end_is_delivered_as_the_run_ended() {
         -- node: shown\nSELECT * FROM late;\n";
     let pipeline = checkout.pipeline("small.sql", sql);
     let mut completed = 0;
-    for blocks in [8, 9, 10, 12] {
+    for blocks in [9, 10, 11, 12] {
         let report = Daglight::run(&checkout, &pipeline).with_files_up_to(blocks).finish().report(0);
         let bundle = report["bundle"].as_str().expect("a bundle").to_owned();
         let synced = Daglight::new(&checkout, ["sync", &bundle]).tracked_in(&project).finish().stdout;
