@@ -302,7 +302,7 @@ fn a_run_without_the_tracker_that_was_killed_is_closed() {
     let running = Daglight::run(&checkout, &pipeline).env("HAMILTON_TRACKER_ENABLED", "false").start();
     let started = || {
         let bundles = fs::read_dir(checkout.path().join("out/run_bundle")).into_iter().flatten().flatten();
-        bundles.map(|bundle| bundle.path()).find(|bundle| bundle.join("heartbeat.json").exists())
+        bundles.map(|bundle| bundle.path()).find(|bundle| bundle.join("manifest.json").exists())
     };
     running.wait_until("its start", || started().is_some());
     running.signal("KILL");
