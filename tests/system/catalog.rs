@@ -318,7 +318,7 @@ fn what_is_wrong_in_the_configuration_ends_the_command() {
         (CONFIGURATION.replace("BIGINT", "BIGTINT"), "BIGTINT"),
         (CONFIGURATION.replace("file = 'weights.csv'", ""), "either `rows` or a `file`"),
         (CONFIGURATION.replace("weights.csv", "weights.xlsx"), "weights.xlsx"),
-        (CONFIGURATION.replace("weights.csv", "nowhere.csv"), "nowhere.csv: No such file"),
+        (CONFIGURATION.replace("weights.csv", "nowhere.csv"), "cannot be read from nowhere.csv"),
     ] {
         let (checkout, pipeline) = checkout(&configuration);
         let finished = Daglight::run(&checkout, &pipeline).finish().ended_with(2);
