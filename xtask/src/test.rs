@@ -29,6 +29,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ("perfetto", "perfetto.txt"),
         ("grafana", "grafana.txt"),
         ("collector", "collector.txt"),
+        ("compose", "compose.txt"),
         ("cyclonedx", "cyclonedx.txt"),
         ("tpcds", "tpcds.txt"),
     ];
