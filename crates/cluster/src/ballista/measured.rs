@@ -56,7 +56,7 @@ pub(super) fn by_task(job: &GetJobMetricsResult, tasks: &Tasks) -> BTreeMap<(u64
                     Some(Value::ElapseTime(nanoseconds)) => {
                         measures.compute += Duration::from_nanos(*nanoseconds)
                     }
-                    Some(Value::Count(count)) if count.name == OWN_SPAN => measures.has_own_span = true,
+                    _ if is_remark(metric) => measures.has_own_span = true,
                     Some(Value::OutputRows(rows)) if position == 0 => add(&mut measures.rows, *rows),
                     Some(Value::Count(count))
                         if operator.operator_type == SHUFFLE_READER && count.name == RECEIVED =>
@@ -116,9 +116,13 @@ impl Stages<'_> {
     }
 }
 
+/// Whether an executor says with it that it makes the span of the task.
+fn is_remark(metric: &OperatorMetric) -> bool {
+    matches!(&metric.metric, Some(Value::Count(count)) if count.name == OWN_SPAN)
+}
+
 fn metrics_of(metrics: Vec<OperatorMetric>, stage: u64, tasks: &Tasks) -> MetricsSet {
     let mut set = MetricsSet::new();
-    let is_remark = |metric: &OperatorMetric| matches!(&metric.metric, Some(Value::Count(count)) if count.name == OWN_SPAN);
     for metric in metrics.into_iter().filter(|metric| !is_remark(metric)) {
         let labels =
             task_of(tasks, stage, metric.partition).map(|task| Label::new(TASK_LABEL, task.to_string()));

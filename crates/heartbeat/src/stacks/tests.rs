@@ -13,19 +13,36 @@ use super::*;
 /// Checks the stack of a thread that does this, once it contains a frame of the function.
 #[track_caller]
 fn check(function: &str, work: impl FnOnce() + Send + 'static) {
-    let number = started(work);
+    let is_in = |stack: &ThreadStack| stack.frames.iter().any(|frame| frame.contains(function));
+    stack_of(started(work), is_in);
+}
+
+/// The stack of a thread, once it is as it should be: the thread may not have come there yet, or may not have had a processor.
+#[track_caller]
+fn stack_of(number: u64, is_expected: impl Fn(&ThreadStack) -> bool) -> ThreadStack {
     let begun = Instant::now();
     let mut last = None;
     while begun.elapsed() < Duration::from_secs(20) {
-        let stack = stacks_of(&[number], Instant::now() + Duration::from_secs(60)).remove(&number);
-        let is_in = |stack: &ThreadStack| stack.frames.iter().any(|frame| frame.contains(function));
-        if stack.as_ref().is_some_and(is_in) {
-            return;
+        match stacks_of(&[number], in_a_minute()).remove(&number) {
+            Some(stack) if is_expected(&stack) => return stack,
+            stack => last = stack,
         }
-        last = stack;
         thread::sleep(Duration::from_millis(5));
     }
-    panic!("no {function} in {last:#?}");
+    panic!("it is {last:#?}");
+}
+
+fn in_a_minute() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Whether the system samples a thread that computes. One that refuses does so for want of a permission, and then there is no stack.
+#[track_caller]
+fn is_sampled(number: u64) -> bool {
+    let Err(refused) = linux::running::place_of(number, in_a_minute()) else { return true };
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{refused}");
+    assert_eq!(stacks_of(&[number], in_a_minute()), BTreeMap::new());
+    false
 }
 
 /// The number of a new thread that does this.
@@ -97,27 +114,10 @@ fn a_thread_that_computes_shows_who_called() {
     let go_on = Arc::new(AtomicBool::new(false));
     let of_thread = Arc::clone(&go_on);
     let number = started(move || _ = computes(&of_thread));
-    let in_time = || Instant::now() + Duration::from_secs(60);
-    match linux::running::place_of(number, in_time()) {
-        // It has to get a processor first.
-        Ok(_) => {
-            let begun = Instant::now();
-            let stack = loop {
-                let stack = stacks_of(&[number], in_time()).remove(&number);
-                let is_in = |stack: &ThreadStack| {
-                    stack.frames.iter().any(|frame| frame.contains("stacks::tests::computes"))
-                };
-                match stack.filter(is_in) {
-                    Some(stack) => break stack,
-                    None => assert!(begun.elapsed() < Duration::from_secs(60)),
-                }
-            };
-            assert_eq!(stack.end, StackEnd::Whole, "{stack:#?}");
-        }
-        Err(refused) => {
-            assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{refused}");
-            assert_eq!(stacks_of(&[number], in_time()).remove(&number), None);
-        }
+    if is_sampled(number) {
+        let is_in = |frame: &String| frame.contains("stacks::tests::computes");
+        let stack = stack_of(number, |stack| stack.frames.iter().any(is_in));
+        assert_eq!(stack.end, StackEnd::Whole, "{stack:#?}");
     }
     go_on.store(true, Ordering::Relaxed);
 }
@@ -132,18 +132,9 @@ fn of_a_deep_stack_that_computes_the_inner_frames_are_known() {
     let go_on = Arc::new(AtomicBool::new(false));
     let of_thread = Arc::clone(&go_on);
     let number = started(move || _ = goes_down(5_000, &of_thread));
-    let begun = Instant::now();
-    if linux::running::place_of(number, begun + Duration::from_secs(1)).is_ok() {
-        let is_deep = |stack: &ThreadStack| {
-            stack.frames.iter().filter(|frame| frame.contains("goes_down")).count() > 100
-        };
-        let stack = loop {
-            let stack = stacks_of(&[number], Instant::now() + Duration::from_secs(60)).remove(&number);
-            match stack.filter(is_deep) {
-                Some(stack) => break stack,
-                None => assert!(begun.elapsed() < Duration::from_secs(60)),
-            }
-        };
+    if is_sampled(number) {
+        let is_of_it = |frame: &&String| frame.contains("goes_down");
+        let stack = stack_of(number, |stack| stack.frames.iter().filter(is_of_it).count() > 100);
         assert_ne!(stack.end, StackEnd::Whole);
     }
     go_on.store(true, Ordering::Relaxed);
@@ -155,7 +146,7 @@ fn a_thread_that_has_ended_has_no_stack() {
     let ended = thread::spawn(move || sender.send(own_number()).unwrap());
     ended.join().unwrap();
     let number = number.recv().unwrap();
-    assert_eq!(stacks_of(&[number], Instant::now() + Duration::from_secs(60)), BTreeMap::new());
+    assert_eq!(stacks_of(&[number], in_a_minute()), BTreeMap::new());
 }
 
 #[test]
