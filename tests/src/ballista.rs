@@ -42,9 +42,17 @@ impl Ballista {
             let executor = ballista.executor(checkout, *receiver);
             ballista.executors.push(executor);
         }
-        ballista.wait_until("its executors", |ballista| {
-            ballista.get("executors").as_array().is_some_and(|known| known.len() == executors.len())
-        });
+        // Each waits for itself, so that one that does not come says why.
+        for (executor, address) in &ballista.executors {
+            executor.wait_until("its scheduler", || {
+                thread::sleep(Duration::from_millis(50));
+                let known = ballista.get("executors");
+                let address_of = |executor: &Value| format!("127.0.0.1:{}", executor["port"]);
+                known
+                    .as_array()
+                    .is_some_and(|known| known.iter().any(|executor| address_of(executor) == *address))
+            });
+        }
         ballista
     }
 

@@ -106,6 +106,8 @@ struct State {
     written: u64,
     /// Events of them that are done.
     done: u64,
+    /// Events of these that the file of the progress has: only they are not sent again.
+    saved: u64,
     progress: LineageProgress,
     last_error: Option<String>,
     /// Nothing more is sent in this run.
@@ -137,12 +139,12 @@ impl Delivery {
         self.0.change(|state| state.written += 1);
     }
 
-    /// Waits until all is done, nothing more will be, or the time is over.
+    /// Waits until all is done and recorded as such, nothing more will be, or the time is over.
     pub(crate) fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         self.0.change(|state| state.deadline = Some(deadline));
         let mut state = self.0.lock();
-        while state.done < state.written && !state.has_given_up {
+        while state.saved < state.written && !state.has_given_up {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -198,6 +200,7 @@ impl Shared {
             cursor.unwritten = events.lost();
             // Best effort: what is not recorded as delivered is sent again, which does no harm.
             let _ = cursor.save(bundle_dir);
+            self.change(|state| state.saved = state.done);
         };
         while self.waits_for_events() {
             let stopped = deliver(

@@ -3,9 +3,11 @@
 use std::{
     fs::File,
     net::TcpListener,
+    ops::Range,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{self, Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -37,13 +39,27 @@ fn command_line(command: &Command) -> String {
     line
 }
 
-/// A port of 127.0.0.1 that nothing listens on at this moment.
+/// Where the ports of [`free_port`] are: below those that Linux gives to connections that go out (32768 and above), so that none of
+/// the many connections of other tests takes one before the server that it is for does.
+const SERVER_PORTS: Range<u16> = 11_000..32_000;
+
+/// A port of 127.0.0.1 that nothing listens on at this moment, and that this process has not given away before.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("looking for a free port")?;
-    Ok(listener.local_addr().context("reading the port")?.port())
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let (first, count) = (u32::from(SERVER_PORTS.start), u32::from(SERVER_PORTS.end - SERVER_PORTS.start));
+    // Processes that look at once begin at different places.
+    let begin = process::id().wrapping_mul(997);
+    for _ in 0..count {
+        let offset = begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = u16::try_from(first + offset).context("a port")?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of {SERVER_PORTS:?} is free")
 }
 
 /// A process that runs beside this one, in a process group of its own so that a ctrl-c of the terminal does not reach it.

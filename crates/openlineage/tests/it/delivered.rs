@@ -54,6 +54,17 @@ fn every_event_is_sent_once_and_in_order() {
     assert!(request.headers.contains(&"content-type: application/json".to_owned()), "{request:?}");
 }
 
+#[test]
+fn what_a_flush_delivered_is_recorded_when_it_returns() {
+    // Often, because the record is written by another thread. Without it, the events would be sent again after the process ends.
+    for _ in 0..20 {
+        let case = run_against(|_| Reply::Status(201), FLUSH);
+        let progress = fs::read(case.bundle.dir().join("openlineage.delivery.json")).unwrap();
+        let progress: Value = serde_json::from_slice(&progress).unwrap();
+        assert_eq!(progress["destinations"][0]["delivered"], 4, "{progress}");
+    }
+}
+
 /// A run of many nodes, whose events nobody takes for now.
 fn waiting_run_of(nodes: i64) -> (tempfile::TempDir, daglight_run_bundle::Bundle) {
     let (out, bundle) = bundle();
