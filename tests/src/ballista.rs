@@ -63,7 +63,7 @@ impl Ballista {
     pub fn end_executors(&mut self) {
         for (executor, _) in self.executors.drain(..) {
             executor.signal("INT");
-            executor.finish_within(Duration::from_secs(60)).ended_with(0);
+            executor.finish().ended_with(0);
         }
     }
 

@@ -8,7 +8,9 @@ use daglight_system_tests::{
 use serde_json::Value;
 
 use crate::{
-    clusters::{check_summaries, comparable, plan, plan_of, rows, shipped, table, tables},
+    clusters::{
+        check_storage, check_summaries, comparable, named, plan, plan_of, rows, shipped, table, tables,
+    },
     programs::bundle,
 };
 
@@ -113,14 +115,17 @@ fn listed_tasks(bundle: &Path, nodes: &[&str]) -> Vec<(String, u64, u64)> {
     listed
 }
 
-fn named<'s>(spans: &'s [Value], name: &str) -> Vec<&'s Value> {
-    spans.iter().filter(|span| span["name"] == name).collect()
-}
-
 #[test]
 fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client() {
     let checkout = Checkout::new();
-    script(&checkout, &format!("{}-- node: counted\nSELECT count(*) AS n FROM lineitem;\n", shipped()));
+    script(
+        &checkout,
+        &format!(
+            "{}-- node: counted\nSELECT count(*) AS n FROM lineitem;\n\
+         -- node: kept\nCOPY (SELECT l_orderkey FROM lineitem) TO 'kept/' STORED AS PARQUET;\n",
+            shipped()
+        ),
+    );
     let alone = printing(&checkout, "alone", None).finish().ended_with(0);
     let receiver = OtlpReceiver::start();
     let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver)]);
@@ -130,7 +135,7 @@ fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client()
     let jobs = ballista.get("jobs");
     let names = jobs.as_array().expect("jobs").iter().map(|job| job["job_name"].as_str().unwrap_or_default());
     assert!(
-        names.clone().count() == 2 && names.clone().all(|name| name.starts_with("daglight ")),
+        names.clone().count() == 3 && names.clone().all(|name| name.starts_with("daglight ")),
         "{jobs:#}"
     );
     ballista.end_executors();
@@ -140,13 +145,13 @@ fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client()
     let tasks = named(&spans, "datafusion.task");
     let mut of_executor: Vec<_> = tasks.iter().map(|span| task_of(span)).collect();
     of_executor.sort();
-    assert_eq!(of_executor, listed_tasks(&bundle, &["shipped", "counted"]), "{tasks:#?}");
+    assert_eq!(of_executor, listed_tasks(&bundle, &["shipped", "counted", "kept"]), "{tasks:#?}");
     let here = decode_strictly(&bundle.join("otel_traces.json"), "traces");
     let ids = |span: &Value| [span["traceId"].clone(), span["spanId"].clone()];
     for task in &tasks {
         let (node, ..) = task_of(task);
-        let query = named(&here, "datafusion.execute")
-            .into_iter()
+        let query = here
+            .iter()
             .find(|span| ids(span) == [task["traceId"].clone(), task["parentSpanId"].clone()])
             .unwrap_or_else(|| panic!("not below a query: {task:#}"));
         let (said, expected) = (attributes(task), attributes(query));
@@ -166,6 +171,12 @@ fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client()
     assert!(rows >= 75_175, "{rows}");
     assert_eq!(named(&here, "datafusion.task"), Vec::<&Value>::new());
     assert!(named(&here, "datafusion.stage").len() > 2);
+    check_storage(&spans, &["shipped", "counted", "kept"].map(|node| plan(&bundle, node)));
+    let kept = fs::read_dir(checkout.path().join("kept")).expect("a folder").flatten();
+    let written: u64 = kept.map(|file| file.metadata().expect("a file").len()).sum();
+    let of_kept = tasks.iter().map(|task| attributes(task)).filter(|said| said["daglight.node"] == "kept");
+    let bytes: u64 = of_kept.filter_map(|said| said.get("daglight.storage.bytes")?.as_u64()).sum();
+    assert!(written > 0 && bytes > written, "{bytes} bytes of storage, {written} written");
     let writer = &plan(&bundle, "counted")["metrics"]["operators"];
     assert!(!writer.to_string().contains("daglight_span"), "{writer:#}");
 }
@@ -374,6 +385,29 @@ fn ctrl_c_cancels_the_job() {
     ballista.wait_until("the end of the job", |ballista| ballista.jobs() != ["Running"]);
     ballista.wait_until_idle();
     check_failed(&checkout);
+}
+
+#[test]
+fn a_task_that_is_cancelled_on_an_executor_of_ours_is_a_cancelled_span_of_it() {
+    let checkout = Checkout::new();
+    let receiver = OtlpReceiver::start();
+    let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver)]);
+    let (run, _) = long_run(&ballista, &checkout, |run| run);
+    run.signal("INT");
+    assert_eq!(run.finish_within(Duration::from_secs(60)).code, Some(130));
+    ballista.wait_until("the end of the job", |ballista| ballista.jobs() != ["Running"]);
+    ballista.wait_until_idle();
+    ballista.end_executors();
+
+    let spans = receiver.spans();
+    let tasks = named(&spans, "datafusion.task");
+    let cancelled: Vec<_> =
+        tasks.iter().filter(|task| attributes(task)["daglight.status"] == "cancelled").collect();
+    assert!(!cancelled.is_empty(), "{tasks:#?}");
+    let here = decode_strictly(&bundle(&checkout).join("otel_traces.json"), "traces");
+    assert_eq!(named(&here, "datafusion.task"), Vec::<&Value>::new());
+    let query = named(&here, "datafusion.execute");
+    assert!(cancelled.iter().all(|task| query.iter().any(|query| query["spanId"] == task["parentSpanId"])));
 }
 
 #[test]

@@ -102,6 +102,38 @@ pub(crate) fn rows(finished: &Finished) -> Vec<Value> {
     finished.stdout.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
 }
 
+/// The spans of this name.
+pub(crate) fn named<'s>(spans: &'s [Value], name: &str) -> Vec<&'s Value> {
+    spans.iter().filter(|span| span["name"] == name).collect()
+}
+
+/// The tasks that scan, and no others, have requests to storage, of all bytes that the engine says their scans have read.
+pub(crate) fn check_storage(spans: &[Value], plans: &[Value]) {
+    let (mut requests, mut bytes) = (0, 0);
+    let operators = named(spans, "datafusion.operator");
+    for task in named(spans, "datafusion.task") {
+        let below = operators.iter().filter(|span| span["parentSpanId"] == task["spanId"]);
+        let below: Vec<_> = below.map(|span| attributes(span)).collect();
+        let are = |name: &'static str| below.iter().filter(move |said| said["daglight.operator"] == name);
+        let said = attributes(task);
+        let number = |name: &str| said.get(name).map_or(0, |value| value.as_u64().expect("a number"));
+        let uses_stores = are("DataSourceExec").chain(are("DataSinkExec")).count() > 0;
+        // Of few files, some scans get none.
+        let has_rows = are("DataSourceExec").any(|scan| scan["daglight.row_count"] != 0);
+        let has_requests = number("daglight.storage.requests") > 0;
+        assert!(if has_requests { uses_stores } else { !has_rows }, "{said:#?}");
+        requests += number("daglight.storage.requests");
+        bytes += number("daglight.storage.bytes");
+    }
+    let scanned: u64 = plans.iter().filter_map(|plan| plan["metrics"]["bytes_scanned"].as_u64()).sum();
+    assert!(
+        requests > 0 && scanned > 0 && bytes >= scanned,
+        "{requests} requests, {bytes} of {scanned} bytes"
+    );
+    // And the footers of the files.
+    assert!(bytes < scanned + (4 << 20), "{requests} requests, {bytes} of {scanned} bytes");
+}
+
 #[test]
 fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
     let script = shipped();
@@ -147,7 +179,7 @@ fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
 
     // The workers' spans stand below those of the client, which are in its bundle.
     let spans = receiver.spans();
-    let of_tasks: Vec<&Value> = spans.iter().filter(|span| span["name"] == "datafusion.task").collect();
+    let of_tasks = named(&spans, "datafusion.task");
     assert_eq!(of_tasks.len(), tasks.len(), "{of_tasks:#?}");
     let traces = fs::read_to_string(bundle.join("otel_traces.json")).expect("traces");
     for task in of_tasks {
@@ -160,6 +192,7 @@ fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
         let below = |span: &&Value| span["parentSpanId"] == task["spanId"];
         assert!(spans.iter().filter(below).count() > 0, "{task:#}");
     }
+    check_storage(&spans, &[shipped]);
 }
 
 #[test]

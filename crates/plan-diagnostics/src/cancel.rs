@@ -39,8 +39,18 @@ impl Cancel {
     /// Who asks for the rows of one more partition.
     pub(crate) fn reader(&self) -> Arc<AtomicWaker> {
         let reader = Arc::new(AtomicWaker::new());
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&reader));
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // A recursive query executes its partitions again and again.
+        if waiting.len() == waiting.capacity() {
+            waiting.retain(|reader| Arc::strong_count(reader) > 1);
+        }
+        waiting.push(Arc::clone(&reader));
         reader
+    }
+
+    #[cfg(test)]
+    pub(crate) fn readers(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Has every partition end with this reason. The first one counts.

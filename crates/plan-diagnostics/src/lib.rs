@@ -37,6 +37,7 @@ mod scan_facts;
 mod executions;
 mod measured_query;
 mod query_run;
+mod ending;
 mod giving_way;
 mod hooked_exec;
 mod watched_stream;
@@ -61,6 +62,7 @@ mod shield;
 pub use cancel::QueryCancelled;
 pub use data_tap::{DataTap, PartitionTap};
 pub use elsewhere::{RemoteWork, Travelling, is_distributed, runs_elsewhere, stays_here, with_config};
+pub use ending::{PlanEnd, ending_with};
 pub use fingerprint::{Fingerprints, PlanTexts};
 pub use giving_way::giving_way;
 pub use lineage::{ColumnLineage, Derivation, Influence, Lineage, Origins, SourceColumn, Unresolved};
@@ -79,7 +81,7 @@ pub use reported_operator::{ReportedOperator, TASK_LABEL};
 pub use scan_facts::ScanFacts;
 pub use source_tables::SourceTable;
 pub use store_request::{RequestObserver, StoreObserver, StoreOperation, StoreRequest};
-pub use watched_store::WatchedStores;
+pub use watched_store::{WatchedStores, with_watched_stores};
 pub use watched_task::{
     EndedTask, MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, report_task, watched_task,
 };

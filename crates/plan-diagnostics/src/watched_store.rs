@@ -5,7 +5,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use async_trait::async_trait;
 use datafusion::{
     error::Result,
-    execution::object_store::ObjectStoreRegistry,
+    execution::{object_store::ObjectStoreRegistry, runtime_env::RuntimeEnv},
     object_store::{
         self, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
         ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, UploadPart,
@@ -28,6 +28,12 @@ impl WatchedStores {
     pub fn new(inner: Arc<dyn ObjectStoreRegistry>, observer: Arc<dyn StoreObserver>) -> Self {
         Self { inner, observer }
     }
+}
+
+/// The same runtime with its object stores watched by `observer`: it shares memory, disk and caches with `runtime`.
+pub fn with_watched_stores(runtime: &RuntimeEnv, observer: Arc<dyn StoreObserver>) -> Arc<RuntimeEnv> {
+    let stores = WatchedStores::new(Arc::clone(&runtime.object_store_registry), observer);
+    Arc::new(RuntimeEnv { object_store_registry: Arc::new(stores), ..runtime.clone() })
 }
 
 impl fmt::Debug for WatchedStores {

@@ -20,6 +20,7 @@ use crate::{
     query_run::partition_count,
     reported_operator::with_metrics,
     shield::{message_of, shielded},
+    store_request::StoreObserver,
     watched_stream::{StreamEnd, StreamWatch},
 };
 
@@ -38,7 +39,7 @@ pub struct MeasuredTask {
     pub operators: Vec<MeasuredOperator>,
 }
 
-/// A task of a query of another machine, which this one has executed.
+/// A task of a query of another machine, which this one is to execute.
 #[derive(Debug, Clone)]
 pub struct RemoteTask {
     /// Headers that came with it: the trace, the run, the node.
@@ -49,19 +50,22 @@ pub struct RemoteTask {
     pub task: u64,
     /// Tasks of the stage, where the engine says it.
     pub tasks: Option<u64>,
-    /// What was measured.
-    pub measured: MeasuredTask,
 }
 
-/// Called for each task of other machines that this one has executed.
+/// Called for each task of other machines that this one is to execute.
 pub trait RemoteTaskListener: Send + Sync {
-    /// A task has ended, whatever way.
-    fn executed(&self, task: RemoteTask);
+    /// What listens to a task; `None` where it is of no interest.
+    fn listen(&self, task: RemoteTask) -> Option<Arc<dyn TaskListener>>;
 }
 
-/// Called once, when a part of a plan has ended; never for one that was not executed.
+/// Listens to a part of a plan.
 pub trait TaskListener: Send + Sync {
-    /// It has ended, whatever way.
+    /// What learns of the requests that it makes to object stores, where that is of interest.
+    fn stores(&self) -> Option<Arc<dyn StoreObserver>> {
+        None
+    }
+
+    /// It has ended, whatever way. Called once, and never for a part that was not executed.
     fn ended(&self, task: MeasuredTask);
 }
 

@@ -36,7 +36,7 @@ use crate::{
     session_tables::FirstColumn,
     shared::Shared,
     sight::columns_read,
-    storage::{QueryStorage, Requests},
+    storage::QueryStorage,
     travelling,
 };
 
@@ -325,10 +325,7 @@ impl QueryListener for RunQuery {
             run.context.policy.redactor().learn_plan(&self.query.texts.logical);
         }
         let storage = self.storage.as_ref().map(|storage| storage.take()).unwrap_or_default();
-        for (operation, requests) in storage.by_operation() {
-            let Requests { count, bytes, time } = requests;
-            run.context.signals.metrics().storage(operation.name(), count, bytes, time);
-        }
+        storage.count(run.context.signals.metrics());
         // Taken out, so that the lock is free while the span ends: processors of the program run then, and may ask for
         // anything.
         let span = self.open_span().take();
@@ -373,11 +370,7 @@ impl QueryListener for RunQuery {
             if report.bytes_spilled > 0 {
                 span.set(Key::BytesSpilled, report.bytes_spilled);
             }
-            if let Some(requests) = storage.total() {
-                span.set(Key::StorageRequests, requests.count);
-                span.set(Key::StorageBytes, requests.bytes);
-                span.set(Key::StorageSeconds, requests.time.as_secs_f64());
-            }
+            storage.show(&span);
             span.end();
         }
         run.queries.moved.add(&report);

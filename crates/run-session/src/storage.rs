@@ -9,6 +9,7 @@ use std::{
 };
 
 use daglight_capture_policy::Policy;
+use daglight_otel_bridge::{RunMetrics, StageSpan, names::Key};
 use daglight_plan_diagnostics::{
     RequestObserver, StoreObserver, StoreOperation, StoreRequest, WatchedStores,
 };
@@ -19,7 +20,7 @@ use opentelemetry::Context;
 /// Objects of a query that are counted separately; what comes later is counted for its store.
 const MAX_PLACES: usize = 1_000;
 
-/// The requests of one query, while it runs.
+/// The requests of one query, or of one task of a query of another machine, while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct QueryStorage(Mutex<BTreeMap<Place, Counted>>);
 
@@ -72,6 +73,11 @@ impl QueryStorage {
         Box::new(Context::map_current(|context| context.with_value(Current(Arc::clone(self)))).attach())
     }
 
+    /// What counts the requests of a session that executes nothing else.
+    pub(crate) fn observer(self: &Arc<Self>) -> Arc<dyn StoreObserver> {
+        Arc::new(Counting(Arc::clone(self)))
+    }
+
     /// Counts a request, and says under which place.
     fn add(&self, request: &StoreRequest<'_>) -> Place {
         let place = |location: &str| Place {
@@ -112,15 +118,31 @@ impl Storage {
     }
 
     /// All of them; `None` where no request was made.
-    pub(crate) fn total(&self) -> Option<Requests> {
+    fn total(&self) -> Option<Requests> {
         self.0.values().copied().reduce(|mut sum, requests| {
             sum.add(requests);
             sum
         })
     }
 
+    /// Counts them in the metrics of their run.
+    pub(crate) fn count(&self, metrics: &RunMetrics) {
+        for (operation, requests) in self.by_operation() {
+            metrics.storage(operation.name(), requests.count, requests.bytes, requests.time);
+        }
+    }
+
+    /// Shows them on the span of what made them.
+    pub(crate) fn show(&self, span: &StageSpan) {
+        if let Some(requests) = self.total() {
+            span.set(Key::StorageRequests, requests.count);
+            span.set(Key::StorageBytes, requests.bytes);
+            span.set(Key::StorageSeconds, requests.time.as_secs_f64());
+        }
+    }
+
     /// The requests by what was asked.
-    pub(crate) fn by_operation(&self) -> BTreeMap<StoreOperation, Requests> {
+    fn by_operation(&self) -> BTreeMap<StoreOperation, Requests> {
         let mut sums: BTreeMap<StoreOperation, Requests> = BTreeMap::new();
         for (place, requests) in &self.0 {
             sums.entry(place.operation).or_default().add(*requests);
@@ -207,8 +229,17 @@ impl StoreObserver for StoreWatch {
     fn asked(&self, request: &StoreRequest<'_>) -> Option<Arc<dyn RequestObserver>> {
         let query =
             Context::map_current(|context| context.get::<Current>().map(|current| Arc::clone(&current.0)))?;
-        let place = query.add(request);
-        Some(Arc::new(QueryRequest { query, place }))
+        Counting(query).asked(request)
+    }
+}
+
+/// Counts all requests for one query.
+struct Counting(Arc<QueryStorage>);
+
+impl StoreObserver for Counting {
+    fn asked(&self, request: &StoreRequest<'_>) -> Option<Arc<dyn RequestObserver>> {
+        let place = self.0.add(request);
+        Some(Arc::new(QueryRequest { query: Arc::clone(&self.0), place }))
     }
 }
 

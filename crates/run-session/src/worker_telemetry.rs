@@ -2,8 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,10 +13,14 @@ use daglight_otel_bridge::{
     Bridge, RunScope, RunSignals, SpanStatus,
     names::{self, Key},
 };
-use daglight_plan_diagnostics::{QueryOutcome, RemoteTask, RemoteTaskListener};
+use daglight_plan_diagnostics::{
+    MeasuredTask, QueryOutcome, RemoteTask, RemoteTaskListener, StoreObserver, TaskListener,
+};
+use daglight_run_identity::RunId;
 
 use crate::{
     operator_spans::{OperatorsOf, show_measured_operators},
+    storage::QueryStorage,
     telemetry::Telemetry,
     travelling::decoded,
 };
@@ -23,17 +28,19 @@ use crate::{
 /// Runs of other machines whose signals are kept ready. Those of earlier ones are made anew.
 const MAX_RUNS: usize = 16;
 
-/// Makes spans of tasks that this machine executes for runs of others, in their traces: a span of the task, and below it one of
-/// each operator. They go where the `OTEL_*` variables of this process say; nothing is written to files.
-pub struct WorkerTelemetry {
+/// Makes spans of tasks that this machine executes for runs of others, in their traces: a span of the task, with its requests to object
+/// stores, and below it one of each operator. They go where the `OTEL_*` variables of this process say; nothing is written to files.
+pub struct WorkerTelemetry(Arc<Shared>);
+
+struct Shared {
     bridge: Bridge,
     policy: Policy,
     operator_spans: bool,
-    runs: Mutex<VecDeque<(String, RunSignals)>>,
+    runs: Mutex<VecDeque<(RunId, RunSignals)>>,
 }
 
-impl std::fmt::Debug for WorkerTelemetry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for WorkerTelemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkerTelemetry").finish_non_exhaustive()
     }
 }
@@ -41,47 +48,68 @@ impl std::fmt::Debug for WorkerTelemetry {
 impl WorkerTelemetry {
     /// With the providers and the policy of `telemetry`, whose shutdown ends the exports.
     pub fn new(telemetry: &Telemetry) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             bridge: telemetry.bridge().clone(),
             policy: telemetry.policy().clone(),
             operator_spans: telemetry.settings().otel.operator_spans,
             runs: Mutex::default(),
-        }
+        }))
     }
+}
 
-    /// The signals of a run of another machine; `None` where the task does not say of which.
-    fn signals(&self, run_id: &str, dag_name: &str) -> Option<RunSignals> {
+impl RemoteTaskListener for WorkerTelemetry {
+    fn listen(&self, task: RemoteTask) -> Option<Arc<dyn TaskListener>> {
+        let header = |wanted: &str| header(&task, wanted);
+        let run_id = header("x-daglight-run")?.parse().ok()?;
+        let dag_name = decoded(header("x-daglight-dag")?).parse().ok()?;
+        let scope = RunScope::new(run_id, dag_name, None, PathBuf::new());
+        Some(Arc::new(WatchedTask { of: Arc::clone(&self.0), scope, task, storage: Arc::default() }))
+    }
+}
+
+fn header<'t>(task: &'t RemoteTask, wanted: &str) -> Option<&'t str> {
+    task.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
+}
+
+impl Shared {
+    /// The signals of a run of another machine.
+    fn signals(&self, scope: &RunScope) -> RunSignals {
+        let run_id = scope.run_id;
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, signals)) = runs.iter().find(|(known, _)| known == run_id) {
-            return Some(signals.clone());
+        if let Some((_, signals)) = runs.iter().find(|(known, _)| *known == run_id) {
+            return signals.clone();
         }
-        let scope =
-            RunScope::new(run_id.parse().ok()?, decoded(dag_name).parse().ok()?, None, PathBuf::new());
-        let signals = self.bridge.open_run(scope);
-        runs.push_back((run_id.to_owned(), signals.clone()));
+        let signals = self.bridge.open_run(scope.clone());
+        runs.push_back((run_id, signals.clone()));
         let over = if runs.len() > MAX_RUNS { runs.pop_front() } else { None };
         drop(runs);
         if let Some((_, signals)) = over {
             signals.finish(Duration::ZERO);
         }
-        Some(signals)
+        signals
     }
 }
 
-impl RemoteTaskListener for WorkerTelemetry {
-    fn executed(&self, task: RemoteTask) {
-        let header = |wanted: &str| {
-            task.headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
-        };
-        let Some(run_id) = header("x-daglight-run") else { return };
-        let Some(signals) = self.signals(run_id, header("x-daglight-dag").unwrap_or_default()) else {
-            return;
-        };
+/// A task of a run of another machine.
+struct WatchedTask {
+    of: Arc<Shared>,
+    scope: RunScope,
+    task: RemoteTask,
+    storage: Arc<QueryStorage>,
+}
+
+impl TaskListener for WatchedTask {
+    fn stores(&self) -> Option<Arc<dyn StoreObserver>> {
+        Some(self.storage.observer())
+    }
+
+    fn ended(&self, measured: MeasuredTask) {
+        let Self { of, scope, task, storage } = self;
+        let signals = of.signals(scope);
         let headers = task.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let parent = self.bridge.parent_of(headers).unwrap_or_default();
-        let node = header("x-daglight-node").map(decoded);
-        let query_id = header("x-daglight-query").and_then(|id| id.parse::<u64>().ok());
-        let measured = &task.measured;
+        let parent = of.bridge.parent_of(headers).unwrap_or_default();
+        let node = header(task, "x-daglight-node").map(decoded);
+        let query_id = header(task, "x-daglight-query").and_then(|id| id.parse::<u64>().ok());
         let mut span = signals
             .span(names::span::CLUSTER_TASK)
             .parent(&parent)
@@ -99,19 +127,21 @@ impl RemoteTaskListener for WorkerTelemetry {
         }
         let span = span.start();
         span.set(Key::RowCount, measured.rows);
+        let storage = storage.take();
+        storage.count(signals.metrics());
+        storage.show(&span);
         match &measured.outcome {
             QueryOutcome::Failed { message } => {
-                span.fail("DataFusionError", &self.policy.capture_error(message));
+                span.fail("DataFusionError", &of.policy.capture_error(message));
             }
-            QueryOutcome::Panicked => {
-                span.fail("panic", &self.policy.capture("a thread of the task panicked"))
-            }
+            QueryOutcome::Panicked => span.fail("panic", &of.policy.capture("a thread of the task panicked")),
             QueryOutcome::Cancelled => span.finish_as(SpanStatus::Cancelled),
             _ => {}
         }
-        if self.operator_spans {
-            let of = OperatorsOf { signals: &signals, policy: &self.policy, node: node.as_deref(), query_id };
-            show_measured_operators(&of, &span.context(), &measured.operators);
+        if of.operator_spans {
+            let operators =
+                OperatorsOf { signals: &signals, policy: &of.policy, node: node.as_deref(), query_id };
+            show_measured_operators(&operators, &span.context(), &measured.operators);
         }
         span.end_at(measured.ended_at);
     }

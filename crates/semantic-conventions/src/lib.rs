@@ -358,11 +358,11 @@ keys! {
     IoBytesRead = "io.bytes_read",
     /// Bytes that the process has written to storage.
     IoBytesWritten = "io.bytes_written",
-    /// On spans of queries that ran: requests to object stores.
+    /// On spans of queries that ran, and of tasks that a worker has executed: requests to object stores.
     StorageRequests = "storage.requests",
-    /// On spans of queries that ran: bytes that these have brought or wrote.
+    /// On the same spans: bytes that these have brought or wrote.
     StorageBytes = "storage.bytes",
-    /// On spans of queries that ran: how long these waited for the stores, taken together, in seconds.
+    /// On the same spans: how long these waited for the stores, taken together, in seconds.
     StorageSeconds = "storage.seconds",
     /// On metrics of storage: `get`, `head`, `put`, `list` or `change`.
     StorageOperation = "storage.operation",

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Display, Formatter},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, SystemTime},
 };
@@ -18,11 +18,12 @@ use ballista_executor::{
     executor_process::ExecutorProcessConfig,
 };
 use daglight_plan_diagnostics::{
-    EndedTask, MeasuredTask, QueryOutcome, RemoteTask, RemoteTaskListener, TaskListener, report_task,
+    EndedTask, PlanEnd, QueryOutcome, RemoteTask, RemoteTaskListener, TaskListener, ending_with, report_task,
+    with_watched_stores,
 };
 use daglight_run_bundle::clock;
 use datafusion::{
-    error::{DataFusionError, Result},
+    error::Result,
     execution::TaskContext,
     physical_plan::{
         ExecutionPlan,
@@ -34,6 +35,7 @@ use url::form_urlencoded;
 
 use super::{
     connections::Connections,
+    task_stores::{reading_through, with_runtime},
     travels::{EXECUTOR_ID, OWN_SPAN},
 };
 use crate::headers::HEADERS;
@@ -81,34 +83,47 @@ impl ExecutionEngine for ReportingEngine {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
-        let headers = headers(config);
-        let reporter = Reporter {
-            headers,
-            stage: stage_id as u64,
-            task: task_id as u64,
-            listener: Arc::clone(&self.listener),
-        };
-        let started_at = now();
-        let made = self.engine.create_query_stage_exec(
-            job_id,
-            stage_id,
-            task_id,
-            global_output_partition_ids,
-            Arc::clone(&plan),
-            work_dir,
-            config,
-        );
-        if reporter.headers.is_empty() {
-            return made;
+        let engine = Arc::clone(&self.engine);
+        let work_dir = work_dir.to_owned();
+        let config = config.clone();
+        let headers = headers(&config);
+        let task = Task { engine, job_id, stage_id, task_id, global_output_partition_ids, work_dir, config };
+        if headers.is_empty() {
+            return task.stage_of(plan);
         }
-        match made {
-            Ok(stage) => Ok(Arc::new(ReportedTask { stage, plan, reporter })),
-            Err(error) => {
-                let task = EndedTask { started_at, outcome: failed(&error), rows: 0 };
-                report_task(&reporter, &plan, Vec::new, task);
-                Err(error)
+        let (stage, number) = (Some(stage_id as u64), task_id as u64);
+        match self.listener.listen(RemoteTask { headers, stage, task: number, tasks: None }) {
+            Some(listener) => {
+                let (stage, end) = (OnceLock::new(), PlanEnd::default());
+                Ok(Arc::new(ReportedTask { task, plan, listener, stage, end }))
             }
+            None => task.stage_of(plan),
         }
+    }
+}
+
+/// What the engine is told of a task, but for its plan.
+struct Task {
+    engine: Arc<dyn ExecutionEngine>,
+    job_id: JobId,
+    stage_id: usize,
+    task_id: usize,
+    global_output_partition_ids: Vec<usize>,
+    work_dir: String,
+    config: SessionConfig,
+}
+
+impl Task {
+    fn stage_of(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn QueryStageExecutor>> {
+        self.engine.create_query_stage_exec(
+            self.job_id.clone(),
+            self.stage_id,
+            self.task_id,
+            self.global_output_partition_ids.clone(),
+            plan,
+            &self.work_dir,
+            &self.config,
+        )
     }
 }
 
@@ -123,36 +138,47 @@ fn headers(config: &SessionConfig) -> Vec<(&'static str, String)> {
     known.collect()
 }
 
-struct Reporter {
-    headers: Vec<(&'static str, String)>,
-    stage: u64,
-    task: u64,
-    listener: Arc<dyn RemoteTaskListener>,
-}
-
-impl TaskListener for Reporter {
-    fn ended(&self, measured: MeasuredTask) {
-        let Self { headers, stage, task, listener } = self;
-        let (headers, stage, task) = (headers.clone(), Some(*stage), *task);
-        listener.executed(RemoteTask { headers, stage, task, tasks: None, measured });
-    }
-}
-
 struct ReportedTask {
-    stage: Arc<dyn QueryStageExecutor>,
+    task: Task,
     plan: Arc<dyn ExecutionPlan>,
-    reporter: Reporter,
+    listener: Arc<dyn TaskListener>,
+    /// Made when the task is executed: only then is there a runtime, through whose stores its plan reads.
+    stage: OnceLock<Arc<dyn QueryStageExecutor>>,
+    end: PlanEnd,
+}
+
+impl ReportedTask {
+    async fn execute(
+        &self,
+        task_id: usize,
+        mut context: Arc<TaskContext>,
+    ) -> Result<Vec<ShuffleWritePartition>> {
+        let mut plan = ending_with(Arc::clone(&self.plan), &self.end)?;
+        if let Some(observer) = self.listener.stores() {
+            let runtime = with_watched_stores(&context.runtime_env(), observer);
+            plan = reading_through(plan, &runtime)?;
+            context = with_runtime(context, runtime);
+        }
+        let stage = self.task.stage_of(plan)?;
+        self.stage.get_or_init(|| stage).execute_query_stage(task_id, context).await
+    }
 }
 
 impl fmt::Debug for ReportedTask {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.stage, f)
+        match self.stage.get() {
+            Some(stage) => fmt::Debug::fmt(stage, f),
+            None => f.debug_struct("ReportedTask").finish_non_exhaustive(),
+        }
     }
 }
 
 impl Display for ReportedTask {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        Display::fmt(&self.stage, f)
+        match self.stage.get() {
+            Some(stage) => Display::fmt(stage, f),
+            None => f.write_str(self.plan.name()),
+        }
     }
 }
 
@@ -164,19 +190,19 @@ impl QueryStageExecutor for ReportedTask {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let mut running = RunningTask { task: self, started_at: now(), end: None };
-        let written = self.stage.execute_query_stage(task_id, context).await;
+        let written = self.execute(task_id, context).await;
         running.end = Some(match &written {
             Ok(partitions) => {
                 let rows = partitions.iter().map(|partition| partition.num_rows).sum();
                 (QueryOutcome::Completed, rows)
             }
-            Err(error) => (failed(error), 0),
+            Err(error) => (QueryOutcome::Failed { message: error.strip_backtrace() }, 0),
         });
         written
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
-        let mut metrics = self.stage.collect_plan_metrics();
+        let mut metrics = self.stage.get().map_or_else(Vec::new, |stage| stage.collect_plan_metrics());
         if let Some(writer) = metrics.first_mut() {
             let count = Count::new();
             count.add(1);
@@ -189,15 +215,15 @@ impl QueryStageExecutor for ReportedTask {
     }
 
     fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {
-        self.stage.collect_runtime_stats_reports()
+        self.stage.get().map_or_else(Vec::new, |stage| stage.collect_runtime_stats_reports())
     }
 
     fn collect_window_state_reports(&self) -> Result<Vec<WindowStateReport>> {
-        self.stage.collect_window_state_reports()
+        self.stage.get().map_or_else(|| Ok(Vec::new()), |stage| stage.collect_window_state_reports())
     }
 
     fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
-        self.stage.collect_column_stats()
+        self.stage.get().map_or_else(Vec::new, |stage| stage.collect_column_stats())
     }
 }
 
@@ -213,14 +239,15 @@ impl Drop for RunningTask<'_> {
     fn drop(&mut self) {
         let dropped = if thread::panicking() { QueryOutcome::Panicked } else { QueryOutcome::Cancelled };
         let (outcome, rows) = self.end.take().unwrap_or((dropped, 0));
-        let ReportedTask { stage, plan, reporter } = self.task;
+        let ReportedTask { stage, plan, listener, end, .. } = self.task;
+        if outcome != QueryOutcome::Completed {
+            // The engine has spawned the partitions, and would read the others to their end.
+            end.order("the task was cancelled, or another partition of it has failed");
+        }
+        let metrics = || stage.get().map_or_else(Vec::new, |stage| stage.collect_plan_metrics());
         let task = EndedTask { started_at: self.started_at, outcome, rows };
-        report_task(reporter, plan, || stage.collect_plan_metrics(), task);
+        report_task(listener.as_ref(), plan, metrics, task);
     }
-}
-
-fn failed(error: &DataFusionError) -> QueryOutcome {
-    QueryOutcome::Failed { message: error.strip_backtrace() }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a task has the time at which it is executed")]
@@ -265,7 +292,9 @@ mod tests {
     struct Nobody;
 
     impl RemoteTaskListener for Nobody {
-        fn executed(&self, _: RemoteTask) {}
+        fn listen(&self, _: RemoteTask) -> Option<Arc<dyn TaskListener>> {
+            None
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod rest;
 mod results;
 mod scheduler;
 mod submission;
+#[cfg(feature = "ballista-executor")]
+mod task_stores;
 mod travelling_plan;
 mod travels;
 mod watching;

@@ -4,14 +4,15 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use daglight_plan_diagnostics::{
-    MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, giving_way, watched_task,
+    RemoteTask, RemoteTaskListener, TaskListener, giving_way, watched_task, with_watched_stores,
 };
 use datafusion::{
     error::{DataFusionError, Result},
-    execution::{SessionState, runtime_env::RuntimeEnv},
+    execution::{SessionState, SessionStateBuilder, runtime_env::RuntimeEnv},
     physical_plan::{
         ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions, repartition::RepartitionExec,
     },
+    prelude::SessionConfig,
 };
 use datafusion_distributed::{
     BroadcastExec, DistributedExt as _, DistributedTaskContext, Worker as Engine, WorkerPlanRewriteEvent,
@@ -44,7 +45,8 @@ impl std::fmt::Debug for Worker {
 
 impl Worker {
     /// A worker that executes in sessions as `session` makes them of what the engine gives, with functions of its own for
-    /// example; `|context| Ok(context.builder.build())` adds nothing.
+    /// example; `|context| Ok(context.builder.build())` adds nothing. Register object stores in the runtime that the builder has, or give it with
+    /// [`with_runtime_env`](Self::with_runtime_env): requests to the stores of another runtime are not counted for the task.
     pub fn new(
         session: impl Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
         listener: Option<Arc<dyn RemoteTaskListener>>,
@@ -97,36 +99,41 @@ where
     ) -> Result<SessionState, DataFusionError> {
         let WorkerQueryContext { builder, headers } = context;
         let builder = builder.with_distributed_channel_resolver(self.channels.clone());
-        let builder = watched(builder, &headers, self.listener.clone(), self.tasks.clone());
+        let builder = watched(builder, &headers, self.listener.as_deref(), self.tasks.clone());
         (self.session)(WorkerQueryContext { builder, headers })
     }
 }
 
+/// Has the tasks of the session be known to those who ask, and to the listener.
 fn watched(
-    builder: datafusion::execution::SessionStateBuilder,
+    mut builder: SessionStateBuilder,
     headers: &HeaderMap,
-    listener: Option<Arc<dyn RemoteTaskListener>>,
+    listener: Option<&dyn RemoteTaskListener>,
     tasks: RunningTasks,
-) -> datafusion::execution::SessionStateBuilder {
+) -> SessionStateBuilder {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let known: Vec<(&'static str, String)> =
-        HEADERS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
     let number = |name: &http::HeaderName| text(name.as_str()).and_then(|text| text.parse().ok());
     let (stage, task) = (number(&travels::STAGE), number(&travels::TASK));
     let id = (text(travels::ENGINE_QUERY.as_str()).zip(stage).zip(task))
         .map(|((query, stage), task)| TaskId { query, stage, task });
+    let watch = listener.and_then(|listener| {
+        let place =
+            builder.config().as_ref().and_then(SessionConfig::get_extension::<DistributedTaskContext>);
+        listener.listen(RemoteTask {
+            headers: HEADERS.iter().filter_map(|name| Some((*name, text(name)?))).collect(),
+            stage,
+            task: task.unwrap_or_else(|| place.as_ref().map_or(0, |place| place.task_index as u64)),
+            tasks: Some(place.as_ref().map_or(1, |place| place.task_count as u64)),
+        })
+    });
+    if let Some(observer) = watch.as_ref().and_then(|watch| watch.stores()) {
+        let runtime = builder.runtime_env().get_or_insert_default();
+        *runtime = with_watched_stores(runtime, observer);
+    }
     builder.with_distributed_worker_plan_rewrite_handler(move |event: WorkerPlanRewriteEvent<'_>| {
         let mut plan = giving_way(event.plan);
-        if let Some(listener) = &listener {
-            let place = event.session_config.get_extension::<DistributedTaskContext>();
-            let watch = Watch {
-                headers: known.clone(),
-                stage,
-                task: task.unwrap_or_else(|| place.as_ref().map_or(0, |place| place.task_index as u64)),
-                tasks: place.as_ref().map_or(1, |place| place.task_count as u64),
-                listener: Arc::clone(listener),
-            };
-            plan = watched_plan(plan, Arc::new(watch))?;
+        if let Some(watch) = &watch {
+            plan = watched_plan(plan, Arc::clone(watch))?;
         }
         // The one that the engine keeps: of what it was made of, nobody does.
         if let Some(id) = &id {
@@ -137,27 +144,14 @@ fn watched(
 }
 
 /// Below what distributes the rows of a task, which the engine makes anew for those who ask for them.
-fn watched_plan(plan: Arc<dyn ExecutionPlan>, watch: Arc<Watch>) -> Result<Arc<dyn ExecutionPlan>> {
+fn watched_plan(
+    plan: Arc<dyn ExecutionPlan>,
+    watch: Arc<dyn TaskListener>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     if !plan.is::<RepartitionExec>() && !plan.is::<BroadcastExec>() {
         return Ok(watched_task(plan, watch));
     }
     let [input] = plan.children()[..] else { return Ok(plan) };
     let input = watched_task(Arc::clone(input), watch);
     plan.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))
-}
-
-struct Watch {
-    headers: Vec<(&'static str, String)>,
-    stage: Option<u64>,
-    task: u64,
-    tasks: u64,
-    listener: Arc<dyn RemoteTaskListener>,
-}
-
-impl TaskListener for Watch {
-    fn ended(&self, measured: MeasuredTask) {
-        let Self { headers, stage, task, tasks, listener } = self;
-        let (headers, stage, task, tasks) = (headers.clone(), *stage, *task, *tasks);
-        listener.executed(RemoteTask { headers, stage, task, tasks: Some(tasks), measured });
-    }
 }
