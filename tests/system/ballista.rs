@@ -337,6 +337,10 @@ const LONG: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN li
 const SHORTER: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
                        WHERE a.l_orderkey < 6000 AND a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
 
+/// Pairs that are compared one by one, and come out of the join in many batches.
+const MANY_BATCHES: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b \
+                            ON a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";
+
 /// Starts a run of what takes minutes, and waits until an executor computes: that one.
 pub(crate) fn long_run(
     ballista: &Ballista,
@@ -392,7 +396,7 @@ fn a_task_that_is_cancelled_on_an_executor_of_ours_is_a_cancelled_span_of_it() {
     let checkout = Checkout::new();
     let receiver = OtlpReceiver::start();
     let mut ballista = Ballista::with_executors(&checkout, &[Some(&receiver)]);
-    let (run, _) = long_run(&ballista, &checkout, |run| run);
+    let (run, _) = run_of(MANY_BATCHES, &ballista, &checkout, |run| run);
     run.signal("INT");
     assert_eq!(run.finish_within(Duration::from_secs(60)).code, Some(130));
     ballista.wait_until("the end of the job", |ballista| ballista.jobs() != ["Running"]);
