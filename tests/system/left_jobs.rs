@@ -24,6 +24,19 @@ fn sync(checkout: &Checkout, folder: &str, cluster: Option<&str>, code: i32) -> 
     sync.finish().ended_with(code).stdout
 }
 
+/// What the report of a run says of jobs that may still be running.
+fn reported(checkout: &Checkout) -> Vec<String> {
+    let report = Daglight::new(checkout, ["report", "out", "--json"]).finish().ended_with(0).stdout;
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let problems = report["problems"].as_array().expect("problems").iter();
+    let left = problems.filter(|problem| problem["code"] == "job_left");
+    left.map(|problem| {
+        let [node, message] = ["node", "message"].map(|key| problem[key].as_str().expect("a text"));
+        format!("{node}: {}", message.split(": ").next().expect("a beginning"))
+    })
+    .collect()
+}
+
 #[test]
 fn sync_cancels_the_job_of_a_client_that_was_killed() {
     let checkout = Checkout::new();
@@ -47,13 +60,17 @@ fn sync_cancels_the_job_of_a_client_that_was_killed() {
     let said = sync(&checkout, "out", Some("ballista://127.0.0.1:9"), 0);
     assert!(said.contains(&sentence), "{said}");
     assert_eq!(ballista.jobs(), ["Running"]);
+    assert_eq!(
+        reported(&checkout),
+        [format!("pairs: job {job} of the scheduler {scheduler} may still be running")]
+    );
 
     let said = sync(&checkout, "out", Some(&cluster), 0);
     let sentence = format!("job {job} of the scheduler {scheduler} was still running, and is cancelled now");
     assert!(said.contains(&sentence), "{said}");
     assert_eq!(ballista.get("jobs")[0]["job_status"], "Failed: Cancelled");
-    ballista.wait_until_idle();
     assert_eq!(work()["job_end"], "cancelled");
+    assert_eq!(reported(&checkout), Vec::<String>::new());
     Daglight::new(&checkout, ["bundle", "verify", "out"]).finish().ended_with(0);
 
     // It has answered, and is not asked again.

@@ -53,7 +53,9 @@ pub(crate) fn report(
         last_run,
         unreadable,
     } = inputs;
-    let JudgedPlans { queries: planned, slowest, sums, findings: plan_findings, statements, .. } = plans;
+    let JudgedPlans {
+        queries: planned, slowest, sums, findings: plan_findings, statements, left_jobs, ..
+    } = plans;
     // First, because the end of the run depends on it, and so do all durations below.
     let status = status(manifest.as_ref(), signals.root, goes_on);
     let beats = evidence.as_ref().map(|evidence| (evidence.started_at, evidence.seen_at()));
@@ -96,7 +98,10 @@ pub(crate) fn report(
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);
     // From the spans if they contain it: plans are kept only for some queries, spans for all.
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
-    let problems = with_warnings(signals.problems, manifest.as_ref());
+    let mut problems = with_warnings(signals.problems, manifest.as_ref());
+    if manifest.as_ref().is_some_and(Manifest::may_have_left_jobs) {
+        left_jobs.into_problems().for_each(|problem| problems.add(problem));
+    }
     let totals = Totals {
         nodes: nodes.len() as u64,
         nodes_succeeded: with_status(&nodes, NodeStatus::Success),

@@ -4,8 +4,8 @@ use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
 use crate::{
-    findings::PlanFindings, hidden::StatementCounts, plan_sums::PlanSums, plans::SlowestPlans,
-    queries::PlannedQueries,
+    findings::PlanFindings, hidden::StatementCounts, left_jobs::LeftJobs, plan_sums::PlanSums,
+    plans::SlowestPlans, queries::PlannedQueries,
 };
 
 /// The results from the plans read so far, in bounded memory.
@@ -16,6 +16,7 @@ pub(crate) struct JudgedPlans {
     pub(crate) sums: PlanSums,
     pub(crate) findings: PlanFindings,
     pub(crate) statements: StatementCounts,
+    pub(crate) left_jobs: LeftJobs,
     thresholds: FindingThresholds,
 }
 
@@ -27,6 +28,7 @@ impl JudgedPlans {
             sums: PlanSums::default(),
             findings: PlanFindings::new(thresholds.clone()),
             statements: StatementCounts::default(),
+            left_jobs: LeftJobs::default(),
             thresholds,
         }
     }
@@ -36,6 +38,7 @@ impl JudgedPlans {
         self.findings.add(&file, &plan);
         self.sums.add(&plan);
         self.statements.add(&plan);
+        self.left_jobs.add(&plan);
         self.slowest.add(&file, &plan, &self.thresholds);
         self.queries.add(file, plan);
     }

@@ -11,6 +11,7 @@
 
 // The content of a report, and how it is made from a bundle.
 mod report;
+mod left_jobs;
 mod level;
 mod inputs;
 mod judged_plans;

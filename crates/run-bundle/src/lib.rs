@@ -26,6 +26,7 @@
 //! settings and certificates need it, too.
 
 mod layout;
+mod left_job;
 mod recognised;
 mod bundle;
 mod contents;
@@ -109,6 +110,7 @@ pub use json_lines::{
     FileReading, JsonLine, JsonLines, MAX_LINE_BYTES, NumberedLine, open_at_last_line, read_lines,
 };
 pub use layout::{BundlePart, MANIFEST_FORMAT, OUTBOX_FILE, REPORT_FILES, RUN_BUNDLE, TRACES_FILE};
+pub use left_job::LeftJob;
 pub use lineage_cursor::{
     EVENT_OF_ANOTHER_RUN, LineageCursor, LineageProgress, MISSING_EVENT, UNREADABLE_EVENT,
     count_lineage_events, recorded_lineage,

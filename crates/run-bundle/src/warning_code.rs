@@ -72,6 +72,8 @@ codes! {
     NotFinished = "not_finished",
     /// The spans of a run whose process died could not all be closed.
     SpansIncomplete = "spans_incomplete",
+    /// A job of a run whose process died may still be running on the scheduler of a cluster.
+    JobLeft = "job_left",
     /// The heartbeat thread cannot be started, stopped or cannot do its work: stalls may not be detected.
     HeartbeatFailed = "heartbeat_failed",
     /// The heartbeat thread is blocked, so stalls are not detected.

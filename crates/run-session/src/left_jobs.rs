@@ -2,12 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daglight_run_bundle::{
-    Bundle, ClusterTask, ClusterWork, Manifest, PlanBundle, RunStatus, UpdateError, WriteError,
-};
-
-/// Characters of the id of a job at most. What is longer is none: a file may be made by anybody.
-const MAX_ID: usize = 128;
+use daglight_run_bundle::{Bundle, ClusterTask, ClusterWork, Manifest, PlanBundle, UpdateError, WriteError};
 
 /// Jobs that a dead run has left at a scheduler, of which nobody knows how they ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +52,13 @@ impl LeftJobEnd {
 
 /// The jobs that a run has left behind, by scheduler. None of a run that goes on, or has ended by itself.
 pub fn left_jobs(bundle: &Bundle) -> Vec<LeftJobs> {
-    if !may_have_left_jobs(bundle) {
+    if !Manifest::read(bundle).is_ok_and(|manifest| manifest.may_have_left_jobs()) {
         return Vec::new();
     }
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     PlanBundle::read_all(bundle, |_, plan| {
-        if let Some((scheduler, work)) = left_work(&plan) {
-            let ids = found.entry(scheduler.to_owned()).or_default();
-            ids.extend(work.engine_query_id.clone().filter(|id| is_id(id)));
+        if let Some(job) = plan.left_job() {
+            found.entry(job.scheduler.to_owned()).or_default().extend(job.id.map(str::to_owned));
         }
     });
     let jobs = found.into_iter().map(|(scheduler, mut ids)| {
@@ -87,7 +81,7 @@ pub fn record_left_jobs(
 ) -> Result<(), LeftJobsError> {
     let mut plans = Vec::new();
     PlanBundle::read_all(bundle, |name, mut plan| {
-        if left_work(&plan).is_none_or(|(asked, _)| asked != scheduler) {
+        if plan.left_job().is_none_or(|job| job.scheduler != scheduler) {
             return;
         }
         if let Some(work) = &mut plan.metrics.cluster {
@@ -101,31 +95,10 @@ pub fn record_left_jobs(
     Ok(Manifest::list_again(bundle, &paths)?)
 }
 
-/// Only the end of the process keeps a run from taking its jobs back.
-fn may_have_left_jobs(bundle: &Bundle) -> bool {
-    Manifest::read(bundle).is_ok_and(|manifest| match manifest.status {
-        RunStatus::Running | RunStatus::Success => false,
-        RunStatus::Failure => manifest.process_ended_at.is_some(),
-        RunStatus::Interrupted => true,
-    })
-}
-
-/// The work of a job whose end nobody has recorded, with its scheduler.
-fn left_work(plan: &PlanBundle) -> Option<(&str, &ClusterWork)> {
-    let work = plan.metrics.cluster.as_ref()?;
-    let is_left = !plan.running.is_empty() && work.job_end.is_none();
-    Some((work.scheduler.as_deref().filter(|_| is_left)?, work))
-}
-
-fn is_id(text: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    (1..=MAX_ID).contains(&text.len()) && text.chars().all(is_plain)
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use daglight_run_bundle::PlanMetrics;
+    use daglight_run_bundle::{PlanMetrics, RunStatus};
     use daglight_run_identity::RunId;
 
     use super::*;
