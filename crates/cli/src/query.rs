@@ -63,7 +63,7 @@ pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
 
 /// The runs and the query. A query that is given alone is recognised by the spaces in it, if there is no file of that name.
 fn named(args: &QueryArgs) -> (Option<&Path>, Option<&str>) {
-    match (args.dir.as_deref(), args.sql.as_deref()) {
+    match (args.runs.dir.as_deref(), args.sql.as_deref()) {
         (Some(alone), None) if !alone.exists() => {
             let text = alone.to_str().filter(|text| *text == "-" || text.contains(char::is_whitespace));
             (if text.is_some() { None } else { Some(alone) }, text)
