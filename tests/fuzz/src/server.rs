@@ -1,6 +1,7 @@
 //! A loopback server that says what it is told to.
 
 use std::{
+    fmt,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
@@ -13,6 +14,13 @@ type Answer = Box<dyn FnMut(&str) -> Option<Vec<u8>> + Send>;
 pub struct Server {
     address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
+}
+
+// By hand, because an answer is a closure, which has nothing to show.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {
