@@ -168,7 +168,7 @@ fn lasting(text: &str, places: &BTreeSet<String>) -> String {
     without_frame_bounds(&text)
 }
 
-/// `ROWS BETWEEN 3 PRECEDING` as `ROWS BETWEEN ? PRECEDING`: bounds of windows are no expressions, and stand in the names of their
+/// `ROWS BETWEEN 3 PRECEDING` as `ROWS BETWEEN ? PRECEDING`: bounds of windows are not expressions, and stand in the names of their
 /// columns as well.
 fn without_frame_bounds(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

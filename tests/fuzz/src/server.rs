@@ -32,7 +32,7 @@ impl Server {
         let of_thread = Arc::clone(&answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that has gone is none of its problems.
+                // A client that has gone is not its problem.
                 let _ = serve(stream, &of_thread);
             }
         });

@@ -43,7 +43,7 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// A worker that executes in sessions as `session` makes them of what the engine gives, with functions of its own for
+    /// A worker that executes in sessions as `session` makes them of what the engine gives, with its own functions for
     /// example; `|context| Ok(context.builder.build())` adds nothing.
     pub fn new(
         session: impl Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
