@@ -1,4 +1,4 @@
-//! A scheduler of Ballista and its executors, each a process of its own.
+//! A scheduler of Ballista and its executors, each a separate process.
 
 use std::{
     net::{Ipv4Addr, TcpStream},

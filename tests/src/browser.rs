@@ -28,7 +28,7 @@ use crate::scratch::scratch;
 /// How long a page may take to show something.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A window of a browser with a profile of its own. The browser ends when this is dropped.
+/// A window of a browser with its own profile. The browser ends when this is dropped.
 #[derive(Debug)]
 pub struct Page {
     client: Client,

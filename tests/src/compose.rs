@@ -14,7 +14,7 @@ use crate::{Checkout, Daglight, Running, otlp::python_file, scratch::workspace};
 /// Where a container looks for programs.
 const PATHS: [&str; 2] = ["/usr/local/bin", "/usr/bin"];
 
-/// A compose file. Each service has an address of its own on the loopback interface, as it would have in a network of containers.
+/// A compose file. Each service has its own address on the loopback interface, as it would have in a network of containers.
 #[derive(Debug)]
 pub struct Compose {
     services: Value,

@@ -89,7 +89,7 @@ impl Daglight {
         self.through("bash", &["--posix", "-c", &limit, "bash"])
     }
 
-    /// With a disk of its own at `folder`, which is so small. What is on it in the end is copied to `kept`: nobody else sees
+    /// With its own disk at `folder`, which is so small. What is on it in the end is copied to `kept`: nobody else sees
     /// the disk.
     ///
     /// # Panics

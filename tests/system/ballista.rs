@@ -1,4 +1,4 @@
-//! Runs whose queries are jobs of a scheduler of Ballista, with executors that are processes of their own.
+//! Runs whose queries are jobs of a scheduler of Ballista, with executors that are separate processes.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Runs whose queries are executed by workers, each a process of its own.
+//! Runs whose queries are executed by workers, each a separate process.
 
 use std::{
     fs,
@@ -215,7 +215,7 @@ fn nothing_runs_where_a_worker_is_missing_or_the_address_is_none() {
         &format!("the worker 127.0.0.1:{port} of the cluster does not answer"),
     );
     refused("spark://127.0.0.1:1", "there is no kind of cluster \"spark\"");
-    // A server that is no worker.
+    // A server that is not a worker.
     let receiver = OtlpReceiver::start();
     let other = receiver.endpoint("http/protobuf").replace("http://", "df://");
     refused(&other, "does not answer as one");

@@ -145,7 +145,7 @@ fn commands_for_runs_have_one_default_and_take_ids() {
     assert_eq!(listed.stdout, format!("run_id\n{id}\n{last}\n"), "{}", listed.stderr);
     let misspelled = call(&checkout, &["query", "SELECT * FROM node"]);
     says(&misspelled, 2, &["there is no table \"node\", did you mean \"nodes\"?"]);
-    // A name that is no query is that of a folder.
+    // A name that is not a query is that of a folder.
     says(&call(&checkout, &["query", "nowhere"]), 2, &["there is no folder nowhere"]);
 }
 

@@ -10,7 +10,7 @@ fn run(checkout: &Checkout, arguments: &[&str]) -> Daglight {
         .env("HAMILTON_TRACKER_ENABLED", "false")
 }
 
-/// The rows of one statement after the other as CSV, or all that is printed of statements that are no queries.
+/// The rows of one statement after the other as CSV, or all that is printed of statements that are not queries.
 fn rows_of(sql: &str) -> String {
     run(&Checkout::new(), &["--format", "csv", "-c", sql]).finish().ended_with(0).stdout
 }

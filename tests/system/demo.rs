@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// The demo builds the workspace, which the tests have done, and starts a server.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// A demo that is under way, in a process group of its own, as in a terminal.
+/// A demo that is under way, in its own process group, as in a terminal.
 struct Demo {
     process: Child,
     output: TempDir,

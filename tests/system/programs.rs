@@ -1,4 +1,4 @@
-//! A program of a stranger, in a crate of its own that knows only the facade: what is seen of it, on disk and in Hamilton.
+//! A program of a stranger, in a separate crate that knows only the facade: what is seen of it, on disk and in Hamilton.
 
 use std::path::{Path, PathBuf};
 

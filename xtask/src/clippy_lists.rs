@@ -1,4 +1,4 @@
-//! The check that a crate with a `.clippy.toml` of its own keeps the rules of the workspace.
+//! The check that a crate with its own `.clippy.toml` keeps the rules of the workspace.
 //!
 //! Clippy reads the nearest file alone, and one cannot include another: a crate that forbids more has to repeat what the root
 //! forbids. A rule that is added at the root would otherwise not hold in just the crates that have the most rules.

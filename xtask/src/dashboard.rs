@@ -258,7 +258,7 @@ fn of_dag_where(name: &str, condition: &str) -> String {
 }
 
 /// By how much a counter has grown in a window. `increase` does not count what a series begins with, and most processes of a
-/// pipeline are sampled once, at their end. Each process has series of its own, so none of them falls.
+/// pipeline are sampled once, at their end. Each process has its own series, so none of them falls.
 fn gained(selector: &str, window: &str) -> String {
     let last = format!("last_over_time({selector}[{window}])");
     format!("({last} - ({selector} offset {window} or 0 * {last}))")

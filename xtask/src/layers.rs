@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use dev_services::Workspace;
 use serde::Deserialize;
 
-use crate::clippy_lists;
+use crate::{clippy_lists, lint_tables};
 
 const PAGE: &str = "docs/architecture.md";
 /// The header of the table. Its rows follow, the highest floor first.
@@ -48,6 +48,7 @@ pub(crate) fn run() -> Result<()> {
         breaches.extend(breaches_of_links(row, &linked(&workspace, &row.name)?));
     }
     breaches.extend(clippy_lists::breaches(workspace.root())?);
+    breaches.extend(lint_tables::breaches(workspace.root())?);
     if breaches.is_empty() {
         eprintln!("layers: {} crates, as {PAGE} has them", rows.len());
         return Ok(());

@@ -21,6 +21,7 @@ mod features;
 mod fuzz;
 mod interrupt;
 mod layers;
+mod lint_tables;
 mod markdown;
 mod module_files;
 mod packages;

@@ -33,7 +33,7 @@ pub(crate) fn uses(root: &Path) -> Result<Uses> {
     Ok(modules.uses())
 }
 
-/// A module with a file of its own.
+/// A module in a separate file.
 #[derive(Default)]
 struct Module {
     path: String,

@@ -70,7 +70,7 @@ impl<'r> TimelineLanes<'r> {
         lanes
     }
 
-    /// Bars that overlap are put into lanes of their own, and what is not drawn one by one into one behind them.
+    /// Bars that overlap are put into separate lanes, and what is not drawn one by one into one behind them.
     fn add(&mut self, title: &'static str, mut bars: Vec<Bar<'r>>, mut crowds: Coverage<Crowd>) {
         bars.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
         let head = self.lanes;

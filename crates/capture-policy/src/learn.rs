@@ -132,7 +132,7 @@ fn literals(sql: &str, comments: LineComments) -> Vec<String> {
         }
         last = text;
     }
-    // Quoted parts inside a literal are names of their own: the time zone of a type, the key of a field.
+    // Quoted parts inside a literal are separate names: the time zone of a type, the key of a field.
     let inside: Vec<String> = literals
         .iter()
         .flat_map(|literal| literal.split('"').skip(1).step_by(2))

@@ -28,6 +28,7 @@ mod console_text;
 mod script_line;
 mod printable;
 mod rewritten;
+mod nearest_name;
 
 // Finding credentials by name, by shape, and because they are known.
 mod figures;
@@ -76,6 +77,7 @@ pub use captured::Captured;
 pub use causes::{in_one_line, with_causes};
 pub use console_text::printable_error;
 pub use limits::free_key;
+pub use nearest_name::{MAX_EDITS, nearest_name};
 pub use path_users::host_of_path_part;
 pub use plan_text::operator_name;
 pub use policy::Policy;

@@ -20,7 +20,7 @@ pub(crate) fn is_of_parser(key: &str, in_front: &str, after: &str) -> bool {
     let line = &line[line.ceil_char_boundary(line.len().saturating_sub(512))..];
     line.ends_with(" unknown ") && line.contains(UNKNOWN_TYPE)
         || ["TokenWithSpan { ", "TokenWithLocation { "].iter().any(|parser| line.ends_with(parser))
-        // `{:#?}` has each field in a line of its own.
+        // `{:#?}` has each field on a separate line.
         || ends_with_open_struct(in_front)
 }
 

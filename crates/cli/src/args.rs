@@ -66,8 +66,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// List runs with their status, their age, and what waits for the tracker.
     Status(StatusArgs),
-    /// Delete old bundles, except running ones and those with undelivered records for a tracking server that the run had or
-    /// that is configured now.
+    /// Delete old bundles, except packed ones, those of running runs, and those with undelivered records for a tracking server that
+    /// the run had or that is configured now.
     Prune(PruneArgs),
     /// Serve as a worker of a cluster: execute parts of the queries of `daglight run --cluster`.
     ///
@@ -245,12 +245,28 @@ pub(crate) enum DagFormat {
     Json,
 }
 
+/// The run that a command is for.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct ReportArgs {
+pub(crate) struct NamedRun {
     /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
     /// run in the output folder. Default: the setting bundle.output_dir, `out`.
     #[arg(value_name = "RUN")]
     pub(crate) bundle: Option<PathBuf>,
+}
+
+/// The runs that a command is for.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NamedRuns {
+    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
+    /// Default: the setting bundle.output_dir, `out`.
+    #[arg(value_name = "RUNS")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) run: NamedRun,
     /// Print the report as JSON instead of Markdown.
     #[arg(long)]
     pub(crate) json: bool,
@@ -297,18 +313,14 @@ pub(crate) enum BundleCommand {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VerifyArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PackArgs {
-    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
-    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUN")]
-    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: NamedRun,
     /// The new file. Default: the id of the run with .tar.gz in the working directory.
     #[arg(long, value_name = "FILE.tar.gz")]
     pub(crate) to: Option<PathBuf>,
@@ -321,10 +333,8 @@ pub(crate) struct PackArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HistoryArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// Show only runs of this pipeline.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) dag_name: Option<String>,
@@ -338,10 +348,8 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// The port; 0 chooses a free one.
     #[arg(long, value_name = "PORT", default_value_t = 8117, value_parser = port, allow_hyphen_values = true)]
     pub(crate) port: u16,
@@ -359,10 +367,8 @@ Examples:
   daglight query \"SELECT run_id, status, duration_ms FROM runs ORDER BY started_at DESC\"
   daglight query out \"SELECT operator, sum(compute_ms) AS ms FROM operators GROUP BY operator ORDER BY ms DESC\"")]
 pub(crate) struct QueryArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// One query, in the SQL of DataFusion; `-` reads it from standard input. Without it, the tables are listed with their columns.
     /// It may be given alone, for the runs of the default.
     pub(crate) sql: Option<String>,
@@ -376,10 +382,8 @@ pub(crate) struct QueryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ExportArgs {
-    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
-    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUN")]
-    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: NamedRun,
     /// perfetto: the trace event format, for ui.perfetto.dev. speedscope: for speedscope.app. otlp: one OTLP/JSON document, for
     /// Jaeger and other backends. parquet: the tables of `daglight query`, a file each, in a new folder.
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -411,10 +415,8 @@ pub(crate) enum SignalName {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SyncArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>, allow_hyphen_values = true)]
     pub(crate) timeout: u64,
@@ -426,10 +428,8 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReplayArgs {
-    /// The run: a bundle's folder or a file in it, a packed bundle, a folder above bundles for the last run there, or the id of a
-    /// run in the output folder. Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUN")]
-    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: NamedRun,
     /// The backend's OTLP endpoint, such as http://localhost:4318. Default: OTEL_EXPORTER_OTLP_ENDPOINT.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
@@ -440,10 +440,8 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct StatusArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// Print the list as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -451,10 +449,8 @@ pub(crate) struct StatusArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct PruneArgs {
-    /// The runs: a folder with bundles below it or packed in it, a bundle, a packed one, or the id of a run in the output folder.
-    /// Packed ones are left alone. Default: the setting bundle.output_dir, `out`.
-    #[arg(value_name = "RUNS")]
-    pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runs: NamedRuns,
     /// Delete bundles of runs that started longer ago: 90m, 12h, 2d or 1w; a number alone is days. Default: the setting
     /// bundle.keep_days.
     #[arg(long, value_name = "AGE", value_parser = age, allow_hyphen_values = true)]

@@ -20,7 +20,7 @@ pub(crate) fn bundle(args: &BundleArgs) -> Result<ExitCode, Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let folder = runs_folder(args.dir.as_deref())?;
+    let folder = runs_folder(args.runs.dir.as_deref())?;
     let bundles = bundles_at(&folder)?;
     if bundles.is_empty() {
         note!("{}", no_runs(&folder));
@@ -49,7 +49,7 @@ fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
 }
 
 fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
-    let bundle = one_bundle(&runs_folder(args.bundle.as_deref())?)?;
+    let bundle = one_bundle(&runs_folder(args.run.bundle.as_deref())?)?;
     let to = args.to.clone().unwrap_or_else(|| {
         let run = bundle.recorded_run().map_or_else(|| "bundle".to_owned(), |run| run.to_string());
         PathBuf::from(format!("{run}.tar.gz"))

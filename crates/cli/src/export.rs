@@ -34,9 +34,9 @@ pub(crate) fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
         ));
     }
     let Some(format) = format_of_spans(args) else {
-        return export_tables(&runs_folder(args.bundle.as_deref())?, args.to.as_deref());
+        return export_tables(&runs_folder(args.run.bundle.as_deref())?, args.to.as_deref());
     };
-    let bundle = one_bundle(&runs_folder(args.bundle.as_deref())?)?;
+    let bundle = one_bundle(&runs_folder(args.run.bundle.as_deref())?)?;
     Manifest::refuse_newer(&bundle).map_err(Failure::work)?;
     let mut to: Box<dyn Write> = match &args.to {
         Some(path) => {

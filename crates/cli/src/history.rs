@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, Failure> {
     let mut pipelines: BTreeMap<String, Vec<&NamedBundle>> = BTreeMap::new();
-    let folder = runs_folder(args.dir.as_deref())?;
+    let folder = runs_folder(args.runs.dir.as_deref())?;
     let named = bundles_at(&folder)?;
     for bundle in &named {
         let name = dag_name(bundle).or_else(|| recorded_dag_name(bundle));

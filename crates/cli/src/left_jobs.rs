@@ -69,7 +69,7 @@ impl AskedCluster {
 pub(crate) fn end_left_jobs(bundle: &Bundle, mut asked: Option<&mut AskedCluster>) -> Said {
     let mut said = Said::default();
     for jobs in left_jobs(bundle) {
-        // What is no address comes from no run.
+        // What is not an address does not come from a run.
         let Ok(address) = format!("ballista://{}", jobs.scheduler).parse::<ClusterAddress>() else {
             continue;
         };

@@ -35,7 +35,7 @@ pub(crate) fn prune(args: &PruneArgs) -> Result<ExitCode, Failure> {
              bundle.keep_count or bundle.keep_bytes",
         )
     })?;
-    let folder = &runs_folder(args.dir.as_deref())?;
+    let folder = &runs_folder(args.runs.dir.as_deref())?;
     check_folder(folder)?;
     let bundles = folders_at(folder)?;
     if bundles.is_empty() {

@@ -8,6 +8,7 @@ use std::{
 
 use daglight::{bundle::Bundle, sql::ShownRows};
 use daglight_bundle_tables::BundleTable;
+use daglight_capture_policy::{MAX_EDITS, nearest_name};
 use datafusion::{
     arrow::datatypes::DataType,
     common::TableReference,
@@ -30,8 +31,6 @@ use crate::{
 
 /// The maximum size of a query.
 const MAX_QUERY_BYTES: u64 = 1 << 20;
-/// A name that differs in more characters is another one.
-const MAX_MISSPELLED: usize = 2;
 
 pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
     let (dir, sql) = named(args);
@@ -64,7 +63,7 @@ pub(crate) fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
 
 /// The runs and the query. A query that is given alone is recognised by the spaces in it, if there is no file of that name.
 fn named(args: &QueryArgs) -> (Option<&Path>, Option<&str>) {
-    match (args.dir.as_deref(), args.sql.as_deref()) {
+    match (args.runs.dir.as_deref(), args.sql.as_deref()) {
         (Some(alone), None) if !alone.exists() => {
             let text = alone.to_str().filter(|text| *text == "-" || text.contains(char::is_whitespace));
             (if text.is_some() { None } else { Some(alone) }, text)
@@ -102,9 +101,8 @@ fn unknown_table(session: &SessionContext, sql: &str) -> Option<String> {
     let tables: Vec<&str> = BundleTable::ALL.iter().map(|table| table.name()).collect();
     let is_unknown = |read: &&TableReference| read.schema().is_none() && !tables.contains(&read.table());
     let unknown = read.iter().find(is_unknown)?.table();
-    let near = tables.iter().map(|table| (strsim::osa_distance(unknown, table), table));
-    let near = near.min().filter(|(distance, _)| *distance <= MAX_MISSPELLED);
-    let meant = near.map(|(_, table)| format!(", did you mean {table:?}?")).unwrap_or_default();
+    let near = nearest_name(unknown, tables.iter().copied(), MAX_EDITS);
+    let meant = near.map(|table| format!(", did you mean {table:?}?")).unwrap_or_default();
     let unknown = say::shown(unknown);
     Some(format!("there is no table {unknown:?}{meant} (tables: {})", tables.join(", ")))
 }

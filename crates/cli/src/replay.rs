@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<ExitCode, Failure> {
-    let folder = runs_folder(args.bundle.as_deref())?;
+    let folder = runs_folder(args.run.bundle.as_deref())?;
     let Some(bundle) = bundle_of(&folder)? else {
         say!("{}", no_runs(&folder));
         return Ok(ExitCode::SUCCESS);

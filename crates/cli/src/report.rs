@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let folder = runs_folder(args.bundle.as_deref())?;
+    let folder = runs_folder(args.run.bundle.as_deref())?;
     let Some(bundle) = bundle_of(&folder)? else {
         note!("{}", no_runs(&folder));
         if args.json {

@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let token = args.token.as_ref().map(GivenToken::token).transpose()?;
-    let folder = runs_folder(args.dir.as_deref())?;
+    let folder = runs_folder(args.runs.dir.as_deref())?;
     // Packed bundles are unpacked while they are served.
     let bundles = bundles_at(&folder)?;
     let packed = bundles.iter().filter(|bundle| bundle.archive().is_some());

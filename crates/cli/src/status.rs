@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let folder = runs_folder(args.dir.as_deref())?;
+    let folder = runs_folder(args.runs.dir.as_deref())?;
     let bundles = unpacked_or_named(&folder)?;
     let mut statuses: Vec<BundleStatus> = bundles.iter().map(|bundle| BundleStatus::of(bundle)).collect();
     statuses.sort_by_key(|status| std::cmp::Reverse(status.started_at));

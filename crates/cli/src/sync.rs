@@ -33,7 +33,7 @@ use crate::{
 
 pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let settings = process_settings()?;
-    let folder = &runs_folder(args.dir.as_deref())?;
+    let folder = &runs_folder(args.runs.dir.as_deref())?;
     let bundles = unpacked_or_named(folder)?;
     if bundles.is_empty() {
         say!("{}", no_runs(folder));

@@ -5,7 +5,7 @@
 //! lets a session plan for it. What cannot be distributed runs on the client, and
 //! [`ClusterWork`](daglight_run_bundle::ClusterWork) says why.
 //!
-//! Each engine is a feature of its own. `distributed`: the workers of `datafusion-distributed`, `distributed::Worker`. `ballista`:
+//! Each engine is a separate feature. `distributed`: the workers of `datafusion-distributed`, `distributed::Worker`. `ballista`:
 //! a scheduler of Ballista with its executors, as they are. `ballista-executor`: what an executor of Ballista
 //! needs to report its tasks, `ballista::executor`.
 

@@ -1,4 +1,4 @@
-//! A program that is not async. It sends its signals to a collector, and metrics of its own with them:
+//! A program that is not async. It sends its signals to a collector, and its own metrics with them:
 //! `OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`
 
 use daglight::prelude::*;

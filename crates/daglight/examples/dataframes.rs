@@ -1,4 +1,4 @@
-//! A pipeline of `DataFrame`s, with an output, a stage and values of its own.
+//! A pipeline of `DataFrame`s, with a custom output, a stage and custom values.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .await?;
         run.node("slack_by_day", async |node| {
-            let limit = node.stage("choose a limit", async { Ok::<_, DataFusionError>(5) }).await?; // a span of its own
+            let limit = node.stage("choose a limit", async { Ok::<_, DataFusionError>(5) }).await?; // its own span
             node.record("limit", limit); // on the page of the node, as far as the policy shows it
             let kept = ctx.table("orders").await?.filter(col("slack").lt(lit(limit)))?;
             let days = kept.aggregate(vec![col("day")], vec![avg(col("slack")).alias("slack")])?;

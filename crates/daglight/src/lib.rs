@@ -58,7 +58,7 @@ pub mod bundle {
 /// ```
 ///
 /// # Errors
-/// When a setting is wrong, or the session is observed already. Servers that do not answer are no error.
+/// When a setting is wrong, or the session is observed already. Servers that do not answer are not an error.
 #[cfg(feature = "session")]
 pub fn observe(
     session: impl Into<datafusion::execution::SessionStateBuilder>,

@@ -142,7 +142,7 @@ thresholds! {
     /// How far the values of a column may move from one run to the next, as the distance between their distributions:
     /// of numbers and times the largest part of the rows by which one has more of the values up to any point
     /// (Kolmogorov and Smirnov), of other values the part of the rows that has another value (total variation). What two
-    /// draws of as many rows from one distribution differ by is no drift: numbers must also exceed 1.63 · sqrt(1/n + 1/m),
+    /// draws of as many rows from one distribution differ by is not drift: numbers must also exceed 1.63 · sqrt(1/n + 1/m),
     /// and other values the threshold plus the difference that is expected.
     drift: f64 = 0.1 => Part;
     /// How far the part of missing values of a column may move.

@@ -15,7 +15,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use daglight_guarded_files::{Unfit, open_named, read_named};
-use daglight_run_bundle::Materialization;
+use daglight_run_bundle::{Materialization, hexadecimal};
 use daglight_settings::ParamTableSettings;
 use datafusion::{
     arrow::json::{ArrayWriter, ReaderBuilder, reader::infer_json_schema_from_iterator},
@@ -350,7 +350,7 @@ fn signature(rows: &RecordBatch) -> Result<String, ArrowError> {
             field(&text);
         }
     }
-    Ok(crate::schema::first_16_hex(&hasher.finalize()))
+    Ok(hexadecimal(&hasher.finalize()[..8]))
 }
 
 #[cfg(test)]

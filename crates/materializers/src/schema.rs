@@ -1,8 +1,7 @@
 //! Comparing schemas.
 
-use std::fmt::Write as _;
-
 use arrow::datatypes::Schema;
+use daglight_run_bundle::hexadecimal;
 use sha2::{Digest as _, Sha256};
 
 /// The first 16 hexadecimal characters of the SHA-256 over names, types and nullability in order. Metadata is ignored.
@@ -18,14 +17,7 @@ pub fn schema_hash(schema: &Schema) -> String {
             hasher.update(part.as_bytes());
         }
     }
-    first_16_hex(&hasher.finalize())
-}
-
-pub(crate) fn first_16_hex(hash: &[u8]) -> String {
-    hash.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
+    hexadecimal(&hasher.finalize()[..8])
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(crate) fn run_event(
     RunEvent::new(event_type, time, of_run(run, run.run_id.into(), parent, ending), job)
 }
 
-/// An event of a node, which is a run of its own, started by that of the DAG.
+/// An event of a node, which is a separate run, started by that of the DAG.
 pub(crate) fn node_event(
     run: &RunFacts,
     node: &NodeFacts,
@@ -80,7 +80,7 @@ pub(crate) fn node_event(
     RunEvent::new(event_type, time, below_dag(run, node.run_id, ending), job)
 }
 
-/// An event of the checks of what a node has written. They are a job of their own, because the specification has results of checks
+/// An event of the checks of what a node has written. They are a separate job, because the specification has results of checks
 /// where a dataset is read, and the node does not read what it writes.
 pub(crate) fn checks_event(
     run: &RunFacts,

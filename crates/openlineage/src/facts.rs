@@ -118,7 +118,7 @@ pub struct DatasetFacts {
     pub bytes: Option<u64>,
     /// Its files.
     pub files: Option<u64>,
-    /// The format of its files, such as `parquet`; `None` for a table that is no file.
+    /// The format of its files, such as `parquet`; `None` for a table that is not a file.
     pub format: Option<String>,
     /// What it is for.
     pub documentation: Option<Captured>,

@@ -19,7 +19,7 @@ pub(crate) struct LocalError {
     source: io::Error,
 }
 
-/// Appends the event to the file, or makes a file of its own for it: the path, the time, and `.json`.
+/// Appends the event to the file, or creates a separate file for it: the path, the time, and `.json`.
 pub(crate) fn write(path: &Path, append: bool, event: &[u8]) -> Result<(), LocalError> {
     let failed = |source| LocalError { path: path.to_owned(), source };
     // Opened for each event, as the user may move the file away in between; a link is followed, because it is the user's.

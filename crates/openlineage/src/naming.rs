@@ -5,7 +5,7 @@
 use reqwest::Url;
 use serde::Serialize;
 
-/// Stores whose keys are no paths: they have no slash in front.
+/// Stores whose keys are not paths: they have no leading slash.
 const OBJECT_STORES: [&str; 4] = ["s3", "gs", "wasb", "wasbs"];
 
 /// A dataset.

@@ -9,7 +9,6 @@
 //! the files to `daglight-run-bundle`.
 
 // The bridge, and what a run records with it.
-mod hexadecimal;
 mod value;
 mod vocabulary;
 mod ledger;

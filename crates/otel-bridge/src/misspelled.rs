@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use daglight_capture_policy::{MAX_EDITS, nearest_name};
+
 /// The prefix of the names.
 const PREFIX: &str = "OTEL_";
 /// The prefix of the names of the OTLP exporter, of which each signal may have its own.
 const OTLP: &str = "OTEL_EXPORTER_OTLP_";
-/// A name that differs in more characters is another one.
-const MAX_MISSPELLED: usize = 2;
 
 /// The names of the specification that do not belong to the OTLP exporter, including those that have no effect here: they are not
 /// misspelled.
@@ -105,9 +105,8 @@ fn known() -> impl Iterator<Item = String> {
 
 /// The known name that is nearest to one that is not known.
 fn meant(name: &str, known: &[String]) -> Option<String> {
-    let near = known.iter().map(|known| (strsim::osa_distance(name, known), known));
-    let (distance, nearest) = near.min_by_key(|(distance, _)| *distance)?;
-    (1..=MAX_MISSPELLED).contains(&distance).then(|| nearest.clone())
+    let nearest = nearest_name(name, known.iter().map(String::as_str), MAX_EDITS)?;
+    (nearest != name).then(|| nearest.to_owned())
 }
 
 #[cfg(test)]

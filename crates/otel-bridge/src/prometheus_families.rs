@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 
+use daglight_run_identity::hexadecimal;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{InstrumentationScope, KeyValue, any_value::Value},
@@ -12,7 +13,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-use crate::{door::Exportable, hexadecimal::hexadecimal};
+use crate::door::Exportable;
 
 /// Series with the same name.
 #[derive(Debug)]

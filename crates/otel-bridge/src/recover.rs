@@ -10,6 +10,7 @@ use std::{
 
 use daglight_guarded_files::FileBelow;
 use daglight_run_bundle::{SignalFiles, open_at_last_line};
+use daglight_run_identity::hexadecimal;
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
     resource::v1::Resource,
@@ -18,7 +19,6 @@ use opentelemetry_proto::tonic::{
 use serde::Deserialize;
 
 use crate::{
-    hexadecimal::hexadecimal,
     lines::{ReadError, for_each_line},
     names::{self, Key, Namespace, PROCESS_ENDED, key, span},
     span_status::SpanStatus,

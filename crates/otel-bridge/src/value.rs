@@ -1,4 +1,4 @@
-//! What may stand in an attribute: facts of our own, and values that the capture policy has let through.
+//! What may stand in an attribute: facts of Daglight itself, and values that the capture policy has let through.
 
 use daglight_capture_policy::Captured;
 use daglight_run_identity::{DagName, RunId};

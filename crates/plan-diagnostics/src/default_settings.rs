@@ -1,4 +1,4 @@
-//! The defaults of the settings of a session: those of DataFusion, and those of engines that add settings of their own.
+//! The defaults of the settings of a session: those of DataFusion, and those of engines that add their own settings.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The hook at the root of a plan: each execution of the plan is a query of its own.
+//! The hook at the root of a plan: each execution of the plan is a separate query.
 
 use std::{
     any::Any,

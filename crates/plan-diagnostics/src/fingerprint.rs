@@ -1,9 +1,10 @@
 //! What makes two queries the same, and their plans as texts.
 
-use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, fmt::Write as _};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use daglight_capture_policy::{Types, without_typed_literals};
+use daglight_run_bundle::hexadecimal;
 use datafusion::{
     DATAFUSION_VERSION,
     common::{
@@ -84,10 +85,7 @@ fn hash(text: &str) -> String {
     let digest = Sha256::new().chain_update(format!("datafusion {major}\n")).chain_update(text).finalize();
     // Eight bytes of the digest are enough for names of files that people read and type: among a million plans the
     // odds of two alike are 1 to 37 million.
-    digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
+    hexadecimal(&digest[..8])
 }
 
 /// The indented plan without its literals.
@@ -170,7 +168,7 @@ fn lasting(text: &str, places: &BTreeSet<String>) -> String {
     without_frame_bounds(&text)
 }
 
-/// `ROWS BETWEEN 3 PRECEDING` as `ROWS BETWEEN ? PRECEDING`: bounds of windows are no expressions, and stand in the names of their
+/// `ROWS BETWEEN 3 PRECEDING` as `ROWS BETWEEN ? PRECEDING`: bounds of windows are not expressions, and stand in the names of their
 /// columns as well.
 fn without_frame_bounds(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -60,7 +60,7 @@ pub struct PlanningFailure {
 /// A query that was planned, or as far as it was.
 #[derive(Debug, Clone)]
 pub struct PlannedQuery {
-    /// Unique in the process, from 1. Executing a plan once more is a query of its own.
+    /// Unique in the process, from 1. Executing a plan once more is a separate query.
     pub id: u64,
     /// What it does; of an `EXPLAIN ANALYZE`, what the query that is analysed does.
     pub kind: QueryKind,

@@ -52,7 +52,7 @@ pub fn instrument(
         return builder;
     }
     let mut config = builder.config().take().unwrap_or_default();
-    // Whatever is there stays in charge: engines such as Ballista come with a planner of their own, and without it
+    // Whatever is there stays in charge: engines such as Ballista come with their own planner, and without it
     // their session would plan for one machine.
     let inner = builder.query_planner().take().unwrap_or_else(|| Arc::new(DefaultPlanner));
     let session = Arc::new(WatchedSession::new(observer, live));

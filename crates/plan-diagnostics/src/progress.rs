@@ -49,7 +49,7 @@ pub struct LiveQuery {
     /// may leave rows out, as a filter of a scan and a limit do.
     pub rows_to_read: Option<u64>,
     /// Whether rows pass from one scan to the end as they are read, so that reading the rest takes as long as its speed so far
-    /// says. A join reads its sides at speeds of their own, and a sort or an aggregate goes on when everything is read.
+    /// says. A join reads its sides at their own speeds, and a sort or an aggregate goes on when everything is read.
     pub is_streamed: bool,
     /// Rows that its sink has taken so far.
     pub rows_written: u64,
@@ -126,7 +126,7 @@ impl LiveQueries {
     }
 
     /// Has a query that runs end with a [`QueryCancelled`](crate::QueryCancelled) for this reason, as soon as somebody asks for
-    /// its rows, or waits for them. What it computes on threads of its own meanwhile is dropped, and ends where it gives way.
+    /// its rows, or waits for them. What it computes on its own threads meanwhile is dropped, and ends where it gives way.
     pub fn cancel(&self, query_id: u64, reason: &str) {
         self.runs().iter().filter(|run| run.query.id == query_id).for_each(|run| run.cancel.order(reason));
     }

@@ -52,7 +52,7 @@ impl ObjectStoreRegistry for WatchedStores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        // Wrapped when it is handed out and not when it is registered: the default registry makes stores of its own,
+        // Wrapped when it is handed out and not when it is registered: the default registry makes its own stores,
         // and a store that the program registers must come back as it was from `deregister_store`.
         let inner = self.inner.get_store(url)?;
         // Without the name and the password of a user, which a URL may hold.

@@ -92,6 +92,7 @@ pub use bundle::{Bundle, BundleError};
 pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 /// Which failures a written file survives, which also determines how long writing it takes.
 pub use daglight_guarded_files::Durability;
+pub use daglight_run_identity::hexadecimal;
 pub use data_summaries::{
     BUNDLE_ONLY_FIELDS, DATA_SUMMARY, DATA_SUMMARY_BEFORE_THE_ERROR, DATA_SUMMARY_VERSION, NodeSummary,
     SummarySource,

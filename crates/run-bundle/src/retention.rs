@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// The limits over which bundles are deleted. `None` is no limit.
+/// The limits over which bundles are deleted. `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Runs of this age or older are deleted.

@@ -1,10 +1,8 @@
 //! Hashes of contents.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
+use daglight_run_identity::hexadecimal;
 use sha2::{Digest as _, Sha256};
 
 /// The SHA-256 of everything that is read, in hexadecimal digits, and the number of bytes.
@@ -26,10 +24,5 @@ pub fn sha256_of(mut from: impl Read) -> io::Result<(String, u64)> {
         hasher.update(&buffer[..read]);
         bytes += read as u64;
     }
-    let mut digits = String::with_capacity(64);
-    for byte in hasher.finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    Ok((digits, bytes))
+    Ok((hexadecimal(&hasher.finalize()), bytes))
 }

@@ -1,8 +1,8 @@
 //! SHA-256 over fields, encoded so that different sequences of fields have different bytes.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
+
+use crate::hexadecimal::hexadecimal;
 
 /// SHA-256 of a list of texts, as 64 hexadecimal characters. Different texts, or another order, give a different hash. `domain`
 /// separates lists of different meaning.
@@ -33,10 +33,7 @@ impl FieldHasher {
 
     /// 64 hexadecimal characters.
     pub(crate) fn finish(self) -> String {
-        self.0.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
+        hexadecimal(&self.0.finalize())
     }
 }
 

@@ -7,7 +7,7 @@ use futures::{
     future::{Either, select},
 };
 
-/// Does blocking work on a thread of its own. `None` where that cannot be started, or panics.
+/// Does blocking work on a separate thread. `None` where that cannot be started, or panics.
 pub(crate) async fn on_own_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

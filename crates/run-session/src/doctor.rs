@@ -118,7 +118,7 @@ pub fn check_setup(
         checks.otlp(environment, &policy);
         checks.are_well
     };
-    // The clients of HTTP are blocking ones with a runtime of their own, which panics within another.
+    // The clients of HTTP are blocking ones with their own runtime, which panics within another.
     thread::scope(|scope| scope.spawn(all).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }
 

@@ -28,7 +28,7 @@ struct State {
 }
 
 impl Ends {
-    /// Ends a run on a thread of its own. Where that cannot be started, here and now.
+    /// Ends a run on a separate thread. Where that cannot be started, here and now.
     pub(crate) fn begin<R: Send + Sync + 'static>(self: &Arc<Self>, run: &Arc<R>, end: fn(&Arc<R>)) {
         // Counted before the thread starts, so that everyone who waits from now on waits for it.
         let (under_way, of_thread) = (self.under_way(), Arc::clone(run));

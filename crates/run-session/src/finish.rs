@@ -87,7 +87,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
         lineage.run_ended(&state.log, ended_at, failure, interrupted);
     }
     // Whatever becomes of the process while it waits for servers, its bundle says how the run ended.
-    // On a full disk the last manifest has space of its own, and says what is missing.
+    // On a full disk the last manifest has its own space, and says what is missing.
     let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)), FileEntry::list);
 
     let Flushed { tracker, signals } = flush(state, SystemTime::from(ended_at));

@@ -90,7 +90,7 @@ pub(crate) fn flush(state: &Arc<RunState>, ended_at: SystemTime) -> Flushed {
     Flushed { tracker, signals }
 }
 
-/// On a thread of its own, or where that cannot be, here and now.
+/// On a separate thread, or where that cannot be, here and now.
 fn beside(state: &Arc<RunState>, name: &str, work: impl Fn(&RunState) + Clone + Send + 'static) {
     let (of_thread, own) = (work.clone(), Arc::clone(state));
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || of_thread(&own));

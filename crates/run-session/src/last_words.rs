@@ -30,7 +30,7 @@ impl LastWordsOnce {
     }
 }
 
-/// Says something of the program's on a thread of its own, and waits for that in bounded time: it may block, for example on a
+/// Says something of the program's on a separate thread, and waits for that in bounded time: it may block, for example on a
 /// pipe that nobody reads, while the process is to end. Without a thread nothing is said, which is the lesser harm.
 pub(crate) fn say_within(limit: Duration, say: impl FnOnce() + Send + 'static) {
     let (said, is_said) = mpsc::channel::<()>();

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn record_interruption(state: &RunState) {
     let mut is_recorded = state.ending.is_recorded();
     if !*is_recorded && state.log.records().is_interrupted() {
-        // On a full disk the last manifest has space of its own, and the end of the run warns.
+        // On a full disk the last manifest has its own space, and the end of the run warns.
         *is_recorded =
             put_manifest(state, Some(&ending_so_far(state, clock::utc_now())), FileEntry::list).is_ok();
     }

@@ -52,7 +52,7 @@ impl Node {
         &self.scope.name
     }
 
-    /// Runs a part of the node's work as a stage of its own, such as `normalize`: with a span below that of the node. The
+    /// Runs a part of the node's work as a separate stage, such as `normalize`: with a span below that of the node. The
     /// result passes through as it is; an error marks the span as failed.
     pub async fn stage<T, E, F, Kind>(&self, stage: &str, work: F) -> Result<T, E>
     where

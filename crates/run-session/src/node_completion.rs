@@ -126,7 +126,7 @@ impl NodeOutcome {
     }
 
     /// The attributes of this attempt. The server has one of each name and node, and keeps the first: what an earlier
-    /// attempt has sent gets a name of its own.
+    /// attempt has sent gets a separate name.
     fn attributes(
         &self,
         scope: &NodeScope,

@@ -117,7 +117,7 @@ impl Telemetry {
     /// - It **depends** on the nodes before it that have made the tables and files that it reads.
     /// - The same query **again** is another attempt of its node: the last one counts.
     /// - The **version** is what was seen when the run ends. Until then nothing is sent to the tracking server.
-    /// - From 1,000 different queries on, others belong to the run and are no nodes, which a warning says.
+    /// - From 1,000 different queries on, others belong to the run and are not nodes; a warning says so.
     ///
     /// Code in [`Run::node`] of another run stays what it is; in [`Observed::run`] it is a node of that name.
     ///
@@ -197,7 +197,7 @@ impl Observed {
         }
     }
 
-    /// Does work in a run of its own, such as the answer to one request: its queries belong to that, and not to the run of the
+    /// Does work in a separate run, such as the answer to one request: its queries belong to that, and not to the run of the
     /// session. The result passes through as it is; an error fails the run. The run ends beside the program, which does not wait
     /// for it; where the work is dropped before its end, the run is a failure.
     ///

@@ -277,7 +277,7 @@ impl PlanEntry {
     fn describe(&mut self, plans: &AdmittedPlans) {
         let mut measured = self.shown.take_undescribed();
         if let Some(started) = self.undescribed.take() {
-            // Another execution of the same plan may have operators of its own, and so has one that another engine has planned.
+            // Another execution of the same plan may have its own operators, and so has one that another engine has planned.
             let of_it = measured.take_if(|measured| {
                 Arc::ptr_eq(&measured.query, &started.query) && measured.is_executed_as_planned()
             });

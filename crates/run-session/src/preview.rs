@@ -78,7 +78,7 @@ impl Preview {
         let rows = self.rows().clone();
         let columns: Vec<Captured> = rows.columns.iter().map(|name| policy.capture_name(name)).collect();
         let row = |row: &Vec<String>| {
-            // A table of settings has the name of what it keeps in a column of its own.
+            // A table of settings has the name of what it keeps in a separate column.
             let named = row.iter().find(|cell| policy.redactor().hides_key(cell));
             let cell = |(position, (name, cell)): (usize, (&String, &String))| match named {
                 _ if self.is_secret(position, rows.columns.len(), name) => Captured::redacted(),

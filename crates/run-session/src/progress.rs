@@ -107,7 +107,7 @@ impl RunWatch {
         let run = self.0.upgrade().filter(|run| !run.is_ending())?;
         let warning = run.beats.silence(&run.context, CONFIRMED_AFTER)?;
         let message = warning.message.clone();
-        // On a thread of its own: what the heart waits for may be what this asks for.
+        // On a separate thread: what the heart waits for may be what this asks for.
         let note = move || _ = run.log.note(warning);
         let _ = thread::Builder::new().name("daglight-silence".into()).spawn(note);
         Some(message)

@@ -49,7 +49,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// One execution of a DAG.
 ///
 /// Clones are the same run, so that tasks and threads can share it. It ends once: with the first [`Run::finish`] of any of
-/// them. Where the last one is dropped without that, the run ends as a failure, on a thread of its own and without holding
+/// them. Where the last one is dropped without that, the run ends as a failure, on a separate thread and without holding
 /// up the one that drops it; [`Telemetry::shutdown`](crate::Telemetry::shutdown), or dropping the last [`Telemetry`](crate::Telemetry), waits for that.
 ///
 /// Once the run has ended, nodes and stages still do their work and pass its result through, but nothing of it is
@@ -95,7 +95,7 @@ impl Run {
         Self::of(start_observed(shared, open_runs, name, options))
     }
 
-    /// Ends the run on a thread of its own. Who drops the telemetry, or shuts it down, waits for that.
+    /// Ends the run on a separate thread. Who drops the telemetry, or shuts it down, waits for that.
     pub(crate) fn end_later(self) {
         // Before this handle goes, which would else end the run as one that was dropped.
         self.state.ending.progress.begin();
@@ -148,7 +148,7 @@ impl Run {
     /// - A node that runs **again** is another attempt: the last one decides over the node and the run, the earlier ones are
     ///   kept with their errors. Where the program goes on without the node, [`Run::recovered`] says so.
     /// - A name that the DAG does **not know** has a span, but no place on the tracker, which a warning says.
-    /// - A node **inside another** is a node of its own: its queries are its own, its time is also in that of the outer one.
+    /// - A node **inside another** is a separate node: its queries are its own, its time is also in that of the outer one.
     /// - **After the end** of the run the code runs, and nothing of it is recorded.
     /// - A query that goes on when the code has ended, as that of a stream that is returned, still belongs to the node: what
     ///   it says of rows and data is added when it ends, at the latest at the end of the run. The node's time ends with its
@@ -168,7 +168,7 @@ impl Run {
         }
     }
 
-    /// As [`Run::node`], with an error of its own for a node whose code was dropped because it stood still. Without
+    /// As [`Run::node`], with a separate error for a node whose code was dropped because it stood still. Without
     /// `heartbeat.on_stall = "cancel"` that error does not occur.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ impl RootSpan {
     }
 
     pub(crate) fn fail(&self, error_type: &str, message: &Captured) {
-        // What is recorded on the span has a lock of its own, under which nothing is called.
+        // What is recorded on the span has its own lock, under which nothing is called.
         if let Some(span) = self.lock().as_ref() {
             span.fail(error_type, message);
         }

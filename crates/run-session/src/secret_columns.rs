@@ -39,7 +39,7 @@ impl SecretColumns {
 
     /// Whether the column at this place, of so many, is one.
     pub(crate) fn have(&self, position: usize, of: usize, name: &str) -> bool {
-        // A table that rows are inserted into has names of its own.
+        // A table that rows are inserted into has its own names.
         let is_at = || of == self.positions.len() && self.positions.get(position) == Some(&true);
         self.names.contains(name) || is_at()
     }

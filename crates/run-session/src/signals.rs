@@ -212,7 +212,7 @@ fn received(signal: StopSignal, program_handles_it: bool) {
             // with the first one's code.
             second_signal_came();
             drop(process);
-            // On a thread of its own: it waits for the bundle, and a third signal must be received meanwhile.
+            // On a separate thread: it waits for the bundle, and a third signal must be received meanwhile.
             let stop = move || stop_now(first, signal, runs);
             if thread::Builder::new().name("daglight-stop-now".into()).spawn(stop).is_err() {
                 low_level::exit(signal.exit_code().into());
@@ -252,13 +252,13 @@ fn end_without_run(signal: StopSignal, program_handles_it: bool) {
         low_level::exit(signal.exit_code().into());
     };
     let before = SIGNALS.fetch_add(1, Ordering::AcqRel);
-    // On a thread of its own, so that the next signal is received meanwhile.
+    // On a separate thread, so that the next signal is received meanwhile.
     if thread::Builder::new().name("daglight-stop".into()).spawn(move || end(before)).is_err() {
         low_level::exit(signal.exit_code().into());
     }
 }
 
-/// Answers to the first signal on a thread of its own; where none can be made, on this one, which then cannot receive
+/// Answers to the first signal on a separate thread; where none can be made, on this one, which then cannot receive
 /// another one meanwhile.
 fn answer_beside(signal: StopSignal, runs: Vec<Arc<RunState>>) {
     let of_thread = runs.clone();
@@ -278,7 +278,7 @@ fn answer(signal: StopSignal, runs: &[Arc<RunState>]) {
         runs.iter().partition(|run| run.core.interruption.get().is_some());
     ending.iter().for_each(|run| run.flush_now());
     let announce = process().runs.iter().find_map(|run| run.announce.clone());
-    // Before the work is told to give way, whose end has lines of its own: those come behind this one.
+    // Before the work is told to give way, whose end has its own lines: those come behind this one.
     say_that_it_was_heard(running.is_empty(), announce);
     // Work that begins after this sees for itself that its run was interrupted.
     let mut watches = process().watches.clone();
@@ -330,7 +330,7 @@ pub(crate) fn end_for_stall(stalled: &Arc<RunState>, cause: StopCause) {
     low_level::exit(exit_code.into());
 }
 
-/// On a thread of its own, which is waited for a moment: who reads the output may have stopped to, and the run ends all the
+/// On a separate thread, which is waited for a moment: who reads the output may have stopped to, and the run ends all the
 /// same.
 fn say_that_it_was_heard(all_are_ending: bool, announce: Option<Arc<Announce>>) {
     match all_are_ending {

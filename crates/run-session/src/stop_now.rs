@@ -29,7 +29,7 @@ pub(crate) fn stop_now(first: StopSignal, second: StopSignal, runs: Vec<Stopping
         // The start takes too long: for the program, there is no run.
         signal_registry::say_without_run(second);
     }
-    // Each run on a thread of its own: one whose disk hangs must not take the time of the others.
+    // Each run on a separate thread: one whose disk hangs must not take the time of the others.
     let (sender, ended) = mpsc::channel();
     for (index, Stopping { run, .. }) in runs.iter().enumerate() {
         let (run, sender) = (Arc::clone(run), sender.clone());

@@ -111,7 +111,7 @@ impl Telemetry {
         Self::attached_to(ProgramProviders::default(), settings)
     }
 
-    /// As [`Telemetry::new`] in a program that has OpenTelemetry providers of its own: they get what runs make, and decide
+    /// As [`Telemetry::new`] in a program that has its own OpenTelemetry providers: they get what runs make, and decide
     /// over exporting it.
     pub fn attached_to(providers: ProgramProviders, settings: Settings) -> Self {
         let policy = settings.policy();

@@ -32,7 +32,7 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// The text that was encoded so; what is no text stays as it is.
+/// The text that was encoded so; what is not text stays as it is.
 pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

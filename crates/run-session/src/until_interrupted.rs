@@ -22,7 +22,7 @@ impl Run {
     /// - A signal that the process was started to ignore, as `nohup` does for SIGHUP, stays ignored.
     ///
     /// Once this was called, and while no run is under way, a signal ends the process as if nothing received it, unless
-    /// the program had a handler of its own before.
+    /// the program had its own handler before.
     ///
     /// A signal that comes between the start of the run and this call ends the process at once, and the run is closed as one
     /// whose process has ended; [`Telemetry::start_interruptible_run`](crate::Telemetry::start_interruptible_run) leaves no such gap.

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use daglight_capture_policy::{MAX_EDITS, nearest_name};
 use figment::value::Value;
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 
@@ -27,8 +28,6 @@ const PREFIX: &str = "OPENLINEAGE__";
 const NAMES: &str = "OPENLINEAGE_";
 /// The section of the transport, in the name of a variable.
 const TRANSPORT_VARIABLE: &str = "TRANSPORT";
-/// How many letters may be wrong in a variable for which another one is suggested.
-const MAX_MISSPELLED: usize = 2;
 
 const SECTION: &str = "transport";
 const TRANSPORT: &str = "transport.";
@@ -117,15 +116,10 @@ pub(crate) fn misspelled_lineage_variables(variables: &BTreeMap<String, String>)
         let of_key = name.strip_prefix(PREFIX).map(|key| key.split("__").next().unwrap_or_default());
         let nearest = match of_key {
             Some(section) => {
-                let is_near = strsim::osa_distance(section, TRANSPORT_VARIABLE) <= MAX_MISSPELLED;
-                is_near.then(|| name.replacen(section, TRANSPORT_VARIABLE, 1))
+                let transport = nearest_name(section, [TRANSPORT_VARIABLE], MAX_EDITS);
+                transport.map(|transport| name.replacen(section, transport, 1))
             }
-            None => known
-                .iter()
-                .map(|known| (strsim::osa_distance(name, known), known))
-                .filter(|(distance, _)| *distance <= MAX_MISSPELLED)
-                .min_by_key(|(distance, _)| *distance)
-                .map(|(_, known)| (*known).to_owned()),
+            None => nearest_name(name, known.iter().copied(), MAX_EDITS).map(str::to_owned),
         };
         let why = format!("it is an unknown variable: did you mean {}?", nearest?);
         Some(Refusal { what: format!("environment variable {name}"), why })

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use daglight_capture_policy::{Profile, REDACTED, without_credentials};
+use daglight_capture_policy::{MAX_EDITS, Profile, REDACTED, nearest_name, without_credentials};
 use figment::value::Value;
 
 use crate::{
@@ -203,8 +203,8 @@ impl SettingsError {
 
     /// The error for a misspelled variable of ours, or for a setting's variable with a wrong prefix.
     pub(crate) fn misspelled_variable(name: &str) -> Option<Self> {
-        let (own, tolerated) = match (name.strip_prefix("DAGLIGHT_"), name.starts_with("HAMILTON_")) {
-            (Some(own), _) => (own, 2),
+        let (own, max_edits) = match (name.strip_prefix("DAGLIGHT_"), name.starts_with("HAMILTON_")) {
+            (Some(own), _) => (own, MAX_EDITS),
             // Hamilton has other variables than these.
             (None, true) => (name, 1),
             (None, false) => return None,
@@ -213,12 +213,8 @@ impl SettingsError {
             let key = setting.key.replace('.', "_").to_ascii_uppercase();
             key == own || key.strip_suffix(own).is_some_and(|section| section.ends_with('_'))
         };
-        let variables = || SETTINGS.iter().filter_map(|setting| setting.variable);
-        let nearest = variables()
-            .map(|known| (strsim::osa_distance(name, known), known))
-            .filter(|(distance, _)| *distance <= tolerated)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, known)| known)
+        let variables = SETTINGS.iter().filter_map(|setting| setting.variable);
+        let nearest = nearest_name(name, variables, max_edits)
             .or_else(|| SETTINGS.iter().find(is_named_so)?.variable)?;
         Some(Self::UnknownVariable { name: name.to_owned(), nearest })
     }

@@ -2,7 +2,7 @@
 //! and beside those of an earlier day.
 //!
 //! A ratio is what Daglight takes of a measure divided by what it is compared with takes of it on the same machine in the same
-//! minutes: lower is better, and 1 is no difference.
+//! minutes: lower is better, and 1 means no difference.
 
 use std::{
     env,
@@ -68,7 +68,7 @@ impl Display for Ratio {
 /// The ratios in a file, in the order in which they were said.
 ///
 /// # Errors
-/// When it cannot be read, or a line of it is no ratio; the message names the file and the line.
+/// When it cannot be read, or a line of it is not a ratio; the message names the file and the line.
 pub fn read(file: &Path) -> io::Result<Vec<Ratio>> {
     let text = fs::read_to_string(file)
         .map_err(|error| io::Error::new(error.kind(), format!("reading {}: {error}", file.display())))?;

@@ -62,7 +62,7 @@ pub fn free_port() -> Result<u16> {
     bail!("no port of {SERVER_PORTS:?} is free")
 }
 
-/// A process that runs beside this one, in a process group of its own so that a ctrl-c of the terminal does not reach it.
+/// A process that runs beside this one, in its own process group so that a ctrl-c of the terminal does not reach it.
 /// It is ended when this is dropped.
 #[derive(Debug)]
 pub struct Background {

@@ -29,7 +29,7 @@ pub enum PythonMissing {
     /// No program of that name, or one that is too old.
     #[error("Python {}.{} or newer is not installed", OLDEST.0, OLDEST.1)]
     NotInstalled,
-    /// Debian and Ubuntu have it as a package of its own.
+    /// Debian and Ubuntu have it as a separate package.
     #[error("Python is there, its venv module is not (on Debian and Ubuntu: the package python3-venv)")]
     NoVenv,
 }

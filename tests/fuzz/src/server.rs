@@ -1,6 +1,7 @@
 //! A loopback server that says what it is told to.
 
 use std::{
+    fmt,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
@@ -15,6 +16,13 @@ pub struct Server {
     answer: Arc<Mutex<Answer>>,
 }
 
+// By hand, because an answer is a closure, which has nothing to show.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Server {
     /// Starts a server. It ends with the process.
     pub fn start() -> Self {
@@ -24,7 +32,7 @@ impl Server {
         let of_thread = Arc::clone(&answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A client that has gone is none of its problems.
+                // A client that has gone is not its problem.
                 let _ = serve(stream, &of_thread);
             }
         });

@@ -2,7 +2,7 @@
 //! that leave by an OTLP exporter in batches, and in the same session without it, in turns.
 //!
 //! `cargo xtask bench overhead` runs it, with the folder of tables and queries that the bench of Daglight has left, the scale
-//! factor and the number of rounds. The receiver of the spans is this program as a process of its own, so that the work of
+//! factor and the number of rounds. The receiver of the spans is this program as a separate process, so that the work of
 //! receiving counts on neither side.
 
 #[path = "../../benches/side_by_side/mod.rs"]
@@ -30,7 +30,7 @@ use datafusion_tracing::{
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use side_by_side::{Cost, WARM_UP, execute, say_ratios, read_queries, with_tables};
+use side_by_side::{Cost, WARM_UP, execute, read_queries, say_ratios, with_tables};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 const RECEIVE: &str = "receive";
@@ -49,7 +49,7 @@ fn main() -> Result<()> {
 
 fn measure(folder: &Path, scale_factor: &str, rounds: usize) -> Result<()> {
     let receiver = Receiver::start()?;
-    // Before the runtime: the client of the exporter has one of its own.
+    // Before the runtime: the client of the exporter has its own.
     let exporter = SpanExporter::builder().with_http().with_endpoint(receiver.endpoint()).build()?;
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("tracing-bench"));

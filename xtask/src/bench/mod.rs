@@ -99,7 +99,7 @@ impl Benches {
         }
     }
 
-    /// Against a Hamilton UI of its own.
+    /// Against its own Hamilton UI.
     fn tracker(&self) -> Result<()> {
         let python = Python::find()?;
         let packages = self.python_packages(&python, "hamilton-ui")?;
@@ -127,7 +127,7 @@ impl Benches {
     }
 
     /// With the features of the whole workspace, so that DataFusion is the one of the program; then the same queries on the
-    /// same tables with `datafusion-tracing`, in a workspace of its own.
+    /// same tables with `datafusion-tracing`, in a separate workspace.
     fn overhead(&self) -> Result<()> {
         for [scale_factor, rounds] in [["0.01", "40"], ["1", "5"]] {
             let folder = tempfile::tempdir()?;

@@ -74,7 +74,7 @@ fn pack(folder: &Path, name: &str, archive: &Path) -> Result<()> {
         builder.append_path_with_name(&path, below)?;
     }
     builder.into_inner()?.sync_all()?;
-    // A program of its own: this one is built without optimization.
+    // A separate program: this one is built without optimization.
     let packed = File::create(archive).with_context(|| format!("making {}", archive.display()))?;
     dev_services::run(Command::new("gzip").args(["--no-name", "--stdout"]).arg(&unpacked).stdout(packed))
 }

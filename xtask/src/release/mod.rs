@@ -1,6 +1,6 @@
 //! `cargo xtask release VERSION`: checks, versions and changelog, packages of the crates, and an archive of the command.
 //!
-//! Everything but the checks happens in a tree of its own, in the target folder. With `--execute`, and when all else has worked,
+//! Everything but the checks happens in a separate working tree, in the target folder. With `--execute`, and when all else has worked,
 //! the branch is moved to the commit that was made there and gets a tag. Nothing is pushed or published.
 
 mod archive;
@@ -188,7 +188,7 @@ impl Release<'_> {
         rewrite(&tree.root().join(CHANGELOG), |text| changelog::released(text, version, &date))?;
         let locked = fs::read_to_string(tree.root().join("Cargo.lock")).context("reading Cargo.lock")?;
         let members = versions::members(&locked);
-        // Also of what is a workspace of its own and uses members of this one.
+        // Also of what is a separate workspace and uses members of this one.
         for lock_file in tree.lock_files()? {
             rewrite(&lock_file, |text| Ok(versions::set_locked(text, &members, version)))?;
         }

@@ -280,7 +280,7 @@ mod tests {
             check(column(0, draw(895, 100)), column(0, draw(895, 100)), None);
             check(column(0, draw(60, 20)), column(0, draw(895, 20)), None);
         }
-        // Others are drawn: that is no chance.
+        // Others are drawn: that is not chance.
         let found = drifts(
             &one(column(0, draw(895, 100))),
             &one(column(0, draw(895, 60))),

@@ -61,7 +61,7 @@ pub enum Unit {
     Milliseconds,
     /// A part of a whole, from 0 to 1.
     Part,
-    /// A number that is no count, as a mean is.
+    /// A number that is not a count, such as a mean.
     Number,
 }
 

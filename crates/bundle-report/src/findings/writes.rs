@@ -30,7 +30,7 @@ fn encoding(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresholds
     let part = plan.total_ms(position) / all_ms;
     let total_ms = plan.total_ms(position);
     let wall_ms = plan.bundle.metrics.wall_ms;
-    // Columns are encoded in tasks of their own, which add up to more than the query took. Of its time, writing is the part that it is of
+    // Columns are encoded in separate tasks, which add up to more than the query took. Of its time, writing is the part that it is of
     // the computing.
     let time_ms = if total_ms > wall_ms { part * wall_ms } else { plan.time_ms(position) };
     // Writing is the purpose of such a query: only a long one is listed.

@@ -276,7 +276,7 @@ fn what_a_killed_run_did_not_come_to_is_not_gone_and_not_faster() {
     let longer = Comparison::new(std::slice::from_ref(&before), &killed(9_000)).unwrap();
     check(&longer, "slower=20%", &["the run took 9.00 s, was 4.00 s (+125 %)"]);
     assert_eq!(longer.unjudged(&"slower=20%".parse().unwrap()), nodes);
-    // One that was killed is no measure of the next.
+    // One that was killed is not a measure for the next.
     let back = Comparison::new(&[killed(1_000)], &before).unwrap();
     assert_eq!(back.duration_ms, None);
 }

@@ -44,9 +44,9 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// A worker that executes in sessions as `session` makes them of what the engine gives, with functions of its own for
-    /// example; `|context| Ok(context.builder.build())` adds nothing. Register object stores in the runtime that the builder has, or give it with
-    /// [`with_runtime_env`](Self::with_runtime_env): requests to the stores of another runtime are not counted for the task.
+    /// A worker that executes in sessions as `session` makes them of what the engine gives, with its own functions for
+    /// example; `|context| Ok(context.builder.build())` adds nothing. Register object stores in the runtime that the builder has, or give it
+    /// with [`with_runtime_env`](Self::with_runtime_env): requests to the stores of another runtime are not counted for the task.
     pub fn new(
         session: impl Fn(WorkerQueryContext) -> Result<SessionState> + Send + Sync + 'static,
         listener: Option<Arc<dyn RemoteTaskListener>>,

@@ -1,4 +1,4 @@
-//! Has the workers write what goes into a folder: each task writes files of its own, and only counts come to the client.
+//! Has the workers write what goes into a folder: each task writes its own files, and only counts come to the client.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Programs that have providers of their own, and keep them.
+//! Programs that have their own providers, and keep them.
 
 use std::{
     collections::BTreeSet,

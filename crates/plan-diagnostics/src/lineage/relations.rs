@@ -177,7 +177,7 @@ impl Walk {
         output.iter().for_each(|group| self.influenced(group, Influence::GroupBy));
         let functions: Columns =
             aggregate.aggr_expr.iter().map(|function| self.expression(function, &scope)).collect();
-        // Grouping sets have a column of their own between the groups and the functions, which says which set it is.
+        // Grouping sets have a separate column between the groups and the functions, which says which set it is.
         let width = aggregate.schema.fields().len();
         output.resize(width.saturating_sub(functions.len()), Origins::new());
         output.extend(functions);

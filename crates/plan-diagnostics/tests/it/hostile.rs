@@ -286,7 +286,7 @@ async fn check(partitions: &[usize], expected: &[(&str, u64)]) {
 async fn execute(plan: &Arc<dyn ExecutionPlan>, partition: usize) {
     let reading = std::panic::AssertUnwindSafe(async {
         let mut stream = plan.execute(partition, Arc::default())?;
-        // A stream that panics is kept until the panic was caught, as by a task of its own.
+        // A stream that panics is kept until the panic was caught, as by a separate task.
         let read = std::panic::AssertUnwindSafe(async {
             while let Some(batch) = stream.next().await {
                 batch?;

@@ -192,7 +192,7 @@ impl Version {
                         let (first_line, last_line) = (code.first_line, code.last_line);
                         return CodePlace { path: code.path.clone(), first_line, last_line };
                     }
-                    // Code whose file is not available becomes a file of its own.
+                    // Code whose file is not available becomes a separate file.
                     let path = format!("{}:{}", code.path, node.name);
                     files.insert(path.clone(), code.text.clone());
                     CodePlace { path, first_line: 1, last_line: code.text.lines().count() }

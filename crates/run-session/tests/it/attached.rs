@@ -1,4 +1,4 @@
-//! A program with a tracer provider of its own.
+//! A program with its own tracer provider.
 
 use std::sync::{Arc, Mutex};
 

@@ -187,7 +187,7 @@ async fn a_session_that_is_observed_twice() {
 fn two_runs_of_one_id() {
     let out = tempfile::tempdir().unwrap();
     let run = telemetry(out.path(), Profile::Dev).start_run(&dag(), RunOptions::new());
-    // Every run has an id of its own. Who records without one chooses it, and what is there stays.
+    // Every run has its own id. Who records without one chooses it, and what is there stays.
     let error = Bundle::create(out.path(), run.id()).unwrap_err();
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(error.to_string().starts_with("cannot create the run bundle "), "{error}");

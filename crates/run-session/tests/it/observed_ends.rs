@@ -1,4 +1,4 @@
-//! Queries of observed sessions that end early, panic or run at once, and sessions that have parts of their own.
+//! Queries of observed sessions that end early, panic or run at once, and sessions that have their own parts.
 
 use std::sync::{
     Arc,

@@ -107,7 +107,7 @@ impl Planted {
         let run = self.telemetry.start_run(&dag(), RunOptions::default());
         let bundle = run.bundle_dir().unwrap().to_owned();
         let (seen, go_on) = (bundle.clone(), Arc::clone(&self.go_on));
-        // On a thread of its own: what is planted may hold those of the runtime.
+        // On a separate thread: what is planted may hold those of the runtime.
         let watching = thread::spawn(move || {
             let started = Instant::now();
             while stalls(&seen)["count"] == 0 && started.elapsed() < Duration::from_secs(60) {
