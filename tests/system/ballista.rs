@@ -329,6 +329,35 @@ fn tables_and_files_are_written_by_executors() {
     check_summaries(&bundle, &["late", "parts_parquet"], ("output_1", 7));
 }
 
+#[test]
+fn a_table_of_a_folder_is_read_by_executors() {
+    let checkout = Checkout::new();
+    for day in [1, 2] {
+        let folder = checkout.path().join(format!("days/day={day}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("a.csv"), format!("n\n{day}\n10\n")).expect("a file");
+        fs::write(folder.join("notes.txt"), "not a row").expect("a file");
+    }
+    let text = format!(
+        "{}COPY (SELECT l_orderkey, l_shipmode FROM lineitem) TO 'kept/' STORED AS PARQUET;\n\
+         CREATE EXTERNAL TABLE parts STORED AS PARQUET LOCATION 'kept/';\n\
+         CREATE EXTERNAL TABLE days STORED AS CSV PARTITIONED BY (day) LOCATION 'days/' OPTIONS ('format.has_header' 'true');\n\
+         -- node: modes\nSELECT l_shipmode, count(*) AS n FROM parts GROUP BY 1 ORDER BY 1;\n\
+         -- node: sums\nSELECT day, sum(n) AS n FROM days GROUP BY 1 ORDER BY 1;\n",
+        table("lineitem")
+    );
+    script(&checkout, &text);
+    let alone = printing(&checkout, "alone", None).finish().ended_with(0);
+    let ballista = Ballista::start(&checkout);
+    let run = printing(&checkout, "out", Some(&ballista)).finish().ended_with(0);
+    assert_eq!(rows(&run), rows(&alone));
+    assert_eq!(rows(&run).len(), 9);
+    for node in ["modes", "sums"] {
+        let cluster = plan(&bundle(&checkout), node)["metrics"]["cluster"].clone();
+        assert_eq!(cluster["on_client"], Value::Null, "{cluster:#}");
+    }
+}
+
 /// A query that takes executors a while.
 const LONG: &str = "-- node: pairs\nSELECT count(*) AS n FROM lineitem a JOIN lineitem b ON a.l_linenumber = b.l_linenumber \
                     WHERE a.l_extendedprice * 3 < b.l_extendedprice + a.l_tax;\n";

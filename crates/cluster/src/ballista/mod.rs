@@ -14,6 +14,7 @@ mod rest;
 mod results;
 mod scheduler;
 mod submission;
+mod table_patterns;
 #[cfg(feature = "ballista-executor")]
 mod task_stores;
 mod travelling_plan;

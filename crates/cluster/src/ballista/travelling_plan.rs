@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::table_patterns::with_extensions;
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use datafusion::{
     catalog::Session,
@@ -37,6 +38,7 @@ pub(super) fn encoded(
         LogicalPlan::Copy(copy) => LogicalPlan::Copy(with_its_options(copy, session).map_err(short)?),
         plan => plan.clone(),
     };
+    let plan = with_extensions(&plan, here).map_err(short)?;
     // Of the functions that Ballista has by itself; those of the session may be more.
     let other =
         SessionStateBuilder::new_with_default_features().with_config(session.config().clone()).build();
@@ -106,17 +108,17 @@ fn as_scheduler_reads_it(plan: &LogicalPlan, context: &TaskContext) -> Result<Ve
     let bytes = logical_plan_to_bytes_with_extension_codec(plan, &codec)?;
     let read = logical_plan_from_bytes_with_extension_codec(&bytes, context, &codec)?;
     if read.schema().as_arrow() != plan.schema().as_arrow() {
-        return exec_err!("its columns become others on the way");
+        return exec_err!("it would have other columns");
     }
     let (before, after) = (scanned(plan)?, scanned(&read)?);
     if before.len() != after.len() {
-        return exec_err!("its tables become others on the way");
+        return exec_err!("it would read other tables");
     }
     if let Some(what) = before.iter().zip(&after).find_map(|(a, b)| what_differs(a, b)) {
-        return exec_err!("the {what} of a table become others on the way");
+        return exec_err!("it would read a table with {what}");
     }
     if parquet_options(plan) != parquet_options(&read) {
-        return exec_err!("its options become others on the way");
+        return exec_err!("it would write with other options");
     }
     Ok(bytes.to_vec())
 }
@@ -134,9 +136,9 @@ fn scanned(plan: &LogicalPlan) -> Result<Vec<Arc<dyn TableSource>>> {
 
 /// What differs between two tables of files; `None` where the same files are read alike.
 fn what_differs(a: &Arc<dyn TableSource>, b: &Arc<dyn TableSource>) -> Option<&'static str> {
-    let (Ok(a), Ok(b)) = (source_as_provider(a), source_as_provider(b)) else { return Some("rows") };
+    let (Ok(a), Ok(b)) = (source_as_provider(a), source_as_provider(b)) else { return Some("other rows") };
     let (a, b) = (a.downcast_ref::<ListingTable>(), b.downcast_ref::<ListingTable>());
-    let (Some(a), Some(b)) = (a, b) else { return Some("rows") };
+    let (Some(a), Some(b)) = (a, b) else { return Some("other rows") };
     let files = |table: &ListingTable| {
         let urls = table.table_paths().iter();
         urls.map(|url| (url.as_str().to_owned(), url.get_glob().as_ref().map(ToString::to_string)))
@@ -146,10 +148,13 @@ fn what_differs(a: &Arc<dyn TableSource>, b: &Arc<dyn TableSource>) -> Option<&'
     // A format shows all of its options, and cannot be compared otherwise.
     let formats = [of_a, of_b].map(|options| format!("{:?}", options.format));
     let differences = [
-        ("files", files(a) != files(b) || of_a.file_extension != of_b.file_extension),
-        ("options", formats[0] != formats[1]),
-        ("partitions", of_a.table_partition_cols != of_b.table_partition_cols),
-        ("orders", of_a.file_sort_order != of_b.file_sort_order),
+        (
+            "other files, which a pattern chooses",
+            files(a) != files(b) || of_a.file_extension != of_b.file_extension,
+        ),
+        ("other options", formats[0] != formats[1]),
+        ("other partitions", of_a.table_partition_cols != of_b.table_partition_cols),
+        ("another order", of_a.file_sort_order != of_b.file_sort_order),
     ];
     differences.into_iter().find_map(|(what, differs)| differs.then_some(what))
 }
