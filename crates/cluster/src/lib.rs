@@ -13,6 +13,8 @@ mod address;
 mod left_job;
 mod unreachable;
 #[cfg(any(feature = "ballista", feature = "distributed"))]
+mod computing_time;
+#[cfg(any(feature = "ballista", feature = "distributed"))]
 mod endpoint;
 #[cfg(any(feature = "ballista-executor", feature = "distributed"))]
 mod headers;

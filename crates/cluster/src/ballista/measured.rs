@@ -12,6 +12,7 @@ use datafusion::physical_plan::{
 };
 
 use super::{rest::UPSTREAM, travels::OWN_SPAN};
+use crate::computing_time::Timers;
 
 /// The tasks of each stage, with the partitions that they did.
 pub(super) type Tasks = BTreeMap<u64, Vec<(u64, Vec<u32>)>>;
@@ -44,6 +45,7 @@ fn task_of(tasks: &Tasks, stage: u64, partition: Option<u32>) -> Option<u64> {
 
 pub(super) fn by_task(job: &GetJobMetricsResult, tasks: &Tasks) -> BTreeMap<(u64, u64), TaskMeasures> {
     let mut measures: BTreeMap<(u64, u64), TaskMeasures> = BTreeMap::new();
+    let mut timers: BTreeMap<(u64, u64, usize), Timers> = BTreeMap::new();
     for stage in &job.stages {
         let number = u64::from(stage.stage_id);
         for (position, operator) in stage.operators.iter().enumerate() {
@@ -53,8 +55,12 @@ pub(super) fn by_task(job: &GetJobMetricsResult, tasks: &Tasks) -> BTreeMap<(u64
                 let add =
                     |sum: &mut Option<u64>, more: u64| *sum = Some(sum.unwrap_or(0).saturating_add(more));
                 match &metric.metric {
-                    Some(Value::ElapseTime(nanoseconds)) => {
-                        measures.compute += Duration::from_nanos(*nanoseconds)
+                    Some(Value::ElapseTime(nanoseconds)) => timers
+                        .entry((number, task, position))
+                        .or_default()
+                        .add("elapsed_compute", *nanoseconds),
+                    Some(Value::Time(time)) => {
+                        timers.entry((number, task, position)).or_default().add(&time.name, time.value)
                     }
                     _ if is_remark(metric) => measures.has_own_span = true,
                     Some(Value::OutputRows(rows)) if position == 0 => add(&mut measures.rows, *rows),
@@ -67,6 +73,9 @@ pub(super) fn by_task(job: &GetJobMetricsResult, tasks: &Tasks) -> BTreeMap<(u64
                 }
             }
         }
+    }
+    for ((stage, task, _), timers) in timers {
+        measures.entry((stage, task)).or_default().compute += Duration::from_nanos(timers.nanoseconds());
     }
     measures
 }

@@ -15,8 +15,11 @@ use tonic::{Request, Status, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 use url::Url;
 
-use super::so_far::{Answer, METHOD, Question};
-use crate::endpoint::endpoint;
+use super::{
+    so_far::{Answer, METHOD, Question},
+    task_name::NamingChannel,
+};
+use crate::{address::WorkerAddress, endpoint::endpoint};
 
 /// Connections to workers, each made when it is first asked for. Clones share them.
 #[derive(Clone, Default)]
@@ -25,6 +28,11 @@ pub(crate) struct Channels(Arc<Mutex<HashMap<Url, Channel>>>);
 impl Channels {
     pub(crate) fn client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
         Ok(create_worker_client(BoxCloneSyncChannel::new(self.channel(url)?)))
+    }
+
+    /// The same, with errors that name the worker and the task.
+    pub(crate) fn naming_client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        Ok(Box::new(NamingChannel { inner: self.client(url)?, worker: WorkerAddress::of_url(url) }))
     }
 
     /// How far the tasks of a query are on a worker.
@@ -54,6 +62,6 @@ impl Channels {
 #[async_trait]
 impl ChannelResolver for Channels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        self.client(url)
+        self.naming_client(url)
     }
 }

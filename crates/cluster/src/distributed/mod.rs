@@ -9,6 +9,7 @@ mod live_exec;
 mod live_tasks;
 mod running_tasks;
 mod so_far;
+mod task_name;
 mod travels;
 mod version;
 mod worker;

@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 use url::Url;
 use uuid::Uuid;
 
-use super::{channels::Channels, live_tasks::LiveTasks, travels};
-use crate::address::WorkerAddress;
+use super::{channels::Channels, live_tasks::LiveTasks, task_name::TaskName, travels};
+use crate::{address::WorkerAddress, computing_time::computing_time};
 
 /// What the file of a plan calls the engine.
 pub(super) const ENGINE: &str = "datafusion-distributed";
@@ -66,7 +66,7 @@ impl QueryWork {
             state.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (stage, task)));
         tasks
             .filter(|(_, task)| task.outcome.as_deref() == Some(ClusterTask::LOST))
-            .map(|(stage, task)| named(&task.worker, *stage, task.task))
+            .map(|(stage, task)| TaskName::of(*stage, task).to_string())
             .collect()
     }
 
@@ -74,12 +74,29 @@ impl QueryWork {
         self.lock().metrics_missing = true;
     }
 
-    /// The execution is over: what has no outcome ended with it.
+    /// The execution is over: what has no outcome ended with it, or before.
     pub(super) fn end(&self, has_all_rows: bool) {
-        let outcome = if has_all_rows { ClusterTask::COMPLETED } else { ClusterTask::CANCELLED };
-        for task in self.lock().stages.values_mut().flat_map(BTreeMap::values_mut) {
-            task.outcome.get_or_insert_with(|| outcome.to_owned());
+        for (stage, tasks) in &mut self.lock().stages {
+            for task in tasks.values_mut() {
+                let has_ended = has_all_rows || self.live.has_ended(*stage as u64, task.task);
+                let outcome = if has_ended { ClusterTask::COMPLETED } else { ClusterTask::CANCELLED };
+                task.outcome.get_or_insert_with(|| outcome.to_owned());
+            }
         }
+    }
+
+    /// The execution has failed with this error, which may name the task that it is of.
+    pub(super) fn fail(&self, error: &DataFusionError) {
+        if let Some(name) = TaskName::innermost(error) {
+            let mut state = self.lock();
+            let task = state.stages.get_mut(&name.stage).and_then(|tasks| {
+                tasks.values_mut().find(|task| task.task == name.task && task.worker == name.worker)
+            });
+            if let Some(task) = task.filter(|task| task.outcome.is_none()) {
+                task.outcome = Some(ClusterTask::FAILED.to_owned());
+            }
+        }
+        self.end(false);
     }
 
     fn sent(&self, key: &TaskKey, worker: &WorkerAddress) {
@@ -99,7 +116,10 @@ impl QueryWork {
         self.change(key, |task| {
             let of_task = |name: &str| value_of(&measured.task_metrics, name).map(|value| value as f64 / 1e6);
             task.started_ms = of_task("plan_executed_at");
-            task.ended_ms = of_task("plan_finished_at");
+            // The engine says when the plan was given up, which is when its query ended.
+            let worked = working_time(&measured.pre_order_plan_metrics).map(milliseconds);
+            let ended = task.started_ms.zip(worked).map(|(started, worked)| started + worked);
+            task.ended_ms = ended.or_else(|| of_task("plan_finished_at"));
             task.rows = measured
                 .pre_order_plan_metrics
                 .first()
@@ -108,9 +128,10 @@ impl QueryWork {
             let all = || measured.pre_order_plan_metrics.iter();
             task.bytes_received =
                 all().filter_map(|metrics| value_of(metrics, "bytes_transferred")).reduce(|a, b| a + b);
-            let compute: usize = all().filter_map(MetricsSet::elapsed_compute).sum();
-            task.compute_ms = Some(compute as f64 / 1e6);
-            task.outcome = Some(ClusterTask::COMPLETED.to_owned());
+            let computed: Duration = all().map(computing_time).sum();
+            task.compute_ms = Some(milliseconds(computed));
+            // Those of a query that has failed say how they ended, and come later.
+            task.outcome.get_or_insert_with(|| ClusterTask::COMPLETED.to_owned());
         });
     }
 
@@ -151,9 +172,9 @@ impl RemoteWork for QueryWork {
             .filter(|(stage, task)| task.outcome.is_none() && !self.live.has_ended(*stage as u64, task.task));
         let open: Vec<_> = open.collect();
         if let Some((stage, task)) = open.iter().find(|(_, task)| self.live.is_silent(&task.worker)) {
-            return Some(format!("{}, which does not answer", named(&task.worker, *stage, task.task)));
+            return Some(format!("{}, which does not answer", TaskName::of(*stage, task)));
         }
-        open.first().map(|(stage, task)| named(&task.worker, *stage, task.task))
+        open.first().map(|(stage, task)| TaskName::of(*stage, task).to_string())
     }
 
     fn so_far(&self) -> ClusterWork {
@@ -187,9 +208,17 @@ fn value_of(metrics: &MetricsSet, name: &str) -> Option<u64> {
         .map(|value| value as u64)
 }
 
-/// The words that name a task in an error.
-fn named(worker: &str, stage: usize, task: u64) -> String {
-    format!("worker {worker}, task {task} of stage {stage}")
+/// From the first row that an operator of a task was asked for, to when the last one ended; `None` where they do not say.
+fn working_time(operators: &[MetricsSet]) -> Option<Duration> {
+    let (mut started, mut ended) = (None, None);
+    for metric in operators.iter().flat_map(MetricsSet::iter) {
+        match metric.value() {
+            MetricValue::StartTimestamp(at) => started = started.into_iter().chain(at.value()).min(),
+            MetricValue::EndTimestamp(at) => ended = ended.max(at.value()),
+            _ => {}
+        }
+    }
+    started.zip(ended).and_then(|(started, ended)| (ended - started).to_std().ok())
 }
 
 /// The connections of one execution, which are watched.
@@ -201,7 +230,7 @@ pub(super) struct QueryChannels {
 #[async_trait]
 impl ChannelResolver for QueryChannels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let inner = self.channels.client(url)?;
+        let inner = self.channels.naming_client(url)?;
         Ok(Box::new(WatchedChannel {
             inner,
             worker: WorkerAddress::of_url(url),
@@ -214,17 +243,6 @@ struct WatchedChannel {
     inner: Box<dyn WorkerChannel>,
     worker: WorkerAddress,
     work: Arc<QueryWork>,
-}
-
-impl WatchedChannel {
-    /// Says which worker and which task an error is about.
-    fn name(
-        worker: &WorkerAddress,
-        key: TaskKey,
-    ) -> impl Fn(DataFusionError) -> DataFusionError + Send + Sync + 'static {
-        let named = named(&worker.to_string(), key.stage_id, key.task_number as u64);
-        move |error| error.context(named.clone())
-    }
 }
 
 #[async_trait]
@@ -243,7 +261,7 @@ impl WorkerChannel for WatchedChannel {
         if let Ok(id) = HeaderValue::from_str(&key.query_id.to_string()) {
             headers.insert(travels::ENGINE_QUERY, id);
         }
-        let name = Self::name(&self.worker, key);
+        let name = TaskName::naming(&self.worker, key);
         self.work.sent(&key, &self.worker);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
         let answers = answers.map_err(|error| {
@@ -272,13 +290,7 @@ impl WorkerChannel for WatchedChannel {
         metrics: ExecutionPlanMetricsSet,
         context: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
-        let name = Arc::new(Self::name(&self.worker, request.task_key));
-        let streams = self.inner.execute_task(headers, request, metrics, context).await.map_err(&*name)?;
-        let named = streams.into_iter().map(|stream| {
-            let name = Arc::clone(&name);
-            stream.map(move |batch| batch.map_err(&*name)).boxed()
-        });
-        Ok(named.collect())
+        self.inner.execute_task(headers, request, metrics, context).await
     }
 
     async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {

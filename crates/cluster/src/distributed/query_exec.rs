@@ -159,8 +159,8 @@ impl Execution {
             Some(Err(error)) => {
                 // Held meanwhile: the connections end with it.
                 let error = with_lost_worker(&self.work, error).await;
+                self.work.fail(&error);
                 self.rows = None;
-                self.work.end(false);
                 Some(Err(error))
             }
             None => {
