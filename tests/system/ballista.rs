@@ -338,17 +338,20 @@ fn a_table_of_a_folder_is_read_by_executors() {
         fs::write(folder.join("a.csv"), format!("n\n{day}\n10\n")).expect("a file");
         fs::write(folder.join("notes.txt"), "not a row").expect("a file");
     }
-    let text = format!(
-        "{}COPY (SELECT l_orderkey, l_shipmode FROM lineitem) TO 'kept/' STORED AS PARQUET;\n\
-         CREATE EXTERNAL TABLE parts STORED AS PARQUET LOCATION 'kept/';\n\
+    let text = |kept: &str| {
+        format!(
+            "{}COPY (SELECT l_orderkey, l_shipmode FROM lineitem) TO '{kept}/' STORED AS PARQUET;\n\
+         CREATE EXTERNAL TABLE parts STORED AS PARQUET LOCATION '{kept}/';\n\
          CREATE EXTERNAL TABLE days STORED AS CSV PARTITIONED BY (day) LOCATION 'days/' OPTIONS ('format.has_header' 'true');\n\
          -- node: modes\nSELECT l_shipmode, count(*) AS n FROM parts GROUP BY 1 ORDER BY 1;\n\
          -- node: sums\nSELECT day, sum(n) AS n FROM days GROUP BY 1 ORDER BY 1;\n",
-        table("lineitem")
-    );
-    script(&checkout, &text);
+            table("lineitem")
+        )
+    };
+    script(&checkout, &text("here"));
     let alone = printing(&checkout, "alone", None).finish().ended_with(0);
     let ballista = Ballista::start(&checkout);
+    script(&checkout, &text("there"));
     let run = printing(&checkout, "out", Some(&ballista)).finish().ended_with(0);
     assert_eq!(rows(&run), rows(&alone));
     assert_eq!(rows(&run).len(), 9);
