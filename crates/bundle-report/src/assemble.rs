@@ -54,7 +54,14 @@ pub(crate) fn report(
         unreadable,
     } = inputs;
     let JudgedPlans {
-        queries: planned, slowest, sums, findings: plan_findings, statements, left_jobs, ..
+        queries: planned,
+        slowest,
+        sums,
+        cluster,
+        findings: plan_findings,
+        statements,
+        left_jobs,
+        ..
     } = plans;
     // First, because the end of the run depends on it, and so do all durations below.
     let status = status(manifest.as_ref(), signals.root, goes_on);
@@ -196,6 +203,7 @@ pub(crate) fn report(
         queries,
         tables: summed.tables,
         operators: summed.operators,
+        cluster: cluster.into_report(),
         lineage: summed.lineages,
         spans,
         spans_left_out: span_bands.iter().map(|band| band.spans).sum(),

@@ -9,8 +9,8 @@ use crate::{
     findings::{Finding, FindingKind, items},
     level::Level,
     report::{
-        HeadlineSentence, HeartbeatReport, NodeReport, OperatorReport, Problem, Report, ReportStatus,
-        Severity, UnreadableFile,
+        HeadlineSentence, HeartbeatReport, NodeReport, OnClientReport, OperatorReport, Problem, Report,
+        ReportStatus, Severity, UnreadableFile,
     },
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn headline(report: &Report) -> Vec<HeadlineSentence> {
     failures(report, &mut findings);
     found(report, &mut findings, |level| level >= Level::Warning);
     waiting(report, &mut findings);
+    on_client(report, &mut findings);
     slowest(report, &mut findings);
     busy_machine(report, &mut findings);
     found(report, &mut findings, |level| level < Level::Warning);
@@ -264,6 +265,26 @@ fn waiting(report: &Report, findings: &mut Findings) {
     }
 }
 
+/// A run of which the cluster got nothing: who asked for one expects the contrary.
+fn on_client(report: &Report, findings: &mut Findings) {
+    let Some(cluster) = report.cluster.as_ref().filter(|cluster| cluster.queries_on_cluster == 0) else {
+        return;
+    };
+    let (which, each) = match cluster.queries_on_client {
+        0 => return,
+        1 => ("The query".to_owned(), ""),
+        count => (format!("All {} queries", display::count(count)), " each"),
+    };
+    let text = match &cluster.on_client[..] {
+        [OnClientReport { reason: Some(reason), .. }] => {
+            let reason = one_line(reason);
+            format!("{which} ran on the client,{each} because {}.", reason.trim_end_matches('.'))
+        }
+        _ => format!("{which} ran on the client: see Cluster for the reasons."),
+    };
+    findings.add(Level::Note, text);
+}
+
 /// The commands that deliver the remaining records, after everything about the run itself.
 fn delivery(report: &Report, findings: &mut Findings) {
     let delivery = &report.delivery;
@@ -406,6 +427,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::ClusterReport;
 
     fn operator(compute_ms: f64, share: f64) -> OperatorReport {
         OperatorReport {
@@ -475,6 +497,32 @@ mod tests {
             assert_eq!(texts.iter().any(|text| text.contains("Other processes")), says_others, "{texts:#?}");
             assert!(texts.iter().all(|text| !text.contains("not known")), "{texts:#?}");
         }
+    }
+
+    #[test]
+    fn a_run_of_which_the_cluster_got_nothing_says_why() {
+        let said = |on_cluster: u64, counts: &[u64]| {
+            let reasons = ["its files are too small to be read in parts", "it reads no files"];
+            let reasons = counts.iter().zip(reasons).map(|(&queries, reason)| OnClientReport {
+                reason: Some(reason.to_owned()),
+                queries,
+                ..OnClientReport::default()
+            });
+            let cluster = ClusterReport {
+                queries_on_cluster: on_cluster,
+                queries_on_client: counts.iter().sum(),
+                on_client: reasons.collect(),
+                ..ClusterReport::default()
+            };
+            let report = Report { cluster: Some(cluster), ..crate::findings::planted::report() };
+            texts(&report).into_iter().find(|text| text.contains("client"))
+        };
+        let small = "because its files are too small to be read in parts.";
+        assert_eq!(said(0, &[6]), Some(format!("All 6 queries ran on the client, each {small}")));
+        assert_eq!(said(0, &[1]), Some(format!("The query ran on the client, {small}")));
+        let several = "All 9 queries ran on the client: see Cluster for the reasons.";
+        assert_eq!(said(0, &[6, 3]).as_deref(), Some(several));
+        assert_eq!((said(1, &[6]), said(0, &[])), (None, None));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::PlanBundle;
 
 use crate::{
-    findings::PlanFindings, hidden::StatementCounts, left_jobs::LeftJobs, plan_sums::PlanSums,
-    plans::SlowestPlans, queries::PlannedQueries,
+    cluster_sums::ClusterSums, findings::PlanFindings, hidden::StatementCounts, left_jobs::LeftJobs,
+    plan_sums::PlanSums, plans::SlowestPlans, queries::PlannedQueries,
 };
 
 /// The results from the plans read so far, in bounded memory.
@@ -14,6 +14,7 @@ pub(crate) struct JudgedPlans {
     pub(crate) queries: PlannedQueries,
     pub(crate) slowest: SlowestPlans,
     pub(crate) sums: PlanSums,
+    pub(crate) cluster: ClusterSums,
     pub(crate) findings: PlanFindings,
     pub(crate) statements: StatementCounts,
     pub(crate) left_jobs: LeftJobs,
@@ -26,6 +27,7 @@ impl JudgedPlans {
             queries: PlannedQueries::default(),
             slowest: SlowestPlans::default(),
             sums: PlanSums::default(),
+            cluster: ClusterSums::default(),
             findings: PlanFindings::new(thresholds.clone()),
             statements: StatementCounts::default(),
             left_jobs: LeftJobs::default(),
@@ -37,6 +39,7 @@ impl JudgedPlans {
     pub(crate) fn add(&mut self, file: String, plan: PlanBundle) {
         self.findings.add(&file, &plan);
         self.sums.add(&plan);
+        self.cluster.add(&plan);
         self.statements.add(&plan);
         self.left_jobs.add(&plan);
         self.slowest.add(&file, &plan, &self.thresholds);

@@ -31,6 +31,7 @@ mod operator_time;
 mod queries;
 mod plans;
 mod plan_sums;
+mod cluster_sums;
 mod column_values;
 mod data;
 mod nodes;
@@ -61,6 +62,7 @@ mod sections;
 mod node_sections;
 mod process_sections;
 mod plan_sections;
+mod cluster_section;
 mod data_section;
 mod since_section;
 mod charts;
@@ -94,10 +96,11 @@ pub use inputs::{ReportError, ReportOptions};
 pub use level::Level;
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{
-    ActiveTaskReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency, CriticalStep, DataReport,
-    DeliveryReport, HeadlineSentence, HeartbeatReport, HiddenCount, IdleGap, LineageReport, LongestSetup,
-    NodeReport, OperatorReport, OperatorTotal, PlanOperatorReport, PlanReport, Problem, QueryReport,
-    REPORT_VERSION, Report, ReportStatus, ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun,
-    SpanBand, SpanReport, StageReport, StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind,
-    Totals, UnreadableFile, ValueReport,
+    ActiveTaskReport, ClusterReport, ColumnLineageReport, ColumnReport, ColumnsMoved, Concurrency,
+    CriticalStep, DataReport, DeliveryReport, HeadlineSentence, HeartbeatReport, HiddenCount, IdleGap,
+    LineageReport, LongestSetup, NodeReport, OnClientReport, OperatorReport, OperatorTotal,
+    PlanOperatorReport, PlanReport, Problem, QueryReport, REPORT_VERSION, Report, ReportStatus,
+    ResourceSample, RowsLost, RowsMoved, Severity, SinceLastRun, SpanBand, SpanReport, StageReport,
+    StallReport, TableReport, Timeline, TimelineSpan, TimelineSpanKind, Totals, UnreadableFile, ValueReport,
+    WorkerReport,
 };

@@ -172,7 +172,7 @@ impl PlanSums {
 }
 
 /// If no scan counts it, the sum is unknown instead of zero.
-fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
+pub(crate) fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
     more.map_or(sum, |more| Some(sum.unwrap_or(0).saturating_add(more)))
 }
 

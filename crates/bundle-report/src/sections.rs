@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use daglight_capture_policy::printable;
 
 use crate::{
+    cluster_section::cluster,
     data_section::data,
     display,
     findings::{Finding, FindingKind},
@@ -82,6 +83,7 @@ pub(crate) fn sections(report: &Report) -> Vec<Section<'_>> {
         plans(report),
         plan_sections::tables(report),
         plan_sections::operators(report),
+        cluster(report),
         stages(report),
         slowest_spans(report),
         artifacts(report),

@@ -60,14 +60,16 @@ fn uneven(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresho
     )
 }
 
-/// A task that ended long after the others of its stage, and had no more to compute.
+/// A task that ended long after the others of its stage, and did not have more to do.
 fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThresholds) -> Option<Finding> {
     let last = stage.tasks.iter().max_by(|a, b| took_ms(a).total_cmp(&took_ms(b)))?;
     let mut others: Vec<f64> =
         stage.tasks.iter().filter(|task| task.task != last.task).map(took_ms).collect();
     others.sort_by(f64::total_cmp);
     let median = *others.get(others.len() / 2)?;
-    if took_ms(last) < median * thresholds.straggler {
+    // With more to read or to return, it may take longer by as much.
+    let expected = median * times_the_work(last, stage);
+    if took_ms(last) < expected * thresholds.straggler {
         return None;
     }
     let summary = format!(
@@ -83,9 +85,29 @@ fn straggler(plan: &PlanView<'_>, stage: &ClusterStage, thresholds: &FindingThre
         Finding::of_plan(FindingKind::Straggler, plan, None, summary)
             .milliseconds("of the task", took_ms(last))
             .milliseconds("median of the others", median)
-            .at_stake(plan.within(took_ms(last) - median)),
+            .at_stake(plan.within(took_ms(last) - expected)),
     )
 }
+
+/// How many times as much as the others of its stage a task had to do by the rows and the bytes of both, and at least 1. Computing time does
+/// not tell: a slow worker computes longer for the same rows.
+fn times_the_work(task: &ClusterTask, stage: &ClusterStage) -> f64 {
+    let times = |amount: fn(&ClusterTask) -> Option<u64>, least: u64| {
+        let mut others: Vec<u64> =
+            stage.tasks.iter().filter(|other| other.task != task.task).filter_map(amount).collect();
+        others.sort_unstable();
+        let median = others.get(others.len() / 2).copied();
+        let times = |(of_task, median): (u64, u64)| of_task.max(least) as f64 / median.max(least) as f64;
+        amount(task).zip(median).map_or(1.0, times)
+    };
+    let rows = times(|task| task.rows, BATCH_ROWS);
+    let bytes = times(|task| task.bytes_received, BATCH_BYTES);
+    rows.max(bytes).max(1.0)
+}
+
+/// Fewer rows or bytes than those of a batch take no time of their own, so one row does not excuse what another one does not.
+const BATCH_ROWS: u64 = 8_192;
+const BATCH_BYTES: u64 = 1_000_000;
 
 /// A worker that computed hardly anything of a query that others computed.
 fn idle_worker(plan: &PlanView<'_>, work: &ClusterWork, thresholds: &FindingThresholds) -> Option<Finding> {
@@ -224,6 +246,26 @@ mod tests {
         let tasks = [(500.0, 600.0, 0), (500.0, 900.0, 0), (500.0, 1_900.0, 0)];
         check(stage(tasks), FindingKind::Straggler, 1_000.0, part);
         check_quiet(stage([(500.0, 600.0, 0), (500.0, 1_100.0, 0)]));
+    }
+
+    #[test]
+    fn a_task_that_takes_longer_because_it_has_more_rows_is_no_straggler() {
+        let with = |set: fn(&mut ClusterTask, u64), amounts: [u64; 3]| {
+            // They took longer for files than for computing.
+            stage([(0.1, 600.0, 0), (0.1, 900.0, 0), (0.1, 1_900.0, 0)]).with(|plan| {
+                let work = plan.metrics.cluster.as_mut().unwrap();
+                let tasks = work.stages[0].tasks.iter_mut().zip(amounts);
+                tasks.for_each(|(task, amount)| set(task, amount));
+            })
+        };
+        let set_rows: fn(&mut ClusterTask, u64) = |task, rows| task.rows = Some(rows);
+        let set_bytes: fn(&mut ClusterTask, u64) = |task, bytes| task.bytes_received = Some(bytes);
+        check_quiet(with(set_rows, [200_000, 200_000, 1_100_000]));
+        check_quiet(with(set_bytes, [2_000_000, 2_000_000, 11_000_000]));
+        let part = "Task 2 of stage 1 of node orders, on worker-2:9400, took 1.90 s";
+        // What is longer than its rows explain is late, and so is one with a few rows more than none.
+        check(with(set_rows, [200_000, 200_000, 202_000]), FindingKind::Straggler, 991.0, part);
+        check(with(set_rows, [0, 0, 5]), FindingKind::Straggler, 1_000.0, part);
     }
 
     #[test]

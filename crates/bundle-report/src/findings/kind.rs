@@ -101,7 +101,7 @@ kinds! {
     /// One task of a stage computed much longer than the others.
     TaskSkew = "task-skew":
         "Partition by a key with more even values, or store the data in more files or row groups, so that each task gets its part.";
-    /// A task took much longer than the others of its stage, although it had no more to compute.
+    /// A task took much longer than the others of its stage, although it did not have more to do.
     Straggler = "straggler":
         "See what else runs on that worker, and whether its storage and network are as fast as those of the others.";
     /// A worker computed hardly anything of a query that others computed.

@@ -1,5 +1,6 @@
 //! The report: the shape of `run_diagnostics_report.json`.
 
+mod cluster;
 mod data;
 mod delivery;
 mod node;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use cluster::{ClusterReport, OnClientReport, WorkerReport};
 /// How a run ended, as far as its bundle shows.
 pub use daglight_run_bundle::RunState as ReportStatus;
 pub use data::{ColumnReport, DataReport, ValueReport};
@@ -57,7 +59,7 @@ use crate::{display, findings::Finding, level::Level};
 ///   `timeline.short_gaps`, and then `hidden_counts`, and of the threads of stalls `number`, `stack` and `writes_to`. `open` of
 ///   stages and of the slowest spans, `columns[].window` of lineage, `since.sources`, `heartbeat.measured_at`, `heartbeat.late_seconds` and `longest_setup`
 ///   followed. The totals of files and tables are null where they are not known; they were 0 at first. `running` is the status
-///   of a node that runs now, which was `unfinished`, and `totals.nodes_running` counts those.
+///   of a node that runs now, which was `unfinished`, and `totals.nodes_running` counts those. `cluster` followed.
 pub const REPORT_VERSION: u32 = 2;
 
 /// The share of the machine's processor time from which the use by other processes is mentioned,
@@ -142,6 +144,9 @@ pub struct Report {
     /// The operators of each node, those first that computed longest.
     #[serde(default)]
     pub operators: Vec<OperatorTotal>,
+    /// What a cluster executed, and what ran on the client; `None` for a run without a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterReport>,
     /// Where the columns of each node come from.
     #[serde(default)]
     pub lineage: Vec<LineageReport>,

@@ -31,7 +31,8 @@ fn bundle(out: &tempfile::TempDir, text: &str, join: &str) -> Bundle {
     let node = SpanLine::new("hamilton.node", 0, 50).id("n1").text("node", text).failed(text).line();
     let lines: Vec<String> = (1..5).map(beat).chain([operator(10), operator(20), inner, node]).collect();
     fs::write(bundle.traces(), lines.concat()).unwrap();
-    let plan = json!({"query_id": text, "node": text, "metrics": {"wall_ms": 26.0, "operators": [
+    let plan = json!({"query_id": text, "node": text, "metrics": {"wall_ms": 26.0,
+        "cluster": {"engine": text, "on_client": text, "workers": [text]}, "operators": [
         {"id": 0, "name": join, "detail": text, "elapsed_compute_ms": 1.0, "estimated_rows": 7, "output_rows": 70_000},
         {"id": 1, "parent": 0, "name": "DataSourceExec", "table": text, "output_rows": 3, "memory_bytes": 5_000}]}});
     fs::write(bundle.plan_file(Some("lines"), "9f3a9f3a9f3a9f3a"), plan.to_string()).unwrap();
@@ -60,6 +61,8 @@ fn the_report_has_plans_beats_the_timeline_and_the_time_of_its_own_of_spans() {
     for expected in [
         "    HashJoinExec                 ~7  70,000  1.0 ms",
         "      DataSourceExec (x)                  3          5.0 kB",
+        "`x`, 1 worker: 0 of 1 query ran on the cluster, 1 on the client.",
+        "The query ran on the client, because x.",
         "- memory of the process, up to 4.0 MB: ▃▅▆█",
     ] {
         assert!(markdown.contains(expected), "{expected:?} is not in\n{markdown}");
