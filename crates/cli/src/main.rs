@@ -39,6 +39,7 @@ mod query;
 mod refused;
 mod replay;
 mod report;
+mod retry;
 mod row_writer;
 mod run;
 mod say;

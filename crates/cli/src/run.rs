@@ -35,9 +35,10 @@ use crate::{
     console, ending,
     failure::{Failure, at_place},
     progress::{Progress, Show},
+    retry::RETRY_TAG,
     row_writer::RowWriter,
     say::{self, note},
-    script::{self, NamedPipeline, RETRY_TAG, named_once},
+    script::{self, NamedPipeline, named_once},
     service_manager,
     session::session,
     session_config::session_config,
@@ -83,9 +84,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let Some(threads) = args.threads {
         config = config.with_target_partitions(threads.get());
     }
-    let NamedPipeline { pipeline, part, retries } =
+    let NamedPipeline { pipeline, part, retry } =
         script::pipeline(&args.script, &resolved, &policy, &config, false)?;
-    let tags = tags(&args, retries)?;
+    let tags = tags(&args, retry.as_ref().map(|retry| retry.of))?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
         make_writable(dir).map_err(|error| {
@@ -113,7 +114,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let reset_values = reset_values(&args);
     let session = session(&telemetry, config, runtime_env, pipeline.tables(), cluster.as_ref());
     let tags = tags.into_iter().chain(parameter_tags(&pipeline, &policy));
-    let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
+    let mut options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
+    options.retry = retry;
     let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
     ending::run_begins();
     let interval = telemetry.settings().heartbeat.interval();
