@@ -52,6 +52,7 @@ mod session_config;
 mod set_up_args;
 mod spill;
 mod stack;
+mod statement_errors;
 mod stdin_tables;
 mod status;
 mod store_options;
