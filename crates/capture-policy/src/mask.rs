@@ -128,8 +128,10 @@ const SHAPES: [&str; 68] = [
     "data check failed: {v}",
 ];
 
-/// Lines that only connect other lines.
+/// The start of the line of another failed check of the same node.
 const NEXT_CHECK: &str = "\ndata check failed: ";
+
+/// Lines that only connect other lines.
 const CONNECTING: [&str; 3] = ["caused by", "Caused by:", "caused by:"];
 
 struct Shape {

@@ -127,8 +127,8 @@ pub struct Identity {
     pub tags: BTreeMap<String, String>,
 }
 
-/// Which run is retried, and what had been done before. A retry can itself be retried when the bundles of the runs before it are gone:
-/// so it has the nodes of all of them.
+/// Which run is retried, and what had been done before. A retry can itself be retried when the bundles of the runs before it
+/// are gone: so it has the nodes of all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retry {
     /// The run that is retried.
