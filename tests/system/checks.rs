@@ -260,6 +260,22 @@ fn of_a_query_whose_check_fails_the_rows_are_shown() {
 }
 
 #[test]
+fn all_failed_checks_are_in_the_error_and_none_is_a_warning() {
+    let checkout = Checkout::new();
+    checkout.pipeline("checks.sql", "-- expect: x > 1\n-- expect: rows > 5\nSELECT 1 AS x");
+    let finished = Daglight::new(&checkout, ["run", "checks.sql", "--output-dir", "out"])
+        .env("HAMILTON_TRACKER_ENABLED", "false")
+        .finish()
+        .ended_with(1);
+    let stderr = &finished.stderr;
+    let (_, error) = stderr.split_once("error: checks.sql:1:4: ").expect("an error");
+    for found in ["data check failed: x > 1: 1 of 1 row", "data check failed: rows > 5: there is 1 row"] {
+        assert!(error.contains(found), "{stderr}");
+    }
+    assert!(!stderr.contains("WARN"), "{stderr}");
+}
+
+#[test]
 fn a_plan_shows_the_checks_of_each_node() {
     let checkout = Checkout::new();
     checkout.pipeline(

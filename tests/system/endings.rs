@@ -712,3 +712,25 @@ fn a_reader_of_the_output_that_goes_away_ends_no_run() {
     assert!(bundle.join("run_diagnostics_report.html").exists());
     Daglight::new(&checkout, ["status", "out"]).read_by_nobody().finish().ended_with(0);
 }
+
+/// Also if the node that runs then does not give way.
+#[test]
+fn a_signal_after_a_failed_node_hides_neither() {
+    for endless in [ENDLESS, SPINNING] {
+        let checkout = Checkout::new();
+        let sql = format!("SELECT CAST('x' AS INT);\n{endless}SELECT 3;\n");
+        let pipeline = checkout.pipeline("failing.sql", &sql);
+        let running = Daglight::new(&checkout, ["run", "--output-dir", "out", "--keep-going"])
+            .args([&pipeline])
+            .env("TOKIO_WORKER_THREADS", "1")
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .start();
+        wait_for(&running, &checkout, "otel_traces.open.json", r#""stringValue":"risk""#);
+        running.signal("TERM");
+        let stderr = running.finish().ended_with(143).stderr;
+        assert_eq!(stderr.matches("failing.sql:1:1: output_1: ").count(), 1, "{stderr}");
+        assert!(stderr.contains("Cannot cast string 'x'"), "{stderr}");
+        assert!(stderr.contains("FAILED and INTERRUPTED by SIGTERM after "), "{stderr}");
+        assert!(stderr.contains("nodes: 1 ok, 1 interrupted, 1 failed, 1 not run"), "{stderr}");
+    }
+}

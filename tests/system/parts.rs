@@ -388,3 +388,33 @@ fn memory_is_bounded_and_an_error_names_who_holds_it() {
         failed.stderr
     );
 }
+
+/// Whatever became of the bundles of the runs before: in another folder, or pruned.
+#[test]
+fn a_retry_of_a_retry_writes_no_rows_twice() {
+    let checkout = Checkout::new();
+    checkout.pipeline(
+        "r.sql",
+        "CREATE EXTERNAL TABLE led (v BIGINT) STORED AS CSV LOCATION 'led/' OPTIONS ('format.has_header' 'true');
+         INSERT INTO led SELECT value FROM generate_series(1, 10);
+         CREATE TABLE m AS SELECT 1 AS x; SELECT * FROM m; SELECT * FROM 'in.csv'",
+    );
+    fs::write(checkout.path().join("in.csv"), "a,b\n1,2\n3\n").expect("it can be written");
+    let run = |output_dir: &str, arguments: &[&str]| {
+        Daglight::new(&checkout, ["run", "r.sql", "--keep-going", "--output-dir", output_dir])
+            .args(arguments)
+            .env("HAMILTON_TRACKER_ENABLED", "false")
+            .finish()
+    };
+    run("o1", &[]).ended_with(1);
+    run("o2", &["--retry", "o1"]).ended_with(1);
+    let first = checkout.path().join("o1");
+    fs::rename(&first, checkout.path().join("gone")).expect("it can be moved");
+    run("o3", &["--retry", "o2"]).ended_with(1);
+    fs::write(checkout.path().join("in.csv"), "a,b\n1,2\n").expect("it can be written");
+    let report = run("o3", &["--json", "--retry", "o3"]).report(0);
+    assert!(statuses(&report).contains(&"led_insert not_run".to_owned()), "{:?}", statuses(&report));
+    let files = fs::read_dir(checkout.path().join("led")).expect("a folder").flatten();
+    let rows = files.map(|file| fs::read_to_string(file.path()).expect("a file").lines().count() - 1);
+    assert_eq!(rows.sum::<usize>(), 10);
+}

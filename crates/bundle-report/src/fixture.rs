@@ -131,6 +131,7 @@ pub(crate) fn manifest() -> Manifest {
         namespace: "daglight".into(),
         profile: "dev".into(),
         policy: serde_json::json!({"values": true}),
+        retry: None,
         status: RunStatus::Success,
         started_at: start(),
         ended_at: Some(start() + chrono::TimeDelta::milliseconds(100)),

@@ -128,6 +128,9 @@ const SHAPES: [&str; 68] = [
     "data check failed: {v}",
 ];
 
+/// The start of the line of another failed check of the same node.
+const NEXT_CHECK: &str = "\ndata check failed: ";
+
 /// Lines that only connect other lines.
 const CONNECTING: [&str; 3] = ["caused by", "Caused by:", "caused by:"];
 
@@ -166,8 +169,10 @@ pub(crate) fn without_values(message: &str) -> String {
     let (position, message) = message.split_at(script_position(message));
     let mut out = position.to_owned();
     let mut left_out = false;
-    // A value may span lines: the whole message is tried first, then line by line.
-    if let Some(shown) = of_known_shape(message) {
+    // A value may span lines: the whole message is tried first, then line by line. Of several failed checks, each has its own line,
+    // which would otherwise be taken for a part of the first one's value.
+    let whole = Some(message).filter(|message| !message.contains(NEXT_CHECK));
+    if let Some(shown) = whole.and_then(of_known_shape) {
         return out + &shown;
     }
     for line in message.lines() {

@@ -288,7 +288,8 @@ fn unpacked(archive: &Path) -> Result<NamedBundle, Failure> {
     Ok(NamedBundle { bundle, archive: Some(Unpacked { archive: archive.to_owned(), _folder: folder }) })
 }
 
-fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
+/// The bundle of a run in a folder, packed or not.
+pub(crate) fn with_id(run_id: RunId, output_dir: &Path) -> Result<NamedBundle, Failure> {
     found_with_id(run_id, output_dir)?.opened()
 }
 

@@ -35,13 +35,15 @@ use crate::{
     console, ending,
     failure::{Failure, at_place},
     progress::{Progress, Show},
+    retry::RETRY_TAG,
     row_writer::RowWriter,
     say::{self, note},
-    script::{self, NamedPipeline, RETRY_TAG, named_once},
+    script::{self, NamedPipeline, named_once},
     service_manager,
     session::session,
     session_config::session_config,
     spill,
+    statement_errors::StatementErrors,
     stdin_tables::with_use_of_stdin,
     stores::{ObjectStores, hide_credentials},
     summary, threads,
@@ -83,9 +85,9 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     if let Some(threads) = args.threads {
         config = config.with_target_partitions(threads.get());
     }
-    let NamedPipeline { pipeline, part, retries } =
+    let NamedPipeline { pipeline, part, retry } =
         script::pipeline(&args.script, &resolved, &policy, &config, false)?;
-    let tags = tags(&args, retries)?;
+    let tags = tags(&args, retry.as_ref().map(|retry| retry.of))?;
     if let Some(asked_by) = output_dir_asked_by(&args) {
         let dir = &resolved.settings.bundle.output_dir;
         make_writable(dir).map_err(|error| {
@@ -110,11 +112,13 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let show = Show { nodes: !args.quiet, rows: !args.json };
     let count = part.as_ref().map_or(pipeline.dag().nodes().len(), |part| pipeline.nodes_of(part).len());
     let progress = Arc::new(Progress::new(lines, count as u64, show));
+    let errors = Arc::new(StatementErrors::default());
     let reset_values = reset_values(&args);
     let session = session(&telemetry, config, runtime_env, pipeline.tables(), cluster.as_ref());
     let tags = tags.into_iter().chain(parameter_tags(&pipeline, &policy));
-    let options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
-    let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress));
+    let mut options = RunOptions::new().tags(tags).inputs(pipeline.inputs());
+    options.retry = retry;
+    let run = telemetry.start_interruptible_run(pipeline.dag(), options, answer(&args, &progress, &errors));
     ending::run_begins();
     let interval = telemetry.settings().heartbeat.interval();
     let following = progress.follow(run.watch(), interval);
@@ -122,7 +126,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let scratch = cluster.as_ref().and_then(|_| scratch(telemetry.settings(), &run));
     let ended = runtime.block_on(async {
         let given = (&args, &reset_values, scratch.as_deref());
-        let ended = execute(&pipeline, part.as_ref(), &session, &run, given, &progress).await;
+        let ended = execute(&pipeline, part.as_ref(), &session, &run, given, (&progress, &errors)).await;
         if let Some(cluster) = &cluster {
             cluster.settle(SETTLE_WITHIN).await;
         }
@@ -135,10 +139,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     // Before the console is cleared: a thread that is still drawing would restore its line.
     drop((following, notifying));
     progress.clear();
+    errors.print();
     if let Ended::Failed(failure) = &ended {
-        for error in failure.errors() {
-            say::error(&format!("error: {}", error.shown_by(policy.redactor())));
-        }
         if let Some(advice) = advice(&failure.error, &args, spill::folder().as_deref()) {
             note!("  {advice}");
         }
@@ -320,15 +322,19 @@ fn reset_values(args: &RunArgs) -> BTreeMap<String, String> {
 }
 
 /// How the run reacts to a signal.
-fn answer(args: &RunArgs, progress: &Arc<Progress>) -> OnInterrupt {
+fn answer(args: &RunArgs, progress: &Arc<Progress>, errors: &Arc<StatementErrors>) -> OnInterrupt {
     let (announcing, clearing) = (Arc::clone(progress), Arc::clone(progress));
+    let errors = Arc::clone(errors);
     let (json, quiet) = (args.json, args.quiet);
     let announce = move |line: &str| ending::announce(|| announcing.announce(line));
     OnInterrupt::new().announce(announce).last_words(move |report| {
         clearing.clear();
-        ending::print_once(report.exit_code(), || match document(report, None, json) {
-            Ok(document) => print(report, document.as_deref(), quiet),
-            Err(failure) => _ = failure.print(false),
+        ending::print_once(report.exit_code(), || {
+            errors.print();
+            match document(report, None, json) {
+                Ok(document) => print(report, document.as_deref(), quiet),
+                Err(failure) => _ = failure.print(false),
+            }
         });
         // Last: a disk may take longer than there is time.
         spill::remove();
@@ -351,7 +357,7 @@ async fn execute(
     session: &SessionContext,
     run: &Run,
     (args, reset_values, scratch): (&RunArgs, &BTreeMap<String, String>, Option<&str>),
-    progress: &Arc<Progress>,
+    (progress, errors): (&Progress, &StatementErrors),
 ) -> Ended {
     let writer = RowWriter::new(args.format);
     let on_event = |event: PipelineEvent<'_>| match event {
@@ -360,7 +366,10 @@ async fn execute(
             let kind = pipeline.dag().node(node).map(|node| node.kind);
             progress.succeeded(node, kind, rows, elapsed);
         }
-        PipelineEvent::StatementFailed { error } => progress.failed(error.node.as_deref()),
+        PipelineEvent::StatementFailed { error } => {
+            progress.failed(error.node.as_deref());
+            errors.add(error);
+        }
         PipelineEvent::Rows { node, rows } => progress.rows(node, rows),
         PipelineEvent::RowsStarted { schema, .. } => writer.start(schema),
         PipelineEvent::RowsBatch { batch } => writer.batch(batch),

@@ -1,15 +1,10 @@
 //! The pipeline given on the command line, and the selected part of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Read as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, io::Read as _, path::Path};
 
 use daglight::{
-    NodeStatus, RunStatus,
-    bundle::{Bundle, Manifest, RunState},
-    identity::{Dag, DagName, DagNameError, NodeSelector, RunId},
+    bundle::Retry,
+    identity::{DagName, DagNameError, NodeSelector},
     policy::Policy,
     settings::{Resolved, SettingsLoader},
     sql::{Part, Pipeline, PipelineOptions, Script},
@@ -18,15 +13,12 @@ use daglight_guarded_files::read_named_text;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::{
-    args::ScriptArgs, bundles::one_bundle_with, config::dag_name, failure::Failure,
-    outputs::outputs_and_tables, say::note, session::register_functions,
+    args::ScriptArgs, config::dag_name, failure::Failure, outputs::outputs_and_tables, retry::retried,
+    say::note, session::register_functions,
 };
 
 /// The name of a DAG if no usable name can be derived from its script.
 const ANY_NAME: &str = "pipeline_v1";
-
-/// The tag of a run with the id of the run that it retries.
-pub(crate) const RETRY_TAG: &str = "retry_of";
 
 /// Bytes of a script, 64 MiB.
 const MAX_SCRIPT_BYTES: u64 = 64 << 20;
@@ -44,8 +36,8 @@ pub(crate) struct NamedPipeline {
     pub(crate) pipeline: Pipeline,
     /// The part to run; all if `None`.
     pub(crate) part: Option<Part>,
-    /// The run that is retried.
-    pub(crate) retries: Option<RunId>,
+    /// The run that is retried, and what had been done before.
+    pub(crate) retry: Option<Retry>,
 }
 
 /// The loader for settings, including those given together with a script.
@@ -171,122 +163,7 @@ fn with_part(args: &ScriptArgs, pipeline: Pipeline, output_dir: &Path) -> Result
         (None, None) => None,
         (select, exclude) => Some(pipeline.part(select.as_ref(), exclude.as_ref()).map_err(Failure::input)?),
     };
-    Ok(NamedPipeline { pipeline, part, retries: None })
-}
-
-/// The part that a run has not completed.
-fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
-    let bundle = one_bundle_with(named, output_dir)?;
-    let manifest = Manifest::read(&bundle).map_err(Failure::input)?;
-    let (run, dag) = (&manifest.identity, pipeline.dag());
-    let run_id = run.run_id;
-    if run.dag_name != dag.name().as_str() {
-        return Err(Failure::input(format!(
-            "run {run_id} is a run of the pipeline {:?}, and this is {:?}: expected a run of the same pipeline",
-            run.dag_name,
-            dag.name().as_str()
-        )));
-    }
-    // A node that has not ended may still succeed.
-    if manifest.status == RunStatus::Running {
-        let dir = bundle.dir().display();
-        return Err(Failure::input(match bundle.state(&manifest) {
-            RunState::Running => format!("run {run_id} still runs: expected one that has ended"),
-            RunState::ProcessEnded => format!(
-                "run {run_id} was killed, and its end is not recorded yet; `daglight sync {dir}` closes it as a failure"
-            ),
-            _ => format!(
-                "run {run_id} has not recorded its end: it still runs, or was killed; `daglight sync {dir}` closes a run \
-                 whose process is gone"
-            ),
-        }));
-    }
-    let Done { done, changed } = Done::of(dag, succeeded(&bundle, &manifest));
-    if run.dag_hash != dag.dag_hash() || run.code_hash != dag.code_hash() {
-        note!(
-            "warning: the pipeline has changed since run {run_id}: what succeeded there with the same code is not run again"
-        );
-        if !changed.is_empty() {
-            note!("warning: their code has changed, and they are run again: {}", changed.join(", "));
-        }
-    }
-    let part = pipeline.rest(&done).map_err(|_| {
-        Failure::input(format!("there is nothing to run: every node of run {run_id} has succeeded"))
-    })?;
-    Ok(NamedPipeline { pipeline, part: Some(part), retries: Some(run_id) })
-}
-
-/// The nodes that a retry does not run again.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Done {
-    /// The nodes of the pipeline that have succeeded with their current code.
-    done: BTreeSet<String>,
-    /// Those that have succeeded with different code.
-    changed: Vec<String>,
-}
-
-impl Done {
-    /// By name and code. Statements without an explicit name are numbered, and the number changes when another one is inserted
-    /// before them: they are recognised only by their code.
-    fn of(dag: &Dag, mut succeeded: Vec<Succeeded>) -> Self {
-        let mut found = Self::default();
-        let mut others = Vec::new();
-        for node in dag.nodes() {
-            let code = node.code_hash();
-            // A bundle of an earlier version does not contain the code hash.
-            let is_same = |known: &Option<String>| known.is_none() || code.is_none() || *known == code;
-            match succeeded.iter().position(|known| known.name == node.name && is_same(&known.code)) {
-                Some(known) => {
-                    succeeded.remove(known);
-                    found.done.insert(node.name.clone());
-                }
-                None => others.push((node, code)),
-            }
-        }
-        for (node, code) in others {
-            if let Some(known) = succeeded.iter().position(|known| code.is_some() && known.code == code) {
-                succeeded.remove(known);
-                found.done.insert(node.name.clone());
-            } else if succeeded.iter().any(|known| known.name == node.name) {
-                found.changed.push(node.name.clone());
-            }
-        }
-        found
-    }
-}
-
-/// A node that has succeeded, with the hash of its code.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Succeeded {
-    name: String,
-    code: Option<String>,
-}
-
-/// The nodes that have succeeded in a run, or, if it was itself a retry and did not run them, in the run before.
-fn succeeded(bundle: &Bundle, manifest: &Manifest) -> Vec<Succeeded> {
-    let mut ended: BTreeMap<Succeeded, NodeStatus> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut next = Some(manifest.clone());
-    while let Some(manifest) = next.take() {
-        let ran = manifest.nodes.into_iter().filter(|node| node.status != NodeStatus::NotRun);
-        for node in ran {
-            // From the newest run to the oldest: the last attempt at a node counts.
-            ended.entry(Succeeded { name: node.name, code: node.code_hash }).or_insert(node.status);
-        }
-        seen.insert(manifest.identity.run_id);
-        let earlier = manifest.identity.tags.get(RETRY_TAG).and_then(|run_id| run_id.parse::<RunId>().ok());
-        // Manifests can be edited, so two could refer to each other.
-        next = earlier.filter(|run_id| !seen.contains(run_id)).and_then(|run_id| beside(bundle, run_id));
-    }
-    ended.into_iter().filter(|(_, status)| *status == NodeStatus::Success).map(|(node, _)| node).collect()
-}
-
-/// The manifest of another run in the same folder.
-fn beside(bundle: &Bundle, run_id: RunId) -> Option<Manifest> {
-    let folder = bundle.dir().parent()?;
-    let bundles = Bundle::find_all(folder).ok()?;
-    let found = bundles.iter().find(|bundle| bundle.recorded_run() == Some(run_id))?;
-    Manifest::read(found).ok()
+    Ok(NamedPipeline { pipeline, part, retry: None })
 }
 
 /// The DAG name for a script. If its name is invalid for a DAG, for example because it contains a date, the closest valid name.
@@ -321,39 +198,4 @@ pub(crate) fn named_once(
         }
     }
     Ok(values)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Checks which nodes of a script are not run again, after an earlier run of `before` in which these nodes succeeded.
-    #[track_caller]
-    fn check(before: &str, succeeded: &[&str], now: &str, done: &[&str], changed: &[&str]) {
-        let dag = |sql: &str| {
-            let script = Script::parse("a.sql", sql).unwrap();
-            Pipeline::new(script, PipelineOptions::default()).unwrap().dag().clone()
-        };
-        let before = dag(before);
-        let node = |name: &&str| Succeeded {
-            name: (*name).to_owned(),
-            code: before.node(name).unwrap().code_hash(),
-        };
-        let found = Done::of(&dag(now), succeeded.iter().map(node).collect());
-        let done = done.iter().map(ToString::to_string).collect();
-        let changed = changed.iter().map(ToString::to_string).collect();
-        assert_eq!(found, Done { done, changed });
-    }
-
-    #[test]
-    fn what_succeeded_is_known_by_its_code() {
-        let table = "CREATE TABLE d AS SELECT 0 AS a";
-        let before = format!("{table}; INSERT INTO d VALUES (1); SELECT 1 / 0");
-        check(&before, &["d", "d_insert"], &before, &["d", "d_insert"], &[]);
-        let now = format!("{table}; INSERT INTO d VALUES (0); INSERT INTO d VALUES (1); SELECT 1");
-        check(&before, &["d", "d_insert"], &now, &["d", "d_insert_2"], &["d_insert"]);
-        let now = format!("SELECT 5; {table}; INSERT INTO d VALUES (1); INSERT INTO d VALUES (1)");
-        check(&before, &["d", "d_insert"], &now, &["d", "d_insert"], &[]);
-        check(&before, &["d"], "CREATE TABLE d AS SELECT 7 AS a", &[], &["d"]);
-    }
 }

@@ -106,13 +106,23 @@ fn headline(report: &FinishReport) -> String {
                 count(NodeStatus::NotRun)
             )
         }
-        _ => format!(
-            "{name} FAILED after {elapsed}, nodes: {} ok, {} failed, {} not run{}",
-            count(NodeStatus::Success),
-            count(NodeStatus::Failure) + count(NodeStatus::Unfinished),
-            count(NodeStatus::NotRun),
-            checks(report)
-        ),
+        _ => {
+            // A node had failed before, which stays the reason.
+            let by = report.interrupted_by();
+            let unfinished = count(NodeStatus::Unfinished);
+            let (interrupted, failed) = if by.is_some() { (unfinished, 0) } else { (0, unfinished) };
+            let interrupted = interrupted + count(NodeStatus::Interrupted);
+            let failed = failed + count(NodeStatus::Failure);
+            let by = by.map(|by| format!(" and INTERRUPTED by {by}")).unwrap_or_default();
+            let interrupted =
+                if interrupted == 0 { String::new() } else { format!("{interrupted} interrupted, ") };
+            format!(
+                "{name} FAILED{by} after {elapsed}, nodes: {} ok, {interrupted}{failed} failed, {} not run{}",
+                count(NodeStatus::Success),
+                count(NodeStatus::NotRun),
+                checks(report)
+            )
+        }
     }
 }
 

@@ -267,9 +267,9 @@ impl fmt::Display for CheckResult {
     }
 }
 
-/// Data checks that make a node fail. `Display` describes the first of them, including values from the data.
+/// Data checks that make a node fail. `Display` describes each of them on its own line, including values from the data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{first}")]
+#[error("{}", in_lines(.first, .others))]
 #[non_exhaustive]
 pub struct ChecksFailed {
     /// The first of them.
@@ -284,6 +284,11 @@ impl ChecksFailed {
         let mut failed = results.iter().filter(|result| result.fails_the_node()).cloned();
         Some(Self { first: failed.next()?, others: failed.collect() })
     }
+}
+
+fn in_lines(first: &CheckResult, others: &[CheckResult]) -> String {
+    let lines: Vec<String> = std::iter::once(first).chain(others).map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// In its two largest units.

@@ -119,7 +119,8 @@ pub use lineage_cursor::{
 pub use lineage_events::{LineageEvents, LineageLine, LineageReader};
 pub use lineage_runs::LineageRuns;
 pub use manifest::{
-    AttemptRecord, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, RunStatus, Tracking,
+    AttemptRecord, DoneNode, Identity, Links, MANIFEST_VERSION, Manifest, NodeRecord, NodeStatus, Retry,
+    RunStatus, Tracking,
 };
 pub use manifest_file::{LockedManifest, UpdateError};
 pub use materialization::Materialization;

@@ -26,7 +26,7 @@ use crate::{
 /// - 2: runs and nodes may be `interrupted`; `interrupted_at` was added later.
 /// - 3: `warnings` have a code and a message; before, each was a text. Added later: `files[].sha256`, `checksum` (the SHA-256 of
 ///   the text of the file up to the comma before it), `process_ended_at`, and a code for each kind of warning, most of which were
-///   `other` at first.
+///   `other` at first; and `retry`.
 ///
 /// Fields that a newer Daglight adds without a new version number have defaults, so that every reader of this version can read
 /// them.
@@ -51,6 +51,9 @@ pub struct Manifest {
     /// The policy in force, as the settings say it.
     #[serde(default)]
     pub policy: Value,
+    /// What it did not have to do, where it retries an earlier run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// How the run ended, if it has.
     pub status: RunStatus,
     /// When it started.
@@ -122,6 +125,31 @@ pub struct Identity {
     /// The tags of the run.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+}
+
+/// Which run is retried, and what had been done before. A retry can itself be retried when the bundles of the runs before it
+/// are gone: so it has the nodes of all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retry {
+    /// The run that is retried.
+    #[schemars(with = "String")]
+    pub of: RunId,
+    /// The nodes that had succeeded before the run started.
+    #[serde(default)]
+    pub done: Vec<DoneNode>,
+}
+
+/// A node that had succeeded before a retry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DoneNode {
+    /// Its name in the run that ran it.
+    pub name: String,
+    /// The hash of its code there, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_hash: Option<String>,
+    /// The run that ran it.
+    #[schemars(with = "String")]
+    pub run_id: RunId,
 }
 
 /// Whether a run was meant for a tracking server.
@@ -319,6 +347,7 @@ impl Manifest {
             namespace: "daglight".to_owned(),
             profile: "dev".to_owned(),
             policy: Value::Null,
+            retry: None,
             status: RunStatus::Running,
             started_at,
             ended_at: None,

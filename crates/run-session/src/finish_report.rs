@@ -59,6 +59,11 @@ impl FinishReport {
         self.not_written.iter().copied()
     }
 
+    /// What has asked the run to end before it was done, such as `SIGTERM`, also after a node that had failed.
+    pub fn interrupted_by(&self) -> Option<String> {
+        self.cause.as_ref().filter(|_| self.status != RunStatus::Success).map(ToString::to_string)
+    }
+
     /// The exit code that a program of this run alone should end with: 0 where it succeeded, 130 for ctrl-c, 143 for SIGTERM
     /// and 129 for SIGHUP where that has interrupted it, also after a node that had failed, else 1.
     pub fn exit_code(&self) -> u8 {

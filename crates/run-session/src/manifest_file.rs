@@ -80,6 +80,7 @@ fn put_manifest(state: &RunState, ending: Option<&EndFacts>, files: ListFiles) -
         namespace: state.context.settings().otel.namespace.clone(),
         profile: state.context.settings().profile.to_string(),
         policy: serde_json::to_value(state.context.policy.rules()).unwrap_or_default(),
+        retry: state.context.retry.clone(),
         status: status(state, ending),
         started_at: state.context.started_at,
         ended_at: ending.map(|ending| ending.ended_at),

@@ -214,6 +214,7 @@ impl Observed {
             tags: common.tags.into_iter().chain(options.tags).collect(),
             inputs: common.inputs.into_iter().chain(options.inputs).collect(),
             source_dir: options.source_dir,
+            retry: options.retry,
         });
         let result = run.in_context(work(run.clone())).await;
         if let Err(error) = &result {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use daglight_run_bundle::Retry;
 use serde_json::Value;
 
 /// Options of a run; everything else comes from the settings.
@@ -22,6 +23,8 @@ pub struct RunOptions {
     pub inputs: BTreeMap<String, Value>,
     /// The folder whose git repository the run is said to come from. Default: the working directory.
     pub source_dir: Option<PathBuf>,
+    /// The earlier run that it retries, and what had been done before. Default: it retries none.
+    pub retry: Option<Retry>,
 }
 
 impl RunOptions {
@@ -65,6 +68,13 @@ impl RunOptions {
     #[must_use]
     pub fn source_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.source_dir = Some(dir.into());
+        self
+    }
+
+    /// Sets the earlier run that it retries, and what had been done before. The manifest has both.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
         self
     }
 }

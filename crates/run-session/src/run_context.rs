@@ -10,7 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy, without_credentials};
 use daglight_otel_bridge::{AttributeKey, AttributeValue, RunSignals, StageSpan};
-use daglight_run_bundle::{Bundle, clock::OpenRun};
+use daglight_run_bundle::{Bundle, Retry, clock::OpenRun};
 use daglight_run_identity::RunId;
 use daglight_settings::Settings;
 use daglight_tracker_client::Tracker;
@@ -30,6 +30,8 @@ pub(crate) struct RunContext {
     pub(crate) _open: OpenRun,
     /// As they are known when the run starts.
     pub(crate) tags: BTreeMap<String, String>,
+    /// What it does not have to do, where it retries an earlier run.
+    pub(crate) retry: Option<Retry>,
     /// `None` where the folder could not be made.
     pub(crate) bundle: Option<Bundle>,
     /// `None` where the tracker is off, or there is no bundle for its outbox.

@@ -127,6 +127,7 @@ fn start_of(
         started: Instant::now(),
         _open: open,
         tags,
+        retry: options.retry.clone(),
         bundle,
         tracker,
         lineage,

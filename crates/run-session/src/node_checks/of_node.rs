@@ -88,13 +88,11 @@ async fn measure(
 }
 
 impl NodeScope {
-    /// Warns of the checks that did not pass, without the first one that the node fails by: that is its error.
+    /// Warns of the checks that did not pass, without those that the node fails by: these are its error.
     fn warn_of_checks(&self, results: &[CheckResult]) {
-        let mut has_failed = false;
-        for result in results.iter().filter(|result| result.outcome != CheckOutcome::Passed) {
-            if result.fails_the_node() && !std::mem::replace(&mut has_failed, true) {
-                continue;
-            }
+        let is_warning =
+            |result: &&CheckResult| result.outcome != CheckOutcome::Passed && !result.fails_the_node();
+        for result in results.iter().filter(is_warning) {
             let record = record(result, &self.run.context.policy);
             let warning = format!(
                 "node {}: data check {}: {}: {}",

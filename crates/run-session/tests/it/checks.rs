@@ -4,7 +4,7 @@ use std::path::Path;
 
 use daglight_capture_policy::Profile;
 use daglight_materializers::{CheckSeverity, DataCheck, Parquet, Table, View};
-use daglight_run_bundle::{CheckRecord, NodeStatus};
+use daglight_run_bundle::{CheckRecord, NodeStatus, Warning};
 use daglight_run_identity::Dag;
 use daglight_run_session::{ChecksFailed, FinishReport, Node, RunOptions, Telemetry, WarningCode};
 use daglight_settings::Settings;
@@ -130,4 +130,34 @@ async fn under_prod_counts_are_shown_and_literals_are_not() {
     assert!(!format!("{report:?}").contains("zqmk3"), "{report:?}");
     let error = report.nodes[0].error.clone().unwrap_or_default();
     assert!(error.contains("data check failed: ?: 6 of 9 rows repeat a key"), "{error}");
+}
+
+/// The program sees all of them in the error, so none is a warning.
+#[tokio::test]
+async fn all_checks_that_a_node_fails_by_are_its_error() {
+    let lines = [
+        "data check failed: rows = 8: there are 9 rows",
+        "data check failed: unique(k): 6 of 9 rows repeat a key",
+        "data check failed: id < 9: 1 of 9 rows breaks it",
+    ];
+    for profile in [Profile::Dev, Profile::Prod] {
+        let out = tempfile::tempdir().unwrap();
+        let (ended, report) = run(out.path(), profile, async |node, ctx| {
+            expect(&node, ctx, &["rows = 8", "rows = 9", "unique(k)", "id < 9"]);
+            let frame = ctx.sql(ROWS).await?;
+            node.materialize(ctx, frame, Table::named("rows")).await.map(|_| ())
+        })
+        .await;
+        let Err(DataFusionError::External(error)) = ended else { panic!("{ended:?}") };
+        assert_eq!(error.to_string(), lines.join("\n"));
+        let is_of_check = |warning: &Warning| warning.code == WarningCode::CheckNotPassed;
+        assert!(!report.warnings.iter().any(is_of_check), "{:?}", report.warnings);
+        let error = report.nodes[0].error.clone().unwrap_or_default();
+        let shown: Vec<&str> = error.lines().collect();
+        assert_eq!(shown.len(), lines.len(), "{error}");
+        for (shown, line) in shown.iter().zip(lines) {
+            let expected = if profile == Profile::Dev { line } else { "data check failed: ?" };
+            assert!(shown.contains(expected), "{error}");
+        }
+    }
 }
