@@ -230,6 +230,21 @@ fn a_packed_bundle_can_be_without_sql_and_replaces_no_file() {
     fs::write(two.checkout.path().join("odd.tar.gz"), [0x1f, 0x8b, 8, 0, 0]).expect("a file");
     let odd = two.call(&["report", "odd.tar.gz"]).ended_with(1);
     has(&odd.stderr, &["odd.tar.gz"]);
+    for (name, content) in [("fake.tar.gz", "hi\n"), ("empty.tar.gz", "")] {
+        fs::write(two.checkout.path().join(name), content).expect("a file");
+        let commands: [&[&str]; 6] = [
+            &["report", name],
+            &["status", name],
+            &["history", name],
+            &["bundle", "verify", name],
+            &["export", name, "--format", "speedscope"],
+            &["query", name, "SELECT 1"],
+        ];
+        for command in commands {
+            let refused = two.call(command).ended_with(1);
+            has(&refused.stderr, &[name, "archive (.tar.gz) of a bundle"]);
+        }
+    }
 }
 
 #[test]

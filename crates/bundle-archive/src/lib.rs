@@ -16,4 +16,6 @@ mod without_sql;
 
 pub use pack::{PackError, PackOptions, Packed, pack};
 pub use temporary::{remove_on_signals, temporary_folder};
-pub use unpack::{Limits, UnpackError, is_archive, packed_folder, unopened_archive, unpack};
+pub use unpack::{
+    Limits, UnpackError, is_archive, is_named_archive, packed_folder, unopened_archive, unpack,
+};

@@ -56,6 +56,12 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+    /// It is not compressed like a packed bundle, or empty.
+    #[error("{} is not a packed bundle: expected an archive (.tar.gz) of a bundle, from daglight bundle pack", path.display())]
+    NotPacked {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of it cannot be written.
     #[error("cannot unpack {name}")]
     Write {
@@ -105,11 +111,21 @@ pub fn is_archive(path: &Path) -> bool {
         && beginning == MAGIC
 }
 
+/// Whether a file has the name of a packed bundle, whatever it contains. One that was cut off may be empty.
+pub fn is_named_archive(path: &Path) -> bool {
+    // A folder may have any name.
+    path.metadata().is_ok_and(|metadata| metadata.is_file()) && has_name_of_archive(path)
+}
+
+fn has_name_of_archive(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 /// Why a file with the name of an archive from `bundle pack` cannot be opened, so that it is unknown whether it is one. `None` for
 /// every other file.
 pub fn unopened_archive(path: &Path) -> Option<UnpackError> {
-    let name = path.file_name()?.to_string_lossy();
-    if !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+    if !has_name_of_archive(path) {
         return None;
     }
     let source = File::open(path).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
@@ -142,6 +158,9 @@ pub fn unpack(path: &Path, into: &Path, limits: Limits) -> Result<Bundle, Unpack
     let foreign = |name: &str| UnpackError::Foreign { path: path.to_owned(), name: name.to_owned() };
     let too_large = || UnpackError::TooLarge { path: path.to_owned(), limits };
     let file = File::open(path).map_err(unreadable)?;
+    if !is_archive(path) {
+        return Err(UnpackError::NotPacked { path: path.to_owned() });
+    }
     // The sizes in the archive are not trusted: no more than this is ever decompressed. Headers take 512 bytes per file.
     let expected = file.metadata().map_err(unreadable)?.len().saturating_mul(MAX_RATIO).max(FREE_BYTES);
     let most = limits.bytes.min(expected).saturating_add(limits.files.saturating_mul(4_096));

@@ -1,7 +1,7 @@
 //! The form in which a command prints scripts and errors.
 
 use crate::{
-    printable::{CONTINUED, printable, printable_lines},
+    printable::{CONTINUED, CUT_MARK, printable, printable_lines},
     redact::Redactor,
 };
 
@@ -92,6 +92,20 @@ impl<'a> Quoted<'a> {
 
     fn shown(&self, redactor: &Redactor) -> String {
         let Self { margin, source, below_margin, caret } = self;
+        if source.starts_with(CUT_MARK) && begins_in_literal(source) {
+            // Otherwise what separates the literals would be read as their content.
+            let source = format!("'{source}");
+            let opened = Quoted { margin: "", source: &source, below_margin: "", caret: caret + 1 };
+            let shown = opened.shown_whole(redactor);
+            let Some((line, below)) = shown.split_once('\n') else { return shown };
+            let (line, below) = (line.strip_prefix('\'').unwrap_or(line), below.get(1..).unwrap_or_default());
+            return format!("{margin}{line}\n{below_margin}{below}");
+        }
+        self.shown_whole(redactor)
+    }
+
+    fn shown_whole(&self, redactor: &Redactor) -> String {
+        let Self { margin, source, below_margin, caret } = self;
         let shown = redactor.source_line(source);
         if shown == *source {
             let indent: String =
@@ -104,6 +118,16 @@ impl<'a> Quoted<'a> {
         let indent: String = shown.chars().take(column).map(|c| if c == '\t' { c } else { ' ' }).collect();
         format!("{margin}{shown}\n{below_margin}{indent}^")
     }
+}
+
+/// Whether a line whose beginning was left out begins within a literal: otherwise it would have more literals without a letter or
+/// digit in them, such as the `, ` between two of them.
+fn begins_in_literal(line: &str) -> bool {
+    let separators = |line: &str| {
+        let parts = line.split('\'').skip(1).step_by(2);
+        parts.filter(|part| !part.is_empty() && !part.contains(char::is_alphanumeric)).count()
+    };
+    separators(&format!("'{line}")) < separators(line)
 }
 
 #[cfg(test)]
@@ -151,5 +175,17 @@ mod tests {
             "bad\n1 | WHERE password IN ('[redacted]') AND a = b\n  |                                      ^",
         );
         check(Profile::Dev, "\t1 | x\n", "\t1 | x\n");
+    }
+
+    #[test]
+    fn a_line_that_is_cut_in_a_literal_shows_what_is_no_credential() {
+        let cut = "bad\n1 | …cted]', 'aws.session_token' '[redacted]', 'aws.endpoint' 'http://127.0.0.1:9', \
+                   'aws.allow_http' 'true'); SELECT x\n  | ^";
+        check(Profile::Dev, cut, cut);
+        check(
+            Profile::Dev,
+            "bad\n1 | …b', 'c'; SELECT a FROM u WHERE password = 'hunter2' OR b = 'c'\n  |       ^",
+            "bad\n1 | …b', 'c'; SELECT a FROM u WHERE password = '[redacted]' OR b = 'c'\n  |       ^",
+        );
     }
 }

@@ -17,6 +17,7 @@ mod secret;
 // How errors, plans, command lines and scripts are shown.
 mod causes;
 mod mask;
+mod plan_options;
 mod plan_text;
 mod typed_literals;
 mod url_queries;

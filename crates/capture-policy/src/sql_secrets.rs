@@ -9,6 +9,7 @@ use crate::{
     column_reader::Columns,
     named_rows, named_values,
     nested_literals::Content,
+    plan_options,
     script_columns::ScriptColumns,
     secret_frame::either,
     secret_reader::{Hidden, Reader, TYPES_OF_TEXT},
@@ -101,6 +102,22 @@ fn read_literal(sql: &str, literal: Token, hidden: &impl Hidden, levels: usize, 
 /// Finds the credentials in the plan of a query, which is read line by line. The columns of VALUES get their names from a
 /// projection: `Projection: column1 AS name, column2 AS password` above `Values: (Utf8("a"), Utf8("x"))`.
 pub(crate) fn plan_secrets(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut add = |found: Vec<Range<usize>>, start: usize| {
+        ranges.extend(found.into_iter().map(|range| range.start + start..range.end + start));
+    };
+    let mut at = 0;
+    while let Some(options) = plan_options::place(&plan[at..]) {
+        let (start, end) = (at + options.start, at + options.end);
+        add(secrets_of_lines(&plan[at..start], hidden), at);
+        add(plan_options::secrets(&plan[start..end], |key| hidden.option(key)), start);
+        at = end;
+    }
+    add(secrets_of_lines(&plan[at..], hidden), at);
+    ranges
+}
+
+fn secrets_of_lines(plan: &str, hidden: &impl Hidden) -> Vec<Range<usize>> {
     let named = columns_of_values(plan, hidden);
     let mut ranges = Vec::new();
     let mut at = 0;

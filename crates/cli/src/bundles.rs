@@ -14,7 +14,7 @@ use daglight::{
     settings::SettingsLoader,
 };
 use daglight_bundle_archive::{
-    Limits, is_archive, packed_folder, temporary_folder, unopened_archive, unpack,
+    Limits, is_archive, is_named_archive, packed_folder, temporary_folder, unopened_archive, unpack,
 };
 use tempfile::TempDir;
 
@@ -97,7 +97,7 @@ impl Found {
 /// has that of the settings before the first run has created it; any other folder without bundles is an error. A packed bundle in a
 /// folder that cannot be unpacked is reported and skipped.
 pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
-    if is_archive(path) {
+    if is_packed(path) {
         return Ok(vec![unpacked(path)?]);
     }
     let (mut bundles, mut failures) = (Vec::new(), Vec::new());
@@ -118,7 +118,7 @@ pub(crate) fn bundles_at(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
 /// The bundle at a path, packed or not, or all unpacked ones below it: for commands that change what they find, or report what
 /// these would do. Changes to a packed bundle are not permanent, so they would be repeated every time.
 pub(crate) fn unpacked_or_named(path: &Path) -> Result<Vec<NamedBundle>, Failure> {
-    if is_archive(path) {
+    if is_packed(path) {
         return Ok(vec![unpacked(path)?]);
     }
     Ok(folders_at(path)?.into_iter().map(NamedBundle::from).collect())
@@ -184,11 +184,16 @@ fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
         .collect()
 }
 
-/// The name of a gzip file with the extension of a packed bundle, without that extension.
+/// The name of a file with the extension of a packed bundle, without that extension.
 fn called_after(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = name.strip_suffix(".tar.gz").or_else(|| name.strip_suffix(".tgz"))?;
-    is_archive(path).then(|| folder.to_owned())
+    Some(folder.to_owned())
+}
+
+/// Whether a named file is processed as a packed bundle: by its content, or by its name if it was cut off or is something else.
+fn is_packed(named: &Path) -> bool {
+    is_archive(named) || is_named_archive(named)
 }
 
 /// The bundle at a path, or all of them below it, without packed ones.
@@ -252,7 +257,7 @@ pub(crate) fn bundle_of(named: &Path) -> Result<Option<NamedBundle>, Failure> {
         let output_dir = process_settings()?.bundle.output_dir;
         return with_id(run_id, &output_dir).map(Some);
     }
-    if is_archive(named) {
+    if is_packed(named) {
         return unpacked(named).map(Some);
     }
     let mut found = found_at(named)?;

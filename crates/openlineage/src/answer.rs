@@ -27,3 +27,15 @@ pub(crate) enum Answer {
         error: String,
     },
 }
+
+impl Answer {
+    /// With the name of the destination in the error, if it has one.
+    pub(crate) fn named(self, destination: &str) -> Self {
+        let named = |error: String| format!("{destination}: {error}");
+        match self {
+            Self::Later { error, after } => Self::Later { error: named(error), after },
+            Self::Never { error } => Self::Never { error: named(error) },
+            other => other,
+        }
+    }
+}

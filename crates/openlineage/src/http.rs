@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use daglight_capture_policy::{Redactor, in_one_line};
 use daglight_http_transport::{
     BodyError, TransportError, Trust, beginning_of_body, build, client_builder, connection_error, execute,
-    gzipped, retry_after, secret_header, whole_body,
+    gzipped, retry_after, secret_header, shown_url, whole_body,
 };
 use reqwest::{
     StatusCode, Url,
@@ -26,6 +26,7 @@ const MAX_SAID: usize = 200;
 pub(crate) struct HttpSender {
     client: Client,
     url: Url,
+    receiver: String,
     gzip: bool,
     timeout: Duration,
     redactor: Redactor,
@@ -43,7 +44,15 @@ impl HttpSender {
             client_builder(&target.url, &trust, None)?.timeout(target.timeout).default_headers(headers),
         )?;
         let redactor = Redactor::of_connection(key.map(|key| key.expose()), target.url.as_str());
-        Ok(Self { client, url: target.url.clone(), gzip: target.gzip, timeout: target.timeout, redactor })
+        let receiver = shown_url(target.url.as_str());
+        Ok(Self {
+            client,
+            url: target.url.clone(),
+            receiver,
+            gzip: target.gzip,
+            timeout: target.timeout,
+            redactor,
+        })
     }
 
     pub(crate) fn send(&self, event: &[u8], limit: Duration) -> Answer {
@@ -58,6 +67,11 @@ impl HttpSender {
             Ok(answer) => self.answered(answer),
             Err(error) => Answer::Later { error: self.unreachable(error), after: None },
         }
+    }
+
+    /// The URL as it may be shown.
+    pub(crate) fn receiver(&self) -> &str {
+        &self.receiver
     }
 
     /// Sends nothing, and says what is wrong with who answers, if anything is.

@@ -40,7 +40,8 @@ impl Sender {
     /// Sends an event, a line of JSON, within `limit`.
     pub(crate) fn send(&self, event: &[u8], limit: Duration) -> Answer {
         let written = match self {
-            Self::Http(sender) => return sender.send(event, limit),
+            // A message about what waits stands alone, and has to say who is away.
+            Self::Http(sender) => return sender.send(event, limit).named(sender.receiver()),
             Self::Local(Target::File { path, append }) => write(path, *append, event),
             Self::Local(_) => print(event),
         };

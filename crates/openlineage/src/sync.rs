@@ -108,9 +108,10 @@ pub fn sync_lineage(
     let last_error = match stopped.map_err(unreadable)? {
         Stopped::Done => None,
         // Whatever the request that was under way ended with, the limit has ended it.
-        Stopped::GivenUp(_) if left().is_zero() => {
-            Some("the time was over before the receiver had answered: run it again".to_owned())
-        }
+        Stopped::GivenUp(_) if left().is_zero() => Some(format!(
+            "{}: the time was over before the receiver had answered: run it again",
+            target.name()
+        )),
         Stopped::GivenUp(error) => error.or_else(|| Some("the time is over".to_owned())),
         Stopped::Never(error) => Some(error),
     };

@@ -68,17 +68,20 @@ pub(crate) fn say_what_the_tracker_lacks(state: &RunState, ledger: &DeliveryCoun
 }
 
 /// What the receiver of OpenLineage does not have.
-pub(crate) fn say_what_waits(state: &RunState, account: &SignalLedger) {
+pub(crate) fn say_what_waits(state: &RunState, receiver: &str, account: &SignalLedger) {
     let (Some(bundle), LedgerDestination::OpenLineage) = (&state.context.bundle, &account.destination) else {
         return;
     };
     let counts = &account.ledger;
     if counts.waiting > 0 {
+        let why = match &counts.last_error {
+            Some(error) => error,
+            None => &format!("{receiver}: the receiver did not answer in time"),
+        };
         let warning = format!(
-            "{} of {} lineage events wait in the bundle: {}. To deliver them later: {}",
+            "{} of {} lineage events wait in the bundle: {why}. To deliver them later: {}",
             counts.waiting,
             counts.produced,
-            counts.last_error.as_deref().unwrap_or("the receiver of OpenLineage did not answer in time"),
             command("sync", bundle.dir())
         );
         state.log.warn(WarningCode::LineageUndelivered, warning);

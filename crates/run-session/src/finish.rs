@@ -98,8 +98,10 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     if let Some(ledger) = &tracker_ledger {
         say_what_the_tracker_lacks(state, ledger);
     }
-    let of_lineage = state.context.lineage.as_ref().map(RunLineage::accounts).unwrap_or_default();
-    of_lineage.iter().for_each(|account| say_what_waits(state, account));
+    let lineage = state.context.lineage.as_ref();
+    let of_lineage = lineage.map(RunLineage::accounts).unwrap_or_default();
+    let receiver = lineage.map(RunLineage::receiver).unwrap_or_default();
+    of_lineage.iter().for_each(|account| say_what_waits(state, receiver, account));
     // Counted after the flush, when nothing is on its way any more: the sums add up only then.
     let delivery = Delivery {
         tracker: tracker_ledger,

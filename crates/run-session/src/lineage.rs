@@ -192,6 +192,11 @@ impl RunLineage {
         self.run.flush(timeout);
     }
 
+    /// The destination of the events, as it may be shown.
+    pub(crate) fn receiver(&self) -> &str {
+        self.run.target()
+    }
+
     /// The counts, as they may be shown.
     pub(crate) fn accounts(&self) -> Vec<SignalLedger> {
         let mut accounts = self.run.accounts();

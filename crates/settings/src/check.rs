@@ -21,6 +21,13 @@ pub(crate) fn check(
     profile: Option<&str>,
 ) -> Result<(), SettingsError> {
     for (name, value) in values {
+        // A column may have any name, as a query gives it.
+        let is_column = path.len() == 3 && path[0] == "outputs" && path[2] == "columns";
+        if name.trim().is_empty() && !path.is_empty() && !is_column {
+            let table = path.join(".");
+            let shown = profile.map_or_else(|| table.clone(), |profile| format!("{profile}.{table}"));
+            return Err(SettingsError::no_name(shown, layer.origin(&format!("{table}.{name}"))));
+        }
         path.push(name.clone());
         let key = path.join(".");
         let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));

@@ -209,6 +209,13 @@ impl SettingsLoader {
         let merged = all.iter().cloned().fold(Figment::new(), Figment::merge);
         let mut settings: Settings = merged.extract().map_err(merge_error)?;
         for (name, table) in &mut settings.param_tables {
+            if table.file.is_none() && table.rows.is_empty() {
+                let key = format!("param_tables.{name}");
+                let given_by = all.iter().rev().find(|layer| layer.value(&key).is_some());
+                let origin =
+                    given_by.map_or_else(|| Origin::new("code".to_owned()), |layer| layer.origin(&key));
+                return Err(SettingsError::no_parameters(key, origin));
+            }
             let rows = format!("param_tables.{name}.rows");
             // Merging sorts a TOML table by key. Only the layer has the original order of its columns.
             let given_by = all.iter().rev().find(|layer| layer.value(&rows).is_some());

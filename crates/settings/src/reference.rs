@@ -83,6 +83,7 @@ fn restrict(schema: &mut Value, kind: SettingKind) {
         SettingKind::Names | SettingKind::Folders => schema["items"]["pattern"] = r"\S".into(),
         SettingKind::Urls => schema["items"]["pattern"] = "^https?://.".into(),
         SettingKind::Url => schema["pattern"] = "^https?://.".into(),
+        SettingKind::PlainUrl => schema["pattern"] = r"^https?://[^/\\?#@]+([/\\?#]|$)".into(),
         SettingKind::TraceUrl => schema["pattern"] = r"^https?://.*\{trace_id\}".into(),
         SettingKind::Namespace => schema["pattern"] = "^[A-Za-z][A-Za-z0-9._-]{0,99}$".into(),
         SettingKind::Part => {

@@ -47,7 +47,9 @@ pub enum SettingKind {
     Number,
     /// An HTTP URL.
     Url,
-    /// The same, containing `{trace_id}`.
+    /// The same, without a user or a password in it.
+    PlainUrl,
+    /// An HTTP URL containing `{trace_id}`.
     TraceUrl,
     /// The prefix of attribute names.
     Namespace,
@@ -64,8 +66,8 @@ pub enum SettingKind {
 }
 
 use SettingKind::{
-    Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds, Text,
-    TraceUrl, Url, Urls,
+    Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, PlainUrl, Rows, Seconds,
+    Text, TraceUrl, Url, Urls,
 };
 
 /// A shorter interval would keep a processor busy.
@@ -139,6 +141,7 @@ impl SettingKind {
             }
             (OneOf(names), Value::String(_, text)) => names.contains(&text.as_str()),
             (Url, Value::String(_, text)) => is_url(text),
+            (PlainUrl, Value::String(_, text)) => is_url(text) && !has_user(text),
             (TraceUrl, Value::String(_, text)) => is_url(text) && text.contains("{trace_id}"),
             (Namespace, Value::String(_, text)) => {
                 text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -198,6 +201,12 @@ fn is_url(text: &str) -> bool {
     hosts.any(|host| !host.is_empty())
 }
 
+/// Whether a user or a password is before the host. URLs appear in messages and links, where nobody expects a password.
+fn has_user(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    authority.split(['/', '\\', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
 fn integer(number: Num) -> Option<i128> {
     number.to_i128().or_else(|| number.to_u128().and_then(|number| number.try_into().ok()))
 }
@@ -219,6 +228,7 @@ impl fmt::Display for SettingKind {
             Part => f.write_str("a number from 0 to 1"),
             Number => f.write_str("a number, 0 or more"),
             Url => f.write_str("a URL that starts with http:// or https://"),
+            PlainUrl => write!(f, "{Url}, without a user or a password in it"),
             TraceUrl => write!(f, "{Url} and has {{trace_id}} in it"),
             Namespace => write!(
                 f,

@@ -15,8 +15,8 @@ use crate::{
     setting::{
         Setting, SettingKind,
         SettingKind::{
-            Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, Rows, Seconds,
-            Text, TraceUrl, Url, Urls,
+            Bytes, Count, Flag, Folders, Interval, Names, Namespace, Number, OneOf, Part, PlainUrl, Rows,
+            Seconds, Text, TraceUrl, Url, Urls,
         },
     },
 };
@@ -124,9 +124,9 @@ settings! {
         /// Whether runs are recorded for the tracker at all.
         enabled: bool = Profile::ALL.map(Profile::uses_tracker) => [HAMILTON_TRACKER_ENABLED Flag];
         /// The server's base URL. Without one, runs wait in their bundles.
-        api_url: Option<String> = [const { None }; 3] => [HAMILTON_API_URL Url];
+        api_url: Option<String> = [const { None }; 3] => [HAMILTON_API_URL PlainUrl];
         /// The base URL of the page, where it differs from `api_url`.
-        ui_url: Option<String> = [const { None }; 3] => [HAMILTON_UI_URL Url];
+        ui_url: Option<String> = [const { None }; 3] => [HAMILTON_UI_URL PlainUrl];
         /// The project's id.
         project_id: Option<i64> = [const { None }; 3] => [HAMILTON_PROJECT_ID Count { from: 1, to: i64::MAX }];
         /// The project's name, where the id is not known.

@@ -163,7 +163,7 @@ impl SettingsError {
                 format!("{:?}, which is not valid UTF-8", without_credentials(text))
             }
             (SettingKind::Secret, _) => NOT_SHOWN.to_owned(),
-            (SettingKind::Url, Value::String(_, text)) if text.contains('@') => {
+            (SettingKind::Url | SettingKind::PlainUrl, Value::String(_, text)) if text.contains('@') => {
                 format!("{REDACTED}@{}", text.rsplit('@').next().unwrap_or_default())
             }
             (_, Value::String(_, text)) => format!("{:?}", without_credentials(text)),
@@ -174,6 +174,18 @@ impl SettingsError {
             (_, found) => describe(found),
         };
         Self::Value { setting, found, expected: kind.to_string(), origin }
+    }
+
+    /// The error for a value of a table that has an empty name.
+    pub(crate) fn no_name(table: String, origin: Origin) -> Self {
+        let (found, expected) = ("an empty name".to_owned(), "a name for each value".to_owned());
+        Self::Value { setting: table, found, expected, origin }
+    }
+
+    /// The error for a parameter table without parameters.
+    pub(crate) fn no_parameters(table: String, origin: Origin) -> Self {
+        let (found, expected) = ("neither".to_owned(), "either `rows` or a `file`".to_owned());
+        Self::Value { setting: table, found, expected, origin }
     }
 
     pub(crate) fn no_table(setting: String, found: &Value, origin: Origin) -> Self {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use daglight_bundle_archive::{
-    Limits, PackOptions, UnpackError, is_archive, pack, packed_folder, unopened_archive, unpack,
+    Limits, PackOptions, UnpackError, is_archive, is_named_archive, pack, packed_folder, unopened_archive,
+    unpack,
 };
 use daglight_run_bundle::{ArtifactCatalog, Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
@@ -181,6 +182,24 @@ fn an_archive_that_cannot_be_opened_is_one_by_its_name() {
     assert!(unopened_archive(&scratch.at("gone.tar.gz")).is_none());
     fs::write(scratch.at("open.tar.gz"), "").unwrap();
     assert!(unopened_archive(&scratch.at("open.tar.gz")).is_none());
+}
+
+#[test]
+fn a_file_with_the_name_of_an_archive_that_is_none_is_refused_as_one() {
+    let scratch = Scratch::new();
+    for (name, content) in [("fake.tar.gz", "hi"), ("empty.tgz", ""), ("one.tar.gz", "\x1f")] {
+        let path = scratch.at(name);
+        fs::write(&path, content).unwrap();
+        assert!(is_named_archive(&path) && !is_archive(&path), "{name}");
+        let error = scratch.unpack(&path, Limits::default()).unwrap_err();
+        assert!(matches!(error, UnpackError::NotPacked { .. }), "{error:?}");
+        assert!(error.to_string().contains("archive (.tar.gz) of a bundle"), "{error}");
+    }
+    fs::write(scratch.at("notes.txt"), "hi").unwrap();
+    fs::create_dir(scratch.at("folder.tar.gz")).unwrap();
+    for name in ["notes.txt", "folder.tar.gz", "gone.tar.gz"] {
+        assert!(!is_named_archive(&scratch.at(name)), "{name}");
+    }
 }
 
 #[test]

@@ -221,12 +221,17 @@ fn a_server_that_is_away_or_hangs_ends_no_later_than_it_may() {
     }
     // Nobody listens there.
     let (_out, bundle) = bundle();
-    let run = LineageRun::start(&bundle, run_facts(), at_url("http://127.0.0.1:9")).unwrap();
+    let run = LineageRun::start(&bundle, run_facts(), at_url("http://me:sesame9@127.0.0.1:9")).unwrap();
     run_of_one_node(&run);
     run.flush(Duration::from_millis(300));
     let ledger = counts(&run);
     assert_eq!(ledger.waiting, 4);
-    assert!(ledger.last_error.unwrap().contains("cannot be reached"));
+    let error = ledger.last_error.unwrap();
+    assert!(
+        error.starts_with("http://127.0.0.1:9/") && error.contains(": the receiver cannot be reached: "),
+        "{error}"
+    );
+    assert!(!error.contains("sesame9"), "{error}");
     drop(run);
     let receiver = Receiver::start(|_| Reply::Status(200));
     let synced = loop {
@@ -247,6 +252,7 @@ fn a_limit_that_is_over_is_not_the_fault_of_the_receiver() {
     let synced =
         sync_lineage(&case.bundle, &at_url(&receiver.url), Duration::from_millis(200)).unwrap().unwrap();
     let error = synced.ledger.last_error.unwrap();
+    assert!(error.starts_with(&receiver.url), "{error}");
     assert!(error.contains("time was over") && !error.contains("cannot be reached"), "{error}");
 }
 

@@ -204,6 +204,19 @@ fn an_error_names_value_origin_and_what_is_allowed() {
     check_error("[capture]\nredact_keys = [\"--\"]\n", &[], &["found a list with \"--\" in it"]);
     check_error("capture = 3\n", &[], &["capture", "found 3", "a table of settings", "daglight.toml:1"]);
     check_error("[capture\n", &[], &["daglight.toml:1"]);
+    let empty = ["param_tables.p (", "daglight.toml:2", "either `rows` or a `file`"];
+    check_error("\n[param_tables.p]\n", &[], &empty);
+    check_error("\n[param_tables.p]\nrows = []\n", &[], &empty);
+    check_error("\n[param_tables]\np.description = \"x\"\n", &[], &["param_tables.p (", "daglight.toml:3"]);
+    for table in ["tags", "outputs.a.tags", "profiles.mine.tags"] {
+        let profile =
+            if table.starts_with("profiles") { "[profiles.mine]\nextends = \"dev\"\n" } else { "\n\n" };
+        for name in ["", " "] {
+            let file = format!("{profile}[{table}]\n\"{name}\" = \"x\"\n");
+            check_error(&file, &[], &[&format!("setting {table} ("), "daglight.toml:4", "an empty name"]);
+        }
+    }
+    check_error("[outputs.\"\"]\nowner = \"x\"\n", &[], &["setting outputs (", "daglight.toml:1"]);
     check_error("[outputs.a.columns]\nx = 1\n", &[], &["outputs.a.columns.x", "found 1", "daglight.toml:2"]);
 }
 
@@ -273,10 +286,23 @@ fn no_error_shows_a_credential() {
         "[tracker]\napi_key = 12345\n",
         "[tracker]\napi_url = \"me:12345@host\"\n",
         "[tracker]\napi_key = 12345x\n",
+        "[tracker]\napi_url = \"http://me:12345@host/\"\n",
+        "[tracker]\napi_url = \"https://me:12@345@host?a=@\"\n",
+        "[tracker]\nui_url = \"https://12345@host\"\n",
     ] {
         let error = check_error(file, &[], &["daglight.toml:2"]);
-        assert!(!format!("{error} {error:?}").contains("12345"), "{error:?}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("12345") && !shown.contains("345@"), "{error:?}");
     }
+    let in_url = "[tracker]\napi_url = \"http://me:12345@host/\"\n";
+    check_error(
+        in_url,
+        &[],
+        &["tracker.api_url", "daglight.toml:2", "without a user or a password", "@host/"],
+    );
+    // That is no user.
+    let machine = Machine::new(&[(PROJECT, "[tracker]\napi_url = \"http://host/a@b?c=d@e\"\n")]);
+    assert!(SettingsLoader::new().with_directory(machine.path().join("project")).load().is_ok());
 }
 
 #[test]
