@@ -140,10 +140,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     drop((following, notifying));
     progress.clear();
     errors.print();
-    if let Ended::Failed(failure) = &ended {
-        if let Some(advice) = advice(&failure.error, &args, spill::folder().as_deref()) {
-            note!("  {advice}");
-        }
+    if let Ended::Failed(failure) = &ended
+        && let Some(advice) = advice(&failure.error, &args, spill::folder().as_deref())
+    {
+        note!("  {advice}");
     }
     let report = runtime.block_on(run.finish());
     // Remaining work of queries on the runtime's threads is not waited for.
