@@ -59,6 +59,8 @@ fn a_copy_says_which_files_its_folder_held_before() {
     let checkout = Checkout::new();
     fs::create_dir_all(checkout.path().join("sales")).expect("a folder");
     fs::write(checkout.path().join("sales/README.txt"), "of another kind").expect("a file");
+    fs::create_dir_all(checkout.path().join("sales/old")).expect("a folder");
+    fs::write(checkout.path().join("sales/old/a.parquet"), "that no reader of sales/ opens").expect("a file");
     checkout.pipeline("copy.sql", "COPY (SELECT 1 AS x) TO 'sales/' STORED AS PARQUET;");
     let run = |beyond: &[&str]| call(&checkout, &[&["run", "copy.sql"], beyond].concat());
     let first = run(&[]);

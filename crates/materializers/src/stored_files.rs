@@ -10,7 +10,7 @@ use datafusion::{
         source::DataSourceExec,
     },
     error::Result,
-    object_store::{self, ObjectMeta, ObjectStoreExt as _, path::Path},
+    object_store::{self, ObjectMeta, ObjectStore, ObjectStoreExt as _, path::Path},
     physical_plan::ExecutionPlan,
     prelude::SessionContext,
 };
@@ -29,7 +29,8 @@ struct File {
 }
 
 impl StoredFiles {
-    /// Lists a file, a pattern, or a folder with everything below it. Empty if nothing exists there.
+    /// Lists a file, a pattern, or a folder, as a table at this location would read them: with the folders of partitions, and without
+    /// other subfolders unless the session reads those. Empty if nothing exists there.
     ///
     /// # Errors
     /// When the location is not a path or URL, the session does not know its object store, or the store does not respond.
@@ -43,8 +44,13 @@ impl StoredFiles {
                 Err(error) => return Err(error.into()),
             }
         }
-        let listed: Vec<ObjectMeta> = store.list(Some(url.prefix())).try_collect().await?;
-        Ok(Self::of(listed.into_iter().filter(|file| url.contains(&file.location, false))))
+        let skips_folders =
+            session.state_ref().read().config_options().execution.listing_table_ignore_subdirectory;
+        let listed = match skips_folders && url.get_glob().is_none() {
+            true => partitions_below(&*store, url.prefix()).await?,
+            false => store.list(Some(url.prefix())).try_collect().await?,
+        };
+        Ok(Self::of(listed.into_iter().filter(|file| url.contains(&file.location, skips_folders))))
     }
 
     /// The files that a planned scan reads, each once: as the engine has listed them, using the pattern of the location, the
@@ -99,6 +105,20 @@ impl StoredFiles {
     }
 }
 
+/// The files in a folder and in the folders of its partitions. Other subfolders are not opened: they may be large, and what is in
+/// them may change while they are listed, such as the bundle of the run.
+async fn partitions_below(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<ObjectMeta>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(folder) = folders.pop() {
+        let listed = store.list_with_delimiter(Some(&folder)).await?;
+        files.extend(listed.objects);
+        let is_partition = |folder: &Path| folder.filename().is_some_and(|name| name.contains('='));
+        folders.extend(listed.common_prefixes.into_iter().filter(is_partition));
+    }
+    Ok(files)
+}
+
 /// The file scan of a plan, if it is the scan of a table of files.
 pub(crate) fn file_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
     scan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref()
@@ -107,6 +127,8 @@ pub(crate) fn file_scan(scan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use datafusion::prelude::CsvReadOptions;
 
     use super::*;
 
@@ -147,5 +169,46 @@ mod tests {
         fs::write(dir.path().join("x.csv"), "").unwrap();
         let other = StoredFiles::at(&session, &location).await.unwrap().since(&now);
         assert_eq!((other.count(), now.beside(&other).count()), (1, 0));
+    }
+    #[tokio::test]
+    async fn a_folder_is_listed_as_a_table_of_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["p=1/q=2", "p=1/other", "out/run_bundle/q=3", ".hidden"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        let read = ["a.csv", "p=1/q=2/b.csv"];
+        let not_read = ["p=1/other/c.csv", "out/d.csv", "out/run_bundle/q=3/e.csv", ".hidden/f.csv"];
+        for file in read.iter().chain(&not_read) {
+            fs::write(dir.path().join(file), "x\n1").unwrap();
+        }
+        let location = format!("{}/", dir.path().display());
+        let found = async |session: &SessionContext| {
+            let files = StoredFiles::at(session, &location).await.unwrap();
+            (files.count(), StoredFiles::at(session, &format!("{location}*.csv")).await.unwrap().count())
+        };
+        let session = SessionContext::new();
+        assert_eq!(found(&session).await, (2, 2));
+        let set = "SET datafusion.execution.listing_table_ignore_subdirectory = false";
+        session.sql(set).await.unwrap();
+        assert_eq!(found(&session).await.0, 6);
+        // The engine reads as many.
+        for (file, is_read) in
+            read.iter().map(|file| (file, true)).chain(not_read.iter().map(|file| (file, false)))
+        {
+            let only = tempfile::tempdir().unwrap();
+            let path = only.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "x\n1").unwrap();
+            // Without any file to read, the engine refuses the folder.
+            fs::write(only.path().join("top.csv"), "x\n1").unwrap();
+            let expected = 1 + usize::from(is_read);
+            let location = format!("{}/", only.path().display());
+            let session = SessionContext::new();
+            let files = StoredFiles::at(&session, &location).await.unwrap();
+            assert_eq!(files.count(), expected as u64, "{file}");
+            let rows =
+                session.read_csv(&location, CsvReadOptions::new()).await.unwrap().count().await.unwrap();
+            assert_eq!(rows, expected, "{file}");
+        }
     }
 }
