@@ -9,21 +9,24 @@ use daglight::{
     NodeStatus, RunStatus,
     bundle::{DoneNode, Manifest, Retry, RunState},
     identity::{Dag, RunId},
-    sql::Pipeline,
+    sql::{Part, Pipeline},
 };
 
 use crate::{
     bundles::{NamedBundle, one_bundle_with, with_id},
     failure::Failure,
     say::note,
-    script::NamedPipeline,
 };
 
 /// The tag of a run with the id of the run that it retries.
 pub(crate) const RETRY_TAG: &str = "retry_of";
 
-/// The part that a run has not completed.
-pub(crate) fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
+/// The part of a pipeline that a run has not completed, and what had been done before.
+pub(crate) fn retried(
+    named: &Path,
+    pipeline: &Pipeline,
+    output_dir: &Path,
+) -> Result<(Part, Retry), Failure> {
     let bundle = one_bundle_with(named, output_dir)?;
     let manifest = Manifest::read(&bundle).map_err(Failure::input)?;
     let (run, dag) = (&manifest.identity, pipeline.dag());
@@ -62,7 +65,7 @@ pub(crate) fn retried(named: &Path, pipeline: Pipeline, output_dir: &Path) -> Re
     let part = pipeline.rest(&done).map_err(|_| {
         Failure::input(format!("there is nothing to run: every node of run {run_id} has succeeded"))
     })?;
-    Ok(NamedPipeline { pipeline, part: Some(part), retry: Some(Retry { of: run_id, done: done_before }) })
+    Ok((part, Retry { of: run_id, done: done_before }))
 }
 
 /// The nodes that a retry does not run again.

@@ -154,7 +154,8 @@ fn text_of_stdin() -> Result<String, String> {
 
 fn with_part(args: &ScriptArgs, pipeline: Pipeline, output_dir: &Path) -> Result<NamedPipeline, Failure> {
     if let Some(named) = &args.retry {
-        return retried(named, pipeline, output_dir);
+        let (part, retry) = retried(named, &pipeline, output_dir)?;
+        return Ok(NamedPipeline { pipeline, part: Some(part), retry: Some(retry) });
     }
     // An option that is given several times selects the union.
     let all = |selectors: &[NodeSelector]| selectors.iter().cloned().reduce(NodeSelector::or);
