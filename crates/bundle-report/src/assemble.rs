@@ -22,7 +22,7 @@ use crate::{
     queries,
     report::{
         ActiveTaskReport, DeliveryReport, HeartbeatReport, LongestSetup, NodeReport, Problem, REPORT_VERSION,
-        Report, ReportStatus, ResourceSample, Severity, StageReport, StallReport, Totals,
+        Report, ReportStatus, ResourceSample, StageReport, StallReport, Totals,
     },
     signals::{SeenSpan, SeenStage, Signals},
     timeline::timeline,
@@ -269,18 +269,7 @@ fn extent(
 /// The problems of the signals, and the warnings of the manifest.
 fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problems {
     for warning in manifest.into_iter().flat_map(|manifest| &manifest.warnings) {
-        problems.add(Problem {
-            severity: Severity::Warning,
-            message: warning.message.clone(),
-            code: warning.code.clone(),
-            error_type: None,
-            node: None,
-            source: "manifest".into(),
-            count: 1,
-            first_at: None,
-            trace_id: None,
-            span_id: None,
-        });
+        problems.add(Problem::warning("manifest", warning.code.clone(), warning.message.clone()));
     }
     problems
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use daglight_run_bundle::{PlanBundle, WarningCode};
 
-use crate::report::{Problem, Severity};
+use crate::report::Problem;
 
 /// The maximum number of jobs that are named.
 const MAX_JOBS: usize = 20;
@@ -32,21 +32,11 @@ impl LeftJobs {
     pub(crate) fn into_problems(self) -> impl Iterator<Item = Problem> {
         self.0.into_iter().map(|Job { scheduler, id, node }| {
             let job = id.map_or_else(|| "a job".to_owned(), |id| format!("job {id}"));
-            Problem {
-                severity: Severity::Warning,
-                message: format!(
-                    "{job} of the scheduler {scheduler} may still be running: `daglight sync --cluster ballista://{scheduler}` asks the \
-                     scheduler, and cancels what runs"
-                ),
-                code: WarningCode::JobLeft,
-                error_type: None,
-                node,
-                source: "plan".into(),
-                count: 1,
-                first_at: None,
-                trace_id: None,
-                span_id: None,
-            }
+            let message = format!(
+                "{job} of the scheduler {scheduler} may still be running: `daglight sync --cluster ballista://{scheduler}` asks the \
+                 scheduler, and cancels what runs"
+            );
+            Problem { node, ..Problem::warning("plan", WarningCode::JobLeft, message) }
         })
     }
 }

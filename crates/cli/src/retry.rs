@@ -202,6 +202,7 @@ mod tests {
         check(&before, &["d", "d_insert"], &now, &["d", "d_insert"], &[]);
         check(&before, &["d"], "CREATE TABLE d AS SELECT 7 AS a", &[], &["d"]);
     }
+
     /// The bundle of a run with these nodes.
     fn bundle(
         folder: &Path,

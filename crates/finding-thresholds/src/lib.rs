@@ -111,7 +111,7 @@ thresholds! {
     output_files: u64 = 50 => Count;
     /// The part of the computing of a stage that one task did beyond an even one.
     task_skew: f64 = 0.5 => Part;
-    /// How many times the median of the others a task of a stage takes that is late.
+    /// How many times the median of the others a task of a stage takes that is late, if it has as many rows and bytes as they have.
     straggler: f64 = 2.0 => Number;
     /// The part of an even one that an idle worker computed.
     idle_worker: f64 = 0.05 => Part;

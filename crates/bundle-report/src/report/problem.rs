@@ -17,7 +17,7 @@ pub struct Problem {
     pub error_type: Option<String>,
     /// The node that it was first seen in.
     pub node: Option<String>,
-    /// What said it: `log`, `manifest`, or the name of a span.
+    /// What said it: `log`, `manifest`, `plan` or the name of a span.
     pub source: String,
     /// What a warning of Daglight is about; `other` for those of libraries, and for errors.
     #[serde(default)]
@@ -32,6 +32,24 @@ pub struct Problem {
     /// The span of that trace.
     #[serde(default)]
     pub span_id: Option<String>,
+}
+
+impl Problem {
+    /// A warning that a file of the bundle has, and no signal.
+    pub(crate) fn warning(source: &str, code: WarningCode, message: String) -> Self {
+        Self {
+            severity: Severity::Warning,
+            message,
+            error_type: None,
+            node: None,
+            source: source.to_owned(),
+            code,
+            count: 1,
+            first_at: None,
+            trace_id: None,
+            span_id: None,
+        }
+    }
 }
 
 /// How bad a problem is.

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::table_patterns::with_extensions;
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
 use datafusion::{
     catalog::Session,
@@ -23,6 +22,8 @@ use datafusion_proto::bytes::{
     logical_plan_from_bytes_with_extension_codec, logical_plan_to_bytes_with_extension_codec,
     physical_plan_from_bytes_with_extension_codec, physical_plan_to_bytes_with_extension_codec,
 };
+
+use super::table_patterns::with_extensions;
 
 /// The plan in bytes, or why it cannot be a job. `here` is what it is planned to be without a scheduler.
 pub(super) fn encoded(
