@@ -15,6 +15,8 @@ use crate::interrupt::Interrupt;
 const VERSION: &str = "0.13.2";
 /// The crate of the targets.
 const CRATE: &str = "tests/fuzz";
+/// The target that reads SQL.
+const WITH_DATAFUSION: &str = "script";
 /// Memory of one target, in megabytes.
 const MEMORY_MB: u64 = 1_024;
 /// How long one input may take: a machine that does something else as well takes a second for the largest.
@@ -64,19 +66,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     install(&workspace)?;
-    copy_lock_file(&workspace)?;
     let interrupt = Interrupt::listen()?;
+    let chosen = if options.targets.is_empty() { &all } else { &options.targets };
     let mut build = cargo_fuzz(&workspace, "build");
-    build.args((options.targets.len() == 1).then(|| &options.targets[0]));
+    build.args(features(chosen)).args((options.targets.len() == 1).then(|| &options.targets[0]));
     interrupt.explain(dev_services::run(&mut build))?;
     if options.build_only {
         return Ok(());
     }
-    let chosen = if options.targets.is_empty() { &all } else { &options.targets };
     let mut outcomes = Vec::new();
     for target in chosen {
         eprintln!("{target}: {} s", options.seconds);
-        outcomes.push(interrupt.explain(run_target(&workspace, target, options.seconds))?);
+        outcomes.push(interrupt.explain(run_target(
+            &workspace,
+            target,
+            features(chosen),
+            options.seconds,
+        ))?);
     }
     print!("{}", table(&outcomes));
     report_crashes(&outcomes)
@@ -101,15 +107,10 @@ fn install(workspace: &Workspace) -> Result<()> {
     dev_services::run(workspace.cargo().args(["install", "--quiet", "--locked", &package]))
 }
 
-/// Has the targets built with the versions of dependencies that the workspace has: theirs is another one, with a file of its own.
-fn copy_lock_file(workspace: &Workspace) -> Result<()> {
-    let (from, to) = (workspace.root().join("Cargo.lock"), workspace.root().join(CRATE).join("Cargo.lock"));
-    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
-    let is_current = changed(&to).is_ok_and(|copied| changed(&from).is_ok_and(|changed| changed < copied));
-    if !is_current {
-        fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    }
-    Ok(())
+/// What leaves out DataFusion, where none of these targets needs it: with the flags of cargo-fuzz it is compiled again.
+fn features(targets: &[String]) -> Option<&'static str> {
+    let needs_datafusion = targets.iter().any(|target| target == WITH_DATAFUSION);
+    (!needs_datafusion).then_some("--no-default-features")
 }
 
 /// A command of cargo-fuzz, without a sanitizer: it would need another compiler than the stable one, and code without `unsafe` gains
@@ -121,7 +122,7 @@ fn cargo_fuzz(workspace: &Workspace, command: &str) -> Command {
     cargo
 }
 
-fn run_target(workspace: &Workspace, target: &str, seconds: u64) -> Result<Outcome> {
+fn run_target(workspace: &Workspace, target: &str, features: Option<&str>, seconds: u64) -> Result<Outcome> {
     let fuzz = workspace.root().join(CRATE);
     let (corpus, artifacts) = (fuzz.join("corpus").join(target), fuzz.join("artifacts").join(target));
     fs::create_dir_all(&corpus).with_context(|| format!("making {}", corpus.display()))?;
@@ -130,6 +131,7 @@ fn run_target(workspace: &Workspace, target: &str, seconds: u64) -> Result<Outco
     // The targets end without cleaning up.
     let scratch = tempfile::tempdir()?;
     let status = cargo_fuzz(workspace, "run")
+        .args(features)
         .args([target, &corpus.to_string_lossy(), &fuzz.join("seeds").join(target).to_string_lossy(), "--"])
         .args([
             format!("-max_total_time={seconds}"),
@@ -222,6 +224,12 @@ mod tests {
         let programs: Vec<&str> =
             manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap()).collect();
         assert_eq!(programs, targets(&workspace).unwrap());
+        let with_datafusion =
+            manifest["bin"].as_array().unwrap().iter().filter(|bin| bin.get("required-features").is_some());
+        assert_eq!(
+            with_datafusion.map(|bin| bin["name"].as_str().unwrap()).collect::<Vec<&str>>(),
+            [WITH_DATAFUSION]
+        );
         for program in programs {
             let seeds = files_in(&folder.join("seeds").join(program)).unwrap();
             assert!(!seeds.is_empty(), "{program} has no seeds");

@@ -101,8 +101,17 @@ impl VirtualEnv {
         }
         eprintln!("  installing the packages of {} …", requirements.display());
         run(Command::new(python.program).args(["-m", "venv"]).arg(&self.folder))?;
+        // Python compiles what is imported, a small part of it.
         run(Command::new(self.python())
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--no-compile",
+            ])
             .arg("--requirement")
             .arg(requirements))?;
         File::create(self.stamp()).context("marking the environment as complete")?;
