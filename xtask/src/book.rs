@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use dev_services::Workspace;
+use toml::Table;
 
 use crate::markdown::{FENCE, anchors, code_spans, links, prose};
 
@@ -18,6 +19,9 @@ const README: &str = "README.md";
 const BOOK: &str = "docs/";
 /// The table of contents, by the name that mdBook gives it.
 const SUMMARY: &str = "docs/SUMMARY.md";
+const SETTINGS: &str = "docs/book.toml";
+/// The names of the pages that mdBook writes under another name, or not at all.
+const RENAMED: [&str; 2] = ["README.md", "SUMMARY.md"];
 /// How the header of a table ends whose last column names tests.
 const PROVED_BY: &str = "| proved by |";
 /// What names the file that a block of code is of.
@@ -64,6 +68,7 @@ fn pages(root: &Path) -> Result<Pages> {
 
 fn breaches(root: &Path, pages: &Pages) -> Vec<String> {
     let mut breaches = breaches_of_contents(pages);
+    breaches.extend(missing_redirects(root, pages));
     for (page, text) in pages {
         let of_link =
             |link: &String| Some(format!("{page}: {link} {}", wrong_with(root, pages, page, link)?));
@@ -92,6 +97,25 @@ fn breaches_of_contents(pages: &Pages) -> Vec<String> {
         in_book.filter(|page| !listed.contains(*page)).map(|page| format!("{page} is not in {SUMMARY}")),
     );
     breaches
+}
+
+/// The pages that are linked to by a name which the book does not have, and which it does not redirect.
+fn missing_redirects(root: &Path, pages: &Pages) -> Vec<String> {
+    let settings = fs::read_to_string(root.join(SETTINGS)).unwrap_or_default();
+    let settings: Table = settings.parse().unwrap_or_default();
+    let redirects = settings.get("output").and_then(|output| output.get("html")?.get("redirect"));
+    let of_book = pages.iter().filter(|(page, _)| page.starts_with(BOOK) && *page != SUMMARY);
+    let linked =
+        of_book.flat_map(|(page, text)| links(text).into_iter().filter_map(|link| target(page, &link)));
+    let renamed = linked.filter_map(|page| {
+        let page = page.strip_prefix(BOOK)?;
+        let is_renamed = RENAMED.contains(&page.rsplit('/').next()?);
+        is_renamed.then_some(format!("/{}html", page.strip_suffix("md")?))
+    });
+    let renamed: BTreeSet<String> = renamed.collect();
+    let is_missing = |page: &String| redirects.and_then(|redirects| redirects.get(page)).is_none();
+    let breach = |page| format!("{SETTINGS} has no redirect of {page}, which mdBook does not write");
+    renamed.into_iter().filter(is_missing).map(breach).collect()
 }
 
 /// What is wrong with a link of a page, if anything is.
@@ -251,6 +275,20 @@ mod tests {
                 "docs/one.md: x.png#i leads into something that is not a page",
             ],
         );
+    }
+
+    #[test]
+    fn a_link_to_a_page_that_the_book_renames_needs_a_redirect() {
+        let pages = [
+            (README, "[one](docs/more/README.md)"),
+            (SUMMARY, "- [One](one.md)\n- [Two](more/README.md)\n"),
+            ("docs/one.md", "[two](more/README.md)"),
+            ("docs/more/README.md", ""),
+        ];
+        let missing = "docs/book.toml has no redirect of /more/README.html, which mdBook does not write";
+        check(&pages, &[missing]);
+        let settings = "[output.html.redirect]\n\"/more/README.html\" = \"index.html\"\n";
+        check(&[&pages[..], &[(SETTINGS, settings)]].concat(), &[]);
     }
 
     #[test]
