@@ -105,8 +105,7 @@ impl Listing {
             if run.status == ReportStatus::Running {
                 let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
                 let now = now();
-                let goes_on = known.bundle.liveness(evidence.as_ref(), now);
-                run.status = ReportStatus::of(RunStatus::Running, || goes_on);
+                run.status = known.bundle.state_at(Some(RunStatus::Running), now);
                 let is_running = run.status == ReportStatus::Running;
                 run.stalled = evidence.as_ref().filter(|_| is_running).and_then(stalled);
                 // A time that is too far in the future is ignored.
