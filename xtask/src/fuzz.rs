@@ -101,7 +101,7 @@ fn install(workspace: &Workspace) -> Result<()> {
     dev_services::run(workspace.cargo().args(["install", "--quiet", "--locked", &package]))
 }
 
-/// Has the targets built with the versions of dependencies that the workspace has: theirs is another one, with a file of its own.
+/// Has the targets built with the versions of dependencies that the workspace has: they are a separate workspace.
 fn copy_lock_file(workspace: &Workspace) -> Result<()> {
     let (from, to) = (workspace.root().join("Cargo.lock"), workspace.root().join(CRATE).join("Cargo.lock"));
     let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
