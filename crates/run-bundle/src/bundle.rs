@@ -230,7 +230,8 @@ impl Bundle {
     /// another place, or lost, and no other file of it can be written.
     pub fn has_gone(&self) -> bool {
         match (&self.created, FolderId::at(&self.dir)) {
-            (Some(created), Ok(found)) => *created != found,
+            // Some file systems number a folder anew once nobody has it open: a folder with a manifest is the same.
+            (Some(created), Ok(found)) => *created != found && !self.manifest().exists(),
             (Some(_), Err(error)) => {
                 matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
             }

@@ -36,7 +36,7 @@ async fn a_query_whose_stream_is_dropped_is_no_failure() {
     let mut rows = endless.execute_stream().await.unwrap();
     assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
     drop(rows);
-    // Whose plan is made and never asked for is none.
+    // A plan that is made and never executed is not a query.
     drop(ctx.sql("SELECT 1 AS one").await.unwrap());
     let report = ctx.finish().await.unwrap();
     let [node] = report.nodes.as_slice() else { panic!("{:?}", report.nodes) };
