@@ -1,34 +1,32 @@
 //! Output folders that are removed or moved while a run goes on.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use daglight_system_tests::{Checkout, Daglight, Finished, Hamilton, check_balanced};
 use serde_json::{Value, json};
 
 const SQL: &str = "\
-CREATE EXTERNAL TABLE events (id INT) STORED AS CSV LOCATION 'events.csv' OPTIONS ('format.has_header' 'false');
+CREATE EXTERNAL TABLE events (id INT) STORED AS CSV LOCATION '/dev/stdin' OPTIONS ('format.has_header' 'false');
 CREATE TABLE kept AS SELECT id FROM events;
 CREATE TABLE doubled AS SELECT id * 2 AS id FROM kept;
 ";
 
-/// Runs a pipeline that waits for its source until `happens` has been called.
+/// What the pipeline reads comes once a file is there.
+const SOURCE: &str = r#"(while [ ! -e go ]; do sleep 0.05; done; echo 1) | "$0" "$@""#;
+
+/// Runs a pipeline whose source does not answer before `happens` has been called.
 fn run(checkout: &Checkout, prepare: impl FnOnce(Daglight) -> Daglight, happens: impl FnOnce()) -> Finished {
     let pipeline = checkout.pipeline("events.sql", SQL);
-    let source = checkout.path().join("events.csv");
-    let made = Command::new("mkfifo").arg(&source).status().expect("mkfifo");
-    assert!(made.success());
-    let running = prepare(Daglight::run(checkout, &pipeline)).start();
+    let running = prepare(Daglight::run(checkout, &pipeline)).through("sh", &["-c", SOURCE]).start();
     let bundles = checkout.path().join("out/run_bundle");
     let has_begun = |bundle: fs::DirEntry| {
-        let text = fs::read_to_string(bundle.path().join("nodes.jsonl")).unwrap_or_default();
-        text.contains("kept")
+        fs::read_to_string(bundle.path().join("nodes.jsonl")).is_ok_and(|lines| lines.contains("events"))
     };
     running.wait_until("its first node", || {
         fs::read_dir(&bundles).is_ok_and(|runs| runs.flatten().any(has_begun))
     });
     happens();
-    // It waits for a reader.
-    fs::write(source, "1\n2\n").expect("a pipe");
+    fs::write(checkout.path().join("go"), "").expect("a file");
     running.finish()
 }
 

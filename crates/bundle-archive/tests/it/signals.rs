@@ -43,6 +43,7 @@ fn check(signal: &str, number: i32) {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the variable says which of two processes this is")]
 fn a_signal_that_ends_the_process_leaves_no_folder() {
     // A signal ends a whole process, so the test starts itself as another one.
     if env::var_os(IS_PROGRAM).is_some() {
