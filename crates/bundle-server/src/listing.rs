@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::{EndedNodes, ReportStatus};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, BundleError, FileDamage, Liveness, Manifest, Materialization, NodeStatus,
-    ProcessEvidence, ReadError, RunStatus, milliseconds, saturating_sum,
+    ProcessEvidence, ReadError, RunStatus, milliseconds, outbox::recorded_outbox, saturating_sum,
 };
 use daglight_run_identity::RunId;
 use serde::Serialize;
@@ -218,11 +218,13 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
     let (manifest, damages) = match manifest {
         Ok(read) => read,
         Err(error) => {
+            // As far as the run has recorded it for a tracking server.
+            let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
             return ListedRun {
                 id: id_of(bundle),
-                dag_name: None,
-                status: ReportStatus::Unknown,
-                started_at: None,
+                status: bundle.state_by_outbox(outbox.as_ref()),
+                started_at: outbox.as_ref().and_then(|outbox| outbox.started),
+                dag_name: outbox.and_then(|outbox| outbox.dag_name),
                 duration_ms: None,
                 profile: None,
                 nodes: None,
@@ -278,7 +280,10 @@ fn kept_rows(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{Stall, StallClass, StallEpisode};
+    use daglight_run_bundle::{
+        Stall, StallClass, StallEpisode,
+        outbox::{Event, Outbox, Outcome},
+    };
 
     use super::*;
 
@@ -325,6 +330,13 @@ mod tests {
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);
+        let outbox = Outbox::open(&bundles[0].tracker_dir(), Default::default()).unwrap();
+        let end: Event = Event::RunFinished { status: Outcome::Failure, time: ids[0].created_at() };
+        outbox.append(&end).unwrap();
+        fs::write(bundles[0].manifest(), "{{").unwrap();
+        let runs = listing.runs().unwrap();
+        let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
+        assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Failure);
     }
 
     #[test]
