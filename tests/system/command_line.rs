@@ -297,7 +297,7 @@ fn a_link_to_a_bundle_is_named_and_an_archive_has_the_name_of_what_it_is() {
     let checkout = Checkout::new();
     let run =
         |folder: &str| says(&call(&checkout, &["run", "-c", "SELECT 1", "--output-dir", folder]), 0, &[]);
-    ["out", "elsewhere"].map(run);
+    ["out", "elsewhere"].iter().for_each(|folder| run(folder));
     let other = fs::read_dir(checkout.path().join("elsewhere/run_bundle")).expect("a folder").next();
     let link = checkout.path().join("out/run_bundle/link");
     std::os::unix::fs::symlink(other.expect("a run").expect("an entry").path(), &link).expect("a link");
