@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     for node in 0..NODES {
         let of_node = async |_| {
             for query in 0..queries / NODES {
-                // Of ten thousand different texts, each with a plan of its own or of others.
+                // Of ten thousand different texts, each with its own plan or that of others.
                 let sql = format!("SELECT id + {} AS x FROM orders WHERE id > {}", query % 100, query % 97);
                 session.sql(&sql).await?.collect().await?;
             }

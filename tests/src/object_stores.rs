@@ -52,7 +52,7 @@ impl S3Server {
                 let service = service.clone();
                 tokio::spawn(async move {
                     let http = Builder::new(TokioExecutor::new());
-                    // A client that goes away in the middle is none of the test's business.
+                    // A client that disconnects in the middle does not concern the test.
                     let _ = http.serve_connection(TokioIo::new(socket), service).await;
                 });
             }

@@ -84,7 +84,7 @@ impl LineageReceiver {
     /// The events that it has taken, in their order.
     ///
     /// # Panics
-    /// When one of its own threads has panicked.
+    /// When one of its threads has panicked.
     pub fn events(&self) -> Vec<Value> {
         self.events.lock().expect("no thread panicked").clone()
     }

@@ -72,7 +72,7 @@ async fn write_all() -> Result<()> {
         let source = source.to_str().context("a path of text")?;
         session.register_parquet(table, source, Default::default()).await?;
         let text = format!("{SLT_WORK}/test_files/tpch/data/{table}.tbl");
-        // Each line ends with a separator, behind which the tests have a column of its own.
+        // Each line ends with a separator, behind which the tests have another column.
         let copy = format!(
             "COPY (SELECT *, '' AS rev FROM {table}) TO '{text}' STORED AS CSV \
              OPTIONS ('format.delimiter' '|', 'format.has_header' 'false')"

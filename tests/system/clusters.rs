@@ -529,7 +529,7 @@ fn a_worker_that_comes_back_between_two_nodes_is_used_again() {
     workers.end();
 }
 
-/// Rows in an order of their own, with what sums of other orders change rounded away.
+/// Rows in a fixed order, with what sums of other orders change rounded away.
 pub(crate) fn comparable(finished: &Finished) -> Vec<String> {
     let rounded = |value: &Value| match value.as_f64() {
         Some(number) if !value.is_i64() => format!("{number:.3e}"),

@@ -263,3 +263,81 @@ fn an_archive_without_sql_has_no_command_line_and_says_what_is_left_out() {
     let text = String::from_utf8_lossy(&output.expect("tar").stdout).into_owned();
     assert!(text.contains("\"process.pid\"") && !text.contains("zqmark"), "{text}");
 }
+
+#[test]
+fn rows_that_cannot_be_printed_are_one_error_and_the_last_line_says_so() {
+    let checkout = Checkout::new();
+    for more in [&[][..], &["--format", "csv"], &["--format", "json"]] {
+        let run = Daglight::new(&checkout, ["run", "-c", "SELECT 1 AS a; SELECT 2 AS b"]).args(more);
+        let run = run.through("sh", &["-c", r#"exec "$0" "$@" > /dev/full"#]).finish().ended_with(1);
+        assert_eq!(run.stderr.matches("cannot write to standard output").count(), 1, "{}", run.stderr);
+        let last = run.stderr.lines().find(|line| line.contains(" succeeded in ")).expect("the last line");
+        assert!(last.ends_with("its output was NOT written as a whole: see the error above"), "{last}");
+    }
+    let status = call(&checkout, &["status"]);
+    assert_eq!(status.stdout.matches(" success ").count(), 3, "{}", status.stdout);
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_at_is_a_wrong_option() {
+    let checkout = Checkout::new();
+    fs::create_dir(checkout.path().join("out")).expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it listens");
+    let port = address.port().to_string();
+    says(&call(&checkout, &["serve", "--port", &port]), 2, &["cannot listen at", &port, "--port"]);
+    let said = call(&checkout, &["worker", "--listen", &address.to_string()]);
+    says(&said, 2, &["cannot listen at", &port, "--listen"]);
+    let expected = "cannot listen at nohost: expected a host and a port, such as 127.0.0.1:9400";
+    says(&call(&checkout, &["worker", "--listen", "nohost"]), 2, &[expected]);
+}
+
+#[test]
+fn a_link_to_a_bundle_is_named_and_an_archive_has_the_name_of_what_it_is() {
+    let checkout = Checkout::new();
+    let run =
+        |folder: &str| says(&call(&checkout, &["run", "-c", "SELECT 1", "--output-dir", folder]), 0, &[]);
+    ["out", "elsewhere"].iter().for_each(|folder| run(folder));
+    let other = fs::read_dir(checkout.path().join("elsewhere/run_bundle")).expect("a folder").next();
+    let link = checkout.path().join("out/run_bundle/link");
+    std::os::unix::fs::symlink(other.expect("a run").expect("an entry").path(), &link).expect("a link");
+    for command in [&["status", "out"][..], &["history", "out"], &["bundle", "verify", "out"]] {
+        says(
+            &call(&checkout, command),
+            0,
+            &["out/run_bundle/link is a link to a bundle, and is not followed"],
+        );
+    }
+    fs::remove_file(link).expect("the link");
+    let packed = call(&checkout, &["bundle", "pack", "out", "--to", "y.zip"]);
+    says(&packed, 2, &["expected a name that ends in .tar.gz or .tgz, not y.zip"]);
+    assert!(!checkout.path().join("y.zip").exists());
+}
+
+#[test]
+fn what_a_killed_run_has_spilled_is_removed_by_the_next() {
+    let checkout = Checkout::new();
+    let spill = checkout.path().join("spill");
+    let of_others = spill.join("daglight-spill-notes");
+    fs::create_dir_all(&of_others).expect("a folder");
+    let run = |sql: &str| {
+        Daglight::new(&checkout, ["run", "--spill-dir", "spill", "--output-dir", "out", "-c", sql])
+    };
+    let left = || {
+        let entries = fs::read_dir(&spill).expect("a folder").flatten().map(|entry| entry.path());
+        entries.filter(|path| *path != of_others).count()
+    };
+    let killed = run("SELECT count(*) FROM generate_series(1, 100000000000)").start();
+    killed.wait_until("it has a folder", || left() == 1);
+    let lives = run("SELECT count(*) FROM generate_series(1, 100000000000)").start();
+    lives.wait_until("it has a folder", || left() == 2);
+    killed.signal("KILL");
+    killed.finish();
+    assert_eq!(left(), 2);
+    run("SELECT count(*) FROM generate_series(1, 10000000)").finish().ended_with(0);
+    assert_eq!(left(), 1, "that of the run that goes on");
+    lives.signal("TERM");
+    lives.finish().ended_with(143);
+    assert_eq!(left(), 0);
+    assert!(of_others.exists());
+}

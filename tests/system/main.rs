@@ -25,6 +25,7 @@ mod failing;
 mod faults;
 mod few_resources;
 mod findings;
+mod folder_gone;
 mod front_end;
 mod full_disk;
 mod inputs;

@@ -87,7 +87,7 @@ fn the_environment_suffices_for_files_by_their_names() {
     );
 }
 
-/// DataFusion drops what the store says to the end of a file of text, and reports an error of its own.
+/// DataFusion drops what the store says to the end of a file of text, and reports another error.
 #[test]
 fn a_refused_text_file_says_what_the_store_has_answered() {
     let server = S3Server::start(false);

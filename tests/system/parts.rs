@@ -305,7 +305,7 @@ fn files_are_read_by_their_names() {
     assert!(refused.stderr.contains("there is no file or folder of this name"), "{}", refused.stderr);
 }
 
-/// Where DataFusion says that a table is not there, or that the error is one of its own.
+/// Where DataFusion says that a table is not there, or that the error is internal.
 #[test]
 fn a_place_that_cannot_be_read_or_written_is_named_with_the_reason() {
     let checkout = Checkout::new();

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A run of a bridge of its own.
+/// A run of a separate bridge.
 struct Recording {
     bridge: Bridge,
     signals: RunSignals,

@@ -140,12 +140,12 @@ fn wire(document: &Value) -> anyhow::Result<String> {
 }
 
 /// References point into `definitions`. Titles go, for they are labels for people and typify takes them for names. So do
-/// lengths: each would make a type of its own, which refuses where the client has to truncate.
+/// lengths: each would make another type, which refuses where the client has to truncate.
 fn as_definitions(value: Value) -> Value {
     match value {
         Value::Object(entries) => entries
             .into_iter()
-            // Titles would become the names of types, and a limit of length a type of its own for each text.
+            // Titles would become the names of types, and a limit of length another type for each text.
             .filter(|(key, value)| !(key == "title" && value.is_string()) && key != "maxLength")
             .map(|(key, value)| match value {
                 Value::String(text) if key == "$ref" => {

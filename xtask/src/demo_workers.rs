@@ -51,7 +51,7 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         for (worker, _) in &mut self.0 {
-            // One that has ended by ctrl-c is none to end.
+            // Ctrl-c has ended some of them already.
             let _ = worker.kill();
             let _ = worker.wait();
         }

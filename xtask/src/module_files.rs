@@ -228,7 +228,7 @@ impl Contents {
             }
             next += 2;
         }
-        // The rest of a path that begins outside of this crate, as in `<T as Trait>::Item`, is not a path of its own.
+        // The rest of a path that begins outside of this crate, as in `<T as Trait>::Item`, is not a whole path.
         self.names.extend(path.first().cloned());
         if path.len() > 1 {
             self.paths.extend(in_file(path, depth));

@@ -11,7 +11,7 @@ use daglight_run_bundle::{Bundle, Fault, FileEntry, FileUse, Manifest, ReadError
 use flate2::{Compression, write::GzEncoder};
 use tar::{Builder, EntryType, Header};
 
-use crate::without_sql;
+use crate::{unpack::has_name_of_archive, without_sql};
 
 /// What to pack.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +61,12 @@ pub enum PackError {
         #[source]
         source: io::Error,
     },
+    /// The path does not end like that of a compressed tar archive, so other programs would misunderstand the file.
+    #[error("the archive is a compressed tar: expected a name that ends in .tar.gz or .tgz, not {}", path.display())]
+    Named {
+        /// The path.
+        path: PathBuf,
+    },
     /// Something already exists at the path.
     #[error("{} already exists: expected the name of a new file", path.display())]
     Exists {
@@ -93,6 +99,9 @@ impl PackOptions {
 ///
 /// When the manifest or a file cannot be read, something exists at `to`, or it cannot be written.
 pub fn pack(bundle: &Bundle, to: &Path, options: PackOptions) -> Result<Packed, PackError> {
+    if !has_name_of_archive(to) {
+        return Err(PackError::Named { path: to.to_owned() });
+    }
     let failed = |source| PackError::Write { path: to.to_owned(), source };
     let manifest = Manifest::read(bundle)
         .map_err(|source| PackError::Manifest { dir: bundle.shown(bundle.dir()), source })?;

@@ -117,7 +117,8 @@ pub fn is_named_archive(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file()) && has_name_of_archive(path)
 }
 
-fn has_name_of_archive(path: &Path) -> bool {
+/// Whether a path ends like that of a packed bundle.
+pub(crate) fn has_name_of_archive(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     ENDINGS.iter().any(|ending| name.ends_with(ending))
 }

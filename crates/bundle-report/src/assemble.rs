@@ -24,7 +24,7 @@ use crate::{
         ActiveTaskReport, DeliveryReport, HeartbeatReport, LongestSetup, NodeReport, Problem, REPORT_VERSION,
         Report, ReportStatus, ResourceSample, StageReport, StallReport, Totals,
     },
-    signals::{SeenSpan, SeenStage, Signals},
+    signals::{SeenStage, Signals},
     timeline::timeline,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn report(
         manifest,
         evidence,
         liveness,
-        goes_on,
+        state: status,
         times,
         artifacts,
         outputs_are_known,
@@ -63,8 +63,6 @@ pub(crate) fn report(
         left_jobs,
         ..
     } = plans;
-    // First, because the end of the run depends on it, and so do all durations below.
-    let status = status(manifest.as_ref(), signals.root, goes_on);
     let beats = evidence.as_ref().map(|evidence| (evidence.started_at, evidence.seen_at()));
     let beats = beats.filter(|(started, seen)| times.has(*started) && times.has(*seen));
     let (started_at, ended_at) = extent(manifest.as_ref(), beats, signals.seen(), status, now);
@@ -226,21 +224,6 @@ pub(crate) fn report(
     let findings = findings::findings(&report, plan_findings, thresholds);
     let report = Report { findings, ..report };
     Report { headline: headline::headline(&report), ..report }
-}
-
-fn status(manifest: Option<&Manifest>, root: Option<SeenSpan>, goes_on: Liveness) -> ReportStatus {
-    let recorded = manifest.map(|manifest| manifest.status);
-    match (recorded, root) {
-        (Some(status), _) if status != RunStatus::Running => ReportStatus::of(status, || goes_on),
-        // According to the manifest the run is going, or it cannot be read, but the root span has ended: it is written before the
-        // last manifest, so the run ended and its process died while it waited for servers.
-        (_, Some(root)) if root.failed => ReportStatus::Failure,
-        (None, Some(_)) => ReportStatus::Success,
-        (Some(status), _) => ReportStatus::of(status, || goes_on),
-        // It is not even known whether it was running.
-        (None, None) if goes_on == Liveness::Gone => ReportStatus::ProcessEnded,
-        (None, None) => ReportStatus::Unknown,
-    }
 }
 
 /// When the run started, and when it ended or was last seen.

@@ -11,7 +11,7 @@ use crate::{
     signals::entry,
 };
 
-/// The maximum number of reasons that are told apart: one may be an error with a text of its own.
+/// The maximum number of reasons that are told apart: one may be an error whose text occurs only once.
 const MAX_REASONS: usize = 100;
 /// The maximum number of characters of a reason.
 const MAX_REASON_CHARS: usize = 300;

@@ -19,7 +19,7 @@ use crate::{
     compare::{BothRuns, LastRun, Watched},
     data::{DataSummaries, read_summaries},
     display,
-    report::UnreadableFile,
+    report::{ReportStatus, UnreadableFile},
     signals::Signals,
     trace_lines::{RunLines, RunTimes, run_named},
 };
@@ -52,8 +52,8 @@ pub(crate) struct Inputs {
     pub(crate) evidence: Option<ProcessEvidence>,
     /// Whether the process in the evidence was alive when it was read.
     pub(crate) liveness: Option<Liveness>,
-    /// Whether the run was going then, unless its manifest says that it has ended.
-    pub(crate) goes_on: Liveness,
+    /// How the run ended, or that it was going then.
+    pub(crate) state: ReportStatus,
     /// The possible times of the run.
     pub(crate) times: RunTimes,
     pub(crate) artifacts: Vec<Artifact>,
@@ -188,6 +188,7 @@ impl Inputs {
         let known = damaged.chain(unreadable.iter().map(|known| &*known.file)).collect();
         let lost = manifest.as_ref().map_or_else(Vec::new, |manifest| lost(bundle, manifest, &known));
         unreadable.extend(lost);
+        let state = bundle.state_at(manifest.as_ref().map(|manifest| manifest.status), now);
         Ok(Self {
             dir: options.called.clone().unwrap_or_else(|| bundle.shown(bundle.dir())),
             deliverable: Deliverable {
@@ -196,7 +197,7 @@ impl Inputs {
             },
             manifest,
             liveness: evidence.as_ref().map(ProcessEvidence::is_alive),
-            goes_on: bundle.liveness(evidence.as_ref(), now),
+            state,
             times,
             evidence,
             last_run: watched.map(|watched| watched.with_last_run(&artifacts)),

@@ -33,7 +33,6 @@ pub(crate) const SLOWEST_QUERIES: usize = 20;
 /// The signals of a run, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    pub(crate) root: Option<SeenSpan>,
     /// Whether the root span was ended by who found the run killed.
     pub(crate) root_is_closed_for_it: bool,
     pub(crate) nodes: HashMap<String, SeenNode>,
@@ -82,7 +81,7 @@ pub(crate) struct SeenNode {
     pub(crate) span: Option<SeenSpan>,
     /// When it started, if it has not ended.
     pub(crate) open_since: Option<u64>,
-    /// Whether its last span was ended by who found the run killed, because nothing proves an end of its own.
+    /// Whether its last span was ended by who found the run killed, because nothing proves that the run ended it itself.
     pub(crate) is_closed_for_it: bool,
     pub(crate) rows: Option<u64>,
     pub(crate) bytes: Option<u64>,
@@ -204,7 +203,6 @@ impl Signals {
     pub(crate) fn read(bundle: &Bundle, namespace: &Namespace, of: RunLines<'_>) -> Self {
         let keys = Keys::of(namespace);
         let mut signals = Self {
-            root: None,
             root_is_closed_for_it: false,
             nodes: HashMap::new(),
             node_of_span: HashMap::new(),
@@ -280,7 +278,6 @@ impl Signals {
         self.take_statement(seen.end - seen.start, SeenStatement::of(span, node, &keys.stage));
         match span.name.as_ref() {
             span::PIPELINE_EXECUTE => {
-                self.root = Some(seen);
                 self.root_is_closed_for_it = is_closed_for_it(span);
                 return;
             }

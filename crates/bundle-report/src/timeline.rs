@@ -261,7 +261,7 @@ impl Dag {
         let (mut entered, mut left) = (vec![false; nodes.len()], vec![false; nodes.len()]);
         let mut order = Vec::with_capacity(nodes.len());
         for position in 0..nodes.len() {
-            // A stack of its own, because a pipeline may be a chain of thousands.
+            // An explicit stack, because a pipeline may be a chain of thousands.
             let mut stack = vec![position];
             while let Some(&at) = stack.last() {
                 if !entered[at] {

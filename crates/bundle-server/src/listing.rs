@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_bundle_report::{EndedNodes, ReportStatus};
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, BundleError, FileDamage, Liveness, Manifest, Materialization, NodeStatus,
-    ProcessEvidence, ReadError, RunStatus, milliseconds, saturating_sum,
+    ProcessEvidence, ReadError, RunStatus, milliseconds, outbox::recorded_outbox, saturating_sum,
 };
 use daglight_run_identity::RunId;
 use serde::Serialize;
@@ -105,8 +105,7 @@ impl Listing {
             if run.status == ReportStatus::Running {
                 let evidence = ProcessEvidence::read(&known.bundle.heartbeat()).ok();
                 let now = now();
-                let goes_on = known.bundle.liveness(evidence.as_ref(), now);
-                run.status = ReportStatus::of(RunStatus::Running, || goes_on);
+                run.status = known.bundle.state_at(Some(RunStatus::Running), now);
                 let is_running = run.status == ReportStatus::Running;
                 run.stalled = evidence.as_ref().filter(|_| is_running).and_then(stalled);
                 // A time that is too far in the future is ignored.
@@ -219,11 +218,13 @@ fn listed(bundle: &Bundle, manifest: Result<(Manifest, Vec<FileDamage>), ReadErr
     let (manifest, damages) = match manifest {
         Ok(read) => read,
         Err(error) => {
+            // As far as the run has recorded it for a tracking server.
+            let outbox = recorded_outbox(&bundle.tracker_dir()).ok().flatten();
             return ListedRun {
                 id: id_of(bundle),
-                dag_name: None,
-                status: ReportStatus::Unknown,
-                started_at: None,
+                status: bundle.state_by_outbox(outbox.as_ref()),
+                started_at: outbox.as_ref().and_then(|outbox| outbox.started),
+                dag_name: outbox.and_then(|outbox| outbox.dag_name),
                 duration_ms: None,
                 profile: None,
                 nodes: None,
@@ -279,7 +280,10 @@ fn kept_rows(bundle: &Bundle, manifest: Option<&Manifest>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{Stall, StallClass, StallEpisode};
+    use daglight_run_bundle::{
+        Stall, StallClass, StallEpisode,
+        outbox::{Event, Outbox, Outcome},
+    };
 
     use super::*;
 
@@ -326,6 +330,13 @@ mod tests {
         let runs = listing.runs().unwrap();
         let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
         assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Unknown);
+        let outbox = Outbox::open(&bundles[0].tracker_dir(), Default::default()).unwrap();
+        let end: Event = Event::RunFinished { status: Outcome::Failure, time: ids[0].created_at() };
+        outbox.append(&end).unwrap();
+        fs::write(bundles[0].manifest(), "{{").unwrap();
+        let runs = listing.runs().unwrap();
+        let damaged = runs.iter().find(|run| run.id == ids[0].to_string()).unwrap();
+        assert!(damaged.problem.is_some() && damaged.status == ReportStatus::Failure);
     }
 
     #[test]

@@ -332,6 +332,40 @@ pub(crate) fn summaries(bundle: &Bundle, to: &mut RowSink<'_>) {
     }
 }
 
+/// Only runs with a destination for these events have any.
+pub(crate) fn lineage_events(bundle: &Bundle, to: &mut RowSink<'_>) {
+    let path = bundle.lineage_events();
+    if is_missing(&path) {
+        return;
+    }
+    let names = |datasets: &Value| {
+        let datasets = datasets.as_array().into_iter().flatten();
+        let named = datasets.map(|it| json!({ "namespace": it["namespace"], "name": it["name"] }));
+        Value::Array(named.collect()).to_string()
+    };
+    let reading = read_lines(&path, |line| {
+        if !to.wants_more() {
+            return Ok(());
+        }
+        let event: Value = serde_json::from_str(line)?;
+        let at = event["eventTime"].as_str().and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+        to.row(json!({
+            "at": at.map(|at| time(at.to_utc())),
+            "event_type": text(&event["eventType"]),
+            "job_namespace": text(&event["job"]["namespace"]),
+            "job": text(&event["job"]["name"]),
+            "job_run_id": text(&event["run"]["runId"]),
+            "inputs": names(&event["inputs"]),
+            "outputs": names(&event["outputs"]),
+            "event": line,
+        }));
+        Ok(())
+    });
+    if let Some(problem) = reading.problem {
+        to.damaged(&path, problem);
+    }
+}
+
 /// From the report that the run has written. A running run has none yet.
 pub(crate) fn findings(bundle: &Bundle, to: &mut RowSink<'_>) {
     let path = bundle.report_json();

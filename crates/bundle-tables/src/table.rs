@@ -35,11 +35,13 @@ pub enum BundleTable {
     Summaries,
     /// One row per finding in the report of a run.
     Findings,
+    /// One row per OpenLineage event.
+    LineageEvents,
 }
 
 impl BundleTable {
     /// All tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Runs,
         Self::Nodes,
         Self::Queries,
@@ -49,6 +51,7 @@ impl BundleTable {
         Self::Artifacts,
         Self::Summaries,
         Self::Findings,
+        Self::LineageEvents,
     ];
 
     /// Its name in SQL.
@@ -63,6 +66,7 @@ impl BundleTable {
             Self::Artifacts => "artifacts",
             Self::Summaries => "summaries",
             Self::Findings => "findings",
+            Self::LineageEvents => "lineage_events",
         }
     }
 
@@ -81,6 +85,7 @@ impl BundleTable {
             Self::Artifacts => path == "artifacts.json",
             Self::Summaries => path == "data_summaries.jsonl",
             Self::Findings => path == "run_diagnostics_report.json",
+            Self::LineageEvents => path == "openlineage.jsonl",
         }
     }
 
@@ -219,6 +224,16 @@ impl BundleTable {
                 Text("remedy"),
                 Text("evidence"),
             ],
+            Self::LineageEvents => &[
+                Time("at"),
+                Text("event_type"),
+                Text("job_namespace"),
+                Text("job"),
+                Text("job_run_id"),
+                Text("inputs"),
+                Text("outputs"),
+                Text("event"),
+            ],
         }
     }
 
@@ -283,6 +298,7 @@ impl BundleTable {
             Self::Artifacts => rows::artifacts(bundle, manifest.as_ref(), &mut sink),
             Self::Summaries => rows::summaries(bundle, &mut sink),
             Self::Findings => rows::findings(bundle, &mut sink),
+            Self::LineageEvents => rows::lineage_events(bundle, &mut sink),
         }
         sink.end().map_err(failed)
     }

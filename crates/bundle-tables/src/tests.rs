@@ -105,6 +105,14 @@ fn bundle() -> (TempDir, Bundle) {
         "at_stake_ms": 4.0,
         "evidence": [{ "what": "spilled", "value": 9.0 }],
     }]});
+    let event = json!({
+        "eventType": "COMPLETE",
+        "eventTime": "2026-11-01T10:00:01Z",
+        "run": { "runId": "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b12" },
+        "job": { "namespace": "shop", "name": "sales::daily_v1.orders" },
+        "inputs": [{ "namespace": "file", "name": "/in.csv", "facets": {} }],
+        "outputs": [],
+    });
     let plan_file = bundle.plan_file(Some("orders"), "aa");
     fs::create_dir_all(plan_file.parent().unwrap()).unwrap();
     for (file, content) in [
@@ -114,6 +122,7 @@ fn bundle() -> (TempDir, Bundle) {
         (bundle.artifacts(), &artifacts),
         (bundle.data_summaries(), &summary),
         (bundle.report_json(), &report),
+        (bundle.lineage_events(), &event),
     ] {
         fs::write(file, format!("{content}\n")).unwrap();
     }
@@ -281,6 +290,18 @@ fn what_was_written_summarised_and_found_has_tables() {
         ],
     );
     check(BundleTable::Findings, &[json!({ "kind": "spill", "node": "orders", "at_stake_ms": 4.0 })]);
+    check(
+        BundleTable::LineageEvents,
+        &[json!({
+            "at": "2026-11-01T10:00:01Z",
+            "event_type": "COMPLETE",
+            "job_namespace": "shop",
+            "job": "sales::daily_v1.orders",
+            "job_run_id": "0198c5f0-7a0e-7d5f-8a53-0c9f9f4c2b12",
+            "inputs": r#"[{"namespace":"file","name":"/in.csv"}]"#,
+            "outputs": "[]",
+        })],
+    );
 }
 
 #[test]

@@ -56,8 +56,9 @@ const KINDS: [&str; 40] = [
 ];
 
 /// The known messages. `{v}` is a value of any length and is removed; `{n}` is the name of a column, a table, a function or a type,
-/// possibly qualified with dots; `{l}` is a list of such names; `{d}` is a number that counts something.
-const SHAPES: [&str; 68] = [
+/// possibly qualified with dots; `{l}` is a list of such names; `{d}` is a number that counts something, and `{r}` is what is
+/// counted, one row or several.
+const SHAPES: [&str; 71] = [
     "Divide by zero error",
     "DivideByZero",
     "Overflow happened on: {v}",
@@ -119,9 +120,12 @@ const SHAPES: [&str; 68] = [
     "Could not find config {w} {v}",
     "process ended",
     "type_coercion",
-    "data check failed: {v}: {d} of {d} rows break it",
-    "data check failed: {v}: {d} of {d} rows have a null value",
-    "data check failed: {v}: {d} of {d} rows repeat a key",
+    "data check failed: {v}: {d} of {d} {r} break it",
+    "data check failed: {v}: {d} of {d} {r} breaks it",
+    "data check failed: {v}: {d} of {d} {r} have a null value",
+    "data check failed: {v}: {d} of {d} {r} has a null value",
+    "data check failed: {v}: {d} of {d} {r} repeat a key",
+    "data check failed: {v}: {d} of {d} {r} repeats a key",
     "data check failed: {v}: there are {d} rows",
     "data check failed: {v}: there is {d} row",
     "data check failed: {v}: there is no value",
@@ -150,6 +154,7 @@ fn expression(shape: &str) -> String {
         ("{n}", NAME.to_owned()),
         ("{l}", r#"[\w.$()?,\- '"`\[\]]*"#.to_owned()),
         ("{d}", "[0-9]+".to_owned()),
+        ("{r}", "rows?".to_owned()),
         ("{p}", r#"[^\s'"]+"#.to_owned()),
         ("{w}", "[a-z]+".to_owned()),
     ];
@@ -324,6 +329,19 @@ mod tests {
             "SQL error: ParserError(\"Expected: x, found: Ann at Line: 1, Column: 5\")",
             "SQL error: ParserError(? at Line: 1, Column: 5?)",
         );
+    }
+
+    #[test]
+    fn the_counts_of_a_failed_check_are_shown_whatever_their_number() {
+        for found in ["3 of 9 rows break it", "1 of 9 rows breaks it", "1 of 1 row breaks it"] {
+            check(
+                &format!("data check failed: name <> 'zqmk': {found}"),
+                &format!("data check failed: ?: {found}"),
+            );
+        }
+        for found in ["1 of 9 rows repeats a key", "1 of 1 row has a null value", "there is 1 row"] {
+            check(&format!("data check failed: zqmk: {found}"), &format!("data check failed: ?: {found}"));
+        }
     }
 
     #[test]

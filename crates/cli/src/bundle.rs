@@ -56,7 +56,7 @@ fn packed(args: &PackArgs) -> Result<ExitCode, Failure> {
     });
     let options = PackOptions::default().without_sql(args.without_sql);
     let packed = pack(&bundle, &to, options).map_err(|error| match error {
-        PackError::Exists { .. } => Failure::input(error),
+        PackError::Exists { .. } | PackError::Named { .. } => Failure::input(error),
         error => Failure::work(error),
     })?;
     for fault in &packed.faults {

@@ -9,7 +9,7 @@ use std::{
 
 use daglight::{
     RunStatus,
-    bundle::{Bundle, BundleError, Manifest, Report, UnreadableFile, display::shell_word},
+    bundle::{Bundle, BundleError, FoundBundles, Manifest, Report, UnreadableFile, display::shell_word},
     identity::RunId,
     settings::SettingsLoader,
 };
@@ -167,9 +167,15 @@ fn found_at(path: &Path) -> Result<Vec<Found>, Failure> {
 fn packed_in(folder: &Path) -> Vec<(RunId, Vec<PathBuf>)> {
     let entries = [folder.to_owned(), folder.join(RUNS)];
     let entries = entries.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
-    // Links are not followed, as everywhere below a folder of bundles.
-    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    let paths: Vec<PathBuf> = files.map(|entry| entry.path()).collect();
+    let (mut paths, mut links) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() => paths.push(entry.path()),
+            Ok(kind) if kind.is_symlink() => links.push(entry.path()),
+            _ => {}
+        }
+    }
+    links.iter().filter(|link| packed_folder(link).is_some()).for_each(|link| warn_of_link(link));
     paths.iter().filter_map(|path| unopened_archive(path)).for_each(|error| left_out(&Failure::work(error)));
     let packed = paths.into_iter().filter_map(|path| {
         // If it is named after a run like those of `bundle pack`, but its beginning is damaged, it is reported when it is opened.
@@ -215,13 +221,18 @@ pub(crate) fn folders_at(path: &Path) -> Result<Vec<Bundle>, Failure> {
         Err(error) => error,
     };
     match Bundle::find_readable(path) {
-        Ok((bundles, mut unreadable)) if bundles.is_empty() && !unreadable.is_empty() => {
+        Ok(FoundBundles { bundles, mut unreadable, .. }) if bundles.is_empty() && !unreadable.is_empty() => {
             Err(Failure::work(unreadable.swap_remove(0)))
         }
         // A folder with other content: why it is not a bundle is more helpful than that it contains no runs.
-        Ok((bundles, _)) if bundles.is_empty() && !may_be_output_folder(path) => Err(Failure::input(not_one)),
-        Ok((bundles, unreadable)) => {
+        Ok(FoundBundles { bundles, links, .. })
+            if bundles.is_empty() && links.is_empty() && !may_be_output_folder(path) =>
+        {
+            Err(Failure::input(not_one))
+        }
+        Ok(FoundBundles { bundles, unreadable, links, .. }) => {
             unreadable.into_iter().for_each(|error| left_out(&Failure::work(error)));
+            links.iter().for_each(|link| warn_of_link(link));
             Ok(bundles)
         }
         Err(_) if path.is_file() => Err(Failure::input(not_one).in_file(path, None)),
@@ -237,6 +248,14 @@ pub(crate) fn some_were_unreadable() -> bool {
 fn left_out(failure: &Failure) {
     note!("warning: {}", failure.messages().join(": "));
     SOME_WERE_UNREADABLE.store(true, Ordering::Relaxed);
+}
+
+/// Links below a folder of bundles are not followed: they may lead anywhere, also to a folder above.
+fn warn_of_link(link: &Path) {
+    note!(
+        "warning: {} is a link to a bundle, and is not followed: to read that bundle, name it",
+        link.display()
+    );
 }
 
 /// Whether it is the output folder of the settings. Errors in those are reported by the command, once.

@@ -14,7 +14,7 @@ use signal_hook::low_level;
 
 use crate::{
     failure::{Failure, print_json},
-    say::note,
+    say::{note, output_is_incomplete},
     spill,
 };
 
@@ -63,6 +63,8 @@ pub(crate) fn print_once<T>(exit_code: u8, print: impl FnOnce() -> T) -> Option<
     // state and prints nothing.
     wait_until(ANNOUNCE_LIMIT, || ANNOUNCING.load(Ordering::SeqCst) == 0);
     let printed = print();
+    // What was printed may have been the first that could not be written.
+    let exit_code = if exit_code == 0 && output_is_incomplete() { 1 } else { exit_code };
     EXIT_CODE.store(exit_code, Ordering::SeqCst);
     STATE.store(PRINTED, Ordering::SeqCst);
     Some(printed)

@@ -112,7 +112,7 @@ fn command() -> ExitCode {
     };
     match done {
         Ok(code) if code == ExitCode::SUCCESS && bundles::some_were_unreadable() => ExitCode::FAILURE,
-        Ok(_) if say::output_is_incomplete() => ExitCode::FAILURE,
+        Ok(code) if code == ExitCode::SUCCESS && say::output_is_incomplete() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(failure) => ending::failed(failure, json),
     }

@@ -84,7 +84,9 @@ fn text_of(sql: Option<&str>) -> Result<Option<String>, Failure> {
                 Failure::input(format!("cannot read a query from standard input: {error}"))
             })?;
             if sql.len() as u64 > MAX_QUERY_BYTES {
-                let text = format!("standard input is no query: it has more than {MAX_QUERY_BYTES} bytes");
+                let text = format!(
+                    "standard input is too long for a query: it has more than {MAX_QUERY_BYTES} bytes"
+                );
                 return Err(Failure::input(text));
             }
             Ok(Some(sql))

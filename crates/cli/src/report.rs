@@ -3,8 +3,8 @@
 use std::{error::Error, process::ExitCode};
 
 use daglight::{
-    CloseError,
-    bundle::{Bundle, Report, WarningCode},
+    CloseError, RunStatus,
+    bundle::{Bundle, Manifest, Report, WarningCode},
     policy::in_one_line,
 };
 
@@ -59,7 +59,12 @@ pub(crate) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
 /// Closes the run if necessary, and returns whether that succeeded.
 fn close(bundle: &Bundle) -> bool {
     match daglight::close_dead_run(bundle) {
-        Ok(true) => note!("the run's process had ended: closed as FAILURE"),
+        Ok(true) => {
+            let status = Manifest::read(bundle).map(|manifest| manifest.status);
+            let status =
+                if status.is_ok_and(|status| status == RunStatus::Success) { "SUCCESS" } else { "FAILURE" };
+            note!("the run's process had ended: closed as {status}");
+        }
         Ok(false) => {}
         // The report itself contains the problem with the manifest.
         Err(CloseError::Read(_)) => {}

@@ -12,11 +12,7 @@ use daglight::{
     sql::{Part, Pipeline},
 };
 
-use crate::{
-    bundles::{NamedBundle, one_bundle_with, with_id},
-    failure::Failure,
-    say::note,
-};
+use crate::{bundles::one_bundle_with, failure::Failure, say::note};
 
 /// The tag of a run with the id of the run that it retries.
 pub(crate) const RETRY_TAG: &str = "retry_of";
@@ -46,13 +42,17 @@ pub(crate) fn retried(
             RunState::ProcessEnded => format!(
                 "run {run_id} was killed, and its end is not recorded yet; `daglight sync {dir}` closes it as a failure"
             ),
-            _ => format!(
+            ended @ (RunState::Success | RunState::Failure | RunState::Interrupted) => format!(
+                "run {run_id} ended ({}), and its manifest does not say so yet; `daglight sync {dir}` closes it",
+                ended.in_words()
+            ),
+            RunState::Unknown => format!(
                 "run {run_id} has not recorded its end: it still runs, or was killed; `daglight sync {dir}` closes a run \
                  whose process is gone"
             ),
         }));
     }
-    let done_before = done_nodes(&bundle, &manifest, output_dir)?;
+    let done_before = done_nodes(&manifest);
     let Done { done, changed } = Done::of(dag, done_before.clone());
     if run.dag_hash != dag.dag_hash() || run.code_hash != dag.code_hash() {
         note!(
@@ -109,58 +109,20 @@ impl Done {
 }
 
 /// The nodes that have succeeded in a run, or, if it was itself a retry and did not run them, in the runs before.
-fn done_nodes(
-    bundle: &NamedBundle,
-    manifest: &Manifest,
-    output_dir: &Path,
-) -> Result<Vec<DoneNode>, Failure> {
+fn done_nodes(manifest: &Manifest) -> Vec<DoneNode> {
     let mut ended: BTreeMap<(String, Option<String>), (NodeStatus, RunId)> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut next = Some(manifest.clone());
-    // From the newest run to the oldest: the last attempt at a node counts.
-    while let Some(manifest) = next.take() {
-        let run_id = manifest.identity.run_id;
-        let ran = manifest.nodes.into_iter().filter(|node| node.status != NodeStatus::NotRun);
-        for node in ran {
-            ended.entry((node.name, node.code_hash)).or_insert((node.status, run_id));
-        }
-        if let Some(retry) = manifest.retry {
-            for node in retry.done {
-                ended.entry((node.name, node.code_hash)).or_insert((NodeStatus::Success, node.run_id));
-            }
-            break;
-        }
-        // A retry of an earlier version has only the tag.
-        seen.insert(run_id);
-        let earlier = manifest.identity.tags.get(RETRY_TAG).and_then(|run_id| run_id.parse::<RunId>().ok());
-        // Manifests can be edited, so two could refer to each other.
-        if let Some(earlier) = earlier.filter(|earlier| !seen.contains(earlier)) {
-            next = Some(manifest_of_earlier(bundle, run_id, earlier, output_dir)?);
-        }
+    let ran = manifest.nodes.iter().filter(|node| node.status != NodeStatus::NotRun);
+    for node in ran {
+        let key = (node.name.clone(), node.code_hash.clone());
+        ended.insert(key, (node.status, manifest.identity.run_id));
+    }
+    // Not by the tag: anybody can give a run a tag of any name.
+    for node in manifest.retry.iter().flat_map(|retry| &retry.done) {
+        let key = (node.name.clone(), node.code_hash.clone());
+        ended.entry(key).or_insert((NodeStatus::Success, node.run_id));
     }
     let succeeded = ended.into_iter().filter(|(_, (status, _))| *status == NodeStatus::Success);
-    Ok(succeeded.map(|((name, code_hash), (_, run_id))| DoneNode { name, code_hash, run_id }).collect())
-}
-
-/// The manifest of the run that another one has retried. Without it, nodes that were done would be run again.
-fn manifest_of_earlier(
-    bundle: &NamedBundle,
-    run_id: RunId,
-    earlier: RunId,
-    output_dir: &Path,
-) -> Result<Manifest, Failure> {
-    let place = bundle.archive().unwrap_or_else(|| bundle.dir());
-    let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = with_id(earlier, folder).or_else(|_| with_id(earlier, output_dir));
-    let manifest = found.ok().and_then(|found| Manifest::read(&found).ok());
-    manifest.ok_or_else(|| {
-        Failure::input(format!(
-            "run {run_id} retries run {earlier}, whose bundle is neither in {} nor below {}, or cannot be read: what had been done \
-             before is unknown, and nothing is run; move that bundle there, or run the pipeline without --retry",
-            folder.display(),
-            output_dir.display()
-        ))
-    })
+    succeeded.map(|((name, code_hash), (_, run_id))| DoneNode { name, code_hash, run_id }).collect()
 }
 
 #[cfg(test)]
@@ -223,11 +185,9 @@ mod tests {
         bundle
     }
 
-    fn done_in(bundle: Bundle, output_dir: &Path) -> Result<Vec<(String, RunId)>, String> {
-        let manifest = Manifest::read(&bundle).unwrap();
-        let done = done_nodes(&bundle.into(), &manifest, output_dir);
-        let done = done.map_err(|failure| failure.messages().join(": "))?;
-        Ok(done.into_iter().map(|node| (node.name, node.run_id)).collect())
+    fn done_in(bundle: &Bundle) -> Vec<(String, RunId)> {
+        let done = done_nodes(&Manifest::read(bundle).unwrap());
+        done.into_iter().map(|node| (node.name, node.run_id)).collect()
     }
 
     #[test]
@@ -246,22 +206,15 @@ mod tests {
         let second = bundle(folder.path(), &nodes, Some(retry), Some(first));
         let second_run = second.recorded_run().unwrap();
         let expected = [("loaded", first), ("other", second_run), ("written", first)];
-        assert_eq!(
-            done_in(second, folder.path()).unwrap(),
-            expected.map(|(name, run_id)| (name.to_owned(), run_id))
-        );
+        assert_eq!(done_in(&second), expected.map(|(name, run_id)| (name.to_owned(), run_id)));
     }
 
     #[test]
-    fn the_run_before_a_retry_of_an_earlier_version_is_found_or_named() {
-        let [first_dir, second_dir] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let first = bundle(first_dir.path(), &[("written", NodeStatus::Success)], None, None);
-        let first_run = first.recorded_run().unwrap();
-        let second = || bundle(second_dir.path(), &[("broken", NodeStatus::Failure)], None, Some(first_run));
-        let found = done_in(second(), first_dir.path());
-        assert_eq!(found, Ok(vec![("written".to_owned(), first_run)]));
-        let missing = done_in(second(), second_dir.path()).unwrap_err();
-        assert!(missing.contains(&format!("retries run {first_run}")), "{missing}");
-        assert!(missing.contains("nothing is run"), "{missing}");
+    fn a_tag_that_was_given_by_hand_makes_no_retry() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = bundle(folder.path(), &[("written", NodeStatus::Success)], None, None);
+        let tag = first.recorded_run();
+        let second = bundle(folder.path(), &[("loaded", NodeStatus::Success)], None, tag);
+        assert_eq!(done_in(&second), [("loaded".to_owned(), second.recorded_run().unwrap())]);
     }
 }

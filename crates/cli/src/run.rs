@@ -340,7 +340,7 @@ fn answer(args: &RunArgs, progress: &Arc<Progress>, errors: &Arc<StatementErrors
         spill::remove();
         if report.status == RunStatus::Success {
             // The work was done, and the output says so. The signals have only ended the wait for servers.
-            low_level::exit(0);
+            low_level::exit(say::output_is_incomplete().into());
         }
     })
 }

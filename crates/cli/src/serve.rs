@@ -30,7 +30,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         // No other machine has access, whatever its credentials: runs contain data.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).await.map_err(|error| {
-            Failure::work(format!(
+            Failure::input(format!(
                 "cannot listen at 127.0.0.1:{}: {error}; another port is given by --port",
                 args.port
             ))

@@ -11,7 +11,7 @@ use daglight::{
     policy::printable,
 };
 
-use crate::say::note;
+use crate::say::{note, output_is_incomplete};
 
 /// Prints how a run ended and where to look at it; if quiet, only if it failed.
 pub(crate) fn print(report: &FinishReport, quiet: bool) {
@@ -19,13 +19,18 @@ pub(crate) fn print(report: &FinishReport, quiet: bool) {
     if quiet && !failed {
         return;
     }
-    note!("{}", headline(report));
+    let output = if output_is_incomplete() {
+        "; its output was NOT written as a whole: see the error above"
+    } else {
+        ""
+    };
+    note!("{}{output}", headline(report));
     let bundle = report.bundle.as_deref();
     let sync = |is_asked: bool| is_asked.then(|| command("sync", bundle.unwrap_or(Path::new("out"))));
     let links = [
         ("hamilton", hamilton(report)),
         ("trace", report.links.trace.clone()),
-        ("bundle", bundle.map(|path| path.display().to_string())),
+        ("bundle", bundle.map(|path| path.display().to_string()).or_else(|| gone(report))),
         ("missing", missing(report)),
         ("deliver", sync(waits(report))),
         ("verify", sync(is_unverified(report))),
@@ -50,6 +55,12 @@ fn hamilton(report: &FinishReport) -> Option<String> {
         Tracking::NoServer => Some(format!("not configured; to see runs there, set {SERVER_VARIABLES}")),
         _ => report.links.hamilton_run.clone(),
     }
+}
+
+/// Where the bundle is, if it was removed or moved while the run was going.
+fn gone(report: &FinishReport) -> Option<String> {
+    let has_gone = report.warnings.iter().any(|warning| warning.code == WarningCode::BundleGone);
+    has_gone.then(|| "was removed or moved while the run was going: see the warning above".to_owned())
 }
 
 /// What is missing in the bundle, because it could not be written.

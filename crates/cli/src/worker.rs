@@ -1,6 +1,6 @@
 //! `daglight worker`: executes parts of the queries of other processes.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use daglight::{Telemetry, WorkerTelemetry, cluster::distributed::Worker, settings::SettingsLoader};
 use datafusion::error::DataFusionError;
@@ -31,9 +31,8 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
     let listener = Arc::new(WorkerTelemetry::new(&telemetry));
     let worker = Worker::new(|context| Ok::<_, DataFusionError>(context.builder.build()), Some(listener));
     let served = runtime.block_on(async {
-        let listener = TcpListener::bind(&args.listen)
-            .await
-            .map_err(|error| Failure::input(format!("cannot listen at {}: {error}", args.listen)))?;
+        let listener =
+            TcpListener::bind(&args.listen).await.map_err(|error| cannot_listen(&args.listen, &error))?;
         let address = listener.local_addr().map_err(Failure::work)?;
         note!("worker of a cluster; ctrl-c ends it");
         if !address.ip().is_loopback() {
@@ -48,6 +47,17 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<ExitCode, Failure> {
     spill::remove();
     telemetry.shutdown();
     served.map(|_| ExitCode::SUCCESS)
+}
+
+/// The error for an address at which a worker cannot be reached.
+fn cannot_listen(listen: &str, error: &io::Error) -> Failure {
+    let has_port = listen.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Failure::input(match has_port {
+        true => format!("cannot listen at {listen}: {error}; another address is given by --listen"),
+        false => format!(
+            "cannot listen at {listen}: expected a host and a port, such as 127.0.0.1:9400 or 127.0.0.1:0"
+        ),
+    })
 }
 
 /// A warning about what it means that other machines can reach a worker.

@@ -87,7 +87,7 @@ impl FromStr for WorkerAddress {
             .filter(|port| *port > 0)
             .ok_or_else(|| wrong(format!("the port of {text:?} is not one")))?;
         let url = Url::parse(&format!("http://{host}:{port}"))
-            .map_err(|error| wrong(format!("{text:?} is no address: {error}")))?;
+            .map_err(|error| wrong(format!("{text:?} is not an address: {error}")))?;
         Ok(Self { parts: Arc::new(Parts { text: text.to_owned(), url }) })
     }
 }
@@ -161,11 +161,11 @@ mod tests {
             ("df://a:99999", "the port of \"a:99999\" is not one"),
             ("df://u:p@a:1", "\"u:p@a:1\" has no host or no port"),
             ("ballista://", "\"\" has no host or no port"),
-            ("ballista://a:1,b:1", "\"a:1,b:1\" is no address: invalid port number"),
+            ("ballista://a:1,b:1", "\"a:1,b:1\" is not an address: invalid port number"),
             ("df://a:1,a:1", "the worker a:1 is given twice"),
             ("df://a:1,A:01", "the worker A:01 is given twice"),
             ("df://[::1]:1,[0:0::1]:1", "the worker [0:0::1]:1 is given twice"),
-            ("df://::1:9400", "\"::1:9400\" is no address: empty host"),
+            ("df://::1:9400", "\"::1:9400\" is not an address: empty host"),
         ] {
             check(text, Err(&error(problem)));
         }

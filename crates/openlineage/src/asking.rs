@@ -23,7 +23,7 @@ pub enum NoReceiver {
 /// key are right. Files and the console are not asked. Blocks, and must not be called on a thread of an asynchronous runtime.
 ///
 /// # Errors
-/// When the receiver cannot be reached, does not take this key, or is none.
+/// When the receiver cannot be reached, does not accept this key, or is not such a receiver.
 pub fn check_receiver(target: &Target) -> Result<(), NoReceiver> {
     match target {
         Target::Http(target) => HttpSender::new(target)?.ask().map_err(|said| NoReceiver::Answer { said }),

@@ -104,7 +104,7 @@ impl Environment {
             && environment.propagators.trace_context
             && !is_traceparent(text)
         {
-            reader.wrong(TRACEPARENT, text, "the run begins a trace of its own, 00-TRACE-SPAN-FLAGS was expected, with 32, 16 and 2 lower-case hexadecimal digits");
+            reader.wrong(TRACEPARENT, text, "the run begins a new trace, 00-TRACE-SPAN-FLAGS was expected, with 32, 16 and 2 lower-case hexadecimal digits");
         }
         for (name, meant) in misspelled(values) {
             reader.warn(format!(

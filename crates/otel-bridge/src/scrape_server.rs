@@ -78,7 +78,7 @@ impl ScrapeServer {
     }
 }
 
-/// The names by which the server may be asked for, in lower case. A page of any site can make a name of its own lead here (DNS rebinding),
+/// The names by which the server may be asked for, in lower case. Any site can make one of its names lead here (DNS rebinding),
 /// and a browser then takes what is answered for something of that page. An address leads nowhere else, whichever it is.
 #[derive(Clone)]
 struct Hosts(Arc<[String]>);

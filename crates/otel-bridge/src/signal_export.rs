@@ -67,7 +67,7 @@ fn scrape_target(variables: &mut Variables<'_>) -> ScrapeTarget {
     let number = variables.text(port).and_then(|text| {
         let number = text.parse().ok();
         if number.is_none() {
-            variables.wrong(port, text, "it is no port, and 9464 is used");
+            variables.wrong(port, text, "it is not a port, and 9464 is used");
         }
         number
     });

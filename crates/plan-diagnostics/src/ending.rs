@@ -136,7 +136,7 @@ mod tests {
         let mut poll = || rows.as_mut().poll_next_unpin(&mut Context::from_waker(&noop_waker()));
         assert!(poll().is_pending(), "an aggregate of endless rows");
         end.order("the task was cancelled");
-        // Partitions of the scan run in tasks of their own.
+        // Partitions of the scan run in separate tasks.
         let ended = loop {
             match poll() {
                 Poll::Pending => tokio::task::yield_now().await,

@@ -81,7 +81,7 @@ pub use reported_operator::{ReportedOperator, TASK_LABEL};
 pub use scan_facts::ScanFacts;
 pub use source_tables::SourceTable;
 pub use store_request::{RequestObserver, StoreObserver, StoreOperation, StoreRequest};
-pub use watched_store::{WatchedStores, with_watched_stores};
+pub use watched_store::with_watched_stores;
 pub use watched_task::{
     EndedTask, MeasuredTask, RemoteTask, RemoteTaskListener, TaskListener, report_task, watched_task,
 };

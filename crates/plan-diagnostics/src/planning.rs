@@ -150,7 +150,7 @@ impl PlanningClock {
             return self;
         }
         if let Some((rule, since)) = before.in_turn() {
-            // The turn of the last rule has no end of its own: the next rule would have been it.
+            // Nothing marks the end of the last rule: it would be the beginning of the next one.
             rule.time += ended.saturating_duration_since(since);
         }
         self.started_at = before.started_at;

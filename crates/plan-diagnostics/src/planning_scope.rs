@@ -62,7 +62,7 @@ pub(crate) struct Entered {
 
 /// A rule is called. The first one of the analysis sees the `plan` as the front end made it.
 pub(crate) fn enter(rule: &Rule, plan: Option<(&LogicalPlan, &WatchedSession)>) -> Entered {
-    // A rule may plan a query of its own, as those do that evaluate subqueries. It belongs to the time of that rule,
+    // A rule may plan another query, as those do that evaluate subqueries. It belongs to the time of that rule,
     // and is not the next query of this thread.
     let is_inside_another = IS_IN_RULE.replace(true);
     let Rule { part, is_last, .. } = *rule;

@@ -18,21 +18,14 @@ use url::{Position, Url};
 use crate::store_request::{OpenRequest, StoreObserver, StoreOperation, StoreRequest, WatchedBody};
 
 /// Hands out the stores of another registry, each watched.
-pub struct WatchedStores {
+struct WatchedStores {
     inner: Arc<dyn ObjectStoreRegistry>,
     observer: Arc<dyn StoreObserver>,
 }
 
-impl WatchedStores {
-    /// The stores of `inner`, watched by `observer`.
-    pub fn new(inner: Arc<dyn ObjectStoreRegistry>, observer: Arc<dyn StoreObserver>) -> Self {
-        Self { inner, observer }
-    }
-}
-
 /// The same runtime with its object stores watched by `observer`: it shares memory, disk and caches with `runtime`.
 pub fn with_watched_stores(runtime: &RuntimeEnv, observer: Arc<dyn StoreObserver>) -> Arc<RuntimeEnv> {
-    let stores = WatchedStores::new(Arc::clone(&runtime.object_store_registry), observer);
+    let stores = WatchedStores { inner: Arc::clone(&runtime.object_store_registry), observer };
     Arc::new(RuntimeEnv { object_store_registry: Arc::new(stores), ..runtime.clone() })
 }
 

@@ -28,12 +28,3 @@ impl Clone for AppendedFiles {
         Self::default()
     }
 }
-
-impl PartialEq for AppendedFiles {
-    /// A bundle is the same whatever is open.
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for AppendedFiles {}

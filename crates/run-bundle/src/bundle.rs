@@ -11,6 +11,8 @@ use daglight_run_identity::RunId;
 
 use crate::{
     appended_files::AppendedFiles,
+    find::{Found, denied, find_below},
+    folder_id::FolderId,
     layout::{
         DATA_SUMMARIES, HEARTBEAT, LINEAGE_EVENTS, LOGS, MANIFEST, METRICS, NODES, PLANS, RESERVE,
         RUN_BUNDLE, TRACES, TRACKER, is_known, plan_file_name,
@@ -20,8 +22,6 @@ use crate::{
     recognised::{claimed_run, is_bundle, run_of_bundle},
 };
 
-/// How many levels of folders are searched for bundles.
-const MAX_DEPTH: usize = 8;
 /// The folder with everything that one run recorded.
 ///
 /// ```
@@ -34,13 +34,27 @@ const MAX_DEPTH: usize = 8;
 /// # std::fs::remove_dir_all(out)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bundle {
     dir: PathBuf,
     durability: Durability,
     /// The archive that the bundle was unpacked from.
     archive: Option<PathBuf>,
     appended: AppendedFiles,
+    /// The folder as it was created, if this handle created it.
+    created: Option<FolderId>,
+}
+
+/// The bundles in and below a folder, and what was left out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FoundBundles {
+    /// The bundles, the oldest run first.
+    pub bundles: Vec<Bundle>,
+    /// The folders that may not be read although they should contain bundles: those named `run_bundle`, or after a run.
+    pub unreadable: Vec<BundleError>,
+    /// The links to bundles, which are not followed.
+    pub links: Vec<PathBuf>,
 }
 
 /// Why a bundle could not be created or found.
@@ -93,7 +107,8 @@ impl Bundle {
         not_a_url(&dir)
             .and_then(|()| create_folders(&dir))
             .map_err(|source| BundleError::Create { path: dir.clone(), source })?;
-        Ok(Self::at(dir))
+        let created = FolderId::at(&dir).ok();
+        Ok(Self { created, ..Self::at(dir) })
     }
 
     /// Opens a bundle by its folder, or by one of its files, such as the report.
@@ -134,17 +149,20 @@ impl Bundle {
         Self::find_all_but(dir, |_| None)
     }
 
-    /// Like [`Bundle::find_all`], and also returns the folders below that may not be read although they should contain bundles:
-    /// those named `run_bundle`, or after a run.
+    /// Like [`Bundle::find_all`], and also returns what was left out.
     ///
     /// # Errors
     ///
     /// As [`Bundle::find_all`].
-    pub fn find_readable(dir: impl AsRef<Path>) -> Result<(Vec<Self>, Vec<BundleError>), BundleError> {
+    pub fn find_readable(dir: impl AsRef<Path>) -> Result<FoundBundles, BundleError> {
         let mut found = Self::look_for(dir.as_ref(), |_| None)?;
         let unreadable = mem::take(&mut found.unreadable).into_iter();
         let unreadable = unreadable.map(|(path, source)| BundleError::List { path, source }).collect();
-        Ok((found.bundles(), unreadable))
+        let mut links = mem::take(&mut found.links);
+        // By the folder itself, whose name may be what tells which run it has.
+        links.retain(|link| fs::canonicalize(link).is_ok_and(|folder| is_bundle(&folder)));
+        links.sort();
+        Ok(FoundBundles { bundles: Self::of_found(found), unreadable, links })
     }
 
     /// Like [`Bundle::find_all`], but calls `known` first: if it knows the run of a folder, nothing in that folder is read. For
@@ -157,7 +175,11 @@ impl Bundle {
         dir: impl AsRef<Path>,
         known: impl Fn(&Path) -> Option<RunId> + Sync,
     ) -> Result<Vec<Self>, BundleError> {
-        Self::look_for(dir.as_ref(), known).map(Found::bundles)
+        Self::look_for(dir.as_ref(), known).map(Self::of_found)
+    }
+
+    fn of_found(found: Found) -> Vec<Self> {
+        found.into_bundles().map(Self::at).collect()
     }
 
     fn look_for(dir: &Path, known: impl Fn(&Path) -> Option<RunId> + Sync) -> Result<Found, BundleError> {
@@ -195,7 +217,26 @@ impl Bundle {
     }
 
     fn at(dir: PathBuf) -> Self {
-        Self { dir, durability: Durability::default(), archive: None, appended: AppendedFiles::default() }
+        Self {
+            dir,
+            durability: Durability::default(),
+            archive: None,
+            appended: AppendedFiles::default(),
+            created: None,
+        }
+    }
+
+    /// Whether the folder was removed or moved since this handle created it. What is written to its open files afterwards is in
+    /// another place, or lost, and no other file of it can be written.
+    pub fn has_gone(&self) -> bool {
+        match (&self.created, FolderId::at(&self.dir)) {
+            // Some file systems number a folder anew once nobody has it open: a folder with a manifest is the same.
+            (Some(created), Ok(found)) => *created != found && !self.manifest().exists(),
+            (Some(_), Err(error)) => {
+                matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
+            (None, _) => false,
+        }
     }
 
     /// The files that this handle appends to.
@@ -334,6 +375,16 @@ impl Bundle {
     }
 }
 
+impl PartialEq for Bundle {
+    /// A bundle is the same whoever created it, and whatever is open.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { dir, durability, archive, appended: _, created: _ } = self;
+        (dir, durability, archive) == (&other.dir, &other.durability, &other.archive)
+    }
+}
+
+impl Eq for Bundle {}
+
 /// Creates the folders of a bundle, which only the user may enter. The last one must be new.
 fn create_folders(dir: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else {
@@ -348,84 +399,6 @@ fn create_folders(dir: &Path) -> io::Result<()> {
     create_private_folder(dir, TRACKER).map(drop)
 }
 
-/// What was found below a folder.
-#[derive(Debug, Default)]
-struct Found {
-    /// The bundles with their runs, unordered.
-    runs: Vec<(RunId, PathBuf)>,
-    /// Folders that should be or contain bundles, and may not be read.
-    unreadable: Vec<(PathBuf, io::Error)>,
-}
-
-impl Found {
-    fn bundles(mut self) -> Vec<Bundle> {
-        // Run ids are ordered by time.
-        self.runs.sort();
-        self.runs.into_iter().map(|(_, dir)| Bundle::at(dir)).collect()
-    }
-}
-
-fn find_below(dir: &Path, run_of: &(dyn Fn(&Path) -> Option<RunId> + Sync)) -> io::Result<Found> {
-    let (mut folders, mut found) = (subfolders(dir)?, Found::default());
-    // Level by level instead of folder by folder: threads that start threads would outnumber the cores by far.
-    for level in 1..=MAX_DEPTH {
-        let looked_at = in_parallel(&folders, |dir| match run_of(dir) {
-            Some(run) => LookedAt::Bundle(run),
-            None => match unreadable(dir) {
-                Some(cause) => LookedAt::Unreadable(cause),
-                // Any other folder that may not be read contains no bundle of this user.
-                None if level < MAX_DEPTH => LookedAt::Folders(subfolders(dir).unwrap_or_default()),
-                None => LookedAt::Folders(Vec::new()),
-            },
-        });
-        let mut below = Vec::new();
-        for (folder, looked_at) in folders.into_iter().zip(looked_at) {
-            match looked_at {
-                LookedAt::Bundle(run) => found.runs.push((run, folder)),
-                LookedAt::Folders(folders) => below.extend(folders),
-                LookedAt::Unreadable(cause) => found.unreadable.push((folder, cause)),
-            }
-        }
-        folders = below;
-    }
-    Ok(found)
-}
-
-/// What a folder is.
-enum LookedAt {
-    Bundle(RunId),
-    Folders(Vec<PathBuf>),
-    Unreadable(io::Error),
-}
-
-/// Why a folder may not be read whose name is that of a bundle or of a folder with bundles.
-fn unreadable(dir: &Path) -> Option<io::Error> {
-    let name = dir.file_name()?.to_str()?;
-    if name.parse::<RunId>().is_ok() {
-        return denied(dir).map(|(_, cause)| cause);
-    }
-    let cause =
-        (name == RUN_BUNDLE).then(|| fs::read_dir(dir).and_then(|_| fs::metadata(dir.join("."))))?.err()?;
-    (cause.kind() == io::ErrorKind::PermissionDenied).then_some(cause)
-}
-
-/// The file that is needed to tell whether a folder is a bundle and may not be read, and why: a folder may be listed although its
-/// files cannot be opened.
-fn denied(dir: &Path) -> Option<(PathBuf, io::Error)> {
-    let (path, cause) = match fs::read_dir(dir) {
-        Ok(_) => (dir.join(MANIFEST), fs::File::open(dir.join(MANIFEST)).err()?),
-        Err(cause) => (dir.to_owned(), cause),
-    };
-    (cause.kind() == io::ErrorKind::PermissionDenied).then_some((path, cause))
-}
-
-/// The subfolders of a folder, without links to folders.
-fn subfolders(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir)?.flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    Ok(folders.map(|entry| entry.path()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -436,6 +409,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::find::MAX_DEPTH;
 
     #[track_caller]
     fn check_plan_file(node: Option<&str>, expected: &str) {
@@ -547,6 +521,40 @@ mod tests {
         let known = |dir: &Path| (dir == third.dir()).then_some(ids[2]);
         assert_eq!(Bundle::find_all_but(out.path(), known).unwrap(), found);
         assert_eq!(Bundle::find_all(out.path()).unwrap(), found[..2]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_to_a_bundle_is_not_followed_and_is_returned() {
+        use std::os::unix::fs::symlink;
+
+        let [out, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let own = Bundle::create(out.path(), RunId::new()).unwrap();
+        let other = Bundle::create(elsewhere.path(), RunId::new()).unwrap();
+        for bundle in [&own, &other] {
+            fs::write(bundle.traces(), "").unwrap();
+        }
+        let link = out.path().join("run_bundle/link");
+        symlink(other.dir(), &link).unwrap();
+        symlink(elsewhere.path(), out.path().join("run_bundle/folder")).unwrap();
+        let found = Bundle::find_readable(out.path()).unwrap();
+        assert_eq!((found.bundles, found.links), (vec![own], vec![link]));
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_moved_or_replaced_has_gone() {
+        let out = tempfile::tempdir().unwrap();
+        let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
+        assert!(!bundle.has_gone());
+        let elsewhere = out.path().join("elsewhere");
+        fs::rename(bundle.dir(), &elsewhere).unwrap();
+        assert!(bundle.has_gone());
+        fs::create_dir(bundle.dir()).unwrap();
+        assert!(!cfg!(unix) || bundle.has_gone(), "another folder has its name");
+        fs::remove_dir(bundle.dir()).unwrap();
+        fs::rename(&elsewhere, bundle.dir()).unwrap();
+        assert!(!bundle.has_gone());
+        assert!(!Bundle::at(out.path().join("never")).has_gone(), "it was not created here");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sums::saturating_sum;
+use crate::sums::{count_items, saturating_sum};
 
 /// What became of the items of one kind towards one destination: `produced = delivered + waiting + dropped`.
 ///
@@ -112,6 +112,21 @@ impl DeliveryCounts {
     pub fn dropped_reasons(&self) -> String {
         let reasons = self.dropped.iter().map(|(reason, items)| format!("{items} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Counts as dropped what the destination has, and what waits for it.
+    fn lose_all(&mut self, reason: &str) {
+        self.waiting = self.waiting.saturating_add(self.delivered);
+        (self.delivered, self.delivered_by_kind) = (0, ItemsByKind::default());
+        self.lose_waiting(reason);
+    }
+
+    /// Counts as dropped what waits for the destination.
+    fn lose_waiting(&mut self, reason: &str) {
+        if self.waiting > 0 {
+            count_items(&mut self.dropped, reason, self.waiting);
+        }
+        (self.waiting, self.unverified_until) = (0, None);
     }
 
     /// All items whose fate is known.
@@ -259,6 +274,22 @@ pub struct Delivery {
     pub signals: Vec<SignalLedger>,
 }
 
+impl Delivery {
+    /// Counts as dropped what was written to the files of a bundle that no longer exists where it was, and what waited in them for
+    /// servers.
+    pub fn lose_bundle(&mut self, reason: &str) {
+        self.tracker.iter_mut().for_each(|counts| counts.lose_waiting(reason));
+        for SignalLedger { destination, ledger, .. } in &mut self.signals {
+            match destination {
+                LedgerDestination::Bundle => ledger.lose_all(reason),
+                LedgerDestination::OpenLineage => ledger.lose_waiting(reason),
+                // What waits for an OTLP endpoint is in memory.
+                _ => {}
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,5 +320,23 @@ mod tests {
                 (name, text(name))
             );
         }
+    }
+
+    #[test]
+    fn what_was_in_a_bundle_that_has_gone_is_lost_and_what_servers_have_is_not() {
+        let counts = || DeliveryCounts::of(10, 6, BTreeMap::from([("failed".to_owned(), 1)]));
+        let account =
+            |destination| SignalLedger { signal: LedgerSignal::Logs, destination, ledger: counts() };
+        let destinations =
+            [LedgerDestination::Bundle, LedgerDestination::OpenLineage, LedgerDestination::Otlp];
+        let mut delivery = Delivery { tracker: Some(counts()), signals: destinations.map(account).to_vec() };
+        delivery.lose_bundle("gone");
+        let of_tracker = delivery.tracker.iter();
+        let counts = of_tracker.chain(delivery.signals.iter().map(|account| &account.ledger));
+        let counts: Vec<_> = counts
+            .inspect(|counts| assert!(counts.is_balanced()))
+            .map(|counts| (counts.delivered, counts.waiting, counts.dropped_for("gone")))
+            .collect();
+        assert_eq!(counts, [(6, 0, 3), (0, 0, 9), (6, 0, 3), (6, 3, 0)]);
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn take_impossible_values(manifest: &mut Manifest, written: Option<Da
     let longest_ms = milliseconds::between(started, end_of_nodes(manifest, latest));
     if manifest.own_time.as_ref().is_some_and(|own| !own.all().iter().all(|ms| is_of(*ms, longest_ms))) {
         manifest.own_time = None;
-        found.push("own_time is no time that the run can have taken".to_owned());
+        found.push("own_time is more than the run can have taken".to_owned());
     }
     found.extend(take_ledgers(manifest));
     found

@@ -5,7 +5,7 @@ use crate::{
     plan_bundle::PlanBundle,
 };
 
-/// Characters of an id or an address at most. What is longer is none: a file may be made by anybody.
+/// The maximum number of characters of an id or an address. Longer ones are rejected, because anybody may have made the file.
 const MAX_NAME: usize = 253;
 
 /// A job of a query that ran when its process died, and of which nobody knows how it ended.

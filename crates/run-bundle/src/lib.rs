@@ -28,6 +28,8 @@
 mod layout;
 mod left_job;
 mod recognised;
+mod find;
+mod folder_id;
 mod bundle;
 mod contents;
 mod delete;
@@ -88,7 +90,7 @@ pub mod retention;
 mod fixture;
 
 pub use artifact::{ARTIFACTS_VERSION, Artifact, ArtifactCatalog, ArtifactColumn};
-pub use bundle::{Bundle, BundleError};
+pub use bundle::{Bundle, BundleError, FoundBundles};
 pub use check_record::{CheckRecord, RecordedOutcome, RecordedSeverity};
 /// Which failures a written file survives, which also determines how long writing it takes.
 pub use daglight_guarded_files::Durability;

@@ -355,7 +355,7 @@ mod tests {
         for number in 0..1_000 {
             fs::write(bundle.plans_dir().join(format!("a-{number:016x}.json")), "{}").unwrap();
         }
-        let unreadable = PlanBundle::read_all(&bundle, |name, _| panic!("{name} is no plan"));
+        let unreadable = PlanBundle::read_all(&bundle, |name, _| panic!("{name} is not a plan"));
         let problems: Vec<(String, String)> = unreadable.problems().collect();
         assert_eq!(problems.len(), 101);
         assert_eq!(problems[0], ("plans/a-0000000000000000.json".into(), "missing field `query_id`".into()));

@@ -10,7 +10,7 @@ use crate::{
     bundle::Bundle,
     evidence::{Liveness, ProcessEvidence},
     manifest::{Manifest, RunStatus},
-    outbox::{OutboxStatus, Outcome, outbox_path, writer_alive},
+    outbox::{OutboxStatus, Outcome, outbox_path, recorded_outbox, writer_alive},
     possible::last_written,
 };
 
@@ -68,6 +68,15 @@ impl RunState {
     }
 }
 
+impl From<Outcome> for RunState {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self::Success,
+            Outcome::Failure => Self::Failure,
+        }
+    }
+}
+
 impl Bundle {
     /// Whether the process of a run that has not ended is alive at `now`: judged by its heartbeat, then by its lock on the outbox,
     /// then by the time of its last write. Unknown if none of that shows it. In a bundle that was unpacked from an archive, no run
@@ -89,17 +98,35 @@ impl Bundle {
     /// How the run ended, or whether it is going at this moment, given its manifest.
     #[expect(clippy::disallowed_methods, reason = "whether a process lives is asked of this moment")]
     pub fn state(&self, manifest: &Manifest) -> RunState {
-        let evidence = || ProcessEvidence::read(&self.heartbeat()).ok();
-        RunState::of(manifest.status, || self.liveness(evidence().as_ref(), Utc::now()))
+        self.state_at(Some(manifest.status), Utc::now())
+    }
+
+    /// How the run ended, or whether it is going at `now`, given the status in its manifest; `None` if that cannot be read.
+    pub fn state_at(&self, status: Option<RunStatus>, now: DateTime<Utc>) -> RunState {
+        let outbox = || recorded_outbox(&self.tracker_dir()).ok().flatten();
+        match status {
+            None => self.state_by_outbox(outbox().as_ref()),
+            Some(RunStatus::Running) => {
+                let evidence = ProcessEvidence::read(&self.heartbeat()).ok();
+                Self::open_state(self.liveness(evidence.as_ref(), now), || outbox()?.outcome)
+            }
+            Some(ended) => RunState::of(ended, || Liveness::Unknown),
+        }
+    }
+
+    /// The state of a run that is going according to its manifest. A process that ended after its run did, and before it could
+    /// write that to the manifest, has left the end in the outbox.
+    fn open_state(liveness: Liveness, outcome: impl FnOnce() -> Option<Outcome>) -> RunState {
+        // While its process lives, the rest of its end is still to come.
+        let outcome = if liveness == Liveness::Alive { None } else { outcome() };
+        outcome.map_or_else(|| RunState::of(RunStatus::Running, || liveness), RunState::from)
     }
 
     /// The same where no manifest can be read, by what the run has recorded for a tracking server and whether its process lives. That it
     /// has ended is only known where the outbox has the end.
     pub fn state_by_outbox(&self, outbox: Option<&OutboxStatus>) -> RunState {
-        match outbox.and_then(|outbox| outbox.outcome) {
-            Some(Outcome::Success) => return RunState::Success,
-            Some(Outcome::Failure) => return RunState::Failure,
-            None => {}
+        if let Some(outcome) = outbox.and_then(|outbox| outbox.outcome) {
+            return outcome.into();
         }
         let evidence = ProcessEvidence::read(&self.heartbeat()).ok();
         let is_alive = match evidence.as_ref().map_or(Liveness::Unknown, ProcessEvidence::is_alive) {
@@ -211,6 +238,25 @@ mod tests {
             (Liveness::Unknown, RunState::Unknown),
         ] {
             assert_eq!(RunState::of(RunStatus::Running, || liveness), state);
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_end_that_only_the_outbox_has_is_that_of_the_run() {
+        for (outcome, state) in [(Outcome::Success, RunState::Success), (Outcome::Failure, RunState::Failure)]
+        {
+            let (_out, bundle) = fixture::bundle();
+            let outbox = Outbox::open(&bundle.tracker_dir(), Durability::Process).unwrap();
+            let mut evidence = ProcessEvidence::for_self(start(), 1.0);
+            evidence.write(&bundle.heartbeat()).unwrap();
+            outbox.append(&Event::RunFinished { status: outcome, time: start() }).unwrap();
+            let of_open = || bundle.state_at(Some(RunStatus::Running), start());
+            assert_eq!(of_open(), RunState::Running, "its process may still write the manifest");
+            evidence.start_ticks = Some(1);
+            evidence.write(&bundle.heartbeat()).unwrap();
+            drop(outbox);
+            assert_eq!([of_open(), bundle.state_at(None, start())], [state; 2]);
         }
     }
 }

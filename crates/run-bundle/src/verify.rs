@@ -97,10 +97,12 @@ fn misplaced_manifest(bundle: &Bundle, manifest: &Manifest) -> Vec<Fault> {
 
 /// The fault that a run is not going and was not closed.
 fn unclosed(bundle: &Bundle, manifest: &Manifest) -> Option<Fault> {
+    if manifest.status != RunStatus::Running {
+        return None;
+    }
     match bundle.state(manifest) {
-        RunState::ProcessEnded => Some(Fault::Unclosed { process_is_gone: true }),
-        RunState::Unknown => Some(Fault::Unclosed { process_is_gone: false }),
-        RunState::Running | RunState::Success | RunState::Failure | RunState::Interrupted => None,
+        RunState::Running => None,
+        state => Some(Fault::Unclosed { state }),
     }
 }
 

@@ -58,6 +58,8 @@ const UNCODED: &str = "other";
 codes! {
     /// The bundle cannot be created: nothing of the run is recorded.
     BundleNotCreated = "bundle_not_created",
+    /// The folder of the bundle was removed or moved while the run was going: the rest of the run is not recorded there.
+    BundleGone = "bundle_gone",
     /// A file of the bundle cannot be written, or lacks a part.
     BundleIncomplete = "bundle_incomplete",
     /// The same, because the disk or a quota is full, or a limit on the size of files was reached.
@@ -161,7 +163,8 @@ impl WarningCode {
     pub fn means_loss(&self) -> bool {
         matches!(
             self,
-            Self::BundleIncomplete
+            Self::BundleGone
+                | Self::BundleIncomplete
                 | Self::DiskFull
                 | Self::PlansDropped
                 | Self::PlansNotWritten

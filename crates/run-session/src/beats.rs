@@ -45,6 +45,7 @@ pub(crate) fn emit(state: &Arc<RunState>, beat: &Beat) {
         None => facts,
     };
     describe(&span, beat, &changed);
+    state.log.has_lost_bundle();
     if let Some(error) = &beat.evidence_error {
         state.log.bundle_failed(error.clone());
     }

@@ -5,17 +5,14 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::in_one_line;
 use daglight_run_bundle::{
-    Bundle, DeliveryCounts, FileEntry, LedgerDestination, LineageCursor, Liveness, Manifest, ReadError,
-    RunState, RunStatus, Tracking, count_lineage_events,
+    Bundle, DeliveryCounts, FileEntry, LedgerDestination, LineageCursor, Manifest, ReadError, RunState,
+    RunStatus, Tracking, count_lineage_events,
     outbox::{OutboxStatus, outbox_path, recorded_outbox},
     recorded_lineage,
     retention::Candidate,
 };
 use daglight_run_identity::RunId;
-use daglight_tracker_client::Outcome;
 use serde::Serialize;
-
-use crate::close::sighting;
 
 /// The state of a run, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +29,7 @@ pub enum BundleState {
     Failure,
     /// It was asked to end before it was done, by ctrl-c for example.
     Interrupted,
-    /// The manifest cannot be read.
+    /// Nothing shows how it ended, or whether it is going.
     Unknown,
 }
 
@@ -48,6 +45,9 @@ pub struct BundleStatus {
     pub dag_name: Option<String>,
     /// How the run ended, or that it runs.
     pub status: BundleState,
+    /// Whether the manifest says that it is going, and nothing shows whether its process lives.
+    #[serde(skip)]
+    may_go_on: bool,
     /// When the run started; where nothing else is left of it, the time in its id.
     pub started_at: Option<DateTime<Utc>>,
     /// All files of the run together.
@@ -68,6 +68,7 @@ pub struct BundleStatus {
 
 impl BundleStatus {
     /// Reads manifest, outbox and heartbeat.
+    #[expect(clippy::disallowed_methods, reason = "whether a process lives is asked of this moment")]
     pub fn of(bundle: &Bundle) -> Self {
         let mut problems = Vec::new();
         let manifest = Manifest::read_with_damages(bundle);
@@ -84,27 +85,20 @@ impl BundleStatus {
             problems.extend(damages_of_outbox(bundle, manifest.as_ref(), outbox.as_ref()));
         }
         problems.extend(damages_of_lineage(bundle));
-        let gone = || sighting(bundle, outbox.as_ref()).liveness == Liveness::Gone;
-        let status = match manifest.as_ref().map(|manifest| manifest.status) {
-            // A process that ended after the run did, and before the manifest said so, has left the end in the outbox.
-            Some(RunStatus::Running) if gone() => match outbox.as_ref().and_then(|outbox| outbox.outcome) {
-                Some(Outcome::Success) => BundleState::Success,
-                Some(Outcome::Failure) => BundleState::Failure,
-                None => BundleState::ProcessEnded,
-            },
-            Some(RunStatus::Running) => BundleState::Running,
-            Some(RunStatus::Success) => BundleState::Success,
-            Some(RunStatus::Failure) => BundleState::Failure,
-            Some(RunStatus::Interrupted) => BundleState::Interrupted,
-            None => match bundle.state_by_outbox(outbox.as_ref()) {
-                RunState::Success => BundleState::Success,
-                RunState::Failure => BundleState::Failure,
-                RunState::Interrupted => BundleState::Interrupted,
-                RunState::Running => BundleState::Running,
-                RunState::ProcessEnded => BundleState::ProcessEnded,
-                RunState::Unknown => BundleState::Unknown,
-            },
+        let recorded_status = manifest.as_ref().map(|manifest| manifest.status);
+        let state = match recorded_status {
+            None => bundle.state_by_outbox(outbox.as_ref()),
+            Some(status) => bundle.state_at(Some(status), Utc::now()),
         };
+        let status = match state {
+            RunState::Success => BundleState::Success,
+            RunState::Failure => BundleState::Failure,
+            RunState::Interrupted => BundleState::Interrupted,
+            RunState::Running => BundleState::Running,
+            RunState::ProcessEnded => BundleState::ProcessEnded,
+            RunState::Unknown => BundleState::Unknown,
+        };
+        let may_go_on = status == BundleState::Unknown && recorded_status == Some(RunStatus::Running);
         let lineage = manifest.as_ref().and_then(|manifest| {
             let mut accounts = manifest.delivery.signals.iter();
             accounts.find(|account| account.destination == LedgerDestination::OpenLineage)
@@ -121,6 +115,7 @@ impl BundleStatus {
                 .map(|manifest| manifest.identity.dag_name.clone())
                 .or_else(|| recorded?.dag_name.clone()),
             status,
+            may_go_on,
             tracking: manifest.as_ref().map_or(Tracking::Unknown, |manifest| manifest.tracking),
             started_at: manifest
                 .map(|manifest| manifest.started_at)
@@ -150,7 +145,8 @@ impl BundleStatus {
         Candidate {
             started_at: self.started_at,
             size_bytes: self.size_bytes,
-            is_running: self.status == BundleState::Running,
+            // What may be going is not deleted on a guess.
+            is_running: self.status == BundleState::Running || self.may_go_on,
             is_newer: self.newer_format,
             is_unclosed: self.status == BundleState::ProcessEnded && self.tracker.is_some(),
             outbox_unreadable: self.outbox_unreadable,

@@ -66,6 +66,7 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     say_what_has_no_run(state);
     state.core.check_registry();
     say_how_it_ended(state);
+    state.log.has_lost_bundle();
     let late_tags = late_tags(state);
     state.log.records().late_tags.clone_from(&late_tags);
     if let Some(tracker) = &state.context.tracker {
@@ -91,22 +92,24 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     let _ = replace_manifest(state, Some(&ending_so_far(state, ended_at)), FileEntry::list);
 
     let Flushed { tracker, signals } = flush(state, SystemTime::from(ended_at));
-    // The answers of servers may repeat what was sent to them.
-    let tracker_ledger = tracker.map(|ledger| shown(state, ledger));
-    drop(delivering);
-    say_what_was_lost(state, &signals);
-    if let Some(ledger) = &tracker_ledger {
-        say_what_the_tracker_lacks(state, ledger);
-    }
     let lineage = state.context.lineage.as_ref();
     let of_lineage = lineage.map(RunLineage::accounts).unwrap_or_default();
     let receiver = lineage.map(RunLineage::receiver).unwrap_or_default();
-    of_lineage.iter().for_each(|account| say_what_waits(state, receiver, account));
     // Counted after the flush, when nothing is on its way any more: the sums add up only then.
-    let delivery = Delivery {
-        tracker: tracker_ledger,
+    let mut delivery = Delivery {
+        // The answers of servers may repeat what was sent to them.
+        tracker: tracker.map(|ledger| shown(state, ledger)),
         signals: signals.accounts().into_iter().chain(of_lineage).collect(),
     };
+    if state.log.has_lost_bundle() {
+        delivery.lose_bundle("with the folder of the bundle");
+    }
+    drop(delivering);
+    say_what_was_lost(state, &signals);
+    if let Some(ledger) = &delivery.tracker {
+        say_what_the_tracker_lacks(state, ledger);
+    }
+    delivery.signals.iter().for_each(|account| say_what_waits(state, receiver, account));
     let ending = EndFacts { ended_at, delivery };
     // Behind the flush, because the manifest has the counts of what was delivered.
     let report = write_files(state, &ending);
@@ -166,7 +169,8 @@ fn say_how_it_ended(state: &RunState) {
 /// Manifest, artifacts and report. The manifest comes before the report, which reads it, and again after it, to list
 /// the report's files.
 fn write_files(state: &RunState, ending: &EndFacts) -> Option<ReportPaths> {
-    let bundle = state.context.bundle.as_ref()?;
+    // A folder that has gone takes no file.
+    let bundle = state.context.bundle.as_ref().filter(|_| !state.log.has_lost_bundle())?;
     let reporting = state.own_time.measure(Own::Report);
     // On a full disk there is space for the manifest now, and perhaps for nothing else.
     drop(state.ending.reserve().take());

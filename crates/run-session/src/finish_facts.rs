@@ -21,6 +21,7 @@ pub(crate) struct EndFacts {
 
 pub(crate) fn report_of(state: &RunState, ending: &EndFacts, report: Option<ReportPaths>) -> FinishReport {
     let queries_without_node = state.log.records().queries_without_node;
+    let bundle = state.context.bundle.as_ref().filter(|_| !state.log.has_lost_bundle());
     FinishReport {
         run_id: state.context.run_id,
         dag_name: state.context.dag.name().to_string(),
@@ -29,7 +30,7 @@ pub(crate) fn report_of(state: &RunState, ending: &EndFacts, report: Option<Repo
         duration_ms: milliseconds::between(state.context.started_at, ending.ended_at),
         own_time: state.own_time.total(),
         nodes: node_records(state, Some(ending)),
-        bundle: state.context.bundle.as_ref().map(|bundle| bundle.dir().to_owned()),
+        bundle: bundle.map(|bundle| bundle.dir().to_owned()),
         report,
         links: links(state),
         queries_without_node,

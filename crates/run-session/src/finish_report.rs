@@ -29,7 +29,7 @@ pub struct FinishReport {
     pub own_time: OwnTime,
     /// Every node of the DAG, in running order.
     pub nodes: Vec<NodeRecord>,
-    /// The run's folder. `None` where it could not be made.
+    /// The run's folder. `None` where it could not be made, or was removed or moved while the run was going.
     pub bundle: Option<PathBuf>,
     /// The reports in the bundle.
     pub report: Option<ReportPaths>,

@@ -194,7 +194,7 @@ impl NodeRun {
                     log!(ERROR, "node failed", node = field(name), error = field(message));
                     let reason = format!("node {}: {}", node.scope.name, message.to_text());
                     let part = FailedPart::Node(node.scope.name.clone());
-                    // That a node was not finished is not a reason to fail: the run has one of its own, or ended well
+                    // That a node was not finished is not a reason to fail: the run has another one, or ended well
                     // without it.
                     if *status != NodeStatus::Unfinished && !node.is_overtaken() {
                         run.log.fail(part, run.context.policy.capture(reason));

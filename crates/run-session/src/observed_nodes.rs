@@ -34,14 +34,14 @@ impl RunCore {
         if !is_seen {
             let warning = format!(
                 "more than {MAX_SEEN} different queries were asked: those that came later belong to the run, \
-                 and are no nodes of its DAG"
+                 and are not nodes of its DAG"
             );
             self.log.warn(WarningCode::NodesNotSeen, warning);
         }
         is_seen
     }
 
-    /// Adds a node whose code the program runs by a name of its own.
+    /// Adds a node whose code the program runs under a name that it chooses.
     pub(crate) fn see_node(&self, name: &str) {
         if let Some(node) = self.context.dag.see_node(name) {
             self.seen(&node);

@@ -59,7 +59,7 @@ pub(crate) fn show_measured_operators(
             .past()
             .start();
         if let Some(rows) = operator.output_rows {
-            // Not as a row count of its own, which the metrics would add to that of the query.
+            // Not as another row count, which the metrics would add to that of the query.
             span.set(Key::RowCount, rows);
         }
         if let Some(rows) = operator.estimate.rows {

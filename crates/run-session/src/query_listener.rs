@@ -215,7 +215,7 @@ impl RunQuery {
         planned.end_at(planned_at);
     }
 
-    /// Each of the open runs says that there were such queries: it may be one of its own.
+    /// Each of the open runs says that there were such queries: it may be one of them.
     fn count_as_unowned(&self) {
         let open = self.open_runs.upgrade().map(|open_runs| open_runs.list()).unwrap_or_default();
         // With one run open there is no doubt: it belongs to that.

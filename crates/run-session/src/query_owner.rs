@@ -46,7 +46,7 @@ impl QueryOwner {
         context.with_value(Current(self))
     }
 
-    /// A context of its own, for what runs outside of all of its code.
+    /// A separate context, for what runs outside of all of its code.
     pub(crate) fn context(&self) -> Context {
         match self {
             Self::Node(node) => node.context(),

@@ -25,7 +25,7 @@ pub(crate) struct RunCore {
 impl RunCore {
     /// `bundle_has_failed` is shared with the tracker's outbox, which may fail first.
     pub(crate) fn new(context: RunContext, bundle_has_failed: Arc<AtomicBool>) -> Self {
-        let log = Arc::new(RunLog::new(context.policy.clone(), bundle_has_failed));
+        let log = Arc::new(RunLog::new(context.policy.clone(), context.bundle.clone(), bundle_has_failed));
         let (context, own_time) = (Arc::new(context), Arc::<OwnClock>::default());
         let plans = AdmittedPlans::new(Arc::clone(&context), Arc::clone(&log), Arc::clone(&own_time));
         Self {

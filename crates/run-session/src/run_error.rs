@@ -89,7 +89,7 @@ impl RecordedError {
         Self { error_type: std::any::type_name::<E>(), messages: error.messages() }
     }
 
-    /// For what ended code without an error of its own.
+    /// For what ended code without returning an error.
     pub(crate) fn new(error_type: &'static str, message: impl Into<String>) -> Self {
         Self { error_type, messages: vec![message.into()] }
     }

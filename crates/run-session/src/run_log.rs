@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use daglight_capture_policy::{Captured, Policy};
 use daglight_materializers::Produced;
-use daglight_run_bundle::{Artifact, AttemptRecord, NodeRecord, NodeStatus, Warning, WarningCode};
+use daglight_run_bundle::{Artifact, AttemptRecord, Bundle, NodeRecord, NodeStatus, Warning, WarningCode};
 use daglight_run_identity::{Dag, Node};
 
 use crate::log::warn_that;
@@ -27,6 +27,7 @@ pub(crate) struct RunLog {
     /// Whether the console shows already that something of the run cannot be recorded. The tracker's outbox shares it, because
     /// one full disk is one cause.
     bundle_has_failed: Arc<AtomicBool>,
+    bundle: Option<Bundle>,
 }
 
 /// What is known of a run.
@@ -101,8 +102,8 @@ fn advice(code: &WarningCode) -> &'static str {
 
 impl RunLog {
     /// An empty log. `bundle_has_failed` is shared with the tracker's outbox, which may fail first.
-    pub(crate) fn new(policy: Policy, bundle_has_failed: Arc<AtomicBool>) -> Self {
-        Self { policy, records: Mutex::default(), bundle_has_failed }
+    pub(crate) fn new(policy: Policy, bundle: Option<Bundle>, bundle_has_failed: Arc<AtomicBool>) -> Self {
+        Self { policy, records: Mutex::default(), bundle_has_failed, bundle }
     }
 
     pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
@@ -147,11 +148,26 @@ impl RunLog {
     /// Warns that something is missing in the bundle. A full disk has many such consequences: the console shows the first,
     /// with what to do about it, and the finish report has all.
     pub(crate) fn bundle_failed(&self, warning: Warning) {
+        self.has_lost_bundle();
         let first = !self.bundle_has_failed.swap(true, Ordering::Relaxed);
         let code = warning.code.clone();
         if let Some(noted) = self.note(warning).filter(|_| first) {
             warn_that(&code, &self.policy.capture(format!("{}{}", noted.to_text(), advice(&code))));
         }
+    }
+
+    /// Whether the folder of the bundle was removed or moved since the run began. The first time, this warns.
+    pub(crate) fn has_lost_bundle(&self) -> bool {
+        let Some(bundle) = self.bundle.as_ref().filter(|bundle| bundle.has_gone()) else { return false };
+        // All failures to write that follow have this cause.
+        self.bundle_has_failed.store(true, Ordering::Relaxed);
+        let warning = format!(
+            "the folder of the bundle, {}, was removed or moved while the run was going. The run and its delivery to \
+             servers go on; the rest of it is not recorded there",
+            bundle.dir().display()
+        );
+        self.warn(WarningCode::BundleGone, warning);
+        true
     }
 
     /// [`RunLog::bundle_failed`] because of an error.

@@ -11,10 +11,10 @@ use std::{
 use daglight_capture_policy::Policy;
 use daglight_otel_bridge::{RunMetrics, StageSpan, names::Key};
 use daglight_plan_diagnostics::{
-    RequestObserver, StoreObserver, StoreOperation, StoreRequest, WatchedStores,
+    RequestObserver, StoreObserver, StoreOperation, StoreRequest, with_watched_stores,
 };
 use daglight_run_bundle::{PlanSource, StorageUse};
-use datafusion::execution::{SessionStateBuilder, runtime_env::RuntimeEnv};
+use datafusion::execution::{SessionStateBuilder, object_store::ObjectStoreRegistry};
 use opentelemetry::Context;
 
 /// Objects of a query that are counted separately; what comes later is counted for its store.
@@ -204,23 +204,23 @@ impl Place {
 /// Has the object stores of the session that is built say what is asked of them.
 pub(crate) fn watch(builder: &mut SessionStateBuilder) {
     let runtime = builder.runtime_env().get_or_insert_default();
-    let inner = Arc::clone(&runtime.object_store_registry);
-    let stores = {
+    let with_watched = {
+        let stores = Arc::as_ptr(&runtime.object_store_registry);
         let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|stores| stores.strong_count() > 0);
-        if watched.iter().any(|known| std::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(&inner))) {
+        if watched.iter().any(|known| std::ptr::addr_eq(known.as_ptr(), stores)) {
             return;
         }
-        let stores = Arc::new(WatchedStores::new(inner, Arc::new(StoreWatch)));
-        watched.push(Arc::downgrade(&stores));
-        stores
+        let with_watched = with_watched_stores(runtime, Arc::new(StoreWatch));
+        watched.push(Arc::downgrade(&with_watched.object_store_registry));
+        with_watched
     };
     // Without the lock: what is replaced may be the last handle to stores of the program.
-    *runtime = Arc::new(RuntimeEnv { object_store_registry: stores, ..RuntimeEnv::clone(runtime) });
+    *runtime = with_watched;
 }
 
 /// The stores that are watched already: a session may be made of another one, and no registry says what it is.
-static WATCHED: Mutex<Vec<Weak<WatchedStores>>> = Mutex::new(Vec::new());
+static WATCHED: Mutex<Vec<Weak<dyn ObjectStoreRegistry>>> = Mutex::new(Vec::new());
 
 /// Counts the requests of queries.
 pub(crate) struct StoreWatch;

@@ -8,7 +8,7 @@ use crate::{
     catalog::{EXTENDS, PROFILE, PROFILES, SETTINGS},
     layer::Layer,
     origin::Origin,
-    setting::Setting,
+    setting::{Setting, SettingKind},
     settings_error::SettingsError,
 };
 
@@ -32,6 +32,10 @@ pub(crate) fn check(
         let key = path.join(".");
         let shown = profile.map_or_else(|| key.clone(), |table| format!("{table}.{key}"));
         let is_known = SETTINGS.iter().any(|setting| setting.has_prefix(path));
+        let found = Setting::find(path).filter(|setting| setting.kind != SettingKind::Rows);
+        if let Some((setting, written)) = found.zip(layer.point_in_time(&key)) {
+            return Err(SettingsError::point_in_time(shown, setting.kind, written, layer.origin(&key)));
+        }
         match (Setting::find(path), value) {
             _ if !is_known || (profile.is_some() && key == PROFILE) => {
                 return Err(unknown(shown, path, profile, layer.origin(&key)));

@@ -6,17 +6,17 @@ use crate::{
     catalog::{EXTENDS, PROFILE, PROFILES},
     setting::{
         Setting,
-        SettingKind::{Bytes, Count, Flag, Interval, Number, OneOf, Part, Seconds},
+        SettingKind::{self, Bytes, Count, Flag, Interval, Number, OneOf, Part, Seconds},
     },
 };
 
 /// How much of the values of a configuration an error may repeat before there is a policy.
 ///
-/// `prod` shows no values. If the profile is unknown because of the error itself, `prod` is assumed if any layer selects it.
+/// `prod` shows no values except numbers of settings that are numbers. If the profile is unknown because of the error itself, `prod` is assumed if any layer selects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Disclosure {
-    /// No values.
+    /// No values, except numbers of settings that are numbers.
     Nothing,
     /// Values of settings that are numbers, flags or one of several names. Other values can be any text.
     Typed,
@@ -63,16 +63,27 @@ impl Disclosure {
 
 /// Whether a setting is a number, a flag, or one of several names.
 fn is_typed(setting: &str) -> bool {
+    let path = path_of(setting);
+    let typed = |setting: &Setting| {
+        setting.key == PROFILE || matches!(setting.kind, Flag | OneOf(_)) || is_number(setting.kind)
+    };
+    path == [EXTENDS] || Setting::find(&path).is_some_and(typed)
+}
+
+/// Whether a setting is a number, given its dotted path.
+pub(crate) fn is_numeric(setting: &str) -> bool {
+    Setting::find(&path_of(setting)).is_some_and(|setting| is_number(setting.kind))
+}
+
+fn is_number(kind: SettingKind) -> bool {
+    matches!(kind, Bytes { .. } | Count { .. } | Seconds | Interval | Part | Number)
+}
+
+/// The path of a setting, which is the same in a profile.
+fn path_of(setting: &str) -> Vec<String> {
     let mut path: Vec<String> = setting.split('.').map(str::to_owned).collect();
     if path.len() > 2 && path[0] == PROFILES {
         path.drain(..2);
     }
-    let typed = |setting: &Setting| {
-        setting.key == PROFILE
-            || matches!(
-                setting.kind,
-                Flag | Bytes { .. } | Count { .. } | Seconds | Interval | Part | Number | OneOf(_)
-            )
-    };
-    path == [EXTENDS] || Setting::find(&path).is_some_and(typed)
+    path
 }

@@ -37,6 +37,8 @@ pub(crate) struct Layer {
     pub(crate) is_project: bool,
     /// The line numbers of its keys, by dotted path.
     lines: BTreeMap<String, usize>,
+    /// The dates and times in the file, by dotted path. As values they are texts.
+    points_in_time: BTreeMap<String, String>,
     /// The keys of the tables in a list, by the dotted path of the list, in their original order.
     columns: BTreeMap<String, Vec<String>>,
 }
@@ -49,6 +51,7 @@ impl Layer {
             file: None,
             is_project: false,
             lines: BTreeMap::new(),
+            points_in_time: BTreeMap::new(),
             columns: BTreeMap::new(),
         }
     }
@@ -100,15 +103,16 @@ impl Layer {
         };
         // Not with Figment's TOML provider, which does not keep line numbers.
         let table = DeTable::parse(&text).map_err(syntax)?;
-        let (mut lines, mut columns) = (BTreeMap::new(), BTreeMap::new());
-        let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut lines);
+        let (mut keys, mut columns) = (Keys::default(), BTreeMap::new());
+        let values = read_table(&LineStarts::of(&text), table.get_ref(), "", &mut keys);
         read_columns(table.get_ref(), "", &mut columns);
         Ok(Self {
             name: path.display().to_string(),
             values,
             file: Some(path.to_owned()),
             is_project: false,
-            lines,
+            lines: keys.lines,
+            points_in_time: keys.points_in_time,
             columns,
         })
     }
@@ -150,19 +154,14 @@ impl Layer {
     /// The part of this layer below `path`, as a layer with the given name.
     pub(crate) fn below(&self, path: &str, values: Dict, name: String) -> Self {
         let prefix = format!("{path}.");
-        let lines = self.lines.iter();
-        let lines = lines.filter_map(|(key, line)| Some((key.strip_prefix(&prefix)?.to_owned(), *line)));
-        let file = self.file.clone();
-        let columns = self.columns.iter();
-        let columns = columns
-            .filter_map(|(key, columns)| Some((key.strip_prefix(&prefix)?.to_owned(), columns.clone())));
         Self {
             name,
             values,
-            file,
+            file: self.file.clone(),
             is_project: self.is_project,
-            lines: lines.collect(),
-            columns: columns.collect(),
+            lines: behind(&prefix, &self.lines),
+            points_in_time: behind(&prefix, &self.points_in_time),
+            columns: behind(&prefix, &self.columns),
         }
     }
 
@@ -182,6 +181,11 @@ impl Layer {
         self.columns.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// The value of a key as it is written in the file, if it is a date or a time.
+    pub(crate) fn point_in_time(&self, key: &str) -> Option<&str> {
+        self.points_in_time.get(key).map(String::as_str)
+    }
+
     /// The origin of the value of a key in this layer.
     pub(crate) fn origin(&self, key: &str) -> Origin {
         let line = self.lines.get(key).copied();
@@ -198,6 +202,12 @@ impl Provider for Layer {
     fn data(&self) -> Result<Map<FigmentProfile, Dict>, Error> {
         Ok(FigmentProfile::Default.collect(self.values.clone()))
     }
+}
+
+/// The values of the keys that begin with a prefix, without it.
+fn behind<T: Clone>(prefix: &str, values: &BTreeMap<String, T>) -> BTreeMap<String, T> {
+    let values = values.iter();
+    values.filter_map(|(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))).collect()
 }
 
 fn read_numbers(values: &mut Dict, path: &mut Vec<String>) {
@@ -227,20 +237,22 @@ pub(crate) fn read_file(path: &Path) -> Result<String, SettingsError> {
         .map_err(|error| SettingsError::Unreadable { file: path.to_owned(), source: error })
 }
 
-/// Reads the values of a table, and the lines of its keys into `lines`.
-fn read_table(
-    text: &LineStarts,
-    table: &DeTable<'_>,
-    path: &str,
-    lines: &mut BTreeMap<String, usize>,
-) -> Dict {
+/// What a file says of its keys besides their values, by dotted path.
+#[derive(Default)]
+struct Keys {
+    lines: BTreeMap<String, usize>,
+    points_in_time: BTreeMap<String, String>,
+}
+
+/// Reads the values of a table, and what there is to say of its keys into `keys`.
+fn read_table(text: &LineStarts, table: &DeTable<'_>, path: &str, keys: &mut Keys) -> Dict {
     let mut values = Dict::new();
     for (key, value) in table {
         let name = key.get_ref().to_string();
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        values.insert(name, read_value(text, value.get_ref(), &path, lines));
+        values.insert(name, read_value(text, value.get_ref(), &path, keys));
         // The line of the key instead of the value: a list may begin some lines below, and users look for problems at the key.
-        lines.insert(path, text.line_of(key.span().start));
+        keys.lines.insert(path, text.line_of(key.span().start));
     }
     values
 }
@@ -265,12 +277,7 @@ fn read_columns(table: &DeTable<'_>, path: &str, columns: &mut BTreeMap<String, 
     }
 }
 
-fn read_value(
-    text: &LineStarts,
-    value: &DeValue<'_>,
-    path: &str,
-    lines: &mut BTreeMap<String, usize>,
-) -> Value {
+fn read_value(text: &LineStarts, value: &DeValue<'_>, path: &str, keys: &mut Keys) -> Value {
     match value {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Boolean(flag) => Value::from(*flag),
@@ -282,13 +289,16 @@ fn read_value(
         DeValue::Float(digits) => {
             digits.as_str().parse::<f64>().map_or_else(|_| digits.as_str().into(), Value::from)
         }
-        // A point in time is read as text.
-        DeValue::Datetime(time) => Value::from(time.to_string()),
+        // The cells of a parameter table may be dates; a setting is never one.
+        DeValue::Datetime(time) => {
+            keys.points_in_time.insert(path.to_owned(), time.to_string());
+            Value::from(time.to_string())
+        }
         DeValue::Array(items) => {
-            let items = items.iter().map(|item| read_value(text, item.get_ref(), path, lines));
+            let items = items.iter().map(|item| read_value(text, item.get_ref(), path, keys));
             Value::from(items.collect::<Vec<_>>())
         }
-        DeValue::Table(table) => Value::from(read_table(text, table, path, lines)),
+        DeValue::Table(table) => Value::from(read_table(text, table, path, keys)),
     }
 }
 

@@ -10,9 +10,9 @@ use figment::value::Value;
 
 use crate::{
     catalog::{PROFILE, SETTINGS},
-    disclosure::Disclosure,
+    disclosure::{Disclosure, is_numeric},
     origin::Origin,
-    setting::{Setting, SettingKind},
+    setting::{Setting, SettingKind, byte_size},
 };
 
 /// The errors of resolving the settings.
@@ -142,7 +142,9 @@ impl SettingsError {
     /// The error without the values that must not be repeated.
     pub(crate) fn disclosed(self, disclosure: Disclosure) -> Self {
         match self {
-            Self::Value { setting, expected, origin, .. } if !disclosure.shows(&setting) => {
+            Self::Value { setting, found, expected, origin }
+                if !disclosure.shows(&setting) && !is_number(&setting, &found) =>
+            {
                 Self::Value { setting, found: NOT_SHOWN.to_owned(), expected, origin }
             }
             Self::UnknownProfile { known, origin, .. } if !disclosure.shows(PROFILE) => {
@@ -188,6 +190,18 @@ impl SettingsError {
         Self::Value { setting: table, found, expected, origin }
     }
 
+    /// The error for a date or a time in a file, of which no setting consists: `found` is as it is written.
+    pub(crate) fn point_in_time(setting: String, kind: SettingKind, found: &str, origin: Origin) -> Self {
+        let found = match kind {
+            SettingKind::Secret => NOT_SHOWN.to_owned(),
+            SettingKind::Text | SettingKind::Namespace => {
+                format!("the date or time {found}, which is a text only in quotes")
+            }
+            _ => format!("the date or time {found}"),
+        };
+        Self::Value { setting, found, expected: kind.to_string(), origin }
+    }
+
     pub(crate) fn no_table(setting: String, found: &Value, origin: Origin) -> Self {
         Self::Value { setting, found: describe(found), expected: "a table of settings".to_owned(), origin }
     }
@@ -230,6 +244,15 @@ impl SettingsError {
             .or_else(|| SETTINGS.iter().find(is_named_so)?.variable)?;
         Some(Self::UnknownVariable { name: name.to_owned(), nearest })
     }
+}
+
+/// Whether a setting that is a number was given a number, which is never a text from elsewhere.
+fn is_number(setting: &str, found: &str) -> bool {
+    const MOST_DIGITS: usize = 24;
+    let found = found.trim_matches('"');
+    is_numeric(setting)
+        && found.len() <= MOST_DIGITS
+        && (found.parse::<f64>().is_ok() || byte_size(found).is_some())
 }
 
 fn describe(value: &Value) -> String {

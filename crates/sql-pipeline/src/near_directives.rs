@@ -31,7 +31,7 @@ impl fmt::Display for ScriptWarning {
         match misplaced {
             true => write!(
                 f,
-                "{place}: `{found}` is a comment here: a directive is a `--` line of its own, directly above its statement"
+                "{place}: `{found}` is a comment here: a directive is a whole `--` line, directly above its statement"
             ),
             false => {
                 write!(f, "{place}: `{found}` is not a directive, so this is a comment: write `{expected}`")
@@ -249,8 +249,7 @@ mod tests {
 
     #[test]
     fn another_place_is_warned_of() {
-        let misplaced =
-            " is a comment here: a directive is a `--` line of its own, directly above its statement";
+        let misplaced = " is a comment here: a directive is a whole `--` line, directly above its statement";
         for (text, at) in [
             ("SELECT 1; -- param: x = 1", "1:14: `param:`"),
             ("SELECT 1, -- tag: a=b\n 2", "1:14: `tag:`"),

@@ -11,8 +11,8 @@ use futures::StreamExt as _;
 /// The name of the file for testing a folder.
 const TRIAL: &str = ".daglight-write-test";
 
-/// The error of a statement that writes to a location. DataFusion drops the store's answer to completing a file, and reports an
-/// error of its own (`datafusion-datasource` 55.2.0, `src/write/orchestration.rs`); the store is then asked again.
+/// The error of a statement that writes to a location. DataFusion drops the store's answer to completing a file, and reports a
+/// different error (`datafusion-datasource` 55.2.0, `src/write/orchestration.rs`); the store is then asked again.
 pub(crate) async fn with_answer_of_store(
     error: DataFusionError,
     location: &str,

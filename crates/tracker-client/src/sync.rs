@@ -114,7 +114,7 @@ pub fn sync_bundle(
     if process.liveness == Liveness::Gone && status.is_open() && status.writer_alive != Some(true) {
         close(tracker_dir, &status, process.last_seen)?;
         status = outbox_status(tracker_dir)?;
-        // On a full disk there may be no space for the end.
+        // A full disk may have no space for the end.
         closed = status.outcome.is_some();
     }
     // The HTTP client creates its own runtime, which must not be nested in another one.

@@ -13,7 +13,7 @@ pub const MANIFEST: &str = r#"{"format":"daglight_run_bundle","format_version":3
 "identity":{"run_id":"01a1fdfa-786f-70e3-90d1-66451ffc3a4f","dag_name":"a::b_v1","tags":{}},
 "namespace":"daglight","profile":"dev","status":"failure","started_at":"2026-11-21T08:00:00Z","nodes":[],"warnings":[]}"#;
 
-/// A folder of its own.
+/// A new folder.
 pub fn scratch() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }

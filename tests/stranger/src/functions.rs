@@ -1,4 +1,4 @@
-//! Functions of the program: one that works, and those that end a query in ways of their own.
+//! Functions of the program: one that works, and those that end a query in other ways.
 
 use std::sync::Arc;
 

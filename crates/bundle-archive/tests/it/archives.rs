@@ -8,8 +8,8 @@ use std::{
 };
 
 use daglight_bundle_archive::{
-    Limits, PackOptions, UnpackError, is_archive, is_named_archive, pack, packed_folder, unopened_archive,
-    unpack,
+    Limits, PackError, PackOptions, UnpackError, is_archive, is_named_archive, pack, packed_folder,
+    unopened_archive, unpack,
 };
 use daglight_run_bundle::{ArtifactCatalog, Bundle, Fault, FileEntry, Manifest, SignalFiles};
 use daglight_run_identity::RunId;
@@ -313,6 +313,18 @@ fn without_sql_columns_that_are_named_after_an_expression_have_no_literals() {
     let unpacked = scratch.unpack(&archive, Limits::default()).unwrap();
     let artifact = ArtifactCatalog::read(&unpacked).unwrap().artifacts.remove(0);
     assert_eq!((&*artifact.name, &*artifact.schema[0].name), ("orders", "a LIKE Utf8(?)"));
+}
+
+#[test]
+fn an_archive_has_the_name_of_what_it_is() {
+    let scratch = Scratch::new();
+    let bundle = scratch.bundle();
+    for name in ["a.zip", "a.tar", "a"] {
+        let to = scratch.at(name);
+        let error = pack(&bundle, &to, PackOptions::default()).unwrap_err();
+        assert!(matches!(&error, PackError::Named { path } if *path == to), "{error:?}");
+        assert!(!to.exists());
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn times_the_work(task: &ClusterTask, stage: &ClusterStage) -> f64 {
     rows.max(bytes).max(1.0)
 }
 
-/// Fewer rows or bytes than those of a batch take no time of their own, so one row does not excuse what another one does not.
+/// Fewer rows or bytes than those of a batch take no measurable time, so one row does not excuse what another one does not.
 const BATCH_ROWS: u64 = 8_192;
 const BATCH_BYTES: u64 = 1_000_000;
 

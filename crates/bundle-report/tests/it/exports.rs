@@ -259,7 +259,7 @@ fn a_run_without_spans_is_not_exported_as_one_in_which_nothing_happened() {
         assert_eq!(error.to_string(), "nothing can be exported of otel_traces.json: it has no spans");
         assert_eq!(text, b"");
     }
-    // There may be no records of the log.
+    // The log may have no records.
     let out = tempfile::tempdir().unwrap();
     let bundle = Bundle::create(out.path(), RunId::new()).unwrap();
     fs::write(bundle.logs(), "").unwrap();

@@ -79,7 +79,7 @@ impl Client {
 /// Why a server is not the scheduler that this is a client of.
 fn problem_of(server: Option<&str>) -> Option<String> {
     let Some(version) = server.and_then(|server| server.strip_prefix(SERVER)) else {
-        return Some("does not answer as one: it is no server of Ballista".to_owned());
+        return Some("does not answer as one: it is not a server of Ballista".to_owned());
     };
     let major = |version: &str| version.split('.').next().map(str::to_owned);
     (major(version) != major(BALLISTA_VERSION))
@@ -99,7 +99,7 @@ mod tests {
         for server in [None, Some("nginx/1.2")] {
             assert_eq!(
                 problem_of(server).as_deref(),
-                Some("does not answer as one: it is no server of Ballista")
+                Some("does not answer as one: it is not a server of Ballista")
             );
         }
     }

@@ -29,7 +29,7 @@ impl Client {
         Self { workers, channels: Channels::default() }
     }
 
-    /// Each worker that does not answer as one of its own.
+    /// Each worker that does not answer as a worker of this cluster.
     pub(crate) async fn missing(&self) -> Vec<Unreachable> {
         let missing = self.without_answer().await;
         if missing.is_empty() { self.named_twice().await } else { missing }

@@ -1,4 +1,4 @@
-//! What a worker says of the tasks of a query while they run: a method of its own beside those of the engine, on the same port.
+//! What a worker says of the tasks of a query while they run: a separate method beside those of the engine, on the same port.
 
 use http::uri::PathAndQuery;
 use prost::Message;

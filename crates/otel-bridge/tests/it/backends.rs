@@ -107,7 +107,7 @@ fn the_services_reach_each_other_and_nobody_else_reaches_them() {
     for address in exporters.chain(sources.iter().map(|source| &source["url"])) {
         let address = address.as_str().unwrap();
         let host = address.trim_start_matches("http://").split(':').next().unwrap();
-        assert!(hosts.iter().any(|known| *known == host), "{address} is none of {hosts:?}");
+        assert!(hosts.iter().any(|known| *known == host), "{address} is not one of {hosts:?}");
     }
     for host in hosts {
         let service = &services[host];

@@ -41,7 +41,7 @@ async fn check(sql: &str, rows: u64, rows_read: Option<u64>, tapped: usize) {
         plan = reset_plan_states(plan).unwrap();
     }
     ids.dedup();
-    assert_eq!(ids.len(), 3, "each execution is a query of its own: {sql}");
+    assert_eq!(ids.len(), 3, "each execution is a separate query: {sql}");
 }
 
 #[tokio::test]

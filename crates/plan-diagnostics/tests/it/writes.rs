@@ -160,7 +160,7 @@ async fn a_write_that_fails_has_no_rows() {
     assert_eq!(report.rows, None);
 }
 
-/// A table whose rows go nowhere, written by an operator of its own. It cannot be scanned.
+/// A table whose rows go nowhere, written by a custom operator. It cannot be scanned.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) counts: bool,

@@ -160,7 +160,7 @@ impl Cursor {
         }
     }
 
-    /// Loads the cursor from a `tracker` folder. `None` if there is none, or it is not valid.
+    /// Loads the cursor from a `tracker` folder. `None` if it does not exist or is not valid.
     ///
     /// # Errors
     /// When the file cannot be read, or is of a newer version.

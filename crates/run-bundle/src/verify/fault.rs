@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{layout::MANIFEST, versioned::ReadError, warning::Warning};
+use crate::{layout::MANIFEST, run_state::RunState, versioned::ReadError, warning::Warning};
 
 /// A fault of a bundle, in one line.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ pub enum Fault {
     },
     /// According to the manifest the run is still going, but it is not.
     Unclosed {
-        /// Whether that is certain. Otherwise, nothing shows that its process is alive.
-        process_is_gone: bool,
+        /// How it ended, as far as its other files say.
+        state: RunState,
     },
     /// A signal file holds fewer items than were written to it.
     Lacking {
@@ -110,14 +110,17 @@ impl fmt::Display for Fault {
             Self::Lacking { path, items, expected, found } => {
                 write!(f, "{path}: {found} {items}, expected {expected}")
             }
-            Self::Unclosed { process_is_gone } => {
-                let process = if *process_is_gone {
-                    "its process has ended"
-                } else {
-                    "nothing shows that its process lives"
-                };
-                write!(f, "{MANIFEST}: the run was not closed, and {process}")
-            }
+            Self::Unclosed { state } => match state {
+                RunState::ProcessEnded => {
+                    write!(f, "{MANIFEST}: the run was not closed, and its process has ended")
+                }
+                RunState::Unknown | RunState::Running => {
+                    write!(f, "{MANIFEST}: the run was not closed, and nothing shows that its process lives")
+                }
+                RunState::Success | RunState::Failure | RunState::Interrupted => {
+                    write!(f, "{MANIFEST}: the run ended ({}), which only the outbox says", state.in_words())
+                }
+            },
             Self::Warned { warning } => write!(f, "the run warned: {warning}"),
             Self::Lost { account, lost } => write!(f, "{account}: {lost}"),
         }

@@ -215,7 +215,7 @@ async fn the_memory_of_a_session_is_known_after_a_new_limit() {
     assert!(limits.contains(&32) && limits.contains(&64), "{limits:?}");
 }
 
-/// The last value of a metric without attributes of its own.
+/// The last value of a metric without attributes.
 fn last_value(bundle: &Path, name: &str) -> Option<f64> {
     let text = fs::read_to_string(bundle.join("otel_metrics.json")).unwrap();
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();

@@ -10,6 +10,7 @@ mod belonging;
 mod damaged;
 mod early;
 mod ends;
+mod gone;
 mod handles;
 mod many_queries;
 mod misuse;

@@ -344,7 +344,7 @@ async fn results_are_those_of_the_plain_session() {
     let read = ctx.sql("SELECT five FROM t").await.unwrap().collect().await.unwrap();
     let five = read[0].column(0).as_primitive::<datafusion::arrow::datatypes::Int64Type>().value(0);
     assert_eq!(five, 5);
-    // The table was made in the end, so the run is none that has failed.
+    // The table was made in the end, so the run has not failed.
     assert_eq!(ctx.finish().await.unwrap().status, RunStatus::Success);
 }
 

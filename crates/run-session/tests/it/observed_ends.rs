@@ -36,7 +36,7 @@ async fn a_query_whose_stream_is_dropped_is_no_failure() {
     let mut rows = endless.execute_stream().await.unwrap();
     assert!(rows.next().await.unwrap().unwrap().num_rows() > 0);
     drop(rows);
-    // Whose plan is made and never asked for is none.
+    // A plan that is made and never executed is not a query.
     drop(ctx.sql("SELECT 1 AS one").await.unwrap());
     let report = ctx.finish().await.unwrap();
     let [node] = report.nodes.as_slice() else { panic!("{:?}", report.nodes) };
@@ -57,7 +57,7 @@ async fn a_panic_in_a_function_fails_its_query_and_no_other() {
         Arc::new(panics),
     ));
     let asked = ctx.sql("SELECT panics(value) FROM generate_series(1, 10)").await.unwrap();
-    // DataFusion makes an error of a panic in a task of its own, and lets one in the caller's go on.
+    // DataFusion makes an error of a panic in a task that it spawned, and lets one in the caller's go on.
     let ended = tokio::spawn(asked.collect()).await;
     assert!(ended.is_err() || ended.is_ok_and(|rows| rows.is_err()));
     ctx.sql("SELECT 1 AS one").await.unwrap().collect().await.unwrap();

@@ -300,7 +300,7 @@ fn no_error_shows_a_credential() {
         &[],
         &["tracker.api_url", "daglight.toml:2", "without a user or a password", "@host/"],
     );
-    // That is no user.
+    // It is not a user.
     let machine = Machine::new(&[(PROJECT, "[tracker]\napi_url = \"http://host/a@b?c=d@e\"\n")]);
     assert!(SettingsLoader::new().with_directory(machine.path().join("project")).load().is_ok());
 }
@@ -564,6 +564,40 @@ fn errors_repeat_values_only_where_production_is_not_said() {
     check_shown("[profiles.mine]\nextends = \"zqmk\"", &[PROD], false);
     check_shown("[capture]\nmax_depth = \"zqmk\"", &[("HAMILTON_TELEMETRY_PROFILE", "nope")], true);
     check_shown("[tracker]\napi_url = \"zqmk\"", &[("HAMILTON_TELEMETRY_PROFILE", "nope")], false);
+}
+
+#[test]
+fn a_number_of_a_setting_that_is_a_number_is_shown_under_every_profile() {
+    const PROD: (&str, &str) = ("HAMILTON_TELEMETRY_PROFILE", "prod");
+    let said = |file: &str, variables: &[(&str, &str)]| {
+        let machine = Machine::new(&[(PROJECT, file)]);
+        machine.loader(variables).load().unwrap_err().to_string()
+    };
+    let of_variable = said("", &[PROD, ("DAGLIGHT_MAX_DEPTH", "200")]);
+    assert!(of_variable.ends_with("found \"200\""), "{of_variable}");
+    let of_file =
+        said("[profiles.mine.capture]\nmax_depth = 200\n[profiles.mine]\nextends = \"prod\"", &[PROD]);
+    assert!(of_file.ends_with("found 200"), "{of_file}");
+    let in_prod = said("profile = \"prod\"\n[tracker]\nproject_id = \"zqmk\"", &[]);
+    assert!(in_prod.ends_with("found a value that is not shown"), "{in_prod}");
+}
+
+#[test]
+fn a_date_is_the_value_of_no_setting() {
+    for (file, expected) in [
+        ("environment = 2020-01-01", "found the date or time 2020-01-01, which is a text only in quotes"),
+        ("[tags]\nday = 2020-01-01T10:00:00Z", "found the date or time 2020-01-01T10:00:00Z, which is"),
+        ("[capture]\nredact_keys = [2020-01-01]", "found the date or time 2020-01-01"),
+        ("[capture]\nmax_depth = 07:32:00", "found the date or time 07:32:00"),
+        ("[tracker]\napi_key = 2020-01-01", "found a value that is not shown"),
+        ("[profiles.a]\nextends = \"dev\"\nenvironment = 2020-01-01", "found the date or time 2020-01-01"),
+    ] {
+        let error = Machine::new(&[(PROJECT, file)]).loader(&[]).load().unwrap_err();
+        assert!(error.to_string().contains(expected), "{file}: {error}");
+        assert!(error.file().is_some_and(|(_, line)| line.is_some()), "{error:?}");
+    }
+    let table = "[param_tables.days]\nrows = [{ day = 2020-01-01 }]";
+    assert!(Machine::new(&[(PROJECT, table)]).loader(&[]).load().is_ok());
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Frame {
 /// The unwind information of one function, preceded by the part that it shares with others.
 struct Entry {
     bytes: Vec<u8>,
-    /// The start of its own part.
+    /// The start of the part that belongs to it.
     begin: usize,
     /// The address at which the bytes would begin in memory with this layout.
     at: u64,
