@@ -13,7 +13,10 @@ use super::{
     scheduler::{Scheduler, in_short},
     submission::Cancels,
 };
-use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, left_job::LeftJob, unreachable::Unreachable};
+use crate::{
+    address::WorkerAddress, endpoint::CONNECT_TIMEOUT, left_job::LeftJob, unreachable::Unreachable,
+    what_answers::what_answers,
+};
 
 /// How a scheduler calls itself, in front of its version.
 const SERVER: &str = "ballista/";
@@ -39,7 +42,10 @@ impl Client {
                 Some(problem) => problem,
                 None => return Vec::new(),
             },
-            Ok(Err(status)) => format!("does not answer as one: {}", in_short(&status)),
+            Ok(Err(status)) => {
+                let what = what_answers(&self.scheduler.address).await;
+                format!("does not answer as one: {}", what.unwrap_or_else(|| in_short(&status)))
+            }
             Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
         };
         vec![Unreachable::scheduler(self.scheduler.address.clone(), problem)]
@@ -74,6 +80,12 @@ impl Client {
     pub(crate) async fn settle(&self, at_most: Duration) {
         _ = timeout(at_most, self.cancels.sent()).await;
     }
+}
+
+/// Whether a scheduler answers at an address, of whatever version.
+pub(crate) async fn is_scheduler(address: &WorkerAddress) -> bool {
+    let server = Scheduler::new(address.clone()).server().await;
+    server.is_ok_and(|server| server.is_some_and(|server| server.starts_with(SERVER)))
 }
 
 /// Why a server is not the scheduler that this is a client of.

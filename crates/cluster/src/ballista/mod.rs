@@ -10,6 +10,7 @@ mod job_exec;
 mod left_jobs;
 mod measured;
 mod planner;
+mod presence;
 mod rest;
 mod results;
 mod scheduler;
@@ -23,6 +24,6 @@ mod watching;
 
 #[cfg(feature = "ballista-executor")]
 pub use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-pub(crate) use client::Client;
+pub(crate) use client::{Client, is_scheduler};
 #[cfg(feature = "ballista-executor")]
 pub use executor::executor;

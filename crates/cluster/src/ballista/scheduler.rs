@@ -22,6 +22,7 @@ use tonic::{
     transport::Channel,
 };
 
+use super::presence::Presence;
 use crate::{address::WorkerAddress, endpoint::endpoint};
 
 /// Bytes of an answer about a job: some of each metric of each operator of each partition.
@@ -32,11 +33,13 @@ const LONGEST_ANSWER: usize = 256 << 20;
 pub(super) struct Scheduler {
     pub(super) address: WorkerAddress,
     channel: Arc<OnceLock<Channel>>,
+    /// Its executors, as far as jobs of this client are watched.
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Scheduler {
     pub(super) fn new(address: WorkerAddress) -> Self {
-        Self { address, channel: Arc::default() }
+        Self { address, channel: Arc::default(), presence: Arc::default() }
     }
 
     fn channel(&self) -> Result<Channel, Status> {

@@ -15,7 +15,7 @@ mod version;
 mod worker;
 mod worker_sinks;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, is_worker};
 pub use datafusion_distributed::WorkerQueryContext;
 pub use worker::Worker;
 
