@@ -1,6 +1,7 @@
 //! Runs whose queries are executed by workers, each a separate process.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -426,6 +427,11 @@ fn a_worker_that_is_lost_fails_the_node_and_is_named() {
     let pairs = plan(&bundle(&checkout), "pairs");
     let tasks = pairs["metrics"]["cluster"].to_string();
     assert!(tasks.contains("\"lost\""), "{pairs:#}");
+    // It is the task that the query waited for, which the cause names too, where it names one.
+    let of_worker = format!("worker {address}, task ");
+    let named = finished.stderr.lines().filter_map(|line| line.split_once(&of_worker)).map(|(_, task)| task);
+    let named: BTreeSet<&str> = named.collect();
+    assert_eq!(named.len(), 1, "{}", finished.stderr);
     // The other one is free for the next run.
     workers.wait_until_idle();
     let file = checkout.path().join("one.sql");

@@ -24,6 +24,7 @@ mod watching;
 
 #[cfg(feature = "ballista-executor")]
 pub use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-pub(crate) use client::{Client, is_scheduler};
+pub(crate) use client::Client;
 #[cfg(feature = "ballista-executor")]
 pub use executor::executor;
+pub(crate) use scheduler::is_scheduler;

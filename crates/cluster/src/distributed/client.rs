@@ -89,11 +89,6 @@ impl Client {
     }
 }
 
-/// Whether a worker of this crate answers at an address.
-pub(crate) async fn is_worker(address: &WorkerAddress) -> bool {
-    Channels::default().so_far(address.url(), String::new()).await.is_ok()
-}
-
 /// The last cause of an error, which says what happened, in one line.
 fn in_short(error: &DataFusionError) -> String {
     let mut cause: &dyn std::error::Error = error;

@@ -49,6 +49,18 @@ struct State {
     metrics_missing: bool,
 }
 
+impl State {
+    fn lost_tasks(&self) -> impl Iterator<Item = (usize, &ClusterTask)> {
+        let tasks =
+            self.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (*stage, task)));
+        tasks.filter(|(_, task)| task.outcome.as_deref() == Some(ClusterTask::LOST))
+    }
+
+    fn is_lost(&self, worker: &str) -> bool {
+        self.lost_tasks().any(|(_, task)| task.worker == worker)
+    }
+}
+
 impl QueryWork {
     pub(super) fn begin(workers: Arc<[WorkerAddress]>, live: Arc<LiveTasks>) -> Self {
         Self { workers, begun: Instant::now(), live, state: Mutex::default(), lost: Notify::new() }
@@ -60,18 +72,12 @@ impl QueryWork {
     }
 
     /// The task whose loss is the cause of an error: with a worker all of its tasks are lost, also those that nobody waited for. It is the
-    /// one that the error names, or else the first one that had not given all of its rows. `None` while no task is lost.
+    /// one that the error names, whose connection may not have broken yet, or else the first one that had not given all of its rows. `None`
+    /// while no worker is lost.
     pub(super) fn lost_task(&self, error: &DataFusionError) -> Option<TaskName> {
         let state = self.lock();
-        let tasks =
-            state.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (*stage, task)));
-        let is_lost = |task: &ClusterTask| task.outcome.as_deref() == Some(ClusterTask::LOST);
-        let lost: Vec<_> = tasks.filter(|(_, task)| is_lost(task)).collect();
-        let named = TaskName::innermost(error);
-        let named = lost
-            .iter()
-            .map(|(stage, task)| TaskName::of(*stage, task))
-            .find(|lost| Some(lost) == named.as_ref());
+        let named = TaskName::innermost(error).filter(|named| state.is_lost(&named.worker));
+        let lost: Vec<_> = state.lost_tasks().collect();
         let open = || lost.iter().find(|(stage, task)| !self.live.has_ended(*stage as u64, task.task));
         named.or_else(|| open().or(lost.first()).map(|(stage, task)| TaskName::of(*stage, task)))
     }
@@ -95,11 +101,13 @@ impl QueryWork {
     pub(super) fn fail(&self, error: &DataFusionError) {
         if let Some(name) = TaskName::innermost(error) {
             let mut state = self.lock();
+            let is_lost = state.is_lost(&name.worker);
             let task = state.stages.get_mut(&name.stage).and_then(|tasks| {
                 tasks.values_mut().find(|task| task.task == name.task && task.worker == name.worker)
             });
             if let Some(task) = task.filter(|task| task.outcome.is_none()) {
-                task.outcome = Some(ClusterTask::FAILED.to_owned());
+                let outcome = if is_lost { ClusterTask::LOST } else { ClusterTask::FAILED };
+                task.outcome = Some(outcome.to_owned());
             }
         }
         self.end(false);
@@ -322,16 +330,20 @@ mod tests {
         }
         let name = |stage, task| TaskName { worker: "a:1".to_owned(), stage, task };
         let error = || exec_datafusion_err!("connection reset");
-        assert_eq!(work.lost_task(&error()), None);
-        for (stage, task) in [(1, 0), (2, 0), (2, 1)] {
+        let of_task = error().context(name(2, 1).to_string());
+        assert_eq!((work.lost_task(&error()), work.lost_task(&of_task)), (None, None));
+        for (stage, task) in [(1, 0), (2, 0)] {
             work.lose(&key(stage, task));
         }
-        let of_task = error().context(name(2, 1).to_string());
+        // Its own connection breaks a moment later.
         assert_eq!(work.lost_task(&of_task), Some(name(2, 1)));
         // The first one was done with its rows.
         live.end_of_test(1, 0);
         assert_eq!(work.lost_task(&error()), Some(name(2, 0)));
         let elsewhere = error().context("worker b:1, task 0 of stage 1");
         assert_eq!(work.lost_task(&elsewhere), Some(name(2, 0)));
+        work.fail(&of_task);
+        let stages = work.so_far().stages;
+        assert_eq!(stages[1].tasks[1].outcome.as_deref(), Some(ClusterTask::LOST));
     }
 }
