@@ -17,6 +17,8 @@ use crate::{Checkout, Daglight, OtlpReceiver, Running, scratch::workspace};
 pub struct Ballista {
     program: PathBuf,
     port: u16,
+    /// Whether an executor that is killed is missed soon.
+    misses_soon: bool,
     /// The scheduler, unless it was taken away.
     pub scheduler: Option<Running>,
     /// Each executor with its address.
@@ -37,7 +39,22 @@ impl Ballista {
     /// # Panics
     /// When they are not built, or do not start.
     pub fn with_executors(checkout: &Checkout, executors: &[Option<&OtlpReceiver>]) -> Self {
-        let mut ballista = Self::without_executors(checkout);
+        Self::without_executors(checkout).and_executors(checkout, executors)
+    }
+
+    /// The same, with a scheduler that misses executors as late as it does by default: after minutes.
+    ///
+    /// # Panics
+    /// When they are not built, or do not start.
+    pub fn missing_late(checkout: &Checkout) -> Self {
+        let mut ballista = Self::new();
+        ballista.misses_soon = false;
+        ballista.start_scheduler(checkout);
+        ballista.and_executors(checkout, &[None, None])
+    }
+
+    fn and_executors(self, checkout: &Checkout, executors: &[Option<&OtlpReceiver>]) -> Self {
+        let mut ballista = self;
         for receiver in executors {
             let executor = ballista.executor(checkout, *receiver);
             ballista.executors.push(executor);
@@ -91,7 +108,8 @@ impl Ballista {
     }
 
     fn new() -> Self {
-        Self { program: Self::program(), port: port(), scheduler: None, executors: Vec::new() }
+        let (program, port) = (Self::program(), port());
+        Self { program, port, misses_soon: true, scheduler: None, executors: Vec::new() }
     }
 
     /// The program that is both.
@@ -118,8 +136,7 @@ impl Ballista {
         let port = self.port.to_string();
         let arguments =
             ["scheduler", "--bind-host", "127.0.0.1", "--external-host", "127.0.0.1", "--bind-port", &port];
-        // So that one that is killed is missed soon.
-        let soon = [
+        let soon: &[&str] = &[
             "--executor-timeout-seconds",
             "5",
             "--expire-dead-executor-interval-seconds",
@@ -127,7 +144,8 @@ impl Ballista {
             "--no-executors-grace-period-seconds",
             "300",
         ];
-        Daglight::program(&self.program, checkout, arguments.into_iter().chain(soon)).args(others).start()
+        let soon = if self.misses_soon { soon } else { &[] };
+        Daglight::program(&self.program, checkout, arguments).args(soon).args(others).start()
     }
 
     fn executor(&self, checkout: &Checkout, receiver: Option<&OtlpReceiver>) -> (Running, String) {

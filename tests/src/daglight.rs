@@ -277,6 +277,14 @@ impl Running {
         self.said(STDOUT)
     }
 
+    /// What it has written to standard error so far.
+    ///
+    /// # Panics
+    /// When that is not text.
+    pub fn errors(&self) -> String {
+        self.said(STDERR)
+    }
+
     /// As [`Running::signal`], for one that may have ended.
     pub fn signal_if_it_runs(&self, name: &str) {
         // It has not been waited for, so that no other process has its number.

@@ -1,6 +1,10 @@
 //! Runs whose queries are jobs of a scheduler of Ballista, with executors that are separate processes.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use daglight_system_tests::{
     Ballista, Checkout, Daglight, OtlpReceiver, Running, attributes, decode_strictly, tpch_query,
@@ -170,7 +174,18 @@ fn an_executor_of_ours_makes_the_spans_of_its_tasks_in_the_trace_of_the_client()
     let rows: u64 = scanned.filter_map(|said| said["daglight.row_count"].as_u64()).sum();
     assert!(rows >= 75_175, "{rows}");
     assert_eq!(named(&here, "datafusion.task"), Vec::<&Value>::new());
-    assert!(named(&here, "datafusion.stage").len() > 2);
+    let stages = named(&here, "datafusion.stage");
+    assert!(stages.len() > 2);
+    let counted = stages.iter().filter_map(|stage| attributes(stage)["daglight.cluster_tasks"].as_u64());
+    assert_eq!(counted.sum::<u64>(), tasks.len() as u64);
+    // A backend can tell the sums of the client from what the executors have measured: both are of the same trace.
+    let of = |spans: &[Value], with_tasks: bool| {
+        let operators = named(spans, "datafusion.operator").into_iter().map(attributes);
+        let on_cluster = operators.filter(|said| said["daglight.node"] != "none");
+        on_cluster.filter(|said| said.contains_key("daglight.cluster_tasks") == with_tasks).count()
+    };
+    assert!(of(&here, true) > 4, "no sums");
+    assert_eq!((of(&spans, true), of(&here, false)), (0, 3), "one is the root of each query");
     check_storage(&spans, &["shipped", "counted", "kept"].map(|node| plan(&bundle, node)));
     let kept = fs::read_dir(checkout.path().join("kept")).expect("a folder").flatten();
     let written: u64 = kept.map(|file| file.metadata().expect("a file").len()).sum();
@@ -268,16 +283,18 @@ fn nothing_runs_where_there_is_no_scheduler() {
     // A server of something else, and a worker of another engine.
     let receiver = OtlpReceiver::start();
     let other = receiver.endpoint("http/protobuf").replace("http://", "ballista://");
-    refused(&other, "does not answer as one");
+    refused(&other, "does not answer as one: a web server answers there");
+    refused(&other.replace("ballista://", "df://"), "does not answer as one: a web server answers there");
     let worker = Daglight::new(&checkout, ["worker", "--listen", "127.0.0.1:0"]).start();
     worker.wait_until("its address", || worker.output().ends_with('\n'));
     refused(
         &format!("ballista://{}", worker.output().trim()),
-        "does not answer as one: it has no such method",
+        &format!("a worker of daglight answers there, whose address is df://{}", worker.output().trim()),
     );
     // Nor is a scheduler a worker.
     let ballista = Ballista::start(&checkout);
-    refused(&ballista.cluster().replace("ballista://", "df://"), "does not answer as one");
+    let expected = format!("a scheduler of Ballista answers there, whose address is {}", ballista.cluster());
+    refused(&ballista.cluster().replace("ballista://", "df://"), &expected);
     Daglight::run(&checkout, &file).args(["--cluster", &ballista.cluster()]).finish().report(0);
 }
 
@@ -489,6 +506,91 @@ fn the_tasks_of_an_executor_that_is_lost_are_done_by_the_other_one() {
     assert!(outcomes.contains(&"lost") && outcomes.contains(&"completed"), "{outcomes:?}");
     let (_, other) = &ballista.executors[0];
     assert_eq!(tasks.last().expect("a task")["worker"], other.as_str(), "{tasks:#?}");
+}
+
+#[test]
+fn an_executor_that_is_killed_is_named_before_the_scheduler_misses_it() {
+    let checkout = Checkout::new();
+    let mut ballista = Ballista::missing_late(&checkout);
+    let (run, busy) = long_run(&ballista, &checkout, |run| run.env("DAGLIGHT_HEARTBEAT_SECONDS", "1"));
+    let (lost, address) = ballista.executors.remove(busy);
+    // Nothing is said of executors that compute.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!run.errors().contains("lost the executor"), "{}", run.errors());
+    lost.signal("KILL");
+    lost.finish();
+    let killed = Instant::now();
+    let scheduler = ballista.cluster().replace("ballista://", "");
+    let named =
+        format!("lost the executor {address} of the scheduler {scheduler}: it refuses connections, since ");
+    run.wait_until("the name of the executor", || run.errors().contains(&named));
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
+    let (_, other) = &ballista.executors[0];
+    assert!(!run.errors().contains(&format!("executor {other}")), "{}", run.errors());
+    run.signal("INT");
+    let finished = run.finish_within(Duration::from_secs(120));
+    assert_eq!(finished.code, Some(130));
+    assert_eq!(finished.stderr.matches("lost the executor").count(), 1, "{}", finished.stderr);
+
+    let lost = plan(&bundle(&checkout), "pairs")["metrics"]["cluster"]["lost_workers"].clone();
+    let [lost] = &lost.as_array().expect("workers")[..] else { panic!("{lost:#}") };
+    assert_eq!((&lost["worker"], &lost["known_by"]), (&(&*address).into(), &"it refuses connections".into()));
+    assert!(lost["since_ms"].as_f64() > Some(0.0) && lost["tasks"].as_u64() > Some(0), "{lost:#}");
+    let report = Daglight::new(&checkout, ["report", "out", "--json"]).finish().ended_with(0).stdout;
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let problems = report["problems"].as_array().expect("problems").iter();
+    let named: Vec<_> = problems.filter(|problem| problem["code"] == "worker_lost").collect();
+    assert!(named.len() == 1 && named[0]["node"] == "pairs", "{named:#?}");
+}
+
+/// Starts a run whose second query is given to a scheduler that has been stopped while the first one ran.
+fn run_with_stopped_scheduler(ballista: &Ballista, checkout: &Checkout) -> Running {
+    let first = "-- node: first\nSELECT sum(value) AS n FROM generate_series(1, 200000000);\n";
+    let file = script(checkout, &format!("{}{first}{SHORTER}", tables()));
+    let run = Daglight::run(checkout, &file).args(["--cluster", &ballista.cluster()]);
+    let run = run.env("DAGLIGHT_HEARTBEAT_SECONDS", "0.5").env("DAGLIGHT_STALL_SECONDS", "4").start();
+    run.wait_until("the first query", || has_plan(checkout, "first"));
+    ballista.scheduler.as_ref().expect("it runs").signal("STOP");
+    run.wait_until("the second query", || has_plan(checkout, "pairs"));
+    run
+}
+
+fn has_plan(checkout: &Checkout, node: &str) -> bool {
+    let below = |folder: std::path::PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut plans =
+        below(checkout.path().join("out/run_bundle")).flat_map(|bundle| below(bundle.path().join("plans")));
+    plans.any(|plan| plan.file_name().to_string_lossy().contains(node))
+}
+
+#[test]
+fn a_scheduler_that_does_not_answer_when_it_is_given_a_query_is_named_and_fails_the_node() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let run = run_with_stopped_scheduler(&ballista, &checkout);
+    let finished = run.finish_within(Duration::from_secs(120));
+    ballista.scheduler.as_ref().expect("it runs").signal("CONT");
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let address = ballista.cluster().replace("ballista://", "");
+    for expected in [
+        format!("scheduler {address}, which has not answered since "),
+        format!("lost the scheduler {address}, which was given the query: it has not answered for 10 s"),
+    ] {
+        assert!(finished.stderr.contains(&expected), "{expected}: {}", finished.stderr);
+    }
+    check_failed(&checkout);
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_scheduler_that_does_not_answer() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let run = run_with_stopped_scheduler(&ballista, &checkout);
+    run.signal("INT");
+    let finished = run.finish_within(Duration::from_secs(120));
+    ballista.scheduler.as_ref().expect("it runs").signal("CONT");
+    assert_eq!(finished.code, Some(130), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("has not answered for"), "{}", finished.stderr);
+    check_failed(&checkout);
 }
 
 #[test]

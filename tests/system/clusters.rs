@@ -1,6 +1,7 @@
 //! Runs whose queries are executed by workers, each a separate process.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use daglight_system_tests::{
-    Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, tpch_data, tpch_query,
+    Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, decode_strictly, tpch_data, tpch_query,
 };
 use serde_json::Value;
 
@@ -192,7 +193,17 @@ fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
         let below = |span: &&Value| span["parentSpanId"] == task["spanId"];
         assert!(spans.iter().filter(below).count() > 0, "{task:#}");
     }
-    check_storage(&spans, &[shipped]);
+    // The sums of the client are told from what the workers have measured themselves.
+    let here = decode_strictly(&bundle.join("otel_traces.json"), "traces");
+    let of = |spans: &[Value], with_tasks: bool| {
+        let operators = named(spans, "datafusion.operator").into_iter().map(attributes);
+        operators.filter(|said| said.contains_key("daglight.cluster_tasks") == with_tasks).count()
+    };
+    assert!(of(&here, true) > 4 && of(&here, false) > 0, "no sums, or nothing of the client");
+    assert_eq!(of(&spans, true), 0);
+    let why = cluster["storage_unknown"].as_str().expect("a reason");
+    assert!(why.contains("daglight.storage.*"), "{why}");
+    check_storage(&spans, &[shipped.clone()]);
 }
 
 #[test]
@@ -228,6 +239,26 @@ fn nothing_runs_where_a_worker_is_missing_or_the_address_is_none() {
     );
     workers.run(&checkout, &file).finish().report(0);
     workers.end();
+}
+
+#[test]
+fn a_script_with_settings_of_a_cluster_runs_without_one_too() {
+    let checkout = Checkout::new();
+    let file = checkout.path().join("script.sql");
+    let others = "SET ballista.shuffle.sort_based.enabled = true;\nSET ballista.any = 1;\nSELECT 1 AS one;\n";
+    fs::write(&file, format!("{DIVIDED}{DIVIDED}{others}")).expect("a script");
+    let finished = Daglight::run(&checkout, &file).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    for (prefix, scheme) in [("distributed", "df"), ("ballista", "ballista")] {
+        let note = format!("begin with {prefix}. have no effect without --cluster {scheme}://");
+        assert_eq!(finished.stderr.matches(&note).count(), 1, "{}", finished.stderr);
+    }
+    let workers = Workers::start(&checkout, |worker| worker);
+    fs::write(&file, "SET distributed.file_scan_config_bytes_for_partition = 1;\nSELECT 1 AS one;\n")
+        .expect("a script");
+    let finished = workers.run(&checkout, &file).finish();
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    assert!(finished.stderr.contains("file_scan_config_bytes_for_partition"), "{}", finished.stderr);
 }
 
 #[test]
@@ -396,6 +427,11 @@ fn a_worker_that_is_lost_fails_the_node_and_is_named() {
     let pairs = plan(&bundle(&checkout), "pairs");
     let tasks = pairs["metrics"]["cluster"].to_string();
     assert!(tasks.contains("\"lost\""), "{pairs:#}");
+    // It is the task that the query waited for, which the cause names too, where it names one.
+    let of_worker = format!("worker {address}, task ");
+    let named = finished.stderr.lines().filter_map(|line| line.split_once(&of_worker)).map(|(_, task)| task);
+    let named: BTreeSet<&str> = named.collect();
+    assert_eq!(named.len(), 1, "{}", finished.stderr);
     // The other one is free for the next run.
     workers.wait_until_idle();
     let file = checkout.path().join("one.sql");

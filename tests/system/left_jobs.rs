@@ -57,7 +57,7 @@ fn sync_cancels_the_job_of_a_client_that_was_killed() {
     let sentence =
         format!("job {job} of the scheduler {scheduler} may still be running: with --cluster {cluster}");
     assert!(said.contains(&sentence), "{said}");
-    let said = sync(&checkout, "out", Some("ballista://127.0.0.1:9"), 0);
+    let said = sync(&checkout, "out", Some("ballista://127.0.0.1:9"), 2);
     assert!(said.contains(&sentence), "{said}");
     assert_eq!(ballista.jobs(), ["Running"]);
     assert_eq!(

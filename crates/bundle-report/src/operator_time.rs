@@ -1,19 +1,11 @@
 //! How long an operator computed, according to the timers that its engine has for it.
 
-use daglight_run_bundle::{Metrics, PlanBundle, PlanOperator, saturating_sum};
+use daglight_run_bundle::{COMPUTING_TIMERS, Metrics, PlanBundle, PlanOperator, saturating_sum};
 
 use crate::display;
 
-/// Groups of timers, one of which is the work of an operator; the others are parts of it or something else.
-const TIMERS: [&[&str]; 4] = [
-    &["elapsed_compute"],
-    // Those of joins, which are added to the common one when a partition ends; nested loops and cross joins do not add them.
-    &["build_time", "join_time"],
-    &["time_elapsed_processing"],
-    &["repartition_time"],
-];
-/// The timers among these that are used if the common one has less.
-const JOIN_TIMERS: &[&str] = TIMERS[1];
+/// The timers among those of computing that are used if the common one has less.
+const JOIN_TIMERS: &[&str] = COMPUTING_TIMERS[1];
 /// The relative tolerance when comparing the sum of timers with the recorded time of an operator.
 const TOLERANCE: f64 = 0.01;
 /// If an operator ends within this many milliseconds before the end of its query, it has ended with the query.
@@ -81,7 +73,7 @@ fn longest_ms(operator: &PlanOperator, total_ms: f64) -> Option<f64> {
     let is_sum = |timers: &&&[&str]| {
         (sum_ms(&operator.metrics, timers) - total_ms).abs() <= TOLERANCE * total_ms && total_ms > 0.0
     };
-    longest_by(operator, TIMERS.iter().find(is_sum)?)
+    longest_by(operator, COMPUTING_TIMERS.iter().find(is_sum)?)
 }
 
 fn longest_by(operator: &PlanOperator, timers: &[&str]) -> Option<f64> {

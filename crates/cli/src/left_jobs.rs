@@ -22,6 +22,8 @@ pub(crate) struct Said {
     pub(crate) sentences: Vec<String>,
     /// The scheduler was asked, and did not say how all of them ended.
     pub(crate) is_incomplete: bool,
+    /// Of jobs of schedulers that were not asked, although one was.
+    pub(crate) is_of_others: bool,
 }
 
 /// The cluster of the command line, whose scheduler is asked.
@@ -40,7 +42,8 @@ impl AskedCluster {
     }
 
     fn end(&mut self, bundle: &Bundle, jobs: &LeftJobs) -> Said {
-        let incomplete = |sentence: String| Said { sentences: vec![sentence], is_incomplete: true };
+        let incomplete =
+            |sentence: String| Said { sentences: vec![sentence], is_incomplete: true, ..Said::default() };
         if self.is_silent {
             return incomplete(format!("{}: not asked, the scheduler does not answer", named(jobs)));
         }
@@ -55,7 +58,7 @@ impl AskedCluster {
                 return incomplete(format!("{}: error: {missing}", named(jobs)));
             }
         };
-        let mut said = Said { sentences: sentences(jobs, &ended), is_incomplete: false };
+        let mut said = Said { sentences: sentences(jobs, &ended), ..Said::default() };
         let ends: Option<BTreeMap<String, LeftJobEnd>> =
             ended.iter().map(|job| Some((job.id.clone(), recorded(job.end)?))).collect();
         said.is_incomplete = ends.is_none();
@@ -68,6 +71,7 @@ impl AskedCluster {
 /// Cancels the jobs that the run has left at the scheduler that is asked, and names those at others.
 pub(crate) fn end_left_jobs(bundle: &Bundle, mut asked: Option<&mut AskedCluster>) -> Said {
     let mut said = Said::default();
+    let is_asked = asked.is_some();
     for jobs in left_jobs(bundle) {
         // What is not an address does not come from a run.
         let Ok(address) = format!("ballista://{}", jobs.scheduler).parse::<ClusterAddress>() else {
@@ -79,10 +83,13 @@ pub(crate) fn end_left_jobs(bundle: &Bundle, mut asked: Option<&mut AskedCluster
                 said.sentences.extend(of_these.sentences);
                 said.is_incomplete |= of_these.is_incomplete;
             }
-            None => said.sentences.push(format!(
-                "{} may still be running: with --cluster {address}, the scheduler is asked, and cancels what runs",
-                named(&jobs)
-            )),
+            None => {
+                said.is_of_others |= is_asked;
+                said.sentences.push(format!(
+                    "{} may still be running: with --cluster {address}, the scheduler is asked, and cancels what runs",
+                    named(&jobs)
+                ));
+            }
         }
     }
     said

@@ -24,6 +24,7 @@ mod failure;
 mod generated;
 mod given_token;
 mod history;
+mod ignored_settings;
 mod init;
 mod left_jobs;
 mod map_keys;

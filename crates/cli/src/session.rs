@@ -20,6 +20,7 @@ use datafusion::{
 
 use crate::{
     cache_functions,
+    ignored_settings::with_ignored_settings,
     parquet_metadata::ParquetMetadata,
     stores::{STORES, is_in_store, with_store_options},
 };
@@ -39,6 +40,7 @@ pub(crate) fn session(
         .with_runtime_env(env)
         .with_catalog_list(Arc::new(catalogs));
     let builder = with_store_options(builder);
+    let builder = with_ignored_settings(builder, cluster.map(Cluster::address));
     let builder = match cluster {
         Some(cluster) => cluster.distribute(builder),
         None => builder,

@@ -47,7 +47,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             .expect("the template is well formed"),
     );
     let (mut failed, mut unverified, mut no_server, mut no_receiver) = (false, false, false, false);
-    let mut is_other_server = false;
+    let (mut is_other_server, mut other_scheduler) = (false, false);
     let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
@@ -72,6 +72,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         if bundle.archive().is_none() {
             let jobs = end_left_jobs(bundle, cluster.as_mut());
             failed |= jobs.is_incomplete;
+            other_scheduler |= jobs.is_of_others;
             line = iter::once(line).chain(jobs.sentences).collect::<Vec<_>>().join("; ");
         }
         let left = timeout.saturating_sub(begun.elapsed());
@@ -91,11 +92,14 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let unconfigured: Vec<_> =
-        [no_server.then(|| server_missing(&settings)), no_receiver.then(|| receiver_missing(&settings))]
-            .into_iter()
-            .flatten()
-            .collect();
+    let unconfigured: Vec<_> = [
+        no_server.then(|| server_missing(&settings)),
+        no_receiver.then(|| receiver_missing(&settings)),
+        other_scheduler.then(scheduler_missing),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     if !unconfigured.is_empty() {
         return Err(Failure::input(unconfigured.join("; ")));
     }
@@ -111,6 +115,10 @@ fn server_missing(settings: &Settings) -> String {
         true => format!("no tracking server is configured: set {SERVER_VARIABLES}"),
         false => "the tracker is off, by the profile or by HAMILTON_TRACKER_ENABLED".to_owned(),
     }
+}
+
+fn scheduler_missing() -> String {
+    "--cluster names another scheduler than that of jobs which may still be running".to_owned()
 }
 
 fn receiver_missing(settings: &Settings) -> String {

@@ -3,22 +3,18 @@
 #[cfg(feature = "distributed")]
 use std::time::Duration;
 
+use daglight_run_bundle::COMPUTING_TIMERS;
 #[cfg(feature = "distributed")]
 use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 
-/// The common timer, and those that some operators have in its place: a scan decodes outside of it, joins and repartitions measure their
-/// work under other names. Of a group all are added, and of the groups the largest counts: others are parts of it.
-const TIMERS: [&[&str]; 4] =
-    [&["elapsed_compute"], &["build_time", "join_time"], &["time_elapsed_processing"], &["repartition_time"]];
-
-/// The timers of one operator, in nanoseconds.
+/// The timers of one operator, in nanoseconds. Of a group all are added, and of the groups the largest counts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Timers([u64; TIMERS.len()]);
+pub(crate) struct Timers([u64; COMPUTING_TIMERS.len()]);
 
 impl Timers {
     /// Adds what a metric of this name says.
     pub(crate) fn add(&mut self, name: &str, nanoseconds: u64) {
-        if let Some(group) = TIMERS.iter().position(|group| group.contains(&name)) {
+        if let Some(group) = COMPUTING_TIMERS.iter().position(|group| group.contains(&name)) {
             self.0[group] = self.0[group].saturating_add(nanoseconds);
         }
     }

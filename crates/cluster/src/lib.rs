@@ -16,6 +16,8 @@ mod unreachable;
 mod computing_time;
 #[cfg(any(feature = "ballista", feature = "distributed"))]
 mod endpoint;
+#[cfg(any(feature = "ballista", feature = "distributed"))]
+mod what_answers;
 #[cfg(any(feature = "ballista-executor", feature = "distributed"))]
 mod headers;
 #[cfg(feature = "ballista")]

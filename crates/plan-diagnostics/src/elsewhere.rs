@@ -45,6 +45,11 @@ impl Travelling {
         shielded("the listener of a query", || self.listener.has_remote_id());
     }
 
+    /// The engine has lost a machine that may have had tasks of the query. `message` names both.
+    pub fn has_lost(&self, worker: &str, message: &str) {
+        shielded("the listener of a query", || self.listener.lost_worker(worker, message));
+    }
+
     pub(crate) fn work(&self) -> Option<Arc<dyn RemoteWork>> {
         self.work.get().cloned()
     }

@@ -57,6 +57,11 @@ pub trait QueryListener: Send + Sync {
     /// has died, is found by that.
     fn has_remote_id(&self) {}
 
+    /// The engine that executes the query on other machines has lost one of these. `message` says which, and what it may have had.
+    fn lost_worker(&self, worker: &str, message: &str) {
+        _ = (worker, message);
+    }
+
     /// The query ended, whatever way. Called once, on the thread that saw the end.
     fn ended(&self, report: MeasuredQuery);
 }

@@ -46,6 +46,8 @@ pub struct MeasuredOperator {
     pub busy: Duration,
     /// The partitions that it was executed in; at least 1.
     pub partitions: usize,
+    /// The tasks of a cluster that have measured it, where those of its plan did; `None` where it was executed in this process.
+    pub tasks: Option<usize>,
     /// When it was first executed.
     pub started_at: SystemTime,
     /// When it, and everything below it, had ended.
@@ -207,6 +209,11 @@ pub(crate) fn collect_metrics(
             rows_read,
             busy: measured.busy(plan.name()),
             partitions: measured.partitions.len().max(1),
+            // One without metrics of its own is where those above it are.
+            tasks: (!measured.tasks.is_empty()).then_some(measured.tasks.len()).or_else(|| {
+                let is_elsewhere = parent.and_then(|parent: usize| reports[parent].tasks).is_some();
+                is_elsewhere.then_some(0)
+            }),
             started_at,
             ended_at: query_ended,
             estimate: planned.map(|operator| operator.estimate).unwrap_or_default(),
@@ -232,6 +239,7 @@ struct Measured {
     started_at: Option<SystemTime>,
     ended_at: Option<SystemTime>,
     partitions: BTreeSet<(Option<u64>, usize)>,
+    tasks: BTreeSet<u64>,
     readings: Readings,
 }
 
@@ -243,9 +251,10 @@ impl Measured {
             started_at: None,
             ended_at: None,
             partitions: BTreeSet::new(),
+            tasks: BTreeSet::new(),
             readings: Readings::InSum(Metrics::new()),
         };
-        let mut last = None;
+        let (mut last, mut last_task) = (None, None);
         for metric in metrics.iter().flat_map(MetricsSet::iter) {
             let task = task_of(metric);
             let partition = metric.partition().map(|partition| (task, partition));
@@ -253,6 +262,10 @@ impl Measured {
             if partition != last {
                 measured.partitions.extend(partition);
                 last = partition;
+            }
+            if task != last_task {
+                measured.tasks.extend(task);
+                last_task = task;
             }
             measured.take(&mut readings, task, metric.partition(), metric.value());
         }

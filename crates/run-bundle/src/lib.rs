@@ -129,11 +129,13 @@ pub use materialization::Materialization;
 pub use node_kind::RecordedKind;
 pub use own_time::OwnTime;
 pub use plan_bundle::{MAX_PLAN_BYTES, PLAN_BUNDLE_FORMAT, PlanBundle, PlanColumn, PlanPreview, SQL_FIELDS};
-pub use plan_cluster::{BALLISTA, ClusterStage, ClusterTask, ClusterWork, MAX_CLUSTER_TASKS, TasksLeftOut};
+pub use plan_cluster::{
+    BALLISTA, ClusterStage, ClusterTask, ClusterWork, LostWorker, MAX_CLUSTER_TASKS, TasksLeftOut,
+};
 pub use plan_lineage::{ColumnSources, DirectSource, IndirectSource, PlanLineage};
 pub use plan_metrics::{
-    Metrics, OperatorTimers, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator, PlanSource,
-    PlanningRecord, RowsRead, RuleRecord, StorageUse,
+    COMPUTING_TIMERS, Metrics, OperatorTimers, PartitionMetrics, PlanExecutions, PlanMetrics, PlanOperator,
+    PlanSource, PlanningRecord, RowsRead, RuleRecord, StorageUse,
 };
 pub use reserve::Reserve;
 pub use run_progress::RunProgress;

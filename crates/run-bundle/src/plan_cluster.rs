@@ -27,9 +27,31 @@ pub struct ClusterWork {
     /// The stages that ran on workers, in the order of their numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<ClusterStage>,
+    /// The workers that were lost while the query ran, where the engine does not say which tasks were lost with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost_workers: Vec<LostWorker>,
+    /// Why the file lacks the requests of the tasks to object stores: its `storage` contains those of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_unknown: Option<String>,
     /// Whether a worker did not report the measurements of its operators: their metrics are then missing in the plan.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metrics_missing: bool,
+}
+
+/// A worker that was lost while a query ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LostWorker {
+    /// Its address, as `HOST:PORT`.
+    pub worker: String,
+    /// The last time at which it was known to be there, in milliseconds since the query was sent to its workers, 0 if that was before.
+    pub since_ms: f64,
+    /// By what that is known, such as `it refuses connections`.
+    pub known_by: String,
+    /// The stages of which tasks were running then: it may have had some of them.
+    pub stages: Vec<u64>,
+    /// How many tasks were running then.
+    pub tasks: u64,
 }
 
 /// A part of a plan that runs on several machines at once.
@@ -112,6 +134,10 @@ impl ClusterTask {
 }
 
 impl ClusterWork {
+    /// Why nothing is known of the requests of tasks whose workers count them.
+    pub const STORAGE_ON_SPANS: &str = "workers count the requests of their tasks, and export them with the spans of these (daglight.storage.*)";
+    /// Why nothing is known of the requests of tasks whose workers do not count them.
+    pub const STORAGE_UNCOUNTED: &str = "the workers do not count the requests of their tasks";
     /// Its scheduler does not know the job.
     pub const UNKNOWN: &str = "unknown";
 

@@ -90,6 +90,16 @@ pub struct PlanOperator {
     pub metrics: Metrics,
 }
 
+/// Groups of timers, one of which is the work of an operator; the others are parts of it or something else. A scan decodes outside of the
+/// common one, joins and repartitions measure their work under other names.
+pub const COMPUTING_TIMERS: [&[&str]; 4] = [
+    &["elapsed_compute"],
+    // Those of joins, which are added to the common one when a partition ends; nested loops and cross joins do not add them.
+    &["build_time", "join_time"],
+    &["time_elapsed_processing"],
+    &["repartition_time"],
+];
+
 /// The timers of an operator that has others than `elapsed_compute`, by what they measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OperatorTimers {

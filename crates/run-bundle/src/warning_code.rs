@@ -76,6 +76,8 @@ codes! {
     SpansIncomplete = "spans_incomplete",
     /// A job of a run whose process died may still be running on the scheduler of a cluster.
     JobLeft = "job_left",
+    /// A worker of a cluster was lost while a query ran there.
+    WorkerLost = "worker_lost",
     /// The heartbeat thread cannot be started, stopped or cannot do its work: stalls may not be detected.
     HeartbeatFailed = "heartbeat_failed",
     /// The heartbeat thread is blocked, so stalls are not detected.

@@ -53,6 +53,15 @@ impl Of<'_> {
             .start_at(started)
             .past()
             .start();
+        // The spans of its tasks may all be those of executors.
+        let left_out = stage.left_out.as_ref();
+        let all = left_out.map_or(0, |left_out| left_out.tasks).saturating_add(stage.tasks.len() as u64);
+        span.set(Key::ClusterTasks, all);
+        let rows =
+            stage.tasks.iter().filter_map(|task| task.rows).chain(left_out.map(|left_out| left_out.rows));
+        if let Some(rows) = rows.reduce(u64::saturating_add) {
+            span.set(Key::RowCount, rows);
+        }
         let mut tasks: Vec<&ClusterTask> = stage.tasks.iter().filter(|task| !task.has_own_span).collect();
         tasks.sort_by_key(|task| Reverse(took(task)));
         tasks.truncate(MAX_TASKS);

@@ -58,6 +58,9 @@ pub(crate) fn show_measured_operators(
             .start_at(operator.started_at)
             .past()
             .start();
+        if let Some(tasks) = operator.tasks {
+            span.set(Key::ClusterTasks, tasks as u64);
+        }
         if let Some(rows) = operator.output_rows {
             // Not as another row count, which the metrics would add to that of the query.
             span.set(Key::RowCount, rows);

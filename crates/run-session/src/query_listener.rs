@@ -15,10 +15,12 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, PlanningTimes, QueryListener, QueryOutcome};
+use daglight_run_bundle::WarningCode;
 use opentelemetry::Context;
 
 use self::results::Results;
 use crate::{
+    log::warn_that,
     node_checks::CheckReads,
     node_run::NodeRun,
     observed_session::ObservedSession,
@@ -307,6 +309,15 @@ impl QueryListener for RunQuery {
     fn has_remote_id(&self) {
         if let Some(place) = self.place() {
             place.run().plans.has_remote_id(self.plan_key(place));
+        }
+    }
+
+    fn lost_worker(&self, worker: &str, message: &str) {
+        let Some(place) = self.place() else { return };
+        if place.run().log.is_new_loss(worker) {
+            let below = self.open_span().as_ref().map_or_else(|| place.parent.clone(), StageSpan::context);
+            let _guard = below.attach();
+            warn_that(&WarningCode::WorkerLost, &place.run().context.policy.capture(message));
         }
     }
 

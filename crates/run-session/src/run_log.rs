@@ -40,6 +40,8 @@ pub(crate) struct Records {
     pub(crate) warnings: Vec<Warning>,
     /// The texts of the same, to find out whether one is new.
     warned: HashSet<String>,
+    /// The workers of a cluster that were lost.
+    lost_workers: BTreeSet<String>,
     /// Why the run failed, in the order in which it happened; one reason for each part of the run.
     failures: Vec<(FailedPart, Captured)>,
     /// Queries that belong to the run and to none of its nodes.
@@ -120,6 +122,11 @@ impl RunLog {
         if let Some(warning) = self.note(Warning::new(code.clone(), message)) {
             warn_that(&code, &warning);
         }
+    }
+
+    /// Whether it is the first time that this is asked of a worker of a cluster: each is missed once, also by several queries.
+    pub(crate) fn is_new_loss(&self, worker: &str) -> bool {
+        self.records().lost_workers.insert(worker.to_owned())
     }
 
     /// As [`RunLog::warn`] for what the console has shown already. Returns the text where it is new.

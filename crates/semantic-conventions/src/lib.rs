@@ -378,6 +378,9 @@ keys! {
     ClusterStage = "cluster_stage",
     /// On spans of tasks of a cluster: the number of the task in its stage, from 0.
     ClusterTask = "cluster_task",
+    /// On spans of operators and of stages: how many tasks of a cluster it is the sum of. Workers that make spans have the same work in a span
+    /// for each task; a span of an operator without it is of work in the process of the run.
+    ClusterTasks = "cluster_tasks",
     /// On spans of operators: how long it was busy, summed over its partitions, which run at the same time.
     ComputeSeconds = "compute_seconds",
     /// On spans of operators: the rows that the plan's statistics had it return.

@@ -17,6 +17,10 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let (Some(rows), None, true) = (rows, operator.estimated_rows, operator.is_scan) else { continue };
         let joins = plan.above(position).filter(|above| plan.operator(*above).name.contains("Join"));
         let joins: Vec<usize> = joins.collect();
+        // A plan that other machines execute is shown as these report it, without what its planner knew.
+        if plan.is_on_cluster(position) {
+            continue;
+        }
         // Joins are what the planner arranges by the number of rows. Without joins there was no decision to make.
         if joins.is_empty() {
             continue;
@@ -46,7 +50,7 @@ pub(crate) fn is_wrong(operator: &PlanOperator, thresholds: &FindingThresholds) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::findings::planted::{Plan, check, check_quiet};
+    use crate::findings::planted::{Plan, check, check_quiet, found};
 
     #[test]
     fn a_scan_without_statistics_is_found_where_joins_depend_on_it() {
@@ -68,6 +72,22 @@ mod tests {
         check_quiet(joined(100_000, None, "AggregateExec"));
         let old = joined(100_000, None, "SortMergeJoinExec");
         check_quiet(old.with(|plan| plan.format = "datafusion_plan_bundle_v1".into()));
+    }
+
+    #[test]
+    fn a_scan_on_a_cluster_is_not_judged_by_statistics_that_nobody_reports() {
+        let reader = |name: &str| {
+            let plan = Plan::new().operator(None, name, 9).operator(Some(0), "SortMergeJoinExec", 100_000);
+            let plan = plan.compute(1_800.0).in_tasks([900, 900]);
+            plan.scan(Some(1), "events", 100_000).estimated(None)
+        };
+        for name in ["NetworkCoalesceExec", "BallistaExec"] {
+            check_quiet(reader(name).on_cluster());
+        }
+        let here = reader("BallistaExec").on_cluster().with(|plan| {
+            plan.metrics.cluster.as_mut().unwrap().on_client = Some("it is small".to_owned());
+        });
+        assert_eq!(found([here])[0].kind, FindingKind::MissingStatistics);
     }
 
     #[test]

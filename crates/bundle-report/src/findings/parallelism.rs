@@ -2,6 +2,8 @@
 
 use daglight_finding_thresholds::FindingThresholds;
 
+use daglight_run_bundle::PlanOperator;
+
 use super::{Finding, FindingKind, Unit, joins::is_without_equality, plan_view::PlanView};
 use crate::{display, level::Level, report::Report};
 
@@ -15,8 +17,14 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
         let rows = operator.output_rows.unwrap_or(0);
         // Built lazily, because nearly no operator is a finding.
         let what = || format!("{} in {}", plan.name(position), plan.place());
+        // The time of an operator by which rows come from other machines is theirs.
+        let is_one = match plan.is_on_cluster(position) {
+            _ if plan.is_received(position) => false,
+            true => is_in_one_partition(operator),
+            false => partitions == 1,
+        };
         // A scan that could not be divided is a different finding.
-        if partitions == 1
+        if is_one
             && time_ms >= thresholds.waiting_ms
             && !is_sink(&operator.name)
             && !is_huge_scan(plan, position, thresholds)
@@ -30,7 +38,9 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
             let finding = Finding::of_plan(FindingKind::SingleThreaded, plan, Some(position), summary);
             found.push(finding.milliseconds("computed", time_ms).count("rows", rows).at_stake(time_ms));
         }
+        // How many cores the workers of a cluster have is not known.
         if operator.name == "RepartitionExec"
+            && !plan.is_on_cluster(position)
             && partitions > thresholds.partitions_per_core
             && rows / partitions < thresholds.rows_per_partition
         {
@@ -41,6 +51,11 @@ pub(crate) fn of_plan(plan: &PlanView<'_>, thresholds: &FindingThresholds, found
             found.push(finding.count("rows", rows).count(PARTITIONS, partitions).at_stake(wall_ms));
         }
     }
+}
+
+/// Whether one task of a cluster has executed an operator in one partition. Tasks that did not come to their end do not say in how many.
+fn is_in_one_partition(operator: &PlanOperator) -> bool {
+    matches!(&operator.partition_metrics[..], [only] if only.task.is_some() && only.partition.is_some())
 }
 
 /// Whether the partitions of a finding are too many for the cores of the machine.
@@ -62,6 +77,10 @@ fn is_huge_scan(plan: &PlanView<'_>, position: usize, thresholds: &FindingThresh
 
 /// A run that used little of the processor.
 pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<Finding> {
+    // What the client did not compute, the workers did.
+    if report.has_queries_on_cluster() {
+        return None;
+    }
     let cores = report.cores().filter(|cores| *cores > 1)?;
     let run_ms = report.duration_ms.filter(|run_ms| *run_ms >= thresholds.cpu_run_ms)?;
     let time = report.processor_time()?;
@@ -90,8 +109,13 @@ pub(crate) fn of_run(report: &Report, thresholds: &FindingThresholds) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use daglight_run_bundle::PlanBundle;
+
     use super::*;
-    use crate::findings::planted::{Plan, check, check_quiet, found_in, report};
+    use crate::{
+        findings::planted::{Plan, check, check_quiet, found_in, report},
+        report::ClusterReport,
+    };
 
     #[test]
     fn an_operator_in_one_partition_uses_one_core() {
@@ -108,6 +132,49 @@ mod tests {
         let mut one_thread = report();
         one_thread.identity.as_mut().unwrap().tags.insert("option.threads".into(), "1".into());
         assert_eq!(found_in(&one_thread, [sort(900.0, 1)]), []);
+    }
+
+    #[test]
+    fn an_operator_on_a_cluster_is_judged_by_its_tasks() {
+        let sort = |name: &str| Plan::new().operator(None, name, 9).operator(Some(0), "SortExec", 5_000_000);
+        let one = sort("NetworkShuffleExec").in_tasks([900]).on_cluster();
+        check(
+            one,
+            FindingKind::SingleThreaded,
+            "SortExec",
+            &["computed for 900 ms in one partition, on one core"],
+        );
+        check_quiet(sort("NetworkShuffleExec").in_tasks([900, 900]).on_cluster());
+        // Tasks that did not come to their end do not say which partitions they had.
+        let unknown = |plan: &mut PlanBundle| {
+            let metrics = &mut plan.metrics.operators[1].partition_metrics;
+            metrics.iter_mut().for_each(|partition| partition.partition = None);
+        };
+        check_quiet(sort("NetworkShuffleExec").in_tasks([900]).on_cluster().with(unknown));
+        check_quiet(sort("BallistaExec").compute(900.0).on_cluster());
+        for name in ["NetworkShuffleExec", "NetworkCoalesceExec", "ShuffleReaderExec", "BallistaExec"] {
+            check_quiet(Plan::new().operator(None, name, 5_000_000).compute(1_800.0).on_cluster());
+        }
+        let above =
+            Plan::new().operator(None, "SortExec", 5).compute(900.0).operator(Some(0), "BallistaExec", 5);
+        check(above.on_cluster(), FindingKind::SingleThreaded, "SortExec", &["900 ms in one partition"]);
+        let spread = sort("BallistaExec").operator(Some(1), "RepartitionExec", 10).partitions(64);
+        check_quiet(spread.on_cluster());
+    }
+
+    #[test]
+    fn a_client_whose_queries_a_cluster_executes_wastes_no_cores() {
+        let run = |queries_on_cluster| {
+            let mut report = report();
+            report.cluster = Some(ClusterReport { queries_on_cluster, ..ClusterReport::default() });
+            let heartbeat = report.heartbeat.as_mut().unwrap();
+            (heartbeat.cpu_seconds, heartbeat.idle_share) = (Some(1.0), Some(0.5));
+            (found_in(&report, []), report.others_share())
+        };
+        assert_eq!(run(1), (Vec::new(), None));
+        let (found, others) = run(0);
+        assert_eq!(found[0].kind, FindingKind::WastedCores);
+        assert!(others.is_some_and(|share| share > 0.4), "{others:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A plan in the form for rules: operators with their inputs and their share of the query's time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use daglight_capture_policy::operator_name;
 use daglight_run_bundle::{PlanBundle, PlanOperator, PlanSource};
@@ -55,6 +55,27 @@ impl<'p> PlanView<'p> {
     /// Whether an operator passes rows on unchanged.
     pub(crate) fn is_passing(&self, position: usize) -> bool {
         PASSING.contains(&&*self.operator(position).name)
+    }
+
+    /// Whether other machines executed an operator: it is below one by which rows come from them.
+    pub(crate) fn is_on_cluster(&self, position: usize) -> bool {
+        let work = self.bundle.metrics.cluster.as_ref();
+        let is_distributed = work.is_some_and(|work| work.on_client.is_none());
+        is_distributed
+            && (self.tasks(position) > 0 || self.above(position).any(|above| self.is_received(above)))
+    }
+
+    /// Whether an operator passes on what comes over the network, and computes nothing else.
+    pub(crate) fn is_received(&self, position: usize) -> bool {
+        let name = &*self.operator(position).name;
+        name.starts_with("Network")
+            || ["BallistaExec", "DistributedExec", "ShuffleReaderExec"].contains(&name)
+    }
+
+    /// The tasks of a cluster that have measured an operator, as far as its file distinguishes them.
+    pub(crate) fn tasks(&self, position: usize) -> u64 {
+        let tasks = self.operator(position).partition_metrics.iter().filter_map(|partition| partition.task);
+        tasks.collect::<BTreeSet<u64>>().len() as u64
     }
 
     /// The operators above one, up to the top.

@@ -1,7 +1,9 @@
 //! Plans with a planted cause, for tests of rules.
 
 use daglight_finding_thresholds::FindingThresholds;
-use daglight_run_bundle::{Bundle, PartitionMetrics, PlanBundle, PlanOperator, PlanSource, ProcessEvidence};
+use daglight_run_bundle::{
+    Bundle, ClusterWork, PartitionMetrics, PlanBundle, PlanOperator, PlanSource, ProcessEvidence,
+};
 use daglight_run_identity::RunId;
 
 use super::{Finding, FindingKind, PlanFindings, findings};
@@ -96,6 +98,27 @@ impl Plan {
             bytes: Some(bytes),
             ..PlanSource::default()
         });
+        self
+    }
+
+    /// Has a cluster execute the plan.
+    pub(crate) fn on_cluster(self) -> Self {
+        self.with(|plan| plan.metrics.cluster = Some(ClusterWork::default()))
+    }
+
+    /// The tasks of the last operator, each with one partition and this computing time.
+    pub(crate) fn in_tasks<const N: usize>(mut self, compute_ms: [u64; N]) -> Self {
+        let tasks = compute_ms.into_iter().enumerate().map(|(task, ms)| PartitionMetrics {
+            partition: Some(0),
+            task: Some(task as u64),
+            metrics: [("elapsed_compute".into(), ms * 1_000_000)].into(),
+        });
+        self.last().partition_metrics = tasks.collect();
+        self.partitions(N as u64).compute(compute_ms.iter().sum::<u64>() as f64)
+    }
+
+    pub(crate) fn detail(mut self, detail: &str) -> Self {
+        self.last().detail = Some(detail.to_owned());
         self
     }
 

@@ -255,13 +255,22 @@ impl Report {
         self.identity.as_ref()?.tags.get(MEMORY_TAG)?.parse().ok()
     }
 
+    /// Whether a cluster executed queries of the run.
+    pub(crate) fn has_queries_on_cluster(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.queries_on_cluster > 0)
+    }
+
     /// The processor time that the run used, and what was available to it. `None` if the run has not recorded it.
     pub(crate) fn processor_time(&self) -> Option<ProcessorTime> {
         self.heartbeat.as_ref()?.processor_time(self.measured_of_most_ms()?, self.cores()?)
     }
 
-    /// The share of the machine's processor time that other processes used, from 0 to 1, if known.
+    /// The share of the machine's processor time that other processes used, from 0 to 1, if known. It says nothing of a run on a cluster:
+    /// the queries were executed elsewhere, or by workers on this machine, which are other processes.
     pub(crate) fn others_share(&self) -> Option<f64> {
+        if self.has_queries_on_cluster() {
+            return None;
+        }
         self.heartbeat.as_ref()?.others_share(self.measured_of_most_ms()?, self.cores()?)
     }
 

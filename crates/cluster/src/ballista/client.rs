@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use super::{
     left_jobs::end_all,
     planner::JobPlanner,
-    scheduler::{Scheduler, in_short},
+    scheduler::{Scheduler, in_short, version_of},
     submission::Cancels,
 };
-use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, left_job::LeftJob, unreachable::Unreachable};
-
-/// How a scheduler calls itself, in front of its version.
-const SERVER: &str = "ballista/";
+use crate::{
+    address::WorkerAddress, endpoint::CONNECT_TIMEOUT, left_job::LeftJob, unreachable::Unreachable,
+    what_answers::what_answers,
+};
 
 /// How long a scheduler may take to say what became of the jobs of a run.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
@@ -34,13 +34,21 @@ impl Client {
 
     /// The scheduler, where it does not answer as one of this version.
     pub(crate) async fn missing(&self) -> Vec<Unreachable> {
-        let problem = match timeout(CONNECT_TIMEOUT, self.scheduler.server()).await {
-            Ok(Ok(server)) => match problem_of(server.as_deref()) {
-                Some(problem) => problem,
-                None => return Vec::new(),
+        let other = match timeout(CONNECT_TIMEOUT, self.scheduler.server()).await {
+            Ok(Ok(server)) => match version_of(server.as_deref()).map(problem_of) {
+                Some(None) => return Vec::new(),
+                Some(Some(problem)) => Err(problem),
+                None => Ok("it is no server of Ballista".to_owned()),
             },
-            Ok(Err(status)) => format!("does not answer as one: {}", in_short(&status)),
-            Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            Ok(Err(status)) => Ok(in_short(&status)),
+            Err(_) => Err(format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs())),
+        };
+        let problem = match other {
+            Ok(said) => {
+                let what = what_answers(&self.scheduler.address).await;
+                format!("does not answer as one: {}", what.unwrap_or(said))
+            }
+            Err(problem) => problem,
         };
         vec![Unreachable::scheduler(self.scheduler.address.clone(), problem)]
     }
@@ -76,11 +84,8 @@ impl Client {
     }
 }
 
-/// Why a server is not the scheduler that this is a client of.
-fn problem_of(server: Option<&str>) -> Option<String> {
-    let Some(version) = server.and_then(|server| server.strip_prefix(SERVER)) else {
-        return Some("does not answer as one: it is not a server of Ballista".to_owned());
-    };
+/// Why a scheduler of this version is not the one that this is a client of.
+fn problem_of(version: &str) -> Option<String> {
     let major = |version: &str| version.split('.').next().map(str::to_owned);
     (major(version) != major(BALLISTA_VERSION))
         .then(|| format!("is Ballista {version}, and this is a client of {BALLISTA_VERSION}"))
@@ -92,15 +97,11 @@ mod tests {
 
     #[test]
     fn a_scheduler_is_one_of_the_same_major_version() {
-        assert_eq!(problem_of(Some(&format!("ballista/{BALLISTA_VERSION}"))), None);
-        assert_eq!(problem_of(Some("ballista/55.9.1")), None);
-        let other = problem_of(Some("ballista/54.0.0")).unwrap();
-        assert_eq!(other, format!("is Ballista 54.0.0, and this is a client of {BALLISTA_VERSION}"));
-        for server in [None, Some("nginx/1.2")] {
-            assert_eq!(
-                problem_of(server).as_deref(),
-                Some("does not answer as one: it is not a server of Ballista")
-            );
-        }
+        let problem = |server: &str| version_of(Some(server)).map(problem_of);
+        assert_eq!(problem(&format!("ballista/{BALLISTA_VERSION}")), Some(None));
+        assert_eq!(problem("ballista/55.9.1"), Some(None));
+        let other = format!("is Ballista 54.0.0, and this is a client of {BALLISTA_VERSION}");
+        assert_eq!(problem("ballista/54.0.0"), Some(Some(other)));
+        assert_eq!((problem("nginx/1.2"), version_of(None)), (None, None));
     }
 }

@@ -13,6 +13,7 @@ use ballista_core::{
     },
 };
 use daglight_plan_diagnostics::Travelling;
+use daglight_run_bundle::clock;
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::{exec_datafusion_err, exec_err, tree_node::TreeNodeRecursion},
@@ -48,6 +49,8 @@ const ASK_FIRST: Duration = Duration::from_millis(5);
 const ASK_LATER: Duration = Duration::from_millis(100);
 /// How long it may not answer, while the network has a problem, until the job counts as lost.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How often it is asked for a sign of life while it is given a query.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// How long what the tasks have measured is waited for, once all rows are there.
 const WAIT_FOR_METRICS: Duration = Duration::from_secs(2);
 
@@ -226,12 +229,21 @@ impl Execution {
             // It stands in the scheduler's logs, and is as good as an id.
             operation_id: self.name.clone(),
         };
-        let mut running = submit(&scheduler, &cancels, query, self.headers.clone()).await?;
+        let mut running = tokio::select! {
+            submitted = submit(&scheduler, &cancels, query, self.headers.clone()) => submitted?,
+            () = silence(&scheduler, &self.work) => {
+                return exec_err!(
+                    "lost the scheduler {}, which was given the query: it has not answered for {} s",
+                    scheduler.address,
+                    SILENCE.as_secs()
+                );
+            }
+        };
         self.work.set_job(&running.id);
         if let Some(travelling) = &self.travelling {
             travelling.has_id();
         }
-        let watching = watch(&scheduler, &running.id, &self.work);
+        let watching = watch(&scheduler, &running.id, &self.work, self.travelling.clone());
         let state = self.ended(&mut running).await;
         drop(watching);
         if state.is_err() {
@@ -252,12 +264,12 @@ impl Execution {
                 }
                 Err(_) => return Err(lost(&scheduler, running, "it does not answer")),
                 Ok(Err(_)) => {
-                    self.work.set_silent();
                     sleep(ASK_LATER).await;
                     continue;
                 }
             };
             last_answer = Instant::now();
+            self.work.answered(clock::utc_now());
             let GetJobStatusResult { status, flight_proxy } = answer;
             let status = status.and_then(|status| status.status);
             is_known |= status.is_some();
@@ -314,6 +326,18 @@ impl Execution {
             work.set_measures(measured::by_task(&metrics, &tasks));
             _ = measured.set(measured::plans(metrics, &tasks));
         })
+    }
+}
+
+/// Ends when a scheduler has not answered for [`SILENCE`]. It may take its time to accept a query, but says meanwhile that it is there.
+async fn silence(scheduler: &Scheduler, work: &JobWork) {
+    let mut last_answer = Instant::now();
+    while last_answer.elapsed() < SILENCE {
+        sleep(SIGN_EVERY).await;
+        if let Ok(Ok(_)) = timeout(SILENCE.saturating_sub(last_answer.elapsed()), scheduler.server()).await {
+            last_answer = Instant::now();
+            work.answered(clock::utc_now());
+        }
     }
 }
 

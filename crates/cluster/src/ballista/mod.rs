@@ -10,6 +10,7 @@ mod job_exec;
 mod left_jobs;
 mod measured;
 mod planner;
+mod presence;
 mod rest;
 mod results;
 mod scheduler;
@@ -26,3 +27,4 @@ pub use ballista_executor::executor_process::{ExecutorProcessConfig, start_execu
 pub(crate) use client::Client;
 #[cfg(feature = "ballista-executor")]
 pub use executor::executor;
+pub(crate) use scheduler::is_scheduler;

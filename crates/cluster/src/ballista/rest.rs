@@ -11,6 +11,16 @@ pub(super) struct Executor {
     pub(super) id: String,
     pub(super) host: String,
     pub(super) port: u16,
+    /// When the scheduler has last heard of it, in milliseconds since 1970.
+    #[serde(default)]
+    pub(super) last_seen: Option<u64>,
+}
+
+impl Executor {
+    /// Where others fetch rows from it.
+    pub(super) fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 /// A job in `/api/jobs`.

@@ -22,21 +22,27 @@ use tonic::{
     transport::Channel,
 };
 
+use super::presence::Presence;
 use crate::{address::WorkerAddress, endpoint::endpoint};
 
 /// Bytes of an answer about a job: some of each metric of each operator of each partition.
 const LONGEST_ANSWER: usize = 256 << 20;
+
+/// How a scheduler calls itself, in front of its version.
+const SERVER: &str = "ballista/";
 
 /// A scheduler. Clones share its connection, which is made when it is first asked, and once more where it was lost.
 #[derive(Clone)]
 pub(super) struct Scheduler {
     pub(super) address: WorkerAddress,
     channel: Arc<OnceLock<Channel>>,
+    /// Its executors, as far as jobs of this client are watched.
+    pub(super) presence: Arc<Presence>,
 }
 
 impl Scheduler {
     pub(super) fn new(address: WorkerAddress) -> Self {
-        Self { address, channel: Arc::default() }
+        Self { address, channel: Arc::default(), presence: Arc::default() }
     }
 
     fn channel(&self) -> Result<Channel, Status> {
@@ -113,6 +119,17 @@ impl Scheduler {
         let text = text_of(answer.into_body()).await?;
         serde_json::from_slice(&text).map_err(|error| Status::internal(error.to_string()))
     }
+}
+
+/// Whether a scheduler answers at an address, of whatever version.
+pub(crate) async fn is_scheduler(address: &WorkerAddress) -> bool {
+    let server = Scheduler::new(address.clone()).server().await;
+    server.is_ok_and(|server| version_of(server.as_deref()).is_some())
+}
+
+/// The version of a scheduler; `None` for another server.
+pub(super) fn version_of(server: Option<&str>) -> Option<&str> {
+    server.and_then(|server| server.strip_prefix(SERVER))
 }
 
 async fn text_of(body: TonicBody) -> Result<Vec<u8>, Status> {

@@ -59,6 +59,11 @@ impl Channels {
     }
 }
 
+/// Whether a worker of this crate answers at an address.
+pub(crate) async fn is_worker(address: &WorkerAddress) -> bool {
+    Channels::default().so_far(address.url(), String::new()).await.is_ok()
+}
+
 #[async_trait]
 impl ChannelResolver for Channels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {

@@ -15,7 +15,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{channels::Channels, planner::ClusterPlanner, version::version};
-use crate::{address::WorkerAddress, endpoint::CONNECT_TIMEOUT, unreachable::Unreachable};
+use crate::{
+    address::WorkerAddress, endpoint::CONNECT_TIMEOUT, unreachable::Unreachable, what_answers::what_answers,
+};
 
 /// Workers that the queries of a session can be distributed over.
 #[derive(Clone)]
@@ -44,7 +46,10 @@ impl Client {
                 // Empty where it is a worker of the engine alone.
                 Ok(Ok(info)) if info.version.is_empty() || info.version == version() => return None,
                 Ok(Ok(info)) => format!("is {}, and this is {}", info.version, version()),
-                Ok(Err(error)) => format!("does not answer as one: {}", in_short(&error)),
+                Ok(Err(error)) => {
+                    let what = what_answers(worker).await;
+                    format!("does not answer as one: {}", what.unwrap_or_else(|| in_short(&error)))
+                }
                 Err(_) => format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs()),
             };
             Some(Unreachable::worker(worker.clone(), problem))

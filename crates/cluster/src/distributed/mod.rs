@@ -15,6 +15,7 @@ mod version;
 mod worker;
 mod worker_sinks;
 
+pub(crate) use channels::is_worker;
 pub(crate) use client::Client;
 pub use datafusion_distributed::WorkerQueryContext;
 pub use worker::Worker;

@@ -49,6 +49,18 @@ struct State {
     metrics_missing: bool,
 }
 
+impl State {
+    fn lost_tasks(&self) -> impl Iterator<Item = (usize, &ClusterTask)> {
+        let tasks =
+            self.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (*stage, task)));
+        tasks.filter(|(_, task)| task.outcome.as_deref() == Some(ClusterTask::LOST))
+    }
+
+    fn is_lost(&self, worker: &str) -> bool {
+        self.lost_tasks().any(|(_, task)| task.worker == worker)
+    }
+}
+
 impl QueryWork {
     pub(super) fn begin(workers: Arc<[WorkerAddress]>, live: Arc<LiveTasks>) -> Self {
         Self { workers, begun: Instant::now(), live, state: Mutex::default(), lost: Notify::new() }
@@ -59,15 +71,15 @@ impl QueryWork {
         self.lock().query_id.map(|id| id.to_string())
     }
 
-    /// The worker of each task that is lost, with the words that name the task.
-    pub(super) fn lost_tasks(&self) -> Vec<String> {
+    /// The task whose loss is the cause of an error: with a worker all of its tasks are lost, also those that nobody waited for. It is the
+    /// one that the error names, whose connection may not have broken yet, or else the first one that had not given all of its rows. `None`
+    /// while no worker is lost.
+    pub(super) fn lost_task(&self, error: &DataFusionError) -> Option<TaskName> {
         let state = self.lock();
-        let tasks =
-            state.stages.iter().flat_map(|(stage, tasks)| tasks.values().map(move |task| (stage, task)));
-        tasks
-            .filter(|(_, task)| task.outcome.as_deref() == Some(ClusterTask::LOST))
-            .map(|(stage, task)| TaskName::of(*stage, task).to_string())
-            .collect()
+        let named = TaskName::innermost(error).filter(|named| state.is_lost(&named.worker));
+        let lost: Vec<_> = state.lost_tasks().collect();
+        let open = || lost.iter().find(|(stage, task)| !self.live.has_ended(*stage as u64, task.task));
+        named.or_else(|| open().or(lost.first()).map(|(stage, task)| TaskName::of(*stage, task)))
     }
 
     pub(super) fn metrics_are_missing(&self) {
@@ -89,11 +101,13 @@ impl QueryWork {
     pub(super) fn fail(&self, error: &DataFusionError) {
         if let Some(name) = TaskName::innermost(error) {
             let mut state = self.lock();
+            let is_lost = state.is_lost(&name.worker);
             let task = state.stages.get_mut(&name.stage).and_then(|tasks| {
                 tasks.values_mut().find(|task| task.task == name.task && task.worker == name.worker)
             });
             if let Some(task) = task.filter(|task| task.outcome.is_none()) {
-                task.outcome = Some(ClusterTask::FAILED.to_owned());
+                let outcome = if is_lost { ClusterTask::LOST } else { ClusterTask::FAILED };
+                task.outcome = Some(outcome.to_owned());
             }
         }
         self.end(false);
@@ -189,6 +203,7 @@ impl RemoteWork for QueryWork {
             engine_query_id: state.query_id.map(|id| id.to_string()),
             workers: self.workers.iter().map(ToString::to_string).collect(),
             stages: stages.collect(),
+            storage_unknown: Some(ClusterWork::STORAGE_ON_SPANS.to_owned()),
             metrics_missing: state.metrics_missing,
             ..ClusterWork::default()
         }
@@ -295,5 +310,40 @@ impl WorkerChannel for WatchedChannel {
 
     async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
         self.inner.get_worker_info(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::exec_datafusion_err;
+
+    use super::*;
+
+    #[test]
+    fn the_task_that_an_error_is_of_is_the_one_that_is_lost() {
+        let worker: WorkerAddress = "a:1".parse().unwrap();
+        let live: Arc<LiveTasks> = Arc::default();
+        let work = QueryWork::begin([worker.clone()].into(), Arc::clone(&live));
+        let key = |stage_id, task_number| TaskKey { query_id: Uuid::nil(), stage_id, task_number };
+        for (stage, task) in [(1, 0), (2, 0), (2, 1)] {
+            work.sent(&key(stage, task), &worker);
+        }
+        let name = |stage, task| TaskName { worker: "a:1".to_owned(), stage, task };
+        let error = || exec_datafusion_err!("connection reset");
+        let of_task = error().context(name(2, 1).to_string());
+        assert_eq!((work.lost_task(&error()), work.lost_task(&of_task)), (None, None));
+        for (stage, task) in [(1, 0), (2, 0)] {
+            work.lose(&key(stage, task));
+        }
+        // Its own connection breaks a moment later.
+        assert_eq!(work.lost_task(&of_task), Some(name(2, 1)));
+        // The first one was done with its rows.
+        live.end_of_test(1, 0);
+        assert_eq!(work.lost_task(&error()), Some(name(2, 0)));
+        let elsewhere = error().context("worker b:1, task 0 of stage 1");
+        assert_eq!(work.lost_task(&elsewhere), Some(name(2, 0)));
+        work.fail(&of_task);
+        let stages = work.so_far().stages;
+        assert_eq!(stages[1].tasks[1].outcome.as_deref(), Some(ClusterTask::LOST));
     }
 }

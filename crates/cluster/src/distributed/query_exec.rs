@@ -186,10 +186,10 @@ impl Drop for Execution {
 /// The connection to a worker that is gone breaks at the same time as its rows end, in another task.
 async fn with_lost_worker(work: &QueryWork, error: DataFusionError) -> DataFusionError {
     let lost = work.lost.notified();
-    if work.lost_tasks().is_empty() {
+    if work.lost_task(&error).is_none() {
         _ = timeout(WAIT_FOR_LOSS, lost).await;
     }
-    match work.lost_tasks().first() {
+    match work.lost_task(&error) {
         Some(task) => error.context(format!("lost {task}")),
         None => error,
     }
