@@ -140,13 +140,15 @@ fn a_new_file_is_not_written_over_another() {
     let checkout = Checkout::new();
     let pipeline = checkout.pipeline("one.sql", "SELECT 1 AS x;\n");
     Daglight::run(&checkout, &pipeline).finish().report(0);
-    fs::write(checkout.path().join("mine"), "mine").expect("a file");
-    let commands: [&[&str]; 2] =
-        [&["bundle", "pack", "out", "--to", "mine"], &["export", "out", "--format", "otlp", "--to", "mine"]];
-    for command in commands {
-        let refused = Daglight::new(&checkout, command).finish().ended_with(2).stderr;
-        assert!(refused.starts_with("error: mine already exists: "), "{command:?}: {refused}");
-        assert_eq!(fs::read_to_string(checkout.path().join("mine")).expect("a file"), "mine");
+    let commands: [(&[&str], &str); 2] = [
+        (&["bundle", "pack", "out", "--to"], "mine.tar.gz"),
+        (&["export", "out", "--format", "otlp", "--to"], "mine"),
+    ];
+    for (command, file) in commands {
+        fs::write(checkout.path().join(file), "mine").expect("a file");
+        let refused = Daglight::new(&checkout, command).args([file]).finish().ended_with(2).stderr;
+        assert!(refused.starts_with(&format!("error: {file} already exists: ")), "{command:?}: {refused}");
+        assert_eq!(fs::read_to_string(checkout.path().join(file)).expect("a file"), "mine");
     }
 }
 

@@ -369,7 +369,7 @@ mod tests {
     fn watched(store: Arc<dyn ObjectStore>) -> (Arc<dyn ObjectStore>, Arc<Log>) {
         let log = Arc::new(Log::default());
         let observer: Arc<dyn StoreObserver> = Arc::clone(&log) as _;
-        let stores = WatchedStores::new(Arc::new(DefaultObjectStoreRegistry::new()), observer);
+        let stores = WatchedStores { inner: Arc::new(DefaultObjectStoreRegistry::new()), observer };
         let url = Url::parse("http://me:word@127.0.0.1:9917/x.csv").unwrap();
         stores.register_store(&url, store);
         (stores.get_store(&url).unwrap(), log)
