@@ -203,7 +203,7 @@ fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
     assert_eq!(of(&spans, true), 0);
     let why = cluster["storage_unknown"].as_str().expect("a reason");
     assert!(why.contains("daglight.storage.*"), "{why}");
-    check_storage(&spans, &[shipped.clone()]);
+    check_storage(&spans, std::slice::from_ref(&shipped));
 }
 
 #[test]

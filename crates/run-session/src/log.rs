@@ -75,6 +75,11 @@ pub(crate) fn warn_that(code: &WarningCode, warning: &Captured) {
     event!(Level::WARN, warning.code = code.name(), "{}", warning.to_text());
 }
 
+/// The same of what happened to a node, where there is one.
+pub(crate) fn warn_of_node(code: &WarningCode, node: &Field, warning: &Captured) {
+    event!(Level::WARN, warning.code = code.name(), node = node.as_value(), "{}", warning.to_text());
+}
+
 /// Logs an error that has no fields.
 pub(crate) fn error_that(error: &Captured) {
     event!(Level::ERROR, "{}", error.to_text());

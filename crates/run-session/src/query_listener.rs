@@ -20,7 +20,7 @@ use opentelemetry::Context;
 
 use self::results::Results;
 use crate::{
-    log::warn_that,
+    log::{known, warn_of_node},
     node_checks::CheckReads,
     node_run::NodeRun,
     observed_session::ObservedSession,
@@ -317,7 +317,9 @@ impl QueryListener for RunQuery {
         if place.run().log.is_new_loss(worker) {
             let below = self.open_span().as_ref().map_or_else(|| place.parent.clone(), StageSpan::context);
             let _guard = below.attach();
-            warn_that(&WarningCode::WorkerLost, &place.run().context.policy.capture(message));
+            let policy = &place.run().context.policy;
+            let node = known(place.node_name().map(|name| policy.capture(name)));
+            warn_of_node(&WarningCode::WorkerLost, &node, &policy.capture(message));
         }
     }
 

@@ -9,11 +9,11 @@ use std::{
 use ballista_core::serde::protobuf::PartitionLocation;
 use chrono::{DateTime, Utc};
 use daglight_plan_diagnostics::RemoteWork;
-use daglight_run_bundle::{BALLISTA, ClusterStage, ClusterTask, ClusterWork, LostWorker, clock};
+use daglight_run_bundle::{BALLISTA, ClusterStage, ClusterTask, ClusterWork, LostWorker};
 
 use super::{
     measured::TaskMeasures,
-    presence::{Lost, Sign, in_words},
+    presence::{Lost, Sign, in_words, now},
     rest::{Executor, Stage, Task, TaskStatus},
     travels::EXECUTOR_ID,
 };
@@ -73,7 +73,7 @@ impl Phase {
 
 impl JobWork {
     pub(super) fn begin(scheduler: WorkerAddress) -> Arc<Self> {
-        Arc::new(Self { scheduler, begun_at: clock::utc_now(), state: Mutex::default() })
+        Arc::new(Self { scheduler, begun_at: now(), state: Mutex::default() })
     }
 
     /// The scheduler has taken the query as this job.
@@ -380,7 +380,7 @@ impl RemoteWork for JobWork {
     }
 
     fn waits_for(&self) -> Option<String> {
-        self.waits_for_at(clock::utc_now())
+        self.waits_for_at(now())
     }
 
     fn so_far(&self) -> ClusterWork {

@@ -13,7 +13,6 @@ use ballista_core::{
     },
 };
 use daglight_plan_diagnostics::Travelling;
-use daglight_run_bundle::clock;
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::{exec_datafusion_err, exec_err, tree_node::TreeNodeRecursion},
@@ -37,6 +36,7 @@ use tokio::{
 use super::{
     job::{JobWork, Phase},
     measured,
+    presence::now,
     results::{self, Source},
     scheduler::{Scheduler, in_short},
     submission::{Cancels, RunningJob, submit},
@@ -269,7 +269,7 @@ impl Execution {
                 }
             };
             last_answer = Instant::now();
-            self.work.answered(clock::utc_now());
+            self.work.answered(now());
             let GetJobStatusResult { status, flight_proxy } = answer;
             let status = status.and_then(|status| status.status);
             is_known |= status.is_some();
@@ -336,7 +336,7 @@ async fn silence(scheduler: &Scheduler, work: &JobWork) {
         sleep(SIGN_EVERY).await;
         if let Ok(Ok(_)) = timeout(SILENCE.saturating_sub(last_answer.elapsed()), scheduler.server()).await {
             last_answer = Instant::now();
-            work.answered(clock::utc_now());
+            work.answered(now());
         }
     }
 }

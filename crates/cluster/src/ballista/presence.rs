@@ -82,6 +82,11 @@ impl fmt::Display for Sign {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "an answer has the time at which it comes")]
+pub(super) fn now() -> DateTime<Utc> {
+    clock::utc_now()
+}
+
 /// A moment in a sentence.
 pub(super) fn in_words(at: DateTime<Utc>) -> String {
     at.trunc_subsecs(0).format("%H:%M:%S UTC").to_string()
@@ -109,13 +114,13 @@ impl Presence {
 
     /// Connects to those that are listed.
     pub(super) async fn probe(&self) {
-        let probes = self.due(clock::utc_now()).into_iter().map(|(id, worker)| async move {
+        let probes = self.due(now()).into_iter().map(|(id, worker)| async move {
             let probe = match timeout(PROBE_WITHIN, TcpStream::connect(worker)).await {
                 Ok(Ok(_)) => Probe::Answered,
                 Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Probe::Refused,
                 Ok(Err(_)) | Err(_) => Probe::Nothing,
             };
-            self.probed(&id, probe, clock::utc_now());
+            self.probed(&id, probe, now());
         });
         stream::iter(probes).buffer_unordered(PROBES).collect::<Vec<()>>().await;
     }

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use daglight_plan_diagnostics::Travelling;
-use daglight_run_bundle::clock;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
@@ -12,6 +11,7 @@ use tonic::Code;
 
 use super::{
     job::JobWork,
+    presence::now,
     rest::{Executor, Stages},
     scheduler::Scheduler,
 };
@@ -47,7 +47,7 @@ pub(super) fn watch(
             sleep(INTERVAL).await;
             look(&scheduler, &job_id, &work, INTERVAL).await;
             scheduler.presence.probe().await;
-            let now = clock::utc_now();
+            let now = now();
             let lost = work.set_lost(scheduler.presence.lost(now), now);
             for (worker, message) in lost {
                 if let Some(travelling) = &travelling {
@@ -73,7 +73,7 @@ pub(super) async fn look(scheduler: &Scheduler, job_id: &str, work: &JobWork, si
 
 async fn look_for_executors(scheduler: &Scheduler, work: &JobWork) {
     if let Ok(Ok(executors)) = timeout(INTERVAL, scheduler.get::<Vec<Executor>>("/api/executors")).await {
-        scheduler.presence.listed(&executors, clock::utc_now());
+        scheduler.presence.listed(&executors, now());
         work.set_executors(executors);
     }
 }
