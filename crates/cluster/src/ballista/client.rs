@@ -38,7 +38,7 @@ impl Client {
             Ok(Ok(server)) => match version_of(server.as_deref()).map(problem_of) {
                 Some(None) => return Vec::new(),
                 Some(Some(problem)) => Err(problem),
-                None => Ok("it is no server of Ballista".to_owned()),
+                None => Ok("it is not a server of Ballista".to_owned()),
             },
             Ok(Err(status)) => Ok(in_short(&status)),
             Err(_) => Err(format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs())),
