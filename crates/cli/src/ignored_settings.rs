@@ -3,6 +3,8 @@
 
 use std::{
     any::Any,
+    fmt,
+    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,28 +26,50 @@ pub(crate) fn with_ignored_settings(
 ) -> SessionStateBuilder {
     let extensions = &mut builder.config().get_or_insert_default().options_mut().extensions;
     if !matches!(cluster, Some(ClusterAddress::Distributed { .. })) {
-        extensions.insert(Ignored::<DISTRIBUTED>::default());
+        extensions.insert(Ignored::<Distributed>::default());
     }
     if !matches!(cluster, Some(ClusterAddress::Ballista { .. })) {
-        extensions.insert(Ignored::<BALLISTA>::default());
+        extensions.insert(Ignored::<Ballista>::default());
     }
     builder
 }
 
-const DISTRIBUTED: bool = true;
-const BALLISTA: bool = false;
+/// An engine of clusters.
+trait Engine: fmt::Debug + Clone + Default + Send + Sync + 'static {
+    /// The beginning of the names of its settings.
+    const PREFIX: &'static str;
+    /// That of the addresses of its clusters.
+    const SCHEME: &'static str;
+}
+
+#[derive(Debug, Clone, Default)]
+struct Distributed;
+
+impl Engine for Distributed {
+    const PREFIX: &'static str = "distributed";
+    const SCHEME: &'static str = "df";
+}
+
+#[derive(Debug, Clone, Default)]
+struct Ballista;
+
+impl Engine for Ballista {
+    const PREFIX: &'static str = "ballista";
+    const SCHEME: &'static str = "ballista";
+}
 
 /// The settings of an engine. Clones are those of one session.
 #[derive(Debug, Clone, Default)]
-struct Ignored<const IS_DISTRIBUTED: bool> {
+struct Ignored<E> {
     is_noted: Arc<AtomicBool>,
+    engine: PhantomData<E>,
 }
 
-impl<const IS_DISTRIBUTED: bool> ConfigExtension for Ignored<IS_DISTRIBUTED> {
-    const PREFIX: &'static str = if IS_DISTRIBUTED { "distributed" } else { "ballista" };
+impl<E: Engine> ConfigExtension for Ignored<E> {
+    const PREFIX: &'static str = E::PREFIX;
 }
 
-impl<const IS_DISTRIBUTED: bool> ExtensionOptions for Ignored<IS_DISTRIBUTED> {
+impl<E: Engine> ExtensionOptions for Ignored<E> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -60,7 +84,7 @@ impl<const IS_DISTRIBUTED: bool> ExtensionOptions for Ignored<IS_DISTRIBUTED> {
 
     fn set(&mut self, _: &str, _: &str) -> Result<()> {
         if !self.is_noted.swap(true, Ordering::Relaxed) {
-            let (prefix, scheme) = (Self::PREFIX, if IS_DISTRIBUTED { "df" } else { "ballista" });
+            let (prefix, scheme) = (E::PREFIX, E::SCHEME);
             event!(
                 target: NOTE_TARGET,
                 Level::INFO,
