@@ -129,7 +129,7 @@ fn what_changed_between_runs_is_reported_in_every_form_and_fails_on_request() {
     let wrong = two.call(&["compare", "out", "--fail-on", "slowest=2%"]).ended_with(2);
     has(&wrong.stderr, &["\"slowest\" is not a criterion", "drift"]);
     let alone = two.call(&["compare", two.path(0)]).ended_with(2);
-    has(&alone.stderr, &["has no other run of this pipeline"]);
+    has(&alone.stderr, &["has no other run of the pipeline"]);
 }
 
 #[test]

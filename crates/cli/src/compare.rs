@@ -4,7 +4,7 @@ use std::{fs::File, io::Read as _, path::Path, process::ExitCode};
 
 use daglight::{
     bundle::{Bundle, ComparedRun, Comparison, ComparisonPage, Manifest, ReportOptions},
-    policy::in_one_line,
+    policy::{in_one_line, printable},
 };
 use serde_json::json;
 
@@ -13,7 +13,6 @@ use crate::{
     bundles::{NamedBundle, last_and_before, no_runs, one_bundle, runs_folder, warn_of_damages},
     config::report_options,
     failure::Failure,
-    history::dag_name,
     private_file,
     say::{self, note, say},
 };
@@ -120,10 +119,10 @@ fn read(bundle: &NamedBundle, options: &ReportOptions) -> Result<ComparedRun, Fa
     Ok(run)
 }
 
-/// The last run below a folder, and the previous one of the same pipeline. `None` if the folder has no runs yet.
+/// The last run below a folder, and the previous one of the same pipeline that ran all nodes that it ran. `None` if the folder has
+/// no runs yet.
 fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
-    let is_of_pipeline = |before: &Bundle, last: &Bundle| dag_name(before) == dag_name(last);
-    let Some((last, before)) = last_and_before(folder, is_of_pipeline)? else {
+    let Some((last, before)) = last_and_before(folder, is_before)? else {
         return Ok(None);
     };
     let before = before.ok_or_else(|| match Manifest::read(&last) {
@@ -134,10 +133,21 @@ fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
             last.shown(),
             in_one_line(&error)
         )),
-        Ok(_) => Failure::input(format!(
-            "{} has no other run of this pipeline: expected two runs, or a folder with two of them",
-            folder.display()
+        Ok(manifest) => Failure::input(format!(
+            "{} has no other run of the pipeline {} that ran the nodes of its last run: expected two runs, or a folder with two of them",
+            folder.display(),
+            printable(&manifest.identity.dag_name)
         )),
     })?;
     Ok(Some([before, last]))
+}
+
+/// Whether a run is one that the last run of a folder is compared with.
+fn is_before(before: &Bundle, last: &Bundle) -> bool {
+    match (Manifest::read(before), Manifest::read(last)) {
+        (Ok(before), Ok(last)) => {
+            before.identity.dag_name == last.identity.dag_name && before.ran_all_of(&last)
+        }
+        _ => false,
+    }
 }

@@ -1,6 +1,6 @@
 //! The content of `manifest.json`: what ran, how it ended, and what became of its records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use daglight_run_identity::RunId;
@@ -325,6 +325,15 @@ impl Manifest {
         let is_final = self.lists_final_files();
         let lasts = move |entry: &&FileEntry| is_final || entry.file_use() == FileUse::Appended;
         self.files.iter().filter(lasts)
+    }
+
+    /// Whether it ran every node that another run of the same pipeline ran, as far as it has them: only then do their results and times
+    /// compare. A retry and a run of a part of the pipeline leave out nodes.
+    pub fn ran_all_of(&self, other: &Self) -> bool {
+        let ran = |node: &&NodeRecord| node.status != NodeStatus::NotRun;
+        let left_out: BTreeSet<&str> =
+            self.nodes.iter().filter(|node| !ran(node)).map(|node| &*node.name).collect();
+        !other.nodes.iter().filter(ran).any(|node| left_out.contains(&*node.name))
     }
 
     /// The manifest of a run of this version that has just started: no nodes, no server, and the default profile and namespace.

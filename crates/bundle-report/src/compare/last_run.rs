@@ -48,6 +48,7 @@ pub(crate) struct Watched {
     /// Nodes whose plans have other fingerprints than in the last run.
     planned_anew: BTreeSet<String>,
     compared: BTreeSet<String>,
+    ran_the_same: bool,
     shapes: PlanShapes,
     rows: Largest<PlanRows>,
     summaries: Summaries,
@@ -62,10 +63,13 @@ pub(crate) struct BothRuns {
     pub(crate) planned_anew: BTreeSet<String>,
     /// Of them, those whose plans were compared.
     pub(crate) compared: BTreeSet<String>,
+    /// Whether this run left out no node that the last run had.
+    pub(crate) ran_the_same: bool,
 }
 
 impl LastRun {
-    /// The last good run of the same DAG that started before this one, as far as its bundle is in the same folder.
+    /// The last good run of the same DAG that started before this one and ran all nodes that this one ran, as far as its bundle is in
+    /// the same folder.
     pub(crate) fn before(bundle: &Bundle, manifest: &Manifest) -> Option<Self> {
         let manifests = bundle.earlier_runs().take(MAX_RUNS).filter_map(|before| {
             let manifest = Manifest::read(&before).ok()?;
@@ -73,7 +77,7 @@ impl LastRun {
         });
         let (bundle, manifest) = manifests
             .filter(|(_, before)| before.identity.dag_name == manifest.identity.dag_name)
-            .find(|(_, before)| before.status == RunStatus::Success)?;
+            .find(|(_, before)| before.status == RunStatus::Success && before.ran_all_of(manifest))?;
         let plan_hashes = hashes(&manifest.nodes);
         Some(Self { bundle, manifest, plan_hashes })
     }
@@ -117,6 +121,7 @@ impl Watched {
         let planned_anew: BTreeSet<String> = changed.map(|(node, _)| node).collect();
         let compared = planned_anew.iter().take(MAX_NODES).cloned().collect();
         Self {
+            ran_the_same: manifest.ran_all_of(&last.manifest),
             last,
             planned_anew,
             compared,
@@ -155,6 +160,7 @@ impl Watched {
             },
             planned_anew: self.planned_anew,
             compared: self.compared,
+            ran_the_same: self.ran_the_same,
         }
     }
 }

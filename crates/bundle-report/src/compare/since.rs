@@ -27,9 +27,13 @@ pub(crate) fn since(
     duration_ms: Option<f64>,
     thresholds: &FindingThresholds,
 ) -> SinceLastRun {
-    let BothRuns { before, of_before, of_run, planned_anew, compared } = both;
+    let BothRuns { before, of_before, of_run, planned_anew, compared, ran_the_same } = both;
     let manifest = before.manifest;
-    let duration_before = manifest.ended_at.map(|ended| milliseconds::between(manifest.started_at, ended));
+    // A part of the pipeline is faster than all of it.
+    let duration_before = manifest
+        .ended_at
+        .filter(|_| ran_the_same)
+        .map(|ended| milliseconds::between(manifest.started_at, ended));
     let before: HashMap<&str, &NodeRecord> =
         manifest.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let now = by_name(nodes);

@@ -308,3 +308,18 @@ fn a_run_of_which_a_part_succeeded_says_of_how_many_nodes_nothing_changed() {
     let none = after(3);
     assert!(none.contains("No node succeeded, so that nothing could be compared."), "{none}");
 }
+
+#[test]
+fn a_run_of_a_part_is_not_what_a_whole_run_is_compared_with() {
+    let out = tempfile::tempdir().unwrap();
+    let whole = good(&out).run_id().unwrap();
+    let leave_out = |manifest: &mut Manifest| {
+        manifest.nodes[0].status = NodeStatus::NotRun;
+    };
+    let part = Recorded { change: &leave_out, ..Recorded::default() };
+    // A retry, say: it ended well, and did not run what had been done.
+    let of_part = report(&part.in_folder(&out)).since.unwrap();
+    assert_eq!((of_part.run_id, of_part.duration_ms.is_some()), (whole.to_string(), false));
+    let of_whole = report(&good(&out)).since.unwrap();
+    assert_eq!((of_whole.run_id, of_whole.duration_ms.is_some()), (whole.to_string(), true));
+}
