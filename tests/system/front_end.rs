@@ -20,6 +20,17 @@ fn values_and_rows_come_out_as_they_went_in() {
 }
 
 #[test]
+fn a_parameter_can_be_an_argument_of_a_table_function_in_every_statement() {
+    let checkout = Checkout::new();
+    let sql = "COPY (SELECT value AS v FROM generate_series(1, $n)) TO $out;
+               CREATE TABLE made AS SELECT value AS v FROM generate_series(1, $n);
+               SELECT (SELECT count(*) FROM made) AS made, count(*) AS copied FROM 'copied.csv'";
+    let options = ["--format", "csv", "--param", "n=3", "--param", "out=copied.csv"];
+    let counts = run(&checkout, sql, &options).ended_with(0);
+    assert_eq!(counts.stdout, "made,copied\n3,3\n");
+}
+
+#[test]
 fn a_reset_goes_back_to_what_options_say() {
     let checkout = Checkout::new();
     let sql = "SET datafusion.execution.target_partitions = 7;

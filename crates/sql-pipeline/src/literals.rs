@@ -33,9 +33,14 @@ pub(crate) enum LiteralForm {
 }
 
 impl LiteralForm {
-    /// The form in a statement of these tokens.
-    pub(crate) fn of(tokens: &[TokenWithSpan]) -> Self {
-        match keyword_at(tokens, statement_start(tokens)) {
+    /// The form at a place of a statement of these tokens.
+    pub(crate) fn of(tokens: &[TokenWithSpan], place: usize) -> Self {
+        if type_in_front(tokens, place).is_some() {
+            return Self::Text;
+        }
+        let start = statement_start(tokens);
+        match keyword_at(tokens, start) {
+            Keyword::COPY if place < source_end(tokens, start + 1) => Self::Expression,
             // In options of COPY and of an external table, the parser accepts only a string, whatever its meaning.
             Keyword::COPY => Self::Text,
             Keyword::CREATE if is_external_table(tokens) => Self::Text,
@@ -144,11 +149,6 @@ pub(crate) fn with_literals(
     places: &[usize],
     value: impl Fn(usize, &str) -> Option<LiteralValue>,
 ) -> Vec<TokenWithSpan> {
-    let of_statement = LiteralForm::of(tokens);
-    let form = |place| match type_in_front(tokens, place) {
-        Some(_) => LiteralForm::Text,
-        None => of_statement,
-    };
     let mut places = places.iter().copied().peekable();
     let mut out = Vec::with_capacity(tokens.len());
     for (index, token) in tokens.iter().enumerate() {
@@ -160,7 +160,7 @@ pub(crate) fn with_literals(
             // At the position of the parameter, so that a parser error refers to the text of the script.
             Some(value) => {
                 let at = |literal| TokenWithSpan { token: literal, span: token.span };
-                out.extend(form(index).tokens(&value).into_iter().map(at));
+                out.extend(LiteralForm::of(tokens, index).tokens(&value).into_iter().map(at));
             }
             None => out.push(token.clone()),
         }
@@ -284,6 +284,11 @@ mod tests {
     /// Compares the statement with its literal parameters inserted, words separated by spaces.
     #[track_caller]
     fn check(sql: &str, expected: &str) {
+        check_places(sql, literal_places, expected);
+    }
+
+    #[track_caller]
+    fn check_places(sql: &str, places: fn(&[TokenWithSpan]) -> Vec<usize>, expected: &str) {
         let tokens = tokens(sql);
         let value = |_, name: &str| {
             let (kind, text) = match name {
@@ -294,7 +299,7 @@ mod tests {
             };
             Some(LiteralValue { kind, text: text.to_owned() })
         };
-        let shown = with_literals(&tokens, &literal_places(&tokens), value);
+        let shown = with_literals(&tokens, &places(&tokens), value);
         let shown: Vec<String> = shown.iter().map(|token| token.token.to_string()).collect();
         assert_eq!(shown.join(" "), expected);
     }
@@ -331,6 +336,15 @@ mod tests {
         check(
             "CREATE FUNCTION f(INT) RETURNS INT RETURN $n",
             "CREATE FUNCTION f ( INT ) RETURNS INT RETURN $n",
+        );
+    }
+
+    #[test]
+    fn a_literal_in_the_query_of_a_copy_is_one_of_an_expression() {
+        check_places(
+            "COPY (SELECT * FROM generate_series(1, $n) WHERE a < $d) TO $n",
+            parameter_places,
+            "COPY ( SELECT * FROM generate_series ( 1 , -5 ) WHERE a < DATE '1995-01-01' ) TO '-5'",
         );
     }
 
