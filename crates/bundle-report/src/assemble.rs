@@ -105,7 +105,7 @@ pub(crate) fn report(
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
     let mut problems = with_warnings(signals.problems, manifest.as_ref());
     if manifest.as_ref().is_some_and(Manifest::may_have_left_jobs) {
-        left_jobs.into_problems().for_each(|problem| problems.add(problem));
+        left_jobs.into_problems(&dir).for_each(|problem| problems.add(problem));
     }
     let totals = Totals {
         nodes: nodes.len() as u64,

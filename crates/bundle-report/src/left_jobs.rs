@@ -1,10 +1,10 @@
 //! Warnings of jobs that a dead run has left on the scheduler of a cluster.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use daglight_run_bundle::{PlanBundle, WarningCode};
 
-use crate::report::Problem;
+use crate::{display, report::Problem};
 
 /// The maximum number of jobs that are named.
 const MAX_JOBS: usize = 20;
@@ -28,13 +28,14 @@ impl LeftJobs {
         }
     }
 
-    /// A warning for each of them.
-    pub(crate) fn into_problems(self) -> impl Iterator<Item = Problem> {
-        self.0.into_iter().map(|Job { scheduler, id, node }| {
+    /// A warning for each of them. `dir` is the bundle, as it is called.
+    pub(crate) fn into_problems(self, dir: &Path) -> impl Iterator<Item = Problem> {
+        let sync = display::command("sync", dir);
+        self.0.into_iter().map(move |Job { scheduler, id, node }| {
             let job = id.map_or_else(|| "a job".to_owned(), |id| format!("job {id}"));
             let message = format!(
-                "{job} of the scheduler {scheduler} may still be running: `daglight sync --cluster ballista://{scheduler}` asks the \
-                 scheduler, and cancels what runs"
+                "{job} of the scheduler {scheduler} may still be running. To ask the scheduler, and cancel what runs: \
+                 {sync} --cluster ballista://{scheduler}"
             );
             Problem { node, ..Problem::warning("plan", WarningCode::JobLeft, message) }
         })
@@ -64,10 +65,10 @@ mod tests {
         for plan in [plan(Some("a"), None), plan(None, None), plan(Some("b"), Some("completed"))] {
             jobs.add(&plan);
         }
-        let problems: Vec<_> = jobs.into_problems().collect();
+        let problems: Vec<_> = jobs.into_problems(Path::new("my out")).collect();
         let said: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
-        let rest = "of the scheduler 10.0.0.5:50050 may still be running: `daglight sync --cluster ballista://10.0.0.5:50050` asks the \
-                    scheduler, and cancels what runs";
+        let rest = "of the scheduler 10.0.0.5:50050 may still be running. To ask the scheduler, and cancel what runs: \
+                    daglight sync 'my out' --cluster ballista://10.0.0.5:50050";
         assert_eq!(said, [format!("a job {rest}"), format!("job a {rest}")]);
         assert!(problems.iter().all(|problem| problem.node.as_deref() == Some("orders")));
     }
