@@ -1,8 +1,9 @@
 //! Whether a destination is there, asked without an event.
 
+use daglight_capture_policy::in_one_line;
 use daglight_http_transport::TransportError;
 
-use crate::{http::HttpSender, target::Target};
+use crate::{http::HttpSender, local, target::Target};
 
 /// Why no events can be delivered.
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +21,16 @@ pub enum NoReceiver {
 }
 
 /// Asks a receiver by a request with nothing in it, which no receiver takes for an event: it shows that the address, the path and the
-/// key are right. Files and the console are not asked. Blocks, and must not be called on a thread of an asynchronous runtime.
+/// key are right. Of a file it shows that events can be written to it. Blocks, and must not be called on a thread of an asynchronous runtime.
 ///
 /// # Errors
-/// When the receiver cannot be reached, does not accept this key, or is not such a receiver.
+/// When the receiver cannot be reached, does not accept this key, or is not such a receiver, or when the file cannot be written.
 pub fn check_receiver(target: &Target) -> Result<(), NoReceiver> {
     match target {
         Target::Http(target) => HttpSender::new(target)?.ask().map_err(|said| NoReceiver::Answer { said }),
-        Target::File { .. } | Target::Console => Ok(()),
+        Target::File { path, append } => {
+            local::check(path, *append).map_err(|error| NoReceiver::Answer { said: in_one_line(&error) })
+        }
+        Target::Console => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Events in files of the user's and on the console.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -25,10 +25,21 @@ pub(crate) fn write(path: &Path, append: bool, event: &[u8]) -> Result<(), Local
     // Opened for each event, as the user may move the file away in between; a link is followed, because it is the user's.
     let mut file = match append {
         true => File::options().append(true).create(true).open(path),
-        false => new_file(path),
+        false => new_file(path).map(|(file, _)| file),
     }
     .map_err(failed)?;
     file.write_all(&line(event)).map_err(failed)
+}
+
+/// Checks that events could be written, and leaves nothing behind.
+pub(crate) fn check(path: &Path, append: bool) -> Result<(), LocalError> {
+    let failed = |source| LocalError { path: path.to_owned(), source };
+    if append && path.exists() {
+        return File::options().append(true).open(path).map(drop).map_err(failed);
+    }
+    // Of another name than the file: a run may begin with it at this moment.
+    let (_, probe) = new_file(path).map_err(failed)?;
+    fs::remove_file(probe).map_err(failed)
 }
 
 /// Writes the event to standard error: standard output has the rows.
@@ -42,18 +53,19 @@ fn line(event: &[u8]) -> Vec<u8> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file is called by the time at which it is made")]
-fn new_file(path: &Path) -> io::Result<File> {
+fn new_file(path: &Path) -> io::Result<(File, PathBuf)> {
     let time = Utc::now().format("%Y%m%d-%H%M%S.%6f");
     let mut number = 0;
     loop {
         let ending = if number == 0 { String::new() } else { format!("-{number}") };
         let mut name = path.as_os_str().to_owned();
         name.push(format!("-{time}{ending}.json"));
-        match File::options().write(true).create_new(true).open(PathBuf::from(name)) {
+        let name = PathBuf::from(name);
+        match File::options().write(true).create_new(true).open(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_SAME_NAME => {
                 number += 1
             }
-            result => return result,
+            result => return result.map(|file| (file, name)),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use daglight_openlineage::{Ending, LineageRun, SyncLineageError, check_receiver, sync_lineage};
+use daglight_openlineage::{Ending, LineageRun, SyncLineageError, Target, check_receiver, sync_lineage};
 use daglight_run_bundle::outbox::DeliveryLock;
 use serde_json::Value;
 
@@ -151,6 +151,22 @@ fn a_receiver_is_asked_whether_it_is_one_without_an_event() {
     }
     assert!(asked(Reply::Page).unwrap_err().contains("this is not a receiver of OpenLineage"));
     assert!(asked(Reply::Close).unwrap_err().contains("cannot be reached"));
+}
+
+#[test]
+fn a_file_is_asked_whether_events_can_be_written_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for append in [true, false] {
+        let at = |path: &str| check_receiver(&Target::File { path: folder.path().join(path), append });
+        at("events.jsonl").unwrap();
+        let error = at("missing/events.jsonl").unwrap_err().to_string();
+        assert!(error.contains("missing/events.jsonl") && error.contains("No such file"), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    let there = folder.path().join("there.jsonl");
+    fs::write(&there, "{}\n").unwrap();
+    check_receiver(&Target::File { path: there.clone(), append: true }).unwrap();
+    assert_eq!(fs::read_to_string(there).unwrap(), "{}\n");
 }
 
 #[test]
