@@ -32,7 +32,7 @@ fn reported(checkout: &Checkout) -> Vec<String> {
     let left = problems.filter(|problem| problem["code"] == "job_left");
     left.map(|problem| {
         let [node, message] = ["node", "message"].map(|key| problem[key].as_str().expect("a text"));
-        format!("{node}: {}", message.split(": ").next().expect("a beginning"))
+        format!("{node}: {}", message.split(". ").next().expect("a beginning"))
     })
     .collect()
 }
