@@ -38,8 +38,9 @@ fn check(report: &FinishReport) {
     for account in &report.ledger.signals {
         assert_eq!(account.destination, LedgerDestination::Bundle);
         assert_eq!(account.ledger.dropped_total(), account.ledger.produced, "{account:?}");
-        assert!(account.ledger.produced > 0, "{account:?}");
     }
+    // Without a subscriber there are no logs.
+    assert!(report.ledger.signals.iter().any(|account| account.ledger.produced > 0), "{:?}", report.ledger);
 }
 
 #[tokio::test]
