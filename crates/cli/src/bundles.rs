@@ -124,14 +124,15 @@ pub(crate) fn unpacked_or_named(path: &Path) -> Result<Vec<NamedBundle>, Failure
     Ok(folders_at(path)?.into_iter().map(NamedBundle::from).collect())
 }
 
-/// The last of the bundles at a path, and the one before it for which `is_wanted` is true.
-pub(crate) fn last_and_before(
+/// The last of the bundles at a path, and the one before it that is wanted: `wanted_for` is called once, with the last one.
+pub(crate) fn last_and_before<F: Fn(&Bundle) -> bool>(
     path: &Path,
-    is_wanted: impl Fn(&Bundle, &Bundle) -> bool,
+    wanted_for: impl FnOnce(&Bundle) -> F,
 ) -> Result<Option<(NamedBundle, Option<NamedBundle>)>, Failure> {
     let mut bundles = bundles_at(path)?;
     let Some(last) = bundles.pop() else { return Ok(None) };
-    let before = bundles.into_iter().rev().find(|bundle| is_wanted(bundle, &last));
+    let is_wanted = wanted_for(&last);
+    let before = bundles.into_iter().rev().find(|bundle| is_wanted(bundle));
     Ok(Some((last, before)))
 }
 

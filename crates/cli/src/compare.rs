@@ -122,7 +122,7 @@ fn read(bundle: &NamedBundle, options: &ReportOptions) -> Result<ComparedRun, Fa
 /// The last run below a folder, and the previous one of the same pipeline that ran all nodes that it ran. `None` if the folder has
 /// no runs yet.
 fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
-    let Some((last, before)) = last_and_before(folder, is_before)? else {
+    let Some((last, before)) = last_and_before(folder, compared_with)? else {
         return Ok(None);
     };
     let before = before.ok_or_else(|| match Manifest::read(&last) {
@@ -142,11 +142,12 @@ fn last_two(folder: &Path) -> Result<Option<[NamedBundle; 2]>, Failure> {
     Ok(Some([before, last]))
 }
 
-/// Whether a run is one that the last run of a folder is compared with.
-fn is_before(before: &Bundle, last: &Bundle) -> bool {
-    match (Manifest::read(before), Manifest::read(last)) {
-        (Ok(before), Ok(last)) => {
-            before.identity.dag_name == last.identity.dag_name && before.ran_all_of(&last)
+/// Whether a run is one that the last run of its folder is compared with.
+fn compared_with(last: &Bundle) -> impl Fn(&Bundle) -> bool + use<> {
+    let last = Manifest::read(last).ok();
+    move |before| match (Manifest::read(before), &last) {
+        (Ok(before), Some(last)) => {
+            before.identity.dag_name == last.identity.dag_name && before.ran_all_of(last)
         }
         _ => false,
     }
