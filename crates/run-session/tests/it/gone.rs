@@ -1,6 +1,6 @@
 //! A bundle whose folder is removed or moved while its run goes on.
 
-use std::{fs, path::Path};
+use std::{fs, io::ErrorKind, path::Path};
 
 use daglight_bundle_report::{Report, ReportStatus};
 use daglight_capture_policy::Profile;
@@ -27,6 +27,14 @@ async fn run_without(out: &Path, take_away: impl FnOnce(&Path)) -> FinishReport 
     run.finish().await
 }
 
+/// Removes the folder as `rm -rf` does that is called until it succeeds: the run may write a file between the emptying of
+/// a folder and its removal.
+fn remove(folder: &Path) {
+    while let Err(err) = fs::remove_dir_all(folder) {
+        assert_eq!(err.kind(), ErrorKind::DirectoryNotEmpty, "{}: {err}", folder.display());
+    }
+}
+
 #[track_caller]
 fn check(report: &FinishReport) {
     assert_eq!((report.status, report.exit_code()), (RunStatus::Success, 0));
@@ -46,7 +54,7 @@ fn check(report: &FinishReport) {
 #[tokio::test]
 async fn a_folder_that_is_removed_is_one_warning_and_nothing_waits_in_it() {
     let out = tempfile::tempdir().unwrap();
-    let report = run_without(out.path(), |bundles| fs::remove_dir_all(bundles).unwrap()).await;
+    let report = run_without(out.path(), remove).await;
     check(&report);
     assert!(!out.path().join("run_bundle").exists());
 }
