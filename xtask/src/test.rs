@@ -1,6 +1,6 @@
 //! The test command: set-up, then unit, doc and system tests.
 
-use std::thread;
+use std::{env, num::NonZero, thread};
 
 use anyhow::{Result, anyhow};
 use dev_services::{Browser, Groff, Postgres, Python, VirtualEnv, Workspace};
@@ -27,6 +27,9 @@ const ENVIRONMENTS: [(&str, &str); 8] = [
     ("tpcds", "tpcds.txt"),
 ];
 
+/// How many tests run at once. Whoever sets it is heard.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Sets up what the tests need, then runs them. Nothing is skipped: what is missing is named, and that is a failure.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let workspace = Workspace::locate()?;
@@ -43,6 +46,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     eprintln!("tests");
     let mut tests = workspace.cargo();
     tests.arg("test");
+    // Most of them wait for programs and servers more than half of their time.
+    if env::var_os(THREADS).is_none() {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        tests.env(THREADS, (2 * cores).to_string());
+    }
     if options.cargo_test_arguments.is_empty() {
         tests.arg("--workspace");
     } else {
