@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use daglight_guarded_files::FileBelow;
 use daglight_run_bundle::{
     ArtifactCatalog, Bundle, Manifest, NodeStatus, NodeSummary, PlanBundle, PlanOperator, RunState,
-    SignalFiles, milliseconds, outbox::OutboxStatus, read_lines,
+    SignalFiles, milliseconds, outbox::OutboxStatus, read_lines, saturating_sum,
 };
 use daglight_semantic_conventions::Key;
 use serde_json::{Value, json};
@@ -78,6 +78,9 @@ pub(crate) fn queries(bundle: &Bundle, to: &mut RowSink<'_>) {
     plans(bundle, to, |file, plan, to| {
         let (metrics, planning) = (&plan.metrics, plan.planning.as_ref());
         let rows_read = metrics.rows_read();
+        // Without it, nothing was measured: the process was killed before the first beat of its heart, or the query was never executed.
+        let wall_ms = (metrics.wall_ms > 0.0).then_some(metrics.wall_ms);
+        let spilled = metrics.operators.iter().filter_map(|operator| operator.spilled_bytes);
         to.row(json!({
             "node": plan.node,
             "plan_hash": plan.plan_hash,
@@ -88,8 +91,8 @@ pub(crate) fn queries(bundle: &Bundle, to: &mut RowSink<'_>) {
             "source_tables": as_text(&json!(plan.source_tables)),
             "executions": plan.executions.as_ref().map_or(1, |all| all.started),
             "started_at": since_epoch(metrics.started_at_ms),
-            "wall_ms": metrics.wall_ms,
-            "total_wall_ms": plan.executions.as_ref().map_or(metrics.wall_ms, |all| all.wall_ms),
+            "wall_ms": wall_ms,
+            "total_wall_ms": plan.executions.as_ref().map(|all| all.wall_ms).filter(|ms| *ms > 0.0).or(wall_ms),
             "planning_ms": metrics.planning_ms,
             "analysis_ms": planning.map(|planning| planning.analysis_ms),
             "optimization_ms": planning.map(|planning| planning.optimization_ms),
@@ -98,7 +101,7 @@ pub(crate) fn queries(bundle: &Bundle, to: &mut RowSink<'_>) {
             "rows_read": rows_read.all_counted.then_some(rows_read.counted),
             "bytes_scanned": metrics.bytes_scanned,
             "bytes_written": metrics.bytes_written,
-            "bytes_spilled": metrics.operators.iter().filter_map(|operator| operator.spilled_bytes).fold(0, u64::saturating_add),
+            "bytes_spilled": wall_ms.map(|_| saturating_sum(spilled)),
             "plan_file": file,
         }));
     });
