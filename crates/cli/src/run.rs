@@ -41,7 +41,7 @@ use crate::{
     script::{self, NamedPipeline, named_once},
     service_manager,
     session::session,
-    session_config::session_config,
+    session_config::{session_config, warn_of_misspelled_variables},
     spill,
     statement_errors::StatementErrors,
     stdin_tables::with_use_of_stdin,
@@ -106,6 +106,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let telemetry = Telemetry::of_resolved_with(resolved, policy.clone());
     let lines = MultiProgress::new();
     console::install(&telemetry, &lines);
+    warn_of_misspelled_variables();
     follow_spawned_tasks();
     silence_panics_of_nodes();
 
