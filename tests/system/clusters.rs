@@ -10,9 +10,10 @@ use std::{
 };
 
 use daglight_system_tests::{
-    Checkout, Daglight, Finished, OtlpReceiver, Running, attributes, decode_strictly, tpch_data, tpch_query,
+    Checkout, Daglight, Finished, Hamilton, OtlpReceiver, Page, Running, attributes, decode_strictly,
+    tpch_data, tpch_query,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::programs::bundle;
 
@@ -204,6 +205,44 @@ fn a_query_runs_on_workers_in_one_trace_and_its_rows_are_the_same() {
     let why = cluster["storage_unknown"].as_str().expect("a reason");
     assert!(why.contains("daglight.storage.*"), "{why}");
     check_storage(&spans, std::slice::from_ref(&shipped));
+}
+
+#[test]
+fn the_page_of_a_node_shows_where_its_queries_ran() {
+    let (checkout, hamilton) = (Checkout::new(), Hamilton::take());
+    let project = hamilton.project("clusters");
+    let file = checkout.path().join("shipped.sql");
+    fs::write(&file, format!("{DIVIDED}{}", shipped())).expect("a script");
+    let workers = Workers::start(&checkout, |worker| worker);
+    let report = workers.run(&checkout, &file).tracked_in(&project).finish().report(0);
+    workers.end();
+
+    let run = hamilton.run(&hamilton.runs(&project)[0]["id"]);
+    let shown = |node: &str| {
+        let nodes = run["node_runs"].as_array().expect("a list");
+        let node = nodes.iter().find(|run| run["node_name"] == node).expect("the node");
+        let attributes = node["attributes"].as_array().expect("a list");
+        let cluster =
+            attributes.iter().find(|attribute| attribute["name"] == "cluster").expect("the attribute");
+        let queries = cluster["value"]["value"].as_object().expect("queries");
+        queries.values().next().expect("a query").clone()
+    };
+    let (there, here) = (shown("shipped"), shown("none"));
+    let plan = plan(&bundle(&checkout), "shipped");
+    let stages = plan["metrics"]["cluster"]["stages"].as_array().expect("stages");
+    let tasks = || stages.iter().flat_map(|stage| stage["tasks"].as_array().expect("tasks"));
+    let bytes: u64 = tasks().filter_map(|task| task["bytes_received"].as_u64()).sum();
+    assert_eq!(
+        [&there["ran"], &there["workers"], &there["stages"], &there["tasks"], &there["bytes_shuffled"]],
+        [&json!("on the cluster"), &json!(2), &json!(stages.len()), &json!(tasks().count()), &json!(bytes)],
+        "{there:#}"
+    );
+    assert_eq!([&here["ran"], &here["why"]], ["on the client", "it reads no files"], "{here:#}");
+
+    let page = Page::logged_in(hamilton.url());
+    page.open(&format!("{}/task/shipped", report["links"]["hamilton_run"].as_str().expect("a link")));
+    page.shows(&["Cluster", "datafusion-distributed", "on the cluster"]);
+    page.screenshot("task-cluster");
 }
 
 #[test]

@@ -132,6 +132,15 @@ pub(crate) fn attributes(
             policy.capture(Value::Object(queries)),
         );
     }
+    let on_clusters: Map<String, Value> = facts
+        .queries
+        .iter()
+        .filter_map(|query| Some((format!("query {}", query.id), query.cluster.as_ref()?.describe())))
+        .collect();
+    if !on_clusters.is_empty() {
+        let on_clusters = policy.capture(Value::Object(on_clusters));
+        add("cluster", AttributeKind::Dict, AttributeRole::ResourceUtilization, on_clusters);
+    }
     if let Some(picture) = facts.picture.as_ref().and_then(|picture| picture.table(policy)) {
         add("plan", AttributeKind::Html, AttributeRole::ResourceUtilization, picture);
     }

@@ -66,6 +66,7 @@ mod plan_messages;
 mod previous_plans;
 mod admitted_plans;
 mod operator_spans;
+mod cluster_facts;
 mod cluster_spans;
 mod shown_execution;
 mod plain_type;

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Attributes that are not known before the last query of a node has ended.
-const OF_QUERIES: [&str; 6] = ["data_summary", "data_checks", "first_rows", "queries", "plan", "stalls"];
+const OF_QUERIES: [&str; 7] =
+    ["data_summary", "data_checks", "first_rows", "queries", "cluster", "plan", "stalls"];
 
 impl NodeOutcome {
     /// Records for the tracker that the node has ended, and what does not depend on its queries.

@@ -2,10 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use daglight_heartbeat::Moved;
+
+use crate::cluster_facts::ClusterFacts;
 
 /// The first queries of a node that are kept.
 pub(crate) const FIRST_QUERIES: usize = 100;
@@ -36,6 +39,8 @@ pub(crate) struct QueryFacts {
     pub(crate) busiest: Vec<(String, String)>,
     /// The plan bundle's file, relative to the bundle.
     pub(crate) plan_file: Option<String>,
+    /// What a cluster did for it, where the session has one.
+    pub(crate) cluster: Option<Arc<ClusterFacts>>,
 }
 
 /// The queries of one node, in bounded memory.
@@ -185,6 +190,7 @@ pub(crate) mod tests {
             source_tables: Vec::new(),
             busiest: Vec::new(),
             plan_file: None,
+            cluster: None,
         }
     }
 

@@ -9,6 +9,7 @@ use daglight_run_bundle::milliseconds;
 
 use super::RunQuery;
 use crate::{
+    cluster_facts::ClusterFacts,
     node_facts::HandedOut,
     node_queries::QueryFacts,
     node_scope::NodeScope,
@@ -121,6 +122,7 @@ impl RunQuery {
             source_tables: self.query.source_tables.clone(),
             busiest: busiest(&report.operators),
             plan_file,
+            cluster: report.cluster.as_ref().map(ClusterFacts::of).map(Arc::new),
         });
     }
 }
