@@ -331,11 +331,10 @@ impl QueryRun {
             .and(plan)
             .and_then(|plan| MadeElsewhere::of(plan, &self.query.operators).map(Arc::new));
         let planned = made_elsewhere.as_deref().map_or(&*self.query.operators, |made| &made.operators);
+        // Other machines may have executed what has no measurements here.
+        let is_complete =
+            cluster.as_ref().is_none_or(|work| outcome == QueryOutcome::Completed && !work.metrics_missing);
         let operators = plan.map_or_else(Vec::new, |plan| {
-            // Other machines may have executed what has no measurements here.
-            let is_complete = cluster
-                .as_ref()
-                .is_none_or(|work| outcome == QueryOutcome::Completed && !work.metrics_missing);
             let times = (started_at, started_at + wall_time);
             operators::collect_metrics(plan, planned, baseline, times, is_complete)
         });
@@ -354,7 +353,7 @@ impl QueryRun {
             wall_time,
             outcome,
             rows: self.is_counted.load(Ordering::Relaxed).then(|| self.rows()),
-            rows_read: rows_read(&operators).or(read_elsewhere),
+            rows_read: rows_read(&operators, is_complete).or(read_elsewhere),
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
             bytes_spilled: sum("spilled_bytes").unwrap_or(0),
@@ -380,13 +379,18 @@ impl Drop for QueryRun {
 }
 
 /// The rows of all scans, where each of them counts.
-fn rows_read(operators: &[MeasuredOperator]) -> Option<u64> {
+fn rows_read(operators: &[MeasuredOperator], is_complete: bool) -> Option<u64> {
     if operators.is_empty() {
+        return None;
+    }
+    let mut scans = operators.iter().filter(|operator| operator.is_scan).peekable();
+    // A plan without scans reads nothing, but another machine may execute another plan.
+    if !is_complete && scans.peek().is_none() {
         return None;
     }
     // `None` as soon as one scan does not count: a sum that lacks a table is worse than none, since nobody sees that
     // it lacks one.
-    operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.rows_read).sum()
+    scans.map(|operator| operator.rows_read).sum()
 }
 
 impl DataReceiver for QueryRun {
