@@ -417,9 +417,20 @@ fn run_of(
     (run, busy.expect("an executor"))
 }
 
-/// The run is recorded as one that did not succeed.
+/// The run is recorded as one that did not succeed, and has left no job.
 fn check_failed(checkout: &Checkout) {
     Daglight::new(checkout, ["sync", "out"]).finish().ended_with(0);
+    check_reported_failure(checkout);
+}
+
+/// The same of a run whose scheduler has not said what became of its job.
+fn check_failed_with_job(checkout: &Checkout) {
+    let sync = Daglight::new(checkout, ["sync", "out"]).finish().ended_with(2);
+    assert!(sync.stdout.contains("may still be running: with --cluster "), "{}", sync.stdout);
+    check_reported_failure(checkout);
+}
+
+fn check_reported_failure(checkout: &Checkout) {
     let report = Daglight::new(checkout, ["report", "out", "--json"]).finish().ended_with(0).stdout;
     let report: Value = serde_json::from_str(&report).expect("JSON");
     let nodes = report["nodes"].as_array().expect("nodes");
@@ -574,10 +585,12 @@ fn a_scheduler_that_does_not_answer_when_it_is_given_a_query_is_named_and_fails_
     for expected in [
         format!("scheduler {address}, which has not answered since "),
         format!("lost the scheduler {address}, which was given the query: it has not answered for 10 s"),
+        format!("waiting up to 5 s for ballista://{address} to confirm that jobs are cancelled"),
+        format!("a job of the scheduler {address} may still be running. "),
     ] {
         assert!(finished.stderr.contains(&expected), "{expected}: {}", finished.stderr);
     }
-    check_failed(&checkout);
+    check_failed_with_job(&checkout);
 }
 
 #[test]
@@ -590,7 +603,7 @@ fn ctrl_c_ends_the_wait_for_a_scheduler_that_does_not_answer() {
     ballista.scheduler.as_ref().expect("it runs").signal("CONT");
     assert_eq!(finished.code, Some(130), "{}", finished.stderr);
     assert!(!finished.stderr.contains("has not answered for"), "{}", finished.stderr);
-    check_failed(&checkout);
+    check_failed_with_job(&checkout);
 }
 
 #[test]
@@ -602,7 +615,7 @@ fn the_job_of_a_client_that_is_killed_comes_to_its_end() {
     assert_eq!(run.finish().code, None);
     ballista.wait_until("the end of the job", |ballista| ballista.jobs() == ["Completed"]);
     ballista.wait_until_idle();
-    check_failed(&checkout);
+    check_failed_with_job(&checkout);
     let sync = Daglight::new(&checkout, ["sync", "out", "--cluster", &ballista.cluster()]);
     let said = sync.finish().ended_with(0).stdout;
     assert!(said.contains("job ") && said.contains(" had come to its end"), "{said}");

@@ -1,8 +1,9 @@
-//! What becomes of the jobs of a scheduler whose client was killed.
+//! What becomes of the jobs of a scheduler whose client was killed, or could not cancel them.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use daglight_system_tests::{Ballista, Checkout, Daglight, Running};
@@ -53,7 +54,7 @@ fn sync_cancels_the_job_of_a_client_that_was_killed() {
     assert_eq!(run.finish().code, None);
 
     // A bundle may come from anybody: what it says leads nowhere by itself.
-    let said = sync(&checkout, "out", None, 0);
+    let said = sync(&checkout, "out", None, 2);
     let sentence =
         format!("job {job} of the scheduler {scheduler} may still be running: with --cluster {cluster}");
     assert!(said.contains(&sentence), "{said}");
@@ -77,6 +78,86 @@ fn sync_cancels_the_job_of_a_client_that_was_killed() {
     drop(ballista);
     let said = sync(&checkout, "out", Some(&cluster), 0);
     assert!(!said.contains("job"), "{said}");
+}
+
+/// What a run says at its end of a job that it could not cancel, and how it is found out what became of that. The scheduler is stopped, and is
+/// not yet when this ends.
+fn check_job_that_is_not_cancelled(checkout: &Checkout, ballista: &Ballista, job: &str, stderr: &str) {
+    let cluster = ballista.cluster();
+    let scheduler = cluster.replace("ballista://", "");
+    let warning = format!("job {job} of the scheduler {scheduler} may still be running");
+    for expected in [
+        format!("waiting up to 5 s for {cluster} to confirm that jobs are cancelled"),
+        format!("{warning}. To ask the scheduler, and cancel what runs: daglight sync "),
+    ] {
+        assert_eq!(stderr.matches(&expected).count(), 1, "{expected}: {stderr}");
+    }
+    let bundle = bundle(checkout);
+    let pairs = || plan(&bundle, "pairs");
+    let plan = pairs();
+    let work = &plan["metrics"]["cluster"];
+    assert_eq!((&work["job_open"], &work["job_end"]), (&true.into(), &Value::Null), "{work:#}");
+    let stages = work["stages"].as_array().expect("stages");
+    let tasks = stages.iter().flat_map(|stage| stage["tasks"].as_array().expect("tasks"));
+    let outcomes: Vec<&Value> = tasks.map(|task| &task["outcome"]).collect();
+    assert!(outcomes.contains(&&Value::Null) && !outcomes.contains(&&"cancelled".into()), "{outcomes:?}");
+    assert_eq!(reported(checkout), [format!("pairs: {warning}")]);
+    let said = sync(checkout, "out", None, 2);
+    assert!(said.contains(&format!("{warning}: with --cluster {cluster}")), "{said}");
+
+    ballista.scheduler.as_ref().expect("it runs").signal("CONT");
+    let said = sync(checkout, "out", Some(&cluster), 0);
+    // The scheduler may find the request of the client when it goes on.
+    let ends = [
+        ("was still running, and is cancelled now", "cancelled"),
+        ("had failed, or was cancelled before", "failed"),
+    ];
+    let sentence = |end: &str| format!("job {job} of the scheduler {scheduler} {end}");
+    let (_, end) =
+        ends.iter().find(|(end, _)| said.contains(&sentence(end))).unwrap_or_else(|| panic!("{said}"));
+    let work = pairs()["metrics"]["cluster"].clone();
+    assert_eq!((&work["job_open"], &work["job_end"]), (&Value::Null, &(*end).into()), "{work:#}");
+    assert_eq!(ballista.jobs().iter().filter(|status| *status == "Running").count(), 0);
+    assert_eq!(reported(checkout), Vec::<String>::new());
+    Daglight::new(checkout, ["bundle", "verify", "out"]).finish().ended_with(0);
+    let said = sync(checkout, "out", None, 0);
+    assert!(!said.contains("job"), "{said}");
+}
+
+/// Starts a run whose scheduler is stopped while tasks of its job run, and returns it with the id of the job.
+fn run_with_stopped_scheduler(ballista: &Ballista, checkout: &Checkout) -> (Running, String) {
+    let (run, _) = long_run(ballista, checkout, |run| run.env("DAGLIGHT_HEARTBEAT_SECONDS", "0.5"));
+    let bundles = checkout.path().join("out/run_bundle");
+    run.wait_until("its tasks in the file of the plan", || {
+        let bundle = fs::read_dir(&bundles).into_iter().flatten().flatten().map(|entry| entry.path()).next();
+        let plans = bundle.map(|bundle| plans(&bundle)).unwrap_or_default();
+        plans.iter().any(|(_, plan)| plan["metrics"]["cluster"]["stages"].is_array())
+    });
+    let job = ballista.get("jobs")[0]["job_id"].as_str().expect("an id").to_owned();
+    ballista.scheduler.as_ref().expect("it runs").signal("STOP");
+    (run, job)
+}
+
+#[test]
+fn a_job_that_could_not_be_cancelled_by_ctrl_c_is_named_and_cancelled_by_sync() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let (run, job) = run_with_stopped_scheduler(&ballista, &checkout);
+    run.signal("INT");
+    let finished = run.finish_within(Duration::from_secs(120)).ended_with(130);
+    check_job_that_is_not_cancelled(&checkout, &ballista, &job, &finished.stderr);
+}
+
+#[test]
+fn a_job_whose_scheduler_does_not_answer_any_more_is_named_and_cancelled_by_sync() {
+    let checkout = Checkout::new();
+    let ballista = Ballista::start(&checkout);
+    let (run, job) = run_with_stopped_scheduler(&ballista, &checkout);
+    let finished = run.finish_within(Duration::from_secs(120)).ended_with(1);
+    let scheduler = ballista.cluster().replace("ballista://", "");
+    let lost = format!("lost the scheduler {scheduler} with job {job}: it has not answered for 10 s");
+    assert!(finished.stderr.contains(&lost), "{}", finished.stderr);
+    check_job_that_is_not_cancelled(&checkout, &ballista, &job, &finished.stderr);
 }
 
 /// Runs whose jobs stay in the queue, each with its bundle.
@@ -125,6 +206,8 @@ fn only_jobs_of_the_run_are_cancelled_and_a_scheduler_that_is_gone_is_asked_once
     // The first run has another one's job in its bundle.
     let (run, bundle) = runs.remove(0);
     kill(run);
+    // No task has read anything, or has said so.
+    assert_eq!(plan(&bundle, "counted")["metrics"]["rows_read"], Value::Null);
     for (file, plan) in plans(&bundle) {
         fs::write(file, plan.to_string().replace(first, other)).expect("a plan");
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use daglight_finding_thresholds::FindingThresholds;
 use daglight_run_bundle::{
     Artifact, LedgerDestination, LedgerSignal, Liveness, Manifest, Materialization, NodeStatus,
-    ProcessEvidence, RunStatus, SignalLedger, Tracking, milliseconds, saturating_sum,
+    ProcessEvidence, RunStatus, SignalLedger, Tracking, WarningCode, milliseconds, saturating_sum,
 };
 
 use crate::{
@@ -103,10 +103,10 @@ pub(crate) fn report(
     let reads = Some(signals.all_reads).filter(|reads| reads.says_reads);
     // From the spans if they contain it: plans are kept only for some queries, spans for all.
     let reads = reads.unwrap_or_else(|| planned_totals.reads(signals.query_count));
-    let mut problems = with_warnings(signals.problems, manifest.as_ref());
-    if manifest.as_ref().is_some_and(Manifest::may_have_left_jobs) {
-        left_jobs.into_problems(&dir).for_each(|problem| problems.add(problem));
-    }
+    // The plans name the same jobs as the warnings of the manifest, with their nodes.
+    let of_plans = |code: &WarningCode| *code == WarningCode::JobLeft && !left_jobs.is_empty();
+    let mut problems = with_warnings(signals.problems, manifest.as_ref(), of_plans);
+    left_jobs.add_to(&mut problems, manifest.as_ref(), &dir);
     let totals = Totals {
         nodes: nodes.len() as u64,
         nodes_succeeded: with_status(&nodes, NodeStatus::Success),
@@ -249,9 +249,14 @@ fn extent(
     (started_at, ended_at.filter(|ended| started_at.is_none_or(|started| started <= *ended)))
 }
 
-/// The problems of the signals, and the warnings of the manifest.
-fn with_warnings(mut problems: Problems, manifest: Option<&Manifest>) -> Problems {
-    for warning in manifest.into_iter().flat_map(|manifest| &manifest.warnings) {
+/// The problems of the signals, and the warnings of the manifest except those that others know better.
+fn with_warnings(
+    mut problems: Problems,
+    manifest: Option<&Manifest>,
+    is_known_better: impl Fn(&WarningCode) -> bool,
+) -> Problems {
+    let warnings = manifest.into_iter().flat_map(|manifest| &manifest.warnings);
+    for warning in warnings.filter(|warning| !is_known_better(&warning.code)) {
         problems.add(Problem::warning("manifest", warning.code.clone(), warning.message.clone()));
     }
     problems

@@ -1,15 +1,15 @@
-//! Warnings of jobs that a dead run has left on the scheduler of a cluster.
+//! Warnings of jobs that a run has left on the scheduler of a cluster.
 
 use std::{collections::BTreeSet, path::Path};
 
-use daglight_run_bundle::{PlanBundle, WarningCode};
+use daglight_run_bundle::{Manifest, PlanBundle, WarningCode};
 
-use crate::{display, report::Problem};
+use crate::{display, problems::Problems, report::Problem};
 
 /// The maximum number of jobs that are named.
 const MAX_JOBS: usize = 20;
 
-/// The jobs of the queries that ran last, should the run turn out to be dead.
+/// The jobs of queries that are open, should the run turn out to have ended.
 #[derive(Debug, Default)]
 pub(crate) struct LeftJobs(BTreeSet<Job>);
 
@@ -28,25 +28,44 @@ impl LeftJobs {
         }
     }
 
-    /// A warning for each of them. `dir` is the bundle, as it is called.
-    pub(crate) fn into_problems(self, dir: &Path) -> impl Iterator<Item = Problem> {
-        let sync = display::command("sync", dir);
-        self.0.into_iter().map(move |Job { scheduler, id, node }| {
-            let job = id.map_or_else(|| "a job".to_owned(), |id| format!("job {id}"));
-            let message = format!(
-                "{job} of the scheduler {scheduler} may still be running. To ask the scheduler, and cancel what runs: \
-                 {sync} --cluster ballista://{scheduler}"
-            );
-            Problem { node, ..Problem::warning("plan", WarningCode::JobLeft, message) }
-        })
+    /// Adds a warning for each of them, if the run may have left them. `dir` is the bundle, as it is called.
+    pub(crate) fn add_to(self, problems: &mut Problems, manifest: Option<&Manifest>, dir: &Path) {
+        if !manifest.is_some_and(Manifest::may_have_left_jobs) {
+            return;
+        }
+        for Job { scheduler, id, node } in self.0 {
+            let message = job_left(&scheduler, id.as_deref(), Some(dir));
+            problems.add(Problem { node, ..Problem::warning("plan", WarningCode::JobLeft, message) });
+        }
     }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The warning about a job that may still be running at a scheduler, with the command that asks for it. `id` is `None` if it is not known, `dir`
+/// is the folder of the bundle.
+pub fn job_left(scheduler: &str, id: Option<&str>, dir: Option<&Path>) -> String {
+    let job = id.map_or_else(|| "a job".to_owned(), |id| format!("job {id}"));
+    let what_to_do = match (dir, id) {
+        (Some(dir), _) => {
+            let sync = display::command("sync", dir);
+            format!("To ask the scheduler, and cancel what runs: {sync} --cluster ballista://{scheduler}")
+        }
+        (None, Some(id)) => format!("To cancel it: PATCH http://{scheduler}/api/job/{id}"),
+        (None, None) => format!("The scheduler lists its jobs at http://{scheduler}/api/jobs"),
+    };
+    format!("{job} of the scheduler {scheduler} may still be running. {what_to_do}")
 }
 
 #[cfg(test)]
 mod tests {
-    use daglight_run_bundle::{ClusterWork, PlanMetrics};
+    use daglight_run_bundle::{ClusterWork, PlanMetrics, RunStatus};
 
     use super::*;
+    use crate::fixture;
 
     fn plan(id: Option<&str>, job_end: Option<&str>) -> PlanBundle {
         let work = ClusterWork {
@@ -65,7 +84,10 @@ mod tests {
         for plan in [plan(Some("a"), None), plan(None, None), plan(Some("b"), Some("completed"))] {
             jobs.add(&plan);
         }
-        let problems: Vec<_> = jobs.into_problems(Path::new("my out")).collect();
+        let manifest = Manifest { status: RunStatus::Interrupted, ..fixture::manifest() };
+        let mut problems = Problems::default();
+        jobs.add_to(&mut problems, Some(&manifest), Path::new("my out"));
+        let problems = problems.into_found();
         let said: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
         let rest = "of the scheduler 10.0.0.5:50050 may still be running. To ask the scheduler, and cancel what runs: \
                     daglight sync 'my out' --cluster ballista://10.0.0.5:50050";

@@ -93,6 +93,7 @@ pub use export::{ExportError, ExportFormat, ExportSignal, Exported, export};
 pub use findings::{Evidence, Finding, FindingKind, Unit, UnknownFinding};
 pub use html::STYLE as PAGE_STYLE;
 pub use inputs::{ReportError, ReportOptions};
+pub use left_jobs::job_left;
 pub use level::Level;
 pub use page_script::{SCRIPT as PAGE_SCRIPT, policy as page_policy};
 pub use report::{

@@ -420,8 +420,8 @@ pub(crate) struct SyncArgs {
     /// How long to try, in seconds, for all bundles together.
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = count::<u64>, allow_hyphen_values = true)]
     pub(crate) timeout: u64,
-    /// Ask this scheduler of Ballista, `ballista://HOST:PORT`, for the jobs that killed runs have left there, and cancel those that still
-    /// run. No other scheduler is asked, whatever a bundle says.
+    /// Ask this scheduler of Ballista, `ballista://HOST:PORT`, for the jobs that runs have left there, and cancel those that still run.
+    /// No other scheduler is asked, whatever a bundle says.
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) cluster: Option<ClusterAddress>,
 }

@@ -1,4 +1,4 @@
-//! Jobs that killed runs have left at a scheduler: what `daglight sync` says of them, and does about them.
+//! Jobs that runs have left at a scheduler: what `daglight sync` says of them, and does about them.
 //!
 //! A bundle may come from anybody, and names the scheduler. So only the scheduler that the command line names is asked.
 
@@ -22,8 +22,8 @@ pub(crate) struct Said {
     pub(crate) sentences: Vec<String>,
     /// The scheduler was asked, and did not say how all of them ended.
     pub(crate) is_incomplete: bool,
-    /// Of jobs of schedulers that were not asked, although one was.
-    pub(crate) is_of_others: bool,
+    /// Of jobs of schedulers that were not asked.
+    pub(crate) is_unasked: bool,
 }
 
 /// The cluster of the command line, whose scheduler is asked.
@@ -71,7 +71,6 @@ impl AskedCluster {
 /// Cancels the jobs that the run has left at the scheduler that is asked, and names those at others.
 pub(crate) fn end_left_jobs(bundle: &Bundle, mut asked: Option<&mut AskedCluster>) -> Said {
     let mut said = Said::default();
-    let is_asked = asked.is_some();
     for jobs in left_jobs(bundle) {
         // What is not an address does not come from a run.
         let Ok(address) = format!("ballista://{}", jobs.scheduler).parse::<ClusterAddress>() else {
@@ -84,7 +83,7 @@ pub(crate) fn end_left_jobs(bundle: &Bundle, mut asked: Option<&mut AskedCluster
                 said.is_incomplete |= of_these.is_incomplete;
             }
             None => {
-                said.is_of_others |= is_asked;
+                said.is_unasked = true;
                 said.sentences.push(format!(
                     "{} may still be running: with --cluster {address}, the scheduler is asked, and cancels what runs",
                     named(&jobs)

@@ -62,8 +62,10 @@ const THREADS_TAG: &str = "option.threads";
 const MEMORY_LIMIT_TAG: &str = "option.memory_limit";
 const PARAMETER_TAGS: &str = "param.";
 
-/// How long a scheduler may take to hear of the queries that were given up.
+/// How long a scheduler may take to confirm that the jobs of queries that were given up are cancelled, and when a line says that it is
+/// waited for.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+const SAY_AFTER: Duration = Duration::from_millis(500);
 /// The time limit for removing the tables of a run.
 const REMOVE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -125,22 +127,23 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let following = progress.follow(run.watch(), interval);
     let notifying = service_manager::notify(run.watch(), interval);
     let scratch = cluster.as_ref().and_then(|_| scratch(telemetry.settings(), &run));
-    let ended = runtime.block_on(async {
-        let given = (&args, &reset_values, scratch.as_deref());
-        let ended = execute(&pipeline, part.as_ref(), &session, &run, given, (&progress, &errors)).await;
-        if let Some(cluster) = &cluster {
-            cluster.settle(SETTLE_WITHIN).await;
-        }
-        let over = scratch.filter(|_| !telemetry.settings().cluster.keep_scratch);
-        if let Some(scratch) = over {
-            remove(&session, &scratch).await;
-        }
-        ended
-    });
+    let given = (&args, &reset_values, scratch.as_deref());
+    let executing = execute(&pipeline, part.as_ref(), &session, &run, given, (&progress, &errors));
+    let ended = runtime.block_on(executing);
     // Before the console is cleared: a thread that is still drawing would restore its line.
-    drop((following, notifying));
+    drop(following);
     progress.clear();
     errors.print();
+    runtime.block_on(async {
+        if let Some(cluster) = &cluster {
+            settle(cluster).await;
+        }
+        // A job that goes on may still write there.
+        if let Some(scratch) = scratch.filter(|_| !telemetry.settings().cluster.keep_scratch) {
+            remove(&session, &scratch).await;
+        }
+    });
+    drop(notifying);
     if let Ended::Failed(failure) = &ended
         && let Some(advice) = advice(&failure.error, &args, spill::folder().as_deref())
     {
@@ -263,6 +266,15 @@ fn parameter_tags(pipeline: &Pipeline, policy: &Policy) -> BTreeMap<String, Stri
 fn scratch(settings: &Settings, run: &Run) -> Option<String> {
     let folder = settings.cluster.scratch.as_deref()?;
     Some(format!("{}/{}/", folder.trim_end_matches('/'), run.id()))
+}
+
+/// Waits until the scheduler of a cluster has confirmed that jobs are cancelled. If it does not, the end of the run names them.
+async fn settle(cluster: &Cluster) {
+    if !cluster.settle(SAY_AFTER).await {
+        let limit = SETTLE_WITHIN.as_secs();
+        note!("  waiting up to {limit} s for {} to confirm that jobs are cancelled", cluster.address());
+        cluster.settle(SETTLE_WITHIN - SAY_AFTER).await;
+    }
 }
 
 /// Removes the tables of a run. Failures are reported, but do not make the run fail.

@@ -47,7 +47,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
             .expect("the template is well formed"),
     );
     let (mut failed, mut unverified, mut no_server, mut no_receiver) = (false, false, false, false);
-    let (mut is_other_server, mut other_scheduler) = (false, false);
+    let (mut is_other_server, mut is_unasked) = (false, false);
     let (begun, timeout) = (Instant::now(), Duration::from_secs(args.timeout));
     for (position, bundle) in bundles.iter().enumerate() {
         let left = timeout.saturating_sub(begun.elapsed());
@@ -72,7 +72,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
         if bundle.archive().is_none() {
             let jobs = end_left_jobs(bundle, cluster.as_mut());
             failed |= jobs.is_incomplete;
-            other_scheduler |= jobs.is_of_others;
+            is_unasked |= jobs.is_unasked;
             line = iter::once(line).chain(jobs.sentences).collect::<Vec<_>>().join("; ");
         }
         let left = timeout.saturating_sub(begun.elapsed());
@@ -95,7 +95,7 @@ pub(crate) fn sync(args: &SyncArgs) -> Result<ExitCode, Failure> {
     let unconfigured: Vec<_> = [
         no_server.then(|| server_missing(&settings)),
         no_receiver.then(|| receiver_missing(&settings)),
-        other_scheduler.then(scheduler_missing),
+        is_unasked.then(|| scheduler_missing(cluster.is_some())),
     ]
     .into_iter()
     .flatten()
@@ -117,8 +117,12 @@ fn server_missing(settings: &Settings) -> String {
     }
 }
 
-fn scheduler_missing() -> String {
-    "--cluster names another scheduler than that of jobs which may still be running".to_owned()
+fn scheduler_missing(is_other: bool) -> String {
+    match is_other {
+        true => "--cluster names another scheduler than that of jobs which may still be running",
+        false => "jobs may still be running on the scheduler of a cluster: name it with --cluster",
+    }
+    .to_owned()
 }
 
 fn receiver_missing(settings: &Settings) -> String {

@@ -91,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// Asks the scheduler what became of the jobs of a run whose process is gone, and cancels those that go on: the jobs of these ids, and
+    /// Asks the scheduler what became of the jobs of a run that has ended, and cancels those that go on: the jobs of these ids, and
     /// other jobs of the run that it lists. A job of another run is left alone, whoever gave its id. Takes 15 seconds at most. Workers of
     /// `datafusion-distributed` are not asked: their tasks end with the connection of the client.
     ///
@@ -109,12 +109,16 @@ impl Cluster {
         }
     }
 
-    /// Waits until a scheduler has been told of the queries that were given up, for this long at most. Workers learn it from their
-    /// connections.
-    pub async fn settle(&self, at_most: Duration) {
+    /// Waits until a scheduler has confirmed that the jobs of queries that were given up are cancelled, or is known not to answer, for this
+    /// long at most. False if it has not by then. Workers learn it from their connections. The end of a run waits by
+    /// itself.
+    pub async fn settle(&self, at_most: Duration) -> bool {
         match &self.engine {
             #[cfg(feature = "distributed")]
-            Engine::Distributed(_) => _ = at_most,
+            Engine::Distributed(_) => {
+                _ = at_most;
+                true
+            }
             #[cfg(feature = "ballista")]
             Engine::Ballista(scheduler) => scheduler.settle(at_most).await,
         }

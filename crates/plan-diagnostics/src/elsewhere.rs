@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -28,11 +28,26 @@ pub struct Travelling {
     pub headers: Vec<(&'static str, String)>,
     listener: Arc<dyn QueryListener>,
     work: OnceLock<Arc<dyn RemoteWork>>,
+    afterwards: Mutex<Afterwards>,
+}
+
+/// What is known of the end of work on other machines. It may come before the query here has ended, or long after that.
+#[derive(Default)]
+struct Afterwards {
+    query_has_ended: bool,
+    /// Something was said of it that the end of the query may not have known yet.
+    is_news: bool,
 }
 
 impl Travelling {
     pub(crate) fn new(query_id: u64, listener: Arc<dyn QueryListener>) -> Self {
-        Self { query_id, headers: listener.travels_with(), listener, work: OnceLock::new() }
+        Self {
+            query_id,
+            headers: listener.travels_with(),
+            listener,
+            work: OnceLock::new(),
+            afterwards: Mutex::default(),
+        }
     }
 
     /// An engine takes the query on. The first one counts.
@@ -50,8 +65,43 @@ impl Travelling {
         shielded("the listener of a query", || self.listener.lost_worker(worker, message));
     }
 
+    /// The engine knows more of what became of work that was given up, which [`RemoteWork::so_far`] says from now on. The listener learns of
+    /// it when the query has ended.
+    pub fn has_settled(&self) {
+        let query_has_ended = {
+            let mut afterwards = self.afterwards();
+            afterwards.is_news |= !afterwards.query_has_ended;
+            afterwards.query_has_ended
+        };
+        if query_has_ended {
+            self.say_settled();
+        }
+    }
+
+    /// The listener knows that the query has ended.
+    pub(crate) fn query_has_ended(&self) {
+        let is_news = {
+            let mut afterwards = self.afterwards();
+            afterwards.query_has_ended = true;
+            std::mem::take(&mut afterwards.is_news)
+        };
+        if is_news {
+            self.say_settled();
+        }
+    }
+
+    fn say_settled(&self) {
+        if let Some(work) = self.work() {
+            shielded("the listener of a query", || self.listener.remote_work_settled(work.so_far()));
+        }
+    }
+
     pub(crate) fn work(&self) -> Option<Arc<dyn RemoteWork>> {
         self.work.get().cloned()
+    }
+
+    fn afterwards(&self) -> MutexGuard<'_, Afterwards> {
+        self.afterwards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

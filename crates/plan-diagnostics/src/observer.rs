@@ -2,6 +2,8 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
+use daglight_run_bundle::ClusterWork;
+
 use crate::{data_tap::DataTap, measured_query::MeasuredQuery, planned_query::PlannedQuery};
 
 /// Called for every query of an instrumented session.
@@ -60,6 +62,13 @@ pub trait QueryListener: Send + Sync {
     /// The engine that executes the query on other machines has lost one of these. `message` says which, and what it may have had.
     fn lost_worker(&self, worker: &str, message: &str) {
         _ = (worker, message);
+    }
+
+    /// More is known of what became of the work on other machines after the query was given up. Called after [`ended`](Self::ended), perhaps
+    /// several times: while the job is [open](ClusterWork::job_open), the engine has not confirmed its end, and nobody needs to wait for
+    /// that.
+    fn remote_work_settled(&self, work: ClusterWork) {
+        _ = work;
     }
 
     /// The query ended, whatever way. Called once, on the thread that saw the end.

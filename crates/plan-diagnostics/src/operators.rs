@@ -165,14 +165,16 @@ pub(crate) fn baseline(plan: &Arc<dyn ExecutionPlan>) -> Baseline {
 }
 
 /// Reads the metrics of every operator. Operators that measured no time get that of the query; an operator ends no
-/// earlier than those below it, which also repairs the end time of hash joins.
+/// earlier than those below it, which also repairs the end time of hash joins. `times` are those of the query. A scan that has measured
+/// nothing has read no rows if the measurements are complete; otherwise it is not known how many.
 pub(crate) fn collect_metrics(
     plan: &Arc<dyn ExecutionPlan>,
     planned: &[PlannedOperator],
     baseline: &Baseline,
-    query_started: SystemTime,
-    query_ended: SystemTime,
+    times: (SystemTime, SystemTime),
+    is_complete: bool,
 ) -> Vec<MeasuredOperator> {
+    let (query_started, query_ended) = times;
     let mut reports: Vec<MeasuredOperator> = Vec::with_capacity(planned.len());
     let mut measured_end: Vec<Option<SystemTime>> = Vec::with_capacity(planned.len());
     visit(plan, None, &mut |plan, parent| {
@@ -193,7 +195,8 @@ pub(crate) fn collect_metrics(
         let rows_read = match leaf {
             // One that was not executed any more, because its query ended before, has not measured anything.
             Some(Leaf::Scan(_)) => {
-                output_rows.or_else(|| counts_rows(below_hooks(plan.as_ref())).then_some(0))
+                let is_none = || is_complete && counts_rows(below_hooks(plan.as_ref()));
+                output_rows.or_else(|| is_none().then_some(0))
             }
             Some(Leaf::Change(rows)) => *rows,
             Some(Leaf::Inner) | None => None,

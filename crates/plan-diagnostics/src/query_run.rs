@@ -296,6 +296,9 @@ impl QueryRun {
             let baseline = baseline.unwrap_or_default();
             self.listener.ended(self.report(*started_at, wall_time, outcome, plan.as_ref(), &baseline));
         });
+        if let Some(travelling) = self.travelling.get() {
+            travelling.query_has_ended();
+        }
     }
 
     /// What is known of the query while it runs; `None` where it has not started, or has ended.
@@ -321,18 +324,27 @@ impl QueryRun {
         plan: Option<&Arc<dyn ExecutionPlan>>,
         baseline: &Baseline,
     ) -> MeasuredQuery {
-        let made_elsewhere = self
-            .remote_work()
+        let remote = self.remote_work();
+        let cluster = remote.as_ref().map(|work| work.so_far());
+        let made_elsewhere = remote
+            .as_ref()
             .and(plan)
             .and_then(|plan| MadeElsewhere::of(plan, &self.query.operators).map(Arc::new));
         let planned = made_elsewhere.as_deref().map_or(&*self.query.operators, |made| &made.operators);
+        // Other machines may have executed what has no measurements here.
+        let is_complete =
+            cluster.as_ref().is_none_or(|work| outcome == QueryOutcome::Completed && !work.metrics_missing);
         let operators = plan.map_or_else(Vec::new, |plan| {
-            operators::collect_metrics(plan, planned, baseline, started_at, started_at + wall_time)
+            let times = (started_at, started_at + wall_time);
+            operators::collect_metrics(plan, planned, baseline, times, is_complete)
         });
         let sum = |name: &str| -> Option<u64> {
             // Unknown where no operator has it, which is something else than none.
             operators.iter().filter_map(|operator| operator.metric(name)).reduce(|a, b| a + b)
         };
+        // Of a query that did not complete, what they had read by then.
+        let read_elsewhere =
+            remote.filter(|_| outcome != QueryOutcome::Completed).and_then(|work| work.rows_read());
         let is_write = self.query.kind.is_write();
         let bytes_returned = || operators.iter().find_map(|operator| operator.metric("output_bytes"));
         MeasuredQuery {
@@ -341,11 +353,11 @@ impl QueryRun {
             wall_time,
             outcome,
             rows: self.is_counted.load(Ordering::Relaxed).then(|| self.rows()),
-            rows_read: rows_read(&operators),
+            rows_read: rows_read(&operators, is_complete).or(read_elsewhere),
             bytes_written: sum("bytes_written"),
             bytes_scanned: sum("bytes_scanned"),
             bytes_spilled: sum("spilled_bytes").unwrap_or(0),
-            cluster: self.remote_work().map(|work| work.so_far()).or_else(|| self.query.cluster.clone()),
+            cluster: cluster.or_else(|| self.query.cluster.clone()),
             bytes_returned: if is_write { None } else { bytes_returned() },
             operators,
             made_elsewhere,
@@ -367,13 +379,18 @@ impl Drop for QueryRun {
 }
 
 /// The rows of all scans, where each of them counts.
-fn rows_read(operators: &[MeasuredOperator]) -> Option<u64> {
+fn rows_read(operators: &[MeasuredOperator], is_complete: bool) -> Option<u64> {
     if operators.is_empty() {
+        return None;
+    }
+    let mut scans = operators.iter().filter(|operator| operator.is_scan).peekable();
+    // A plan without scans reads nothing, but another machine may execute another plan.
+    if !is_complete && scans.peek().is_none() {
         return None;
     }
     // `None` as soon as one scan does not count: a sum that lacks a table is worse than none, since nobody sees that
     // it lacks one.
-    operators.iter().filter(|operator| operator.is_scan).map(|operator| operator.rows_read).sum()
+    scans.map(|operator| operator.rows_read).sum()
 }
 
 impl DataReceiver for QueryRun {

@@ -115,7 +115,7 @@ fn report(
         let ended_at = clock::now().max(started_at);
         let operators = measured().map_or_else(Vec::new, |measured| {
             let planned = describe(plan, &[], &ConfigOptions::default());
-            collect_metrics(&measured, &planned, &Baseline::default(), started_at, ended_at)
+            collect_metrics(&measured, &planned, &Baseline::default(), (started_at, ended_at), true)
         });
         listener.ended(MeasuredTask { started_at, ended_at, outcome, rows, operators });
     });

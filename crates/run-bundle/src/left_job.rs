@@ -1,14 +1,16 @@
-//! Jobs of schedulers that a run has left behind, because its process was killed while they went on.
+//! Jobs of schedulers that a run has left behind: its process was killed while they were running, or their scheduler did not confirm that they
+//! were cancelled.
 
 use crate::{
     manifest::{Manifest, RunStatus},
     plan_bundle::PlanBundle,
+    plan_cluster::ClusterWork,
 };
 
 /// The maximum number of characters of an id or an address. Longer ones are rejected, because anybody may have made the file.
 const MAX_NAME: usize = 253;
 
-/// A job of a query that ran when its process died, and of which nobody knows how it ended.
+/// A job that may still be running at its scheduler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftJob<'p> {
     /// The scheduler, as `HOST:PORT`. It is as trustworthy as the bundle.
@@ -18,24 +20,27 @@ pub struct LeftJob<'p> {
 }
 
 impl Manifest {
-    /// Whether queries of the run may go on as jobs of a scheduler: a run that ends by itself takes its jobs back.
+    /// Whether the open jobs of the plans are jobs that the run has left behind: while it goes on, it may still cancel them.
     pub fn may_have_left_jobs(&self) -> bool {
-        match self.status {
-            RunStatus::Running | RunStatus::Success => false,
-            RunStatus::Failure => self.process_ended_at.is_some(),
-            RunStatus::Interrupted => true,
-        }
+        self.status != RunStatus::Running
     }
 }
 
 impl PlanBundle {
-    /// The job of the query, if it was running in a [run that may have left some](Manifest::may_have_left_jobs) and its end is not recorded.
+    /// The job of the query, if it is [open](ClusterWork::job_open) or the query was running, and the end of the job is not recorded. It is
+    /// left behind if the run [may have left some](Manifest::may_have_left_jobs).
     pub fn left_job(&self) -> Option<LeftJob<'_>> {
         let work = self.metrics.cluster.as_ref()?;
-        let is_left = !self.running.is_empty() && work.job_end.is_none();
-        let scheduler =
-            work.scheduler.as_deref().filter(|scheduler| is_left && is_plain(scheduler, ".:[]-_"))?;
-        Some(LeftJob { scheduler, id: work.engine_query_id.as_deref().filter(|id| is_plain(id, "-_")) })
+        let is_open = work.job_open || !self.running.is_empty();
+        work.job().filter(|_| is_open && work.job_end.is_none())
+    }
+}
+
+impl ClusterWork {
+    /// The job of the query at its scheduler, as far as its names can be shown; `None` for an engine without a scheduler.
+    pub fn job(&self) -> Option<LeftJob<'_>> {
+        let scheduler = self.scheduler.as_deref().filter(|scheduler| is_plain(scheduler, ".:[]-_"))?;
+        Some(LeftJob { scheduler, id: self.engine_query_id.as_deref().filter(|id| is_plain(id, "-_")) })
     }
 }
 
@@ -48,7 +53,24 @@ fn is_plain(text: &str, others: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClusterWork, PlanMetrics};
+    use crate::PlanMetrics;
+
+    #[test]
+    fn a_job_is_left_while_it_is_open_or_its_query_was_running_until_its_end_is_recorded() {
+        let is_left = |job_open, running: &[u64], job_end: Option<&str>| {
+            let work = ClusterWork {
+                scheduler: Some("h:1".to_owned()),
+                job_open,
+                job_end: job_end.map(str::to_owned),
+                ..ClusterWork::default()
+            };
+            let metrics = PlanMetrics { cluster: Some(work), ..PlanMetrics::default() };
+            let plan = PlanBundle { running: running.to_vec(), metrics, ..PlanBundle::default() };
+            plan.left_job().is_some()
+        };
+        assert!(is_left(true, &[], None) && is_left(false, &[1], None) && is_left(true, &[1], None));
+        assert!(!is_left(false, &[], None) && !is_left(true, &[1], Some("unknown")));
+    }
 
     #[test]
     fn what_could_be_more_than_a_name_in_a_command_is_none() {

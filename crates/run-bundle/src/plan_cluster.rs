@@ -14,7 +14,11 @@ pub struct ClusterWork {
     /// The scheduler that was given the query as a job, as `HOST:PORT`; `None` for an engine without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<String>,
-    /// How the job had ended when the scheduler was asked after the death of the client: [`COMPLETED`](ClusterTask::COMPLETED),
+    /// Whether the scheduler may still be executing the job: the query is running, or it was given up and the scheduler has not confirmed
+    /// that the job is cancelled. The tasks of a job that was given up have no outcome while this is set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub job_open: bool,
+    /// How the job had ended when the scheduler was asked after the end of the client: [`COMPLETED`](ClusterTask::COMPLETED),
     /// [`FAILED`](ClusterTask::FAILED), [`CANCELLED`](ClusterTask::CANCELLED) by whoever asked, or [`UNKNOWN`](Self::UNKNOWN); `None` if
     /// nobody has asked.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -74,7 +74,8 @@ codes! {
     NotFinished = "not_finished",
     /// The spans of a run whose process died could not all be closed.
     SpansIncomplete = "spans_incomplete",
-    /// A job of a run whose process died may still be running on the scheduler of a cluster.
+    /// A job of the run may still be running on the scheduler of a cluster: the process died, or the scheduler did not confirm that the job is
+    /// cancelled.
     JobLeft = "job_left",
     /// A worker of a cluster was lost while a query ran there.
     WorkerLost = "worker_lost",

@@ -66,6 +66,11 @@ impl EndProgress {
         self.lock().beside_the_work
     }
 
+    /// Whether servers are not waited for.
+    pub(crate) fn is_without_servers(&self) -> bool {
+        self.lock().without_servers
+    }
+
     /// Servers are not to be waited for any longer.
     pub(crate) fn flush_now(&self) {
         self.change(|state| state.without_servers = true);

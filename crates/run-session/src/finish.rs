@@ -6,8 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use daglight_bundle_report::{Report, ReportOptions};
-use daglight_run_bundle::{ArtifactCatalog, Delivery, FileEntry, RunProgress, Warning, WarningCode, clock};
+use daglight_bundle_report::{Report, ReportOptions, job_left};
+use daglight_run_bundle::{
+    ArtifactCatalog, Bundle, Delivery, FileEntry, RunProgress, Warning, WarningCode, clock,
+};
 use daglight_tracker_client::{Event, Outcome};
 
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     finish_facts::{EndFacts, ending_so_far, report_of, shown},
     finish_report::{FinishReport, ReportPaths},
     flush::{Flushed, flush},
+    given_up_jobs::GivenUpJob,
     lineage::RunLineage,
     log::{field, log},
     manifest_file::{replace_manifest, write_last_manifest, write_manifest},
@@ -60,6 +63,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     // returned: DataFusion aborts its tasks, and a task stops at its next `await`. A blocking function may take
     // seconds for that, hence the limit.
     state.complete_open_nodes(DROPPED_QUERIES_LIMIT);
+    // Before the files of plans are complete: they say which jobs may go on.
+    let jobs = unconfirmed_jobs(state);
     // Before the spans are flushed: this makes the spans of the last operators.
     end_plans(state);
     beats::measure_the_end(state, last_beat.as_ref());
@@ -106,6 +111,8 @@ pub(crate) fn finish(state: &Arc<RunState>) -> FinishReport {
     }
     drop(delivering);
     say_what_was_lost(state, &signals);
+    // Behind the flush, as everything that a synchronisation resolves: the log of the run keeps saying it.
+    say_which_jobs_go_on(state, jobs);
     if let Some(ledger) = &delivery.tracker {
         say_what_the_tracker_lacks(state, ledger);
     }
@@ -136,6 +143,21 @@ fn end_plans(state: &RunState) {
                 PLANS_LIMIT.as_secs()
             ),
         )),
+    }
+}
+
+/// Jobs that were given up, and whose scheduler does not confirm that they are cancelled.
+fn unconfirmed_jobs(state: &RunState) -> Vec<GivenUpJob> {
+    let progress = &state.ending.progress;
+    // A process that leaves its work behind does not cancel anything any more.
+    let is_enough = || progress.is_without_servers() || progress.is_beside_the_work();
+    state.core.queries.given_up_jobs.unconfirmed(is_enough)
+}
+
+fn say_which_jobs_go_on(state: &RunState, jobs: Vec<GivenUpJob>) {
+    let dir = state.context.bundle.as_ref().map(Bundle::dir);
+    for GivenUpJob { scheduler, id } in jobs {
+        state.log.warn(WarningCode::JobLeft, job_left(&scheduler, id.as_deref(), dir));
     }
 }
 

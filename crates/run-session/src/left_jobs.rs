@@ -1,10 +1,14 @@
-//! Jobs of schedulers that a run has left behind, because its process was killed while they went on.
+//! Jobs of schedulers that a run has left behind: its process was killed while they were running, or their scheduler did not confirm that they
+//! were cancelled.
 
 use std::collections::BTreeMap;
 
-use daglight_run_bundle::{Bundle, ClusterTask, ClusterWork, Manifest, PlanBundle, UpdateError, WriteError};
+use daglight_bundle_report::{Report, ReportError};
+use daglight_run_bundle::{
+    Bundle, ClusterTask, ClusterWork, Manifest, PlanBundle, UpdateError, WarningCode, WriteError,
+};
 
-/// Jobs that a dead run has left at a scheduler, of which nobody knows how they ended.
+/// Jobs that a run has left at a scheduler, of which nobody knows how they ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftJobs {
@@ -14,7 +18,7 @@ pub struct LeftJobs {
     pub ids: Vec<String>,
 }
 
-/// How a job of a dead run has ended, as its scheduler says.
+/// How a job that a run has left has ended, as its scheduler says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeftJobEnd {
     /// It was cancelled when the scheduler was asked.
@@ -37,6 +41,9 @@ pub enum LeftJobsError {
     /// The manifest cannot be replaced.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// The report cannot be made again.
+    #[error(transparent)]
+    Report(#[from] ReportError),
 }
 
 impl LeftJobEnd {
@@ -50,7 +57,7 @@ impl LeftJobEnd {
     }
 }
 
-/// The jobs that a run has left behind, by scheduler. None of a run that goes on, or has ended by itself.
+/// The jobs that a run has left behind, by scheduler. None of a run that goes on.
 pub fn left_jobs(bundle: &Bundle) -> Vec<LeftJobs> {
     if !Manifest::read(bundle).is_ok_and(|manifest| manifest.may_have_left_jobs()) {
         return Vec::new();
@@ -69,11 +76,11 @@ pub fn left_jobs(bundle: &Bundle) -> Vec<LeftJobs> {
     jobs.collect()
 }
 
-/// Records how the jobs that a run has left at a scheduler have ended, so that nobody asks for them again. A job that is not among
-/// `ends` is one that the scheduler does not know.
+/// Records how the jobs that a run has left at a scheduler have ended, so that nobody asks for them again and no warning names them any more.
+/// A job that is not among `ends` is one that the scheduler does not know.
 ///
 /// # Errors
-/// When a plan or the manifest cannot be written.
+/// When a plan, the manifest or the report cannot be written.
 pub fn record_left_jobs(
     bundle: &Bundle,
     scheduler: &str,
@@ -87,18 +94,27 @@ pub fn record_left_jobs(
         if let Some(work) = &mut plan.metrics.cluster {
             let end = work.engine_query_id.as_ref().and_then(|id| ends.get(id));
             work.job_end = Some(end.copied().unwrap_or(LeftJobEnd::Unknown).name().to_owned());
+            work.job_open = false;
             plans.push((format!("plans/{name}"), plan));
         }
     });
     plans.iter().try_for_each(|(_, plan)| plan.write(bundle))?;
     let paths: Vec<&str> = plans.iter().map(|(path, _)| path.as_str()).collect();
-    Ok(Manifest::list_again(bundle, &paths)?)
+    Manifest::list_again(bundle, &paths)?;
+    let is_of_jobs = |code: &WarningCode| *code == WarningCode::JobLeft;
+    if left_jobs(bundle).is_empty()
+        && Manifest::read(bundle)
+            .is_ok_and(|manifest| manifest.warnings.iter().any(|warning| is_of_jobs(&warning.code)))
+    {
+        Manifest::update(bundle, |manifest| manifest.warnings.retain(|warning| !is_of_jobs(&warning.code)))?;
+    }
+    Ok(Report::from_bundle(bundle)?.write(bundle)?)
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
-    use daglight_run_bundle::{PlanMetrics, RunStatus};
+    use daglight_run_bundle::{PlanMetrics, RunStatus, Warning};
     use daglight_run_identity::RunId;
 
     use super::*;
@@ -107,6 +123,8 @@ mod tests {
         let work = ClusterWork {
             scheduler: scheduler.map(str::to_owned),
             engine_query_id: job.map(str::to_owned),
+            // Given up, and not confirmed.
+            job_open: hash == "b",
             ..ClusterWork::default()
         };
         PlanBundle {
@@ -128,7 +146,7 @@ mod tests {
         manifest.write(&bundle).unwrap();
         for plan in [
             plan("a", Some("s:1"), Some("j1"), vec![1]),
-            plan("b", Some("s:1"), Some("j2"), vec![2]),
+            plan("b", Some("s:1"), Some("j2"), vec![]),
             // It has not been taken yet, as far as anybody knows.
             plan("c", Some("s:1"), None, vec![3]),
             plan("d", Some("t:1"), Some("j\u{1b}"), vec![4]),
@@ -141,9 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_left_by_what_ran_when_the_process_died_until_their_end_is_known() {
+    fn jobs_are_left_by_queries_that_ran_or_were_given_up_until_their_end_is_known() {
         let dir = tempfile::tempdir().unwrap();
-        let bundle = bundle_of(&dir, |_| {});
+        let codes = [WarningCode::JobLeft, WarningCode::Program];
+        let bundle = bundle_of(&dir, |manifest| {
+            manifest.warnings = codes.clone().map(|code| Warning::new(code, "said")).to_vec();
+        });
+        let warned = || -> Vec<WarningCode> {
+            let manifest = Manifest::read(&bundle).unwrap();
+            manifest.warnings.into_iter().map(|warning| warning.code).collect()
+        };
         let left = |scheduler: &str, ids: &[&str]| LeftJobs {
             scheduler: scheduler.to_owned(),
             ids: ids.iter().map(ToString::to_string).collect(),
@@ -157,15 +182,21 @@ mod tests {
         };
         assert_eq!((end("a").as_deref(), end("b").as_deref()), (Some("cancelled"), Some("unknown")));
         assert_eq!((end("d"), end("e")), (None, None));
+        assert_eq!(warned(), codes);
+        record_left_jobs(&bundle, "t:1", &BTreeMap::new()).unwrap();
+        assert_eq!((left_jobs(&bundle), warned()), (Vec::new(), vec![WarningCode::Program]));
     }
 
     #[test]
-    fn a_run_that_goes_on_or_has_ended_by_itself_has_left_none() {
-        for status in [RunStatus::Running, RunStatus::Success] {
+    fn a_run_that_goes_on_has_left_none_and_one_that_has_ended_by_itself_may_have() {
+        let of_status = |status| {
             let dir = tempfile::tempdir().unwrap();
-            assert_eq!(left_jobs(&bundle_of(&dir, |manifest| manifest.status = status)), []);
-        }
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(left_jobs(&bundle_of(&dir, |manifest| manifest.process_ended_at = None)), []);
+            left_jobs(&bundle_of(&dir, |manifest| {
+                (manifest.status, manifest.process_ended_at) = (status, None);
+            }))
+            .len()
+        };
+        let statuses = [RunStatus::Running, RunStatus::Success, RunStatus::Failure, RunStatus::Interrupted];
+        assert_eq!(statuses.map(of_status), [0, 2, 2, 2]);
     }
 }

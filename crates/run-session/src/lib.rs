@@ -57,6 +57,7 @@ mod shown_dag;
 mod tag_names;
 
 // Its queries, and the way of their plans into the bundle.
+mod given_up_jobs;
 mod run_queries;
 mod moved;
 mod secret_columns;

@@ -60,6 +60,12 @@ impl PlanBook {
                     entry.write(plans, &key);
                 }
             }
+            PlanMessage::RemoteWorkSettled { key, query_id, work } => {
+                self.load(plans, &key);
+                if let Some(entry) = self.plans.get_mut(&key) {
+                    entry.remote_work_settled(query_id, *work);
+                }
+            }
             PlanMessage::Beat(planned) => {
                 self.show_planned(plans, planned);
                 self.refresh(plans);
@@ -167,18 +173,21 @@ impl PlanBook {
             plans.previous.get_or_init(|| PreviousPlans::of_dag(&plans.context));
         }
         let (id, at, key) = (query.query.id, query.at, query.key.clone());
-        if !self.plans.contains_key(&key) {
-            // Looked for only where there may be one: every plan is new once.
-            let was_left = self.left.remove(&key) || self.others_left;
-            let of_file = if was_left { PlanEntry::of_file(plans, &key) } else { None };
-            let entry = of_file.unwrap_or_else(|| PlanEntry::new(plans, &query));
-            self.plans.insert(key.clone(), entry);
-        }
-        if let Some(entry) = self.plans.get_mut(&key) {
-            entry.started(query);
-        }
+        self.load(plans, &key);
+        self.plans.entry(key.clone()).or_insert_with(|| PlanEntry::new(plans, &query)).started(query);
         self.forget_planned(plans, id);
         self.file_is_due(at, key);
+    }
+
+    /// Reads a plan back that was left to its file.
+    fn load(&mut self, plans: &AdmittedPlans, key: &PlanKey) {
+        // Looked for only where there may be one: every plan is new once.
+        if !self.plans.contains_key(key)
+            && (self.left.remove(key) || self.others_left)
+            && let Some(entry) = PlanEntry::of_file(plans, key)
+        {
+            self.plans.insert(key.clone(), entry);
+        }
     }
 
     fn ended(&mut self, plans: &AdmittedPlans, query: EndedQuery) {

@@ -13,7 +13,8 @@ use std::{
 use daglight_capture_policy::{Policy, SqlText};
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, QueryOutcome};
 use daglight_run_bundle::{
-    PlanBundle, PlanExecutions, PlanMetrics, PlanSource, StorageUse, Warning, WarningCode, milliseconds,
+    ClusterWork, PlanBundle, PlanExecutions, PlanMetrics, PlanSource, StorageUse, Warning, WarningCode,
+    milliseconds,
 };
 
 use crate::{
@@ -196,6 +197,11 @@ impl PlanEntry {
         self.is_kept |= plans.keeps(key, &report);
         self.show(report);
         self.is_changed = true;
+    }
+
+    /// More is known of the work on other machines of a query that has ended, if that is shown.
+    pub(crate) fn remote_work_settled(&mut self, query_id: u64, work: ClusterWork) {
+        self.is_changed |= self.shown.set_cluster(&mut self.plan, &query_id.to_string(), work);
     }
 
     /// Whether it needs no place among the plans of its node any more.

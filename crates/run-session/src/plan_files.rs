@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daglight_run_bundle::WarningCode;
+use daglight_run_bundle::{ClusterWork, WarningCode};
 
 use crate::{
     admitted_plans::AdmittedPlans,
@@ -78,6 +78,13 @@ impl PlanFiles {
     pub(crate) fn has_remote_id(&self, key: PlanKey) {
         if self.plans.admits(&key) {
             self.send(PlanMessage::HasRemoteId(key));
+        }
+    }
+
+    /// More is known of the work on other machines of a query that has ended.
+    pub(crate) fn remote_work_settled(&self, key: PlanKey, query_id: u64, work: ClusterWork) {
+        if self.plans.admits(&key) {
+            self.send(PlanMessage::RemoteWorkSettled { key, query_id, work: Box::new(work) });
         }
     }
 

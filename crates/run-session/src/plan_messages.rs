@@ -7,6 +7,7 @@ use std::{
 
 use daglight_capture_policy::Captured;
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery};
+use daglight_run_bundle::ClusterWork;
 use opentelemetry::Context;
 
 use crate::{
@@ -54,6 +55,12 @@ pub(crate) enum PlanMessage {
     Ended(Box<EndedQuery>),
     /// An execution of this plan has an id on other machines.
     HasRemoteId(PlanKey),
+    /// More is known of the work on other machines of a query that has ended.
+    RemoteWorkSettled {
+        key: PlanKey,
+        query_id: u64,
+        work: Box<ClusterWork>,
+    },
     /// The heart beats: what runs is brought up to date, and so are these, which are being planned.
     Beat(Vec<StartedQuery>),
 }

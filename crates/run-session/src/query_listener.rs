@@ -15,7 +15,7 @@ use daglight_otel_bridge::{
     names::{self, Key, key},
 };
 use daglight_plan_diagnostics::{MeasuredQuery, PlannedQuery, PlanningTimes, QueryListener, QueryOutcome};
-use daglight_run_bundle::WarningCode;
+use daglight_run_bundle::{ClusterWork, WarningCode};
 use opentelemetry::Context;
 
 use self::results::Results;
@@ -323,6 +323,13 @@ impl QueryListener for RunQuery {
         }
     }
 
+    fn remote_work_settled(&self, work: ClusterWork) {
+        let Some(place) = self.place.get().and_then(Option::as_ref) else { return };
+        let run = place.run();
+        run.queries.given_up_jobs.settled(self.query.id, &work);
+        run.plans.remote_work_settled(self.plan_key(place), self.query.id, work);
+    }
+
     fn entered(&self) -> Option<Box<dyn Any>> {
         self.storage.as_ref().map(QueryStorage::enter)
     }
@@ -403,6 +410,9 @@ impl QueryListener for RunQuery {
         if let Some(node) = place.owner.node().filter(|_| is_recorded && !self.is_of_checks) {
             let plan_file = run.plans.admitted().file_of(&key, &report);
             self.record_in_node(node, &report, Results { summary, measured }, plan_file);
+        }
+        if let Some(work) = report.cluster.as_ref().filter(|_| is_recorded) {
+            run.queries.given_up_jobs.ended(self.query.id, work);
         }
         if is_recorded {
             let span = of_span.filter(|_| run.context.settings().otel.operator_spans);

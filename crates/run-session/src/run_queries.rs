@@ -8,7 +8,7 @@ use std::{
 
 use daglight_plan_diagnostics::Polls;
 
-use crate::moved::MovedSoFar;
+use crate::{given_up_jobs::GivenUpJobs, moved::MovedSoFar};
 
 /// The queries of a run.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(crate) struct RunQueries {
     pub(crate) open: OpenQueries,
     /// What they have moved.
     pub(crate) moved: MovedSoFar,
+    /// Those that may go on at the scheduler of a cluster.
+    pub(crate) given_up_jobs: GivenUpJobs,
     /// Those of tasks that belong to the run and to none of its nodes.
     pub(crate) polls: Polls,
 }

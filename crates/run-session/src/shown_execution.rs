@@ -1,7 +1,7 @@
 //! Which of the executions of a plan its file shows: one whole, and not a mixture of several.
 
 use daglight_plan_diagnostics::MeasuredQuery;
-use daglight_run_bundle::{PlanBundle, PlanMetrics, PlanSource};
+use daglight_run_bundle::{ClusterWork, PlanBundle, PlanMetrics, PlanSource};
 
 /// What a file shows of one execution.
 pub(crate) struct Execution {
@@ -20,19 +20,37 @@ pub(crate) enum Measured {
     Undescribed(Box<MeasuredQuery>),
 }
 
-impl Execution {
-    fn rank(&self) -> Rank {
-        rank(self.outcome.as_deref(), self.wall_ms)
+impl Measured {
+    fn cluster(&self) -> Option<&ClusterWork> {
+        match self {
+            Self::Described(described) => described.1.cluster.as_ref(),
+            Self::Undescribed(measured) => measured.cluster.as_ref(),
+        }
+    }
+
+    fn cluster_mut(&mut self) -> &mut Option<ClusterWork> {
+        match self {
+            Self::Described(described) => &mut described.1.cluster,
+            Self::Undescribed(measured) => &mut measured.cluster,
+        }
     }
 }
 
-/// What somebody looks into first is shown: an execution that goes on, then one that did not succeed, and of these the slowest.
+impl Execution {
+    fn rank(&self) -> Rank {
+        rank(self.outcome.as_deref(), self.measured.cluster(), self.wall_ms)
+    }
+}
+
+/// What somebody looks into first is shown: an execution that goes on, then one whose job may go on at its scheduler, which is found by this
+/// file alone, then one that did not succeed, and of these the slowest.
 type Rank = (u8, f64);
 
-fn rank(outcome: Option<&str>, wall_ms: f64) -> Rank {
+fn rank(outcome: Option<&str>, cluster: Option<&ClusterWork>, wall_ms: f64) -> Rank {
     let kind = match outcome {
-        None => 2,
+        None => 3,
         Some("completed") => 0,
+        Some(_) if cluster.is_some_and(|work| work.job_open) => 2,
         Some(_) => 1,
     };
     (kind, wall_ms)
@@ -52,14 +70,14 @@ impl SetAside {
     pub(crate) fn wants(&self, plan: &PlanBundle, execution: &Execution) -> bool {
         let new = execution.rank();
         plan.query_id == execution.query_id
-            || new >= rank(plan.outcome.as_deref(), plan.metrics.wall_ms)
+            || new >= self.rank_of_shown(plan)
             || plan.outcome.is_none() && self.later.as_ref().is_none_or(|later| new >= later.rank())
     }
 
     /// Shows an execution that is wanted, or keeps it for later.
     pub(crate) fn show(&mut self, plan: &mut PlanBundle, execution: Execution) {
         let is_shown = plan.query_id == execution.query_id;
-        if !is_shown && execution.rank() < rank(plan.outcome.as_deref(), plan.metrics.wall_ms) {
+        if !is_shown && execution.rank() < self.rank_of_shown(plan) {
             self.later = Some(execution);
             return;
         }
@@ -68,13 +86,31 @@ impl SetAside {
         if !is_shown && !has_ended && shown.outcome.is_some() {
             self.later = Some(shown);
         }
-        let current = rank(plan.outcome.as_deref(), plan.metrics.wall_ms);
+        let current = self.rank_of_shown(plan);
         if has_ended && let Some(better) = self.later.take_if(|later| later.rank() > current) {
             self.put(plan, better);
         }
         if has_ended {
             self.later = None;
         }
+    }
+
+    /// What other machines did of an execution that has ended. False if that is not kept.
+    pub(crate) fn set_cluster(&mut self, plan: &mut PlanBundle, query_id: &str, work: ClusterWork) -> bool {
+        let cluster = match (&mut self.undescribed, &mut self.later) {
+            (Some(measured), _) if plan.query_id == query_id => &mut measured.cluster,
+            (None, _) if plan.query_id == query_id => &mut plan.metrics.cluster,
+            (_, Some(later)) if later.query_id == query_id => later.measured.cluster_mut(),
+            _ => return false,
+        };
+        *cluster = Some(work.bounded());
+        true
+    }
+
+    fn rank_of_shown(&self, plan: &PlanBundle) -> Rank {
+        let undescribed = self.undescribed.as_ref().map(|measured| measured.cluster.as_ref());
+        let cluster = undescribed.unwrap_or(plan.metrics.cluster.as_ref());
+        rank(plan.outcome.as_deref(), cluster, plan.metrics.wall_ms)
     }
 
     /// What the plan shows and is not described in it, once.
@@ -136,6 +172,28 @@ mod tests {
             shown.push(format!("{} {}", plan.query_id, plan.outcome.as_deref().unwrap_or("runs")));
         }
         assert_eq!(shown, expected, "{measured:?}");
+    }
+
+    #[test]
+    fn an_execution_whose_job_is_open_stays_until_its_end_is_known() {
+        let execution = |query_id: &str, wall_ms, job_open| {
+            let work = ClusterWork { job_open, ..ClusterWork::default() };
+            let metrics = PlanMetrics { cluster: Some(work), ..PlanMetrics::default() };
+            Execution {
+                query_id: query_id.to_owned(),
+                outcome: Some("failed".to_owned()),
+                wall_ms,
+                measured: Measured::Described(Box::new((Vec::new(), metrics))),
+            }
+        };
+        let mut plan = PlanBundle { query_id: "1".to_owned(), ..PlanBundle::default() };
+        let mut set_aside = SetAside::default();
+        set_aside.show(&mut plan, execution("1", 5.0, true));
+        assert!(!set_aside.wants(&plan, &execution("2", 90.0, false)));
+        assert!(set_aside.set_cluster(&mut plan, "1", ClusterWork::default()));
+        assert!(!set_aside.set_cluster(&mut plan, "2", ClusterWork::default()));
+        assert!(!plan.metrics.cluster.as_ref().unwrap().job_open);
+        assert!(set_aside.wants(&plan, &execution("3", 90.0, false)));
     }
 
     #[test]

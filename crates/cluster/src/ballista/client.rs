@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ballista_core::{BALLISTA_VERSION, extension::SessionConfigExt as _};
 use daglight_plan_diagnostics::runs_elsewhere;
 use datafusion::execution::SessionStateBuilder;
+use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{
@@ -34,23 +35,22 @@ impl Client {
 
     /// The scheduler, where it does not answer as one of this version.
     pub(crate) async fn missing(&self) -> Vec<Unreachable> {
-        let other = match timeout(CONNECT_TIMEOUT, self.scheduler.server()).await {
-            Ok(Ok(server)) => match version_of(server.as_deref()).map(problem_of) {
-                Some(None) => return Vec::new(),
-                Some(Some(problem)) => Err(problem),
-                None => Ok("it is not a server of Ballista".to_owned()),
-            },
-            Ok(Err(status)) => Ok(in_short(&status)),
-            Err(_) => Err(format!("does not answer within {} s", CONNECT_TIMEOUT.as_secs())),
-        };
-        let problem = match other {
-            Ok(said) => {
-                let what = what_answers(&self.scheduler.address).await;
-                format!("does not answer as one: {}", what.unwrap_or(said))
-            }
-            Err(problem) => problem,
-        };
-        vec![Unreachable::scheduler(self.scheduler.address.clone(), problem)]
+        let Err(mut problem) = self.ask().await else { return Vec::new() };
+        if let NoScheduler::Other { said } = &mut problem
+            && let Some(what) = what_answers(&self.scheduler.address).await
+        {
+            *said = what;
+        }
+        vec![Unreachable::scheduler(self.scheduler.address.clone(), problem.to_string())]
+    }
+
+    async fn ask(&self) -> Result<(), NoScheduler> {
+        let other = |said: String| NoScheduler::Other { said };
+        let server = timeout(CONNECT_TIMEOUT, self.scheduler.server()).await;
+        let server = server.map_err(|_| NoScheduler::Silent)?.map_err(|status| other(in_short(&status)))?;
+        let version = version_of(server.as_deref())
+            .ok_or_else(|| other("it is not a server of Ballista".to_owned()))?;
+        of_this_version(version)
     }
 
     pub(crate) fn distribute(&self, mut builder: SessionStateBuilder) -> SessionStateBuilder {
@@ -79,16 +79,28 @@ impl Client {
         Err(Unreachable::scheduler(self.scheduler.address.clone(), problem))
     }
 
-    pub(crate) async fn settle(&self, at_most: Duration) {
-        _ = timeout(at_most, self.cancels.sent()).await;
+    pub(crate) async fn settle(&self, at_most: Duration) -> bool {
+        timeout(at_most, self.cancels.sent()).await.is_ok()
     }
 }
 
-/// Why a scheduler of this version is not the one that this is a client of.
-fn problem_of(version: &str) -> Option<String> {
+/// Why an address is not that of a scheduler that this is a client of.
+#[derive(Debug, PartialEq, Eq, Error)]
+enum NoScheduler {
+    #[error("does not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Silent,
+    #[error("does not answer as one: {said}")]
+    Other { said: String },
+    #[error("is Ballista {version}, and this is a client of {BALLISTA_VERSION}")]
+    OtherVersion { version: String },
+}
+
+fn of_this_version(version: &str) -> Result<(), NoScheduler> {
     let major = |version: &str| version.split('.').next().map(str::to_owned);
-    (major(version) != major(BALLISTA_VERSION))
-        .then(|| format!("is Ballista {version}, and this is a client of {BALLISTA_VERSION}"))
+    match major(version) == major(BALLISTA_VERSION) {
+        true => Ok(()),
+        false => Err(NoScheduler::OtherVersion { version: version.to_owned() }),
+    }
 }
 
 #[cfg(test)]
@@ -97,11 +109,13 @@ mod tests {
 
     #[test]
     fn a_scheduler_is_one_of_the_same_major_version() {
-        let problem = |server: &str| version_of(Some(server)).map(problem_of);
-        assert_eq!(problem(&format!("ballista/{BALLISTA_VERSION}")), Some(None));
-        assert_eq!(problem("ballista/55.9.1"), Some(None));
-        let other = format!("is Ballista 54.0.0, and this is a client of {BALLISTA_VERSION}");
-        assert_eq!(problem("ballista/54.0.0"), Some(Some(other)));
-        assert_eq!((problem("nginx/1.2"), version_of(None)), (None, None));
+        let asked = |server: &str| version_of(Some(server)).map(of_this_version);
+        assert_eq!(asked(&format!("ballista/{BALLISTA_VERSION}")), Some(Ok(())));
+        assert_eq!(asked("ballista/55.9.1"), Some(Ok(())));
+        let other = NoScheduler::OtherVersion { version: "54.0.0".to_owned() };
+        let text = format!("is Ballista 54.0.0, and this is a client of {BALLISTA_VERSION}");
+        assert_eq!(other.to_string(), text);
+        assert_eq!(asked("ballista/54.0.0"), Some(Err(other)));
+        assert_eq!((asked("nginx/1.2"), version_of(None)), (None, None));
     }
 }

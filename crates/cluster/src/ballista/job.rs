@@ -62,12 +62,20 @@ pub(super) enum Phase {
     Running,
     Completed,
     Failed,
+    /// Nobody wants its rows any more. Whether the scheduler knows that is not known.
     GivenUp,
+    /// The scheduler has confirmed that.
+    Cancelled,
 }
 
 impl Phase {
     const fn is_over(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::GivenUp)
+        self.is_settled() || matches!(self, Self::GivenUp)
+    }
+
+    /// Whether nothing of the job is open at the scheduler.
+    const fn is_settled(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 }
 
@@ -98,6 +106,14 @@ impl JobWork {
         let mut state = self.lock();
         if !state.phase.is_over() {
             state.phase = Phase::GivenUp;
+        }
+    }
+
+    /// The scheduler has confirmed that nothing of a job goes on that was given up.
+    pub(super) fn set_cancelled(&self) {
+        let mut state = self.lock();
+        if !state.phase.is_settled() {
+            state.phase = Phase::Cancelled;
         }
     }
 
@@ -324,7 +340,7 @@ impl State {
         let measures = self.measures.get(&(stage, task.id)).filter(|_| task.status == TaskStatus::Successful);
         let mut places = task.partitions.iter().filter_map(|partition| self.places.get(&(stage, *partition)));
         let outcome = match &task.status {
-            TaskStatus::Running if self.phase.is_over() => Some(ClusterTask::CANCELLED),
+            TaskStatus::Running if self.phase.is_settled() => Some(ClusterTask::CANCELLED),
             TaskStatus::Running => None,
             TaskStatus::Successful => Some(ClusterTask::COMPLETED),
             TaskStatus::Failed { reason } => Some(match reason.as_str() {
@@ -375,8 +391,10 @@ impl RemoteWork for JobWork {
 
     fn rows_read(&self) -> Option<u64> {
         let state = self.lock();
-        let scans = state.stages.iter().filter(|stage| stage.only_scans());
-        Some(scans.flat_map(Stage::tasks).map(|task| task.input_rows).sum())
+        let scans = state.stages.iter().filter(|stage| stage.only_scans()).flat_map(Stage::tasks);
+        // The others have read something too, and nobody knows how much.
+        let ended = scans.filter(|task| task.status == TaskStatus::Successful);
+        ended.map(|task| task.input_rows).reduce(u64::saturating_add)
     }
 
     fn waits_for(&self) -> Option<String> {
@@ -404,6 +422,7 @@ impl RemoteWork for JobWork {
             engine: BALLISTA.to_owned(),
             engine_query_id: state.job_id.clone(),
             scheduler: Some(self.scheduler.to_string()),
+            job_open: !state.phase.is_settled(),
             on_client: None,
             workers,
             stages,
@@ -598,7 +617,26 @@ mod tests {
         );
         assert_eq!(job.so_far().workers, ["e:7"]);
         job.give_up();
-        assert_eq!(shown(job.so_far())[2].1.as_deref(), Some(ClusterTask::CANCELLED));
+        assert_eq!((shown(job.so_far())[2].1.as_deref(), job.so_far().job_open), (None, true));
+        job.set_cancelled();
+        let outcome = shown(job.so_far())[2].1.clone();
+        assert_eq!((outcome.as_deref(), job.so_far().job_open), (Some(ClusterTask::CANCELLED), false));
+    }
+
+    #[test]
+    fn rows_that_were_read_are_known_of_tasks_that_have_ended() {
+        let job = JobWork::begin("s:1".parse().unwrap());
+        let scan = |tasks| Stage {
+            stage_id: "1".to_owned(),
+            stage_plan: Some("ShuffleWriterExec\n  DataSourceExec".to_owned()),
+            tasks,
+        };
+        assert_eq!(job.rows_read(), None);
+        job.set_stages(vec![scan(vec![task(0, TaskStatus::Running)])], Duration::ZERO);
+        assert_eq!(job.rows_read(), None);
+        let tasks = vec![task(0, TaskStatus::Running), task(1, TaskStatus::Successful)];
+        job.set_stages(vec![scan(tasks)], Duration::ZERO);
+        assert_eq!(job.rows_read(), Some(9));
     }
 
     #[test]

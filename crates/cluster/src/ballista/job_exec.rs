@@ -39,7 +39,7 @@ use super::{
     presence::now,
     results::{self, Source},
     scheduler::{Scheduler, in_short},
-    submission::{Cancels, RunningJob, submit},
+    submission::{Cancels, JobOwner, RunningJob, submit},
     travels,
     watching::{look, watch},
 };
@@ -229,13 +229,14 @@ impl Execution {
             // It stands in the scheduler's logs, and is as good as an id.
             operation_id: self.name.clone(),
         };
+        let owner = JobOwner { work: Arc::clone(&self.work), travelling: self.travelling.clone() };
         let mut running = tokio::select! {
-            submitted = submit(&scheduler, &cancels, query, self.headers.clone()) => submitted?,
+            submitted = submit(&scheduler, &cancels, owner, query, self.headers.clone()) => submitted?,
             () = silence(&scheduler, &self.work) => {
                 return exec_err!(
-                    "lost the scheduler {}, which was given the query: it has not answered for {} s",
+                    "lost the scheduler {}, which was given the query: {}",
                     scheduler.address,
-                    SILENCE.as_secs()
+                    is_silent(None)
                 );
             }
         };
@@ -246,7 +247,8 @@ impl Execution {
         let watching = watch(&scheduler, &running.id, &self.work, self.travelling.clone());
         let state = self.ended(&mut running).await;
         drop(watching);
-        if state.is_err() {
+        // One that does not answer says nothing of the stages either.
+        if state.is_err() && running.has_ended() {
             look(&scheduler, &running.id, &self.work, Duration::ZERO).await;
         }
         state
@@ -256,19 +258,19 @@ impl Execution {
         let scheduler = self.job.scheduler.clone();
         let submitted = Instant::now();
         let (mut pause, mut last_answer, mut is_known) = (ASK_FIRST, submitted, false);
+        let mut problem = None;
         loop {
-            let answer = match timeout(SILENCE, scheduler.status(&running.id)).await {
+            let left = SILENCE.saturating_sub(last_answer.elapsed());
+            let answer = match timeout(left, scheduler.status(&running.id)).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(status)) if last_answer.elapsed() >= SILENCE => {
-                    return Err(lost(&scheduler, running, &in_short(&status)));
-                }
-                Err(_) => return Err(lost(&scheduler, running, "it does not answer")),
-                Ok(Err(_)) => {
+                Ok(Err(status)) => {
+                    problem = Some(in_short(&status));
                     sleep(ASK_LATER).await;
                     continue;
                 }
+                Err(_) => return Err(lost(&scheduler, running, &is_silent(problem.as_deref()))),
             };
-            last_answer = Instant::now();
+            (last_answer, problem) = (Instant::now(), None);
             self.work.answered(now());
             let GetJobStatusResult { status, flight_proxy } = answer;
             let status = status.and_then(|status| status.status);
@@ -277,6 +279,8 @@ impl Execution {
                 // It takes a moment until a job that was taken is known.
                 None if !is_known && submitted.elapsed() < SILENCE => {}
                 None => {
+                    running.ended();
+                    self.work.set_phase(Phase::Failed, 0);
                     return Err(lost(
                         &scheduler,
                         running,
@@ -339,6 +343,12 @@ async fn silence(scheduler: &Scheduler, work: &JobWork) {
             work.answered(now());
         }
     }
+}
+
+/// What is said of a scheduler that has not answered for [`SILENCE`], with the last problem of its connection.
+fn is_silent(problem: Option<&str>) -> String {
+    let problem = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+    format!("it has not answered for {} s{problem}", SILENCE.as_secs())
 }
 
 fn lost(scheduler: &Scheduler, job: &RunningJob, why: &str) -> datafusion::error::DataFusionError {

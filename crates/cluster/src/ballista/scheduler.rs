@@ -23,7 +23,7 @@ use tonic::{
 };
 
 use super::presence::Presence;
-use crate::{address::WorkerAddress, endpoint::endpoint};
+use crate::{address::WorkerAddress, endpoint::channel};
 
 /// Bytes of an answer about a job: some of each metric of each operator of each partition.
 const LONGEST_ANSWER: usize = 256 << 20;
@@ -49,8 +49,8 @@ impl Scheduler {
         if let Some(channel) = self.channel.get() {
             return Ok(channel.clone());
         }
-        let endpoint = endpoint(self.address.url()).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(self.channel.get_or_init(|| endpoint.connect_lazy()).clone())
+        let channel = channel(self.address.url()).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(self.channel.get_or_init(|| channel).clone())
     }
 
     fn client(&self) -> Result<SchedulerGrpcClient<Channel>, Status> {

@@ -16,10 +16,11 @@ use tonic_prost::ProstCodec;
 use url::Url;
 
 use super::{
+    query::QueryWork,
     so_far::{Answer, METHOD, Question},
-    task_name::NamingChannel,
+    task_channel::TaskChannel,
 };
-use crate::{address::WorkerAddress, endpoint::endpoint};
+use crate::{address::WorkerAddress, endpoint::channel};
 
 /// Connections to workers, each made when it is first asked for. Clones share them.
 #[derive(Clone, Default)]
@@ -30,9 +31,9 @@ impl Channels {
         Ok(create_worker_client(BoxCloneSyncChannel::new(self.channel(url)?)))
     }
 
-    /// The same, with errors that name the worker and the task.
-    pub(crate) fn naming_client(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        Ok(Box::new(NamingChannel { inner: self.client(url)?, worker: WorkerAddress::of_url(url) }))
+    /// The same, with errors that name the worker and the task. `work` learns what becomes of the tasks.
+    fn task_client(&self, url: &Url, work: Option<Arc<QueryWork>>) -> Result<Box<dyn WorkerChannel>> {
+        Ok(Box::new(TaskChannel { inner: self.client(url)?, worker: WorkerAddress::of_url(url), work }))
     }
 
     /// How far the tasks of a query are on a worker.
@@ -51,9 +52,8 @@ impl Channels {
             return Ok(channel.clone());
         }
         // It connects once more by itself, where the connection was lost.
-        let endpoint = endpoint(url)
+        let channel = channel(url)
             .map_err(|error| exec_datafusion_err!("{url} is not the address of a worker: {error}"))?;
-        let channel = endpoint.connect_lazy();
         known.insert(url.clone(), channel.clone());
         Ok(channel)
     }
@@ -67,6 +67,19 @@ pub(crate) async fn is_worker(address: &WorkerAddress) -> bool {
 #[async_trait]
 impl ChannelResolver for Channels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        self.naming_client(url)
+        self.task_client(url, None)
+    }
+}
+
+/// The connections of one execution, which are watched.
+pub(super) struct QueryChannels {
+    pub(super) channels: Channels,
+    pub(super) work: Arc<QueryWork>,
+}
+
+#[async_trait]
+impl ChannelResolver for QueryChannels {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        self.channels.task_client(url, Some(Arc::clone(&self.work)))
     }
 }

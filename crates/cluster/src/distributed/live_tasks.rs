@@ -1,5 +1,4 @@
-//! How far the tasks of a query are on its workers, while they run: these are asked, because the engine says what they have measured only at
-//! the end.
+//! How far the tasks of a query are on its workers, while they run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,21 +9,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use datafusion::physical_plan::metrics::{Count, Label, Metric, MetricValue, MetricsSet, Time, Timestamp};
 use datafusion_distributed::DISTRIBUTED_DATAFUSION_TASK_ID_LABEL;
-use futures::future::join_all;
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-use tonic::Code;
 
-use super::{
-    channels::Channels,
-    so_far::{Answer, OperatorSoFar},
-};
+use super::so_far::{Answer, OperatorSoFar};
 use crate::address::WorkerAddress;
 
-/// How often the workers are asked, and how long an answer may take.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How often the workers are asked.
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 /// The part of that time in which a worker has computed something.
 const BUSY: f64 = 0.05;
 
@@ -88,7 +78,7 @@ impl LiveTasks {
         is_known.then_some(metrics)
     }
 
-    fn take(&self, answers: Vec<(&WorkerAddress, Option<Answer>)>) {
+    pub(super) fn take(&self, answers: Vec<(&WorkerAddress, Option<Answer>)>) {
         let mut state = self.lock();
         let mut is_busy = false;
         for (worker, answer) in answers {
@@ -141,43 +131,6 @@ fn metrics_of(task: u64, operator: &OperatorSoFar) -> Vec<Arc<Metric>> {
     ];
     let label = || vec![Label::new(DISTRIBUTED_DATAFUSION_TASK_ID_LABEL, task.to_string())];
     values.map(|value| Arc::new(Metric::new_with_labels(value, None, label()))).to_vec()
-}
-
-/// Asks the workers for as long as this lives.
-pub(super) struct Watching(JoinHandle<()>);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Watches the workers of an execution, whose query the engine names when it sends the first task. To be called in a runtime.
-pub(super) fn watch(
-    live: &Arc<LiveTasks>,
-    query: impl Fn() -> Option<String> + Send + Sync + 'static,
-    channels: Channels,
-    workers: Arc<[WorkerAddress]>,
-) -> Watching {
-    let live = Arc::clone(live);
-    Watching(tokio::spawn(async move {
-        loop {
-            sleep(INTERVAL).await;
-            let Some(query) = query() else { continue };
-            let asked = workers.iter().map(async |worker| {
-                let answer = timeout(INTERVAL, channels.so_far(worker.url(), query.clone())).await;
-                let answer = match answer {
-                    Ok(Ok(answer)) => Some(answer),
-                    // A worker that has only the methods of the engine answers too.
-                    Ok(Err(status)) if status.code() == Code::Unimplemented => Some(Answer::default()),
-                    Ok(Err(_)) | Err(_) => None,
-                };
-                (worker, answer)
-            });
-            let answers = join_all(asked).await;
-            live.take(answers);
-        }
-    }))
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ mod live_exec;
 mod live_tasks;
 mod running_tasks;
 mod so_far;
+mod task_channel;
 mod task_name;
 mod travels;
 mod version;
+mod watching;
 mod worker;
 mod worker_sinks;
 

@@ -6,26 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use daglight_plan_diagnostics::RemoteWork;
 use daglight_run_bundle::{ClusterStage, ClusterTask, ClusterWork};
 use datafusion::{
-    arrow::array::RecordBatch,
-    error::{DataFusionError, Result},
-    execution::TaskContext,
-    physical_plan::metrics::{ExecutionPlanMetricsSet, MetricValue, MetricsSet},
+    error::DataFusionError,
+    physical_plan::metrics::{MetricValue, MetricsSet},
 };
-use datafusion_distributed::{
-    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
-    SetPlanRequest, TaskKey, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
-};
-use futures::{StreamExt as _, stream::BoxStream};
-use http::{HeaderMap, HeaderValue};
+use datafusion_distributed::{TaskKey, TaskMetrics};
 use tokio::sync::Notify;
-use url::Url;
 use uuid::Uuid;
 
-use super::{channels::Channels, live_tasks::LiveTasks, task_name::TaskName, travels};
+use super::{live_tasks::LiveTasks, task_name::TaskName};
 use crate::{address::WorkerAddress, computing_time::computing_time};
 
 /// What the file of a plan calls the engine.
@@ -113,7 +104,7 @@ impl QueryWork {
         self.end(false);
     }
 
-    fn sent(&self, key: &TaskKey, worker: &WorkerAddress) {
+    pub(super) fn sent(&self, key: &TaskKey, worker: &WorkerAddress) {
         let sent_ms = milliseconds(self.begun.elapsed());
         let mut state = self.lock();
         state.query_id = Some(key.query_id);
@@ -126,7 +117,7 @@ impl QueryWork {
         state.stages.entry(key.stage_id).or_default().insert(key.task_number, task);
     }
 
-    fn measured(&self, key: &TaskKey, measured: &TaskMetrics) {
+    pub(super) fn measured(&self, key: &TaskKey, measured: &TaskMetrics) {
         self.change(key, |task| {
             let of_task = |name: &str| value_of(&measured.task_metrics, name).map(|value| value as f64 / 1e6);
             task.started_ms = of_task("plan_executed_at");
@@ -149,7 +140,7 @@ impl QueryWork {
         });
     }
 
-    fn lose(&self, key: &TaskKey) {
+    pub(super) fn lose(&self, key: &TaskKey) {
         let ended_ms = milliseconds(self.begun.elapsed());
         self.change(key, |task| {
             if task.outcome.is_none() {
@@ -234,83 +225,6 @@ fn working_time(operators: &[MetricsSet]) -> Option<Duration> {
         }
     }
     started.zip(ended).and_then(|(started, ended)| (ended - started).to_std().ok())
-}
-
-/// The connections of one execution, which are watched.
-pub(super) struct QueryChannels {
-    pub(super) channels: Channels,
-    pub(super) work: Arc<QueryWork>,
-}
-
-#[async_trait]
-impl ChannelResolver for QueryChannels {
-    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let inner = self.channels.naming_client(url)?;
-        Ok(Box::new(WatchedChannel {
-            inner,
-            worker: WorkerAddress::of_url(url),
-            work: Arc::clone(&self.work),
-        }))
-    }
-}
-
-struct WatchedChannel {
-    inner: Box<dyn WorkerChannel>,
-    worker: WorkerAddress,
-    work: Arc<QueryWork>,
-}
-
-#[async_trait]
-impl WorkerChannel for WatchedChannel {
-    async fn coordinator_channel(
-        &mut self,
-        mut headers: HeaderMap,
-        request: SetPlanRequest,
-        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
-        metrics: ExecutionPlanMetricsSet,
-        context: &Arc<TaskContext>,
-    ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
-        let key = request.task_key;
-        headers.insert(travels::STAGE, HeaderValue::from(key.stage_id));
-        headers.insert(travels::TASK, HeaderValue::from(key.task_number));
-        if let Ok(id) = HeaderValue::from_str(&key.query_id.to_string()) {
-            headers.insert(travels::ENGINE_QUERY, id);
-        }
-        let name = TaskName::naming(&self.worker, key);
-        self.work.sent(&key, &self.worker);
-        let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
-        let answers = answers.map_err(|error| {
-            self.work.lose(&key);
-            name(error)
-        })?;
-        let work = Arc::clone(&self.work);
-        let watched = answers.map(move |answer| match answer {
-            Ok(WorkerToCoordinatorMsg::TaskMetrics(measured)) => {
-                work.measured(&key, &measured);
-                Ok(WorkerToCoordinatorMsg::TaskMetrics(measured))
-            }
-            Ok(other) => Ok(other),
-            Err(error) => {
-                work.lose(&key);
-                Err(name(error))
-            }
-        });
-        Ok(watched.boxed())
-    }
-
-    async fn execute_task(
-        &mut self,
-        headers: HeaderMap,
-        request: ExecuteTaskRequest,
-        metrics: ExecutionPlanMetricsSet,
-        context: &Arc<TaskContext>,
-    ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
-        self.inner.execute_task(headers, request, metrics, context).await
-    }
-
-    async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
-        self.inner.get_worker_info(request).await
-    }
 }
 
 #[cfg(test)]

@@ -25,11 +25,12 @@ use futures::{StreamExt as _, stream};
 use tokio::time::timeout;
 
 use super::{
-    channels::Channels,
+    channels::{Channels, QueryChannels},
     live_exec::shown,
-    live_tasks::{LiveTasks, Watching, watch},
-    query::{QueryChannels, QueryWork},
+    live_tasks::LiveTasks,
+    query::QueryWork,
     travels,
+    watching::{Watching, watch},
 };
 use crate::address::WorkerAddress;
 
@@ -190,7 +191,7 @@ async fn with_lost_worker(work: &QueryWork, error: DataFusionError) -> DataFusio
         _ = timeout(WAIT_FOR_LOSS, lost).await;
     }
     match work.lost_task(&error) {
-        Some(task) => error.context(format!("lost {task}")),
+        Some(task) => task.lost(error),
         None => error,
     }
 }

@@ -2,22 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
-use async_trait::async_trait;
 use daglight_run_bundle::ClusterTask;
-use datafusion::{
-    arrow::array::RecordBatch,
-    error::{DataFusionError, Result},
-    execution::TaskContext,
-    physical_plan::metrics::ExecutionPlanMetricsSet,
-};
-use datafusion_distributed::{
-    CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse, SetPlanRequest,
-    TaskKey, WorkerChannel, WorkerToCoordinatorMsg,
-};
-use futures::{StreamExt as _, stream::BoxStream};
-use http::HeaderMap;
+use datafusion::error::DataFusionError;
+use datafusion_distributed::TaskKey;
 
 use crate::address::WorkerAddress;
+
+/// Stands in front of the name of a task that is lost.
+const LOST: &str = "lost ";
 
 /// Which task of which worker it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +30,29 @@ impl TaskName {
         Self { worker: task.worker.clone(), stage, task: task.task }
     }
 
+    /// The error of a query that has lost the task: it names the task once.
+    pub(super) fn lost(&self, error: DataFusionError) -> DataFusionError {
+        self.unnamed(error).context(format!("{LOST}{self}"))
+    }
+
+    /// The error without the words that name the task.
+    fn unnamed(&self, error: DataFusionError) -> DataFusionError {
+        match error {
+            DataFusionError::Context(text, inner) if Self::parse(&text).as_ref() == Some(self) => {
+                self.unnamed(*inner)
+            }
+            DataFusionError::Context(text, inner) => self.unnamed(*inner).context(text),
+            DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+                Ok(inner) => self.unnamed(inner),
+                // Others have it too.
+                Err(inner) => DataFusionError::Shared(inner),
+            },
+            other => other,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix(LOST).unwrap_or(text);
         let (worker, rest) = text.strip_prefix("worker ")?.split_once(", task ")?;
         let (task, stage) = rest.split_once(" of stage ")?;
         Some(Self { worker: worker.to_owned(), stage: stage.parse().ok()?, task: task.parse().ok()? })
@@ -73,51 +87,26 @@ impl TaskName {
     }
 }
 
-/// A connection whose errors name the task that the rows are of.
-pub(super) struct NamingChannel {
-    pub(super) inner: Box<dyn WorkerChannel>,
-    pub(super) worker: WorkerAddress,
-}
-
-#[async_trait]
-impl WorkerChannel for NamingChannel {
-    async fn coordinator_channel(
-        &mut self,
-        headers: HeaderMap,
-        request: SetPlanRequest,
-        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
-        metrics: ExecutionPlanMetricsSet,
-        context: &Arc<TaskContext>,
-    ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
-        self.inner.coordinator_channel(headers, request, messages, metrics, context).await
-    }
-
-    async fn execute_task(
-        &mut self,
-        headers: HeaderMap,
-        request: ExecuteTaskRequest,
-        metrics: ExecutionPlanMetricsSet,
-        context: &Arc<TaskContext>,
-    ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
-        let name = Arc::new(TaskName::naming(&self.worker, request.task_key));
-        let streams = self.inner.execute_task(headers, request, metrics, context).await.map_err(&*name)?;
-        let named = streams.into_iter().map(|stream| {
-            let name = Arc::clone(&name);
-            stream.map(move |batch| batch.map_err(&*name)).boxed()
-        });
-        Ok(named.collect())
-    }
-
-    async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
-        self.inner.get_worker_info(request).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use datafusion::common::exec_datafusion_err;
 
     use super::*;
+
+    #[test]
+    fn the_error_of_a_lost_task_names_it_once() {
+        let name = TaskName { worker: "10.0.0.5:9400".to_owned(), stage: 2, task: 1 };
+        let of_task = exec_datafusion_err!("connection reset").context(name.to_string());
+        let other = "worker 10.0.0.6:9400, task 0 of stage 3";
+        let shared = DataFusionError::Shared(Arc::new(of_task)).context("while joining").context(other);
+        let lost = name.lost(shared);
+        let text = lost.to_string();
+        assert_eq!(text.matches("10.0.0.5:9400").count(), 1, "{text}");
+        assert!(text.contains("lost worker 10.0.0.5:9400, task 1 of stage 2"), "{text}");
+        assert!(text.contains("while joining") && text.contains(other), "{text}");
+        let lost = name.lost(exec_datafusion_err!("connection reset").context(name.to_string()));
+        assert_eq!(TaskName::innermost(&lost), Some(name));
+    }
 
     #[test]
     fn the_innermost_task_is_the_one_in_which_an_error_arose() {

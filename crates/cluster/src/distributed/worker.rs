@@ -20,7 +20,7 @@ use datafusion_distributed::{
 };
 use http::HeaderMap;
 use tokio::net::TcpListener;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 
 use super::{
     channels::Channels,
@@ -28,7 +28,7 @@ use super::{
     travels,
     version::version,
 };
-use crate::headers::HEADERS;
+use crate::{endpoint::incoming, headers::HEADERS};
 
 /// A worker. Clones are the same one.
 #[derive(Clone)]
@@ -68,11 +68,10 @@ impl Worker {
     /// When the address cannot be served.
     pub async fn serve(self, listener: TcpListener, end: impl Future<Output = ()>) -> io::Result<SocketAddr> {
         let address = listener.local_addr()?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let serving = Server::builder()
             .add_service(self.engine.into_worker_server())
             .add_service(ProgressService(self.tasks))
-            .serve_with_incoming(incoming);
+            .serve_with_incoming(incoming(listener));
         tokio::select! {
             served = serving => served.map_err(io::Error::other)?,
             () = end => {}

@@ -7,6 +7,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod delegation;
+mod elsewhere;
 mod examples;
 mod finding_pages;
 mod fingerprints;

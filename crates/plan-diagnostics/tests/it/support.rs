@@ -7,6 +7,7 @@ use daglight_plan_diagnostics::{
     DataTap, LiveQueries, MeasuredQuery, Observation, PartitionTap, PlannedQuery, QueryKind, QueryListener,
     QueryObserver, instrument,
 };
+use daglight_run_bundle::ClusterWork;
 use datafusion::{
     execution::session_state::SessionStateBuilder,
     prelude::{SessionConfig, SessionContext},
@@ -16,6 +17,7 @@ use datafusion::{
 pub(crate) struct Recorder {
     reports: Mutex<Vec<MeasuredQuery>>,
     tapped_rows: Mutex<usize>,
+    settled: Mutex<Vec<(usize, bool)>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -41,6 +43,11 @@ impl QueryListener for Shared {
     fn ended(&self, report: MeasuredQuery) {
         self.recorder.reports.lock().unwrap().push(report);
     }
+
+    fn remote_work_settled(&self, work: ClusterWork) {
+        let reports = self.recorder.reports.lock().unwrap().len();
+        self.recorder.settled.lock().unwrap().push((reports, work.job_open));
+    }
 }
 
 impl DataTap for Shared {
@@ -62,6 +69,11 @@ impl Shared {
 
     pub(crate) fn reports(&self) -> Vec<MeasuredQuery> {
         std::mem::take(&mut *self.recorder.reports.lock().unwrap())
+    }
+
+    /// What was said of work on other machines: how many reports there were by then that nobody had taken, and whether the job was open.
+    pub(crate) fn settled(&self) -> Vec<(usize, bool)> {
+        std::mem::take(&mut *self.recorder.settled.lock().unwrap())
     }
 
     pub(crate) fn tapped_rows(&self) -> usize {
