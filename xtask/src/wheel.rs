@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dev_services::{Python, VirtualEnv, Workspace};
+use dev_services::{Python, VirtualEnv, Workspace, as_from_a_shell};
 
 const MANIFEST: &str = "crates/cli/Cargo.toml";
 /// What maturin calls in place of cargo. It would build the package of the command alone, for which cargo chooses other features of
@@ -57,7 +57,9 @@ pub(crate) fn build(workspace: &Workspace, tree: &Path, profile: &str, folder: &
     maturin.args(["build", "--quiet", "--profile", profile, "--manifest-path"]).arg(tree.join(MANIFEST));
     maturin.arg("--out").arg(&out).current_dir(tree);
     maturin.env("REAL_CARGO", workspace.cargo().get_program()).env("CARGO", &cargo);
-    dev_services::run(maturin.env("CARGO_TARGET_DIR", workspace.target()))?;
+    // It calls cargo, which would build DataFusion again for what a test says of the package of xtask.
+    as_from_a_shell(maturin.env("CARGO_TARGET_DIR", workspace.target()));
+    dev_services::run(&mut maturin)?;
     let built = fs::read_dir(&out).context("maturin has written nothing")?.next();
     let built = built.context("maturin has written no wheel")??;
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
