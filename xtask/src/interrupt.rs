@@ -1,12 +1,15 @@
 //! Ctrl-c, and the signal to terminate: remembered, so that what was started can be ended in order.
 
-use std::{sync::mpsc, thread};
+use std::{sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shell expects of a program that ctrl-c ended.
 pub(crate) const EXIT_CODE: u8 = 130;
+
+/// How long after the failure of a step its signal may be heard.
+const HEARD_WITHIN: Duration = Duration::from_millis(500);
 
 /// The error of a task that was interrupted; there is nothing to explain.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,10 @@ impl Interrupt {
 
     /// Turns the failure of a step into [`Interrupted`] when a signal was its cause.
     pub(crate) fn explain<T>(&self, result: Result<T>) -> Result<T> {
+        // A child may die of the signal before the thread that hears it here gets its turn.
+        if result.is_err() && self.signals.recv_timeout(HEARD_WITHIN).is_ok() {
+            return Err(Interrupted.into());
+        }
         self.check()?;
         result
     }
