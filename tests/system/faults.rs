@@ -129,7 +129,16 @@ impl Case {
     }
 
     fn sync(&self, project: i64) -> Result<daglight_tracker_client::SyncOutcome, SyncError> {
-        sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, WAIT_LIMIT)
+        let start = Instant::now();
+        loop {
+            match sync_bundle(self.bundle.path(), &self.connection(project), Sighting::UNKNOWN, WAIT_LIMIT) {
+                // A tracker that is dropped waits for its delivery for half a second, and the delivery holds the outbox until it ends.
+                Err(SyncError::Busy { .. }) if start.elapsed() < WAIT_LIMIT => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                ended => return ended,
+            }
+        }
     }
 
     fn story(&self, ledger: &DeliveryCounts) -> String {
